@@ -1,0 +1,1 @@
+"""The engine: `step(inputs) -> outputs`, `snapshot()`, `restore()`. One per unit."""

@@ -1,0 +1,131 @@
+"""Everything that the engine may react to. Each input has an identity and belongs to one unit.
+
+Identity: (source, epoch, sequence), counted per source *and* unit, from 1 in each epoch. One writer per source; an
+epoch is the writer's start time in ns, so that a later writer's epoch is higher. Backfill has a source of its own
+(`<source>/backfill`): live data and a drained spool never share a sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where an input comes from; equal identities are the same input, however often it arrives."""
+
+    source: str
+    epoch: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """GPU telemetry: S samples of G GPUs. A frame may hold a tray, a rack or a row, 1 to N samples.
+
+    time_ns (S,) int64: source time of each sample, ascending. gpu (G,) uint16: index below `asset` in lane order.
+    values (S, G, 24) float32, NaN where not available. quality (S, G) uint8 of `Quality`.
+    energy_mj (S, G) int64: the exact energy counter, -1 where not available.
+    """
+
+    unit: str
+    identity: Identity
+    ingest_ns: int
+    asset: str
+    time_ns: NDArray[np.int64]
+    gpu: NDArray[np.uint16]
+    values: NDArray[np.float32]
+    quality: NDArray[np.uint8]
+    energy_mj: NDArray[np.int64]
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Plant readings: N values of points of one unit. All columns have length N.
+
+    time_ns: source time; server_ns: the OPC UA server's time, 0 where unknown; status: OPC UA status code.
+    """
+
+    unit: str
+    identity: Identity
+    ingest_ns: int
+    points: tuple[str, ...]
+    time_ns: NDArray[np.int64]
+    server_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+    status: NDArray[np.uint32]
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The only clock. Sequence = time_ns // tick period, so that a second ticker's ticks are repeats."""
+
+    unit: str
+    identity: Identity
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A source says what it could not deliver: sequences, time span and readings lost, and why.
+
+    reason: 'restart', 'disconnected', 'spool-full', 'spooled' (nothing lost: it follows as backfill).
+    """
+
+    unit: str
+    identity: Identity
+    reason: str
+    from_ns: int
+    to_ns: int
+    readings: int
+
+
+ReceiptStatus = Literal["done", "refused", "expired", "failed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a command: written, read back, or why not. `read_back` None where none was possible."""
+
+    unit: str
+    identity: Identity
+    command: str
+    actuator: str
+    status: ReceiptStatus
+    value: float
+    read_back: float | None
+    at_ns: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """From here on this site file and rule set rule (SHA-256 digests)."""
+
+    unit: str
+    identity: Identity
+    site_digest: str
+    rules_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A derived reading that another unit's engine sent: what this unit must know of that one."""
+
+    unit: str
+    identity: Identity
+    name: str
+    asset: str
+    time_ns: int
+    value: float
+    quality: int
+
+
+Input = Frame | Readings | Tick | Gap | Receipt | Activation | Fact

@@ -1,0 +1,73 @@
+"""What the engine says. An output's id comes from its cause, never from a position in a log:
+
+`unit:source:epoch:sequence:n` for the n-th output of an input, `unit:rule:asset:deadline_ns` for what a deadline
+caused. The same id with other bytes is a broken invariant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["urgent", "high", "medium", "low"]
+"""ISA-18.2 priorities, most severe first."""
+
+AlarmState = Literal["unacknowledged", "normal"]
+"""The spine's part of ISA-18.2's states; acknowledge, latch, shelve and suppress follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The last word on one alarm, for the compacted topic `alarms`; its key is `unit:rule:asset`.
+
+    `id` is of this transition, `raised_id` of the one that raised it. Times are event times.
+    """
+
+    id: str
+    unit: str
+    rule: str
+    asset: str
+    severity: Severity
+    state: AlarmState
+    raised_id: str
+    raised_ns: int
+    cleared_ns: int | None
+    value: float | None
+    message: str
+
+    @property
+    def key(self) -> str:
+        """Names the alarm itself, whatever its transitions."""
+        return f"{self.unit}:{self.rule}:{self.asset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Set `actuator` to `value` before `expires_ns`. Idempotent: a set point, never an increment."""
+
+    id: str
+    unit: str
+    rule: str
+    asset: str
+    actuator: str
+    value: float
+    engineering_unit: str
+    cause_ns: int
+    """Event time of the sample or deadline that completed the condition."""
+    expires_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the journal: alarm transitions, gaps, late and repeated inputs, activations, receipts."""
+
+    id: str
+    unit: str
+    kind: str
+    at_ns: int
+    detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+Output = Alarm | Command | Entry

@@ -1,0 +1,1 @@
+"""The rule language: YAML rule files in, a checked program out."""

@@ -1,0 +1,138 @@
+"""What a site is made of, as every other part of Headrace sees it. Immutable; `parse` makes it.
+
+Ids: a unit is `row-a`; an asset `R01` or `R01-T05-G2`, unique in the site; a point `R01.RackLiquidFlow`;
+an actuator `R01-T05-G2.power_limit` or `CDU-A-P1.PumpSpeed`. Order is the order of the file after expansion and
+never changes within one site file: a GPU's *lane* is its position among the GPUs of its unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+DeadbandKind = Literal["none", "absolute", "percent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A thing of the plant. `constants` are numbers in the units that `constant_units` names."""
+
+    id: str
+    type: str
+    unit: str
+    part_of: str | None = None
+    feeds: tuple[str, ...] = ()
+    constants: Mapping[str, float] = field(default_factory=dict)
+    constant_units: Mapping[str, str] = field(default_factory=dict)
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A plant reading: one signal of one asset, from one source. GPU fields are not points: frames carry them.
+
+    `address` is the OPC UA node: a full node id (`ns=2;s=R01.RackLiquidFlow`, or `nsu=URI;s=…`).
+    `deadband` is in the point's unit (absolute) or percent of the range `low…high` (percent).
+    """
+
+    id: str
+    asset: str
+    point_type: str
+    engineering_unit: str
+    low: float
+    high: float
+    period_ns: int
+    source: str
+    address: str
+    sampling_ns: int
+    queue_size: int = 10
+    discard_oldest: bool = True
+    deadband_kind: DeadbandKind = "none"
+    deadband: float = 0.0
+    is_setpoint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where readings come from. `kind` 'opcua' has an `endpoint`; 'nvml' and 'simulator' carry GPU frames.
+
+    `assets` (nvml, simulator): the assets whose GPUs the source reads, in device index order: device i of an
+    NVML host is the i-th GPU below its assets. `lateness_ns`: older than this (against the unit's now) is late.
+    `clock_tolerance_ns`: further than this from the ingest time, the source's clock is not believed.
+    """
+
+    id: str
+    kind: Literal["opcua", "nvml", "simulator"]
+    endpoint: str = ""
+    security: str = "None"
+    assets: tuple[str, ...] = ()
+    period_ns: int = 1_000_000_000
+    lateness_ns: int = 2_000_000_000
+    clock_tolerance_ns: int = 1_000_000_000
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Actuator:
+    """Something that a command can set. `low`, `high` and `default` are in `engineering_unit`.
+
+    `kind` 'opcua': `source` names the OPC UA source whose server is written, `address` the node.
+    `kind` 'nvml': `source` names the host; the power limit of the GPU `asset` is set.
+    """
+
+    id: str
+    asset: str
+    quantity: str
+    kind: Literal["opcua", "nvml"]
+    source: str
+    address: str
+    engineering_unit: str
+    low: float
+    high: float
+    default: float
+    expiry_ns: int = 10_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A control area: the key of the log and the grain of parallelism.
+
+    `assets`, `points` and `gpus` (asset ids) are in lane order; `gpu_lane` maps a GPU's asset id to its lane, and
+    `gpu_range` maps any asset above GPUs (tray, rack, the unit id itself) to its half-open range of lanes.
+    """
+
+    id: str
+    assets: tuple[Asset, ...]
+    points: tuple[Point, ...]
+    gpus: tuple[str, ...]
+    gpu_lane: Mapping[str, int]
+    gpu_range: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A whole site. `digest` is the SHA-256 of the site file's text: two equal digests mean the same plant."""
+
+    name: str
+    digest: str
+    tick_ns: int
+    units: Mapping[str, Unit]
+    assets: Mapping[str, Asset]
+    points: Mapping[str, Point]
+    sources: Mapping[str, Source]
+    actuators: Mapping[str, Actuator]
+    rule_paths: tuple[str, ...] = ()
+
+    @property
+    def readings_per_s(self) -> float:
+        """Expected readings a second: every point once a period, 24 fields per GPU once its source's period."""
+        from rules.gpu_fields import FIELD_COUNT
+
+        plant = sum(1e9 / point.period_ns for point in self.points.values())
+        gpus = 0.0
+        for source in self.sources.values():
+            for asset in source.assets:
+                low, high = self.units[self.assets[asset].unit].gpu_range[asset]
+                gpus += (high - low) * FIELD_COUNT * 1e9 / source.period_ns
+        return plant + gpus

@@ -1,0 +1,1 @@
+"""Kafka and time as data: topics, wire, bus, worker, snapshots, recording and replay."""
