@@ -1,0 +1,79 @@
+"""The bus: what Headrace needs of a log. `bus_memory` and `bus_kafka` pass one contract test suite.
+
+Groups are no part of it: the worker's group is Faust's; everybody else reads from an offset of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Literal, Protocol
+
+from streams.record import Message, Record, TopicPartition
+from streams.topics import Topic
+
+Start = Literal["earliest", "latest"]
+
+
+class Producer(Protocol):
+    """Sends in order per partition. Compresses (LZ4), waits for all replicas."""
+
+    async def send(self, message: Message) -> Awaitable[int]:
+        """Queue one message; the awaitable that comes back is the offset once the broker has it.
+
+        Raises UnreachableError, from either await, when the broker does not take it in time.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when the broker has everything that was sent. Raises UnreachableError."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what can be flushed, then let go."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads partitions without a group. Survives a broker that goes away and comes back."""
+
+    async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
+        """The next records, in offset order per partition; empty when none came in `timeout_s`."""
+        ...
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The offset of the next record of each partition."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Bus(Protocol):
+    """A log with topics."""
+
+    async def create_topics(self, topics: Sequence[Topic], partitions: int) -> None:
+        """Create those that do not exist; `partitions` for topics that leave it open. UnreachableError."""
+        ...
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions the topic has; 0 when it does not exist. UnreachableError."""
+        ...
+
+    async def ends(self, topic: str) -> Mapping[TopicPartition, int]:
+        """One past the last offset of each partition of `topic`. UnreachableError."""
+        ...
+
+    async def producer(self, client_id: str) -> Producer:
+        """A producer of its own connection. UnreachableError."""
+        ...
+
+    async def reader(
+        self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int] = "earliest"
+    ) -> Reader:
+        """A reader over all partitions of `topics` (or those of `start`, from those offsets). UnreachableError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of whatever the bus itself holds."""
+        ...

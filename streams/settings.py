@@ -1,0 +1,134 @@
+"""Settings of a process: a file, the environment (`HEADRACE_…`), secret files. Unknown keys are errors.
+
+Order, strongest first: environment, secret files, `headrace.yaml` in the site folder, the defaults here. The plant's
+limits are not here: they are in the site file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding, nearest
+
+PREFIX = "HEADRACE_"
+
+
+class BrokerSettings(BaseModel, extra="forbid"):
+    """How to reach the log."""
+
+    bootstrap: str = Field("127.0.0.1:19092", description="host:port of a broker, several separated by commas")
+    partitions: int = Field(3, ge=1, description="partitions of `events` and of what is keyed by unit")
+    session_timeout_s: float = Field(6.0, gt=0)
+    request_timeout_s: float = Field(5.0, gt=0)
+    embedded_limit_mb: int = Field(700, ge=64, description="roll the embedded broker to a fresh log before this")
+
+
+class SpoolSettings(BaseModel, extra="forbid"):
+    """What a gateway keeps on disk while the broker is away."""
+
+    limit_mb: int = Field(512, ge=1)
+    drain_records_per_s: int = Field(200, ge=1, description="backfill beside live data, never before it")
+    memory_s: float = Field(3.0, gt=0, description="unacknowledged live data is kept in memory this long")
+
+
+class TickerSettings(BaseModel, extra="forbid"):
+    """The only clock of the engine."""
+
+    hold_back_ms: int = Field(30, ge=0, description="a tick follows its time by this, so that samples come first")
+
+
+class WorkerSettings(BaseModel, extra="forbid"):
+    """How the worker keeps its state."""
+
+    snapshot_every_s: float = Field(10.0, gt=0)
+    watchdog_s: float = Field(15.0, gt=0, description="no progress for this long while input waits: end the process")
+
+
+class Settings(BaseSettings):
+    """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
+
+    run_dir: Path = Field(Path("run"), description="spools, de-duplication, logs, certificates of this machine")
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
+    ticker: TickerSettings = Field(default_factory=TickerSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over secrets over the file."""
+        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls.model_config.get("yaml_file"))
+        return init_settings, env_settings, file_secret_settings, yaml
+
+
+def load_settings(file: Path | None = None, secrets: Path | None = None, **given: Any) -> Settings:
+    """Read the settings; raises ConfigurationError with a finding for every key or value that is wrong."""
+    findings = _unknown_environment()
+    bound = type(
+        "Settings",
+        (Settings,),
+        {
+            "model_config": SettingsConfigDict(
+                yaml_file=file if file and file.exists() else None, secrets_dir=secrets
+            ),
+            "__doc__": Settings.__doc__,
+        },
+    )
+    try:
+        settings: Settings = bound(**given)
+    except ValidationError as error:
+        where = str(file) if file else "settings"
+        findings.extend(
+            Finding(where, 0, 0, f"{_path(item['loc'])}: {item['msg']}", _hint(item["loc"]))
+            for item in error.errors()
+        )
+    if findings:
+        raise ConfigurationError(findings)
+    return settings
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _hint(location: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return ""
+        model = field.annotation
+    return nearest(str(location[-1]), model.model_fields)
+
+
+def _unknown_environment(environment: Mapping[str, str] | None = None) -> list[Finding]:
+    """`HEADRACE_…` variables that set nothing: a typing error that would otherwise go unseen."""
+    valid = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            valid |= {f"{PREFIX}{name}__{inner}".upper() for inner in field.annotation.model_fields}
+    given = os.environ if environment is None else environment
+    return [
+        Finding("environment", 0, 0, f"unknown variable {name}", nearest(name.upper(), valid))
+        for name in sorted(given)
+        if name.upper().startswith(PREFIX) and name.upper() not in valid and name.upper() not in OTHER_VARIABLES
+    ]
+
+
+OTHER_VARIABLES = frozenset({"HEADRACE_FAKE_NVML_STATE"})
+"""Read by something else than this process's settings: the fake NVML library."""

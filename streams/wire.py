@@ -1,0 +1,320 @@
+"""The wire: inputs and outputs to bytes and back, in one place.
+
+Frames and readings are Arrow IPC record batches of one row (the schema is named by the header `schema`, and not
+repeated in each record); everything else is an orjson envelope `{"schema", "unit", "source", "epoch", "sequence",
+"body"}` or, for outputs, `{"schema", "id", "unit", "body"}`. Headers: `schema` (`frame/1`), and on inputs
+`source` and `epoch`; `backfill` where a spool was drained. The key is the unit (an alarm's is the alarm's).
+
+A decoder raises `UndecodableError` with a stable reason and nothing else, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
+from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.errors import UndecodableError
+from rules.gpu_fields import FIELD_COUNT
+from streams.record import Headers, Message, header
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
+
+FRAME_SCHEMA: Final = pa.schema(
+    [
+        ("sequence", pa.int64()),
+        ("ingest_ns", pa.int64()),
+        ("asset", pa.utf8()),
+        ("time_ns", pa.list_(pa.int64())),
+        ("gpu", pa.list_(pa.uint16())),
+        ("quality", pa.list_(pa.uint8())),
+        ("energy_mj", pa.list_(pa.int64())),
+        ("values", pa.list_(pa.float32())),
+    ]
+)
+READINGS_SCHEMA: Final = pa.schema(
+    [
+        ("sequence", pa.int64()),
+        ("ingest_ns", pa.int64()),
+        ("point", pa.list_(pa.utf8())),
+        ("time_ns", pa.list_(pa.int64())),
+        ("server_ns", pa.list_(pa.int64())),
+        ("value", pa.list_(pa.float64())),
+        ("quality", pa.list_(pa.uint8())),
+        ("status", pa.list_(pa.uint32())),
+    ]
+)
+ARROW_SCHEMAS: Final[Mapping[str, pa.Schema]] = {"frame/1": FRAME_SCHEMA, "readings/1": READINGS_SCHEMA}
+
+_ENVELOPED: Final[Mapping[str, type[Any]]] = {
+    "tick/1": Tick,
+    "gap/1": Gap,
+    "receipt/1": Receipt,
+    "activation/1": Activation,
+    "fact/1": Fact,
+}
+_OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, "entry/1": Entry}
+_NAME_OF: Final[Mapping[type[Any], str]] = {
+    **{kind: name for name, kind in _ENVELOPED.items()},
+    **{kind: name for name, kind in _OUTPUTS.items()},
+}
+_TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
+
+
+def _one_row(column: NDArray[Any] | pa.Array) -> pa.ListArray:
+    values = column if isinstance(column, pa.Array) else pa.array(column)
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+
+
+def encode_input(value: Input, partitions: int) -> Message:
+    """An input as a message for `events`."""
+    identity = value.identity
+    if isinstance(value, Frame):
+        name = "frame/1"
+        batch = pa.RecordBatch.from_arrays(
+            [
+                pa.array([identity.sequence]),
+                pa.array([value.ingest_ns]),
+                pa.array([value.asset]),
+                _one_row(value.time_ns),
+                _one_row(value.gpu),
+                _one_row(value.quality.reshape(-1)),
+                _one_row(value.energy_mj.reshape(-1)),
+                _one_row(value.values.reshape(-1)),
+            ],
+            schema=FRAME_SCHEMA,
+        )
+        body = batch.serialize().to_pybytes()
+    elif isinstance(value, Readings):
+        name = "readings/1"
+        batch = pa.RecordBatch.from_arrays(
+            [
+                pa.array([identity.sequence]),
+                pa.array([value.ingest_ns]),
+                _one_row(pa.array(value.points, pa.utf8())),
+                _one_row(value.time_ns),
+                _one_row(value.server_ns),
+                _one_row(value.values),
+                _one_row(value.quality),
+                _one_row(value.status),
+            ],
+            schema=READINGS_SCHEMA,
+        )
+        body = batch.serialize().to_pybytes()
+    else:
+        name = _NAME_OF[type(value)]
+        fields = {
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if field.name not in {"unit", "identity"}
+        }
+        body = orjson.dumps(
+            {
+                "schema": name,
+                "unit": value.unit,
+                "source": identity.source,
+                "epoch": identity.epoch,
+                "sequence": identity.sequence,
+                "body": fields,
+            },
+            option=orjson.OPT_SORT_KEYS,
+        )
+    headers: Headers = (
+        ("schema", name.encode()),
+        ("source", identity.source.encode()),
+        ("epoch", str(identity.epoch).encode()),
+    )
+    if isinstance(value, Frame | Readings) and value.backfill:
+        headers = (*headers, ("backfill", b"1"))
+    return Message(EVENTS.name, partition_of(value.unit, partitions), value.unit.encode(), body, headers)
+
+
+def encode_output(value: Output, partitions: int) -> Message:
+    """An output as a message for its own topic. The bytes are the same wherever and whenever it is made."""
+    kind = type(value)
+    key = value.key if isinstance(value, Alarm) else value.unit
+    name = _NAME_OF[kind]
+    fields = {
+        field.name: getattr(value, field.name)
+        for field in dataclasses.fields(value)
+        if field.name not in {"unit", "id"}
+    }
+    body = orjson.dumps(
+        {"schema": name, "id": value.id, "unit": value.unit, "body": fields}, option=orjson.OPT_SORT_KEYS
+    )
+    return Message(
+        _TOPIC_OF[kind].name,
+        partition_of(value.unit, partitions),
+        key.encode(),
+        body,
+        (("schema", name.encode()),),
+    )
+
+
+def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> Input:
+    """A record of `events` as an input. Arrays are read-only views of `value`.
+
+    Raises UndecodableError: 'empty', 'no-schema', 'unknown-schema', 'bad-key', 'bad-header', 'bad-arrow',
+    'bad-shape', 'bad-json', 'bad-envelope'.
+    """
+    if value is None:
+        raise UndecodableError("empty", "a record without a value")
+    name = _text(header(headers, "schema"), "no-schema")
+    if name not in ARROW_SCHEMAS and name not in _ENVELOPED:
+        raise UndecodableError("unknown-schema", name)
+    unit = _text(key, "bad-key")
+    if name in _ENVELOPED:
+        return _decode_envelope(name, unit, value)
+    source = _text(header(headers, "source"), "bad-header")
+    epoch_text = _text(header(headers, "epoch"), "bad-header")
+    if not epoch_text.isdecimal() or len(epoch_text) > 19:
+        raise UndecodableError("bad-header", f"epoch {epoch_text[:40]!r} is not a number")
+    backfill = header(headers, "backfill") == b"1"
+    return _decode_arrow(name, unit, source, int(epoch_text), value, backfill)
+
+
+def _text(raw: bytes | None, reason: str) -> str:
+    if not raw:
+        raise UndecodableError(reason, "missing")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise UndecodableError(reason, str(error)) from None
+
+
+def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, backfill: bool) -> Input:
+    try:
+        batch = pa.ipc.read_record_batch(pa.py_buffer(value), ARROW_SCHEMAS[name])
+        batch.validate(full=True)
+        if batch.num_rows != 1 or any(column.null_count for column in batch.columns):
+            raise UndecodableError("bad-shape", f"{name} needs exactly one row without nulls")
+        identity = Identity(source, epoch, batch.column(0)[0].as_py())
+        ingest_ns = batch.column(1)[0].as_py()
+        if name == "frame/1":
+            asset = batch.column(2)[0].as_py()
+            columns = [_column(batch, index) for index in range(3, 8)]
+            time_ns, gpu, quality, energy_mj, values = columns
+            samples, gpus = len(time_ns), len(gpu)
+            cells = samples * gpus
+            if len(quality) != cells or len(energy_mj) != cells or len(values) != cells * FIELD_COUNT:
+                raise UndecodableError("bad-shape", f"{samples} samples of {gpus} GPUs do not match the columns")
+            return Frame(
+                unit,
+                identity,
+                ingest_ns,
+                asset,
+                time_ns,
+                gpu,
+                values.reshape(samples, gpus, FIELD_COUNT),
+                quality.reshape(samples, gpus),
+                energy_mj.reshape(samples, gpus),
+                backfill,
+            )
+        points = tuple(batch.column(2).values.to_pylist())
+        time_ns, server_ns, values, quality, status = (_column(batch, index) for index in range(3, 8))
+        if {len(column) for column in (time_ns, server_ns, values, quality, status)} != {len(points)}:
+            raise UndecodableError("bad-shape", "columns of different lengths")
+        if None in points:
+            raise UndecodableError("bad-shape", "a reading without a point")
+        return Readings(unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill)
+    except UndecodableError:
+        raise
+    except (pa.ArrowException, ValueError, TypeError, OSError, OverflowError, MemoryError) as error:
+        raise UndecodableError("bad-arrow", str(error)[:200]) from None
+
+
+def _column(batch: pa.RecordBatch, index: int) -> NDArray[Any]:
+    column = batch.column(index)
+    start, stop = column.offsets[0].as_py(), column.offsets[1].as_py()
+    values = column.values.slice(start, stop - start)
+    if values.null_count:
+        raise UndecodableError("bad-shape", f"nulls in {batch.schema.field(index).name}")
+    return cast("NDArray[Any]", values.to_numpy(zero_copy_only=True))
+
+
+def _decode_envelope(name: str, unit: str, value: bytes) -> Input:
+    envelope = _load_envelope(name, unit, value)
+    for field, kind in (("source", str), ("epoch", int), ("sequence", int)):
+        if type(envelope.get(field)) is not kind:
+            raise UndecodableError("bad-envelope", f"'{field}' must be {kind.__name__}")
+    identity = Identity(envelope["source"], envelope["epoch"], envelope["sequence"])
+    return cast("Input", _build(_ENVELOPED[name], envelope["body"], unit=unit, identity=identity))
+
+
+def decode_output(headers: Headers, value: bytes | None) -> Output:
+    """A record of `alarms`, `commands` or `journal`. Raises UndecodableError as `decode_input` does."""
+    if value is None:
+        raise UndecodableError("empty", "a record without a value")
+    name = _text(header(headers, "schema"), "no-schema")
+    if name not in _OUTPUTS:
+        raise UndecodableError("unknown-schema", name)
+    envelope = _load_envelope(name, None, value)
+    if type(envelope.get("id")) is not str:
+        raise UndecodableError("bad-envelope", "'id' must be str")
+    return cast("Output", _build(_OUTPUTS[name], envelope["body"], unit=envelope["unit"], id=envelope["id"]))
+
+
+def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
+    try:
+        envelope = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise UndecodableError("bad-json", str(error)) from None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("body"), dict):
+        raise UndecodableError("bad-envelope", "not an object with a body")
+    if envelope.get("schema") != name:
+        raise UndecodableError("bad-envelope", f"the envelope says {envelope.get('schema')!r}, its header {name!r}")
+    if type(envelope.get("unit")) is not str or (unit is not None and envelope["unit"] != unit):
+        raise UndecodableError("bad-envelope", f"unit {envelope.get('unit')!r} does not match the key")
+    return envelope
+
+
+def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
+    """A dataclass from JSON, every field checked: floats may come as integers, nothing else bends."""
+    values = dict(known)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in known}
+    for name in body:
+        if name not in fields:
+            raise UndecodableError("bad-envelope", f"unknown field '{name}' in {kind.__name__}")
+    for name, field in fields.items():
+        if name not in body:
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise UndecodableError("bad-envelope", f"{kind.__name__} lacks '{name}'")
+            continue
+        values[name] = _checked(name, str(field.type), body[name])
+    return kind(**values)
+
+
+_JSON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "float | None": (float, int, type(None)),
+    "int | None": (int, type(None)),
+    "bool": (bool,),
+}
+_CHOICES: Final[Mapping[str, frozenset[str]]] = {
+    "ReceiptStatus": frozenset({"done", "refused", "expired", "failed", "unknown"}),
+    "Severity": frozenset({"urgent", "high", "medium", "low"}),
+    "AlarmState": frozenset({"unacknowledged", "normal"}),
+}
+
+
+def _checked(name: str, annotation: str, value: Any) -> Any:
+    choices = _CHOICES.get(annotation)
+    if choices is not None:
+        if value not in choices:
+            raise UndecodableError("bad-envelope", f"'{name}' can't be {value!r}")
+        return value
+    if annotation.startswith("Mapping"):
+        if not isinstance(value, dict):
+            raise UndecodableError("bad-envelope", f"'{name}' must be an object")
+        return value
+    if type(value) not in _JSON_TYPES[annotation]:
+        raise UndecodableError("bad-envelope", f"'{name}' must be {annotation}")
+    return float(value) if annotation.startswith("float") and value is not None else value
