@@ -1,0 +1,83 @@
+"""What every role is handed, and how it says what it does.
+
+A role works until `context.stop` is set and then returns; what it raises ends the process, and the supervisor (ours in
+`headrace up`, systemd or Kubernetes in production) starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from rules.errors import UnreachableError
+from rules.site.model import Site
+from streams.bus import Bus
+from streams.record import Message
+from streams.settings import Settings
+from streams.topics import STATUS
+
+
+@dataclass(slots=True)
+class RoleContext:
+    """`name` is the instance (two tickers are `ticker` and `ticker-2`); `site_dir` the folder of the site file."""
+
+    name: str
+    site: Site
+    site_dir: Path
+    settings: Settings
+    bus: Bus
+    stop: asyncio.Event
+    options: dict[str, str] = field(default_factory=dict)
+    state: str = "starting"
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Counters and gauges for the status record; the role changes them in place."""
+
+    def ready(self) -> None:
+        """Say that the role does its work from here on."""
+        self.state = "ready"
+
+
+def status_message(context: RoleContext) -> Message:
+    """The role's word on itself: one compacted record per instance."""
+    body = {
+        "schema": "status/1",
+        "role": context.name,
+        "pid": os.getpid(),
+        "at_ns": time.time_ns(),
+        "state": context.state,
+        "metrics": context.metrics,
+    }
+    return Message(
+        STATUS.name,
+        0,
+        context.name.encode(),
+        orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY),
+        (("schema", b"status/1"),),
+    )
+
+
+async def report_status(context: RoleContext, every_s: float = 1.0) -> None:
+    """Publish the status once a second, and a last time at the stop. A broker that is away is no reason to end."""
+    producer = None
+    while True:
+        stopping = context.stop.is_set()
+        if stopping:
+            context.state = "stopping"
+        try:
+            producer = producer or await context.bus.producer(f"{context.name}-status")
+            await (await producer.send(status_message(context)))
+        except UnreachableError:
+            context.metrics["status_unsent"] = context.metrics.get("status_unsent", 0) + 1
+        if stopping:
+            break
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(context.stop.wait(), every_s)
+    if producer is not None:
+        await producer.close()
