@@ -1,0 +1,40 @@
+# `make run` and `make test` need python3, python3-venv and make; everything else comes from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SITE ?= examples/narvik
+
+.PHONY: install run test test-kafka lint bench clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.lock names (about a minute with a warm package cache)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+run: install
+	$(BIN)/headrace up $(SITE)
+
+test: install
+	$(BIN)/python -m pytest -m "not kafka" -n 2 --dist loadgroup -rs
+
+test-kafka: install
+	$(BIN)/python -m pytest -m kafka -rs
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_tree.py
+
+bench: install
+	$(BIN)/headrace bench latency $(SITE)
+	$(BIN)/headrace bench pipeline $(SITE)
+
+clean:
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist run
