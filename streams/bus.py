@@ -13,6 +13,19 @@ from streams.topics import Topic
 
 Start = Literal["earliest", "latest"]
 
+MAX_MESSAGE_BYTES = 1_000_000
+"""Key, value and headers of one message: below every broker's default of 1 MiB for a batch."""
+
+
+def refuse_oversized(message: Message) -> None:
+    """Raise ValueError when no broker would take the message."""
+    size = len(message.key or b"") + len(message.value or b"")
+    size += sum(len(name) + len(value) for name, value in message.headers)
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(
+            f"a message of {size} bytes for '{message.topic}' exceeds {MAX_MESSAGE_BYTES}: split it"
+        )
+
 
 class Producer(Protocol):
     """Sends in order per partition. Compresses (LZ4), waits for all replicas."""
@@ -20,12 +33,14 @@ class Producer(Protocol):
     async def send(self, message: Message) -> Awaitable[int]:
         """Queue one message; the awaitable that comes back is the offset once the broker has it.
 
-        Raises UnreachableError, from either await, when the broker does not take it in time.
+        Raises UnreachableError, from either await, when the broker does not take it in time (the message may be
+        in the log all the same: send it again under the same identity), and ValueError when it is larger than
+        `MAX_MESSAGE_BYTES`, which no repeat can heal.
         """
         ...
 
     async def flush(self) -> None:
-        """Return when the broker has everything that was sent. Raises UnreachableError."""
+        """Return when the broker has all that was sent since the last flush. Raises UnreachableError."""
         ...
 
     async def close(self) -> None:
@@ -34,7 +49,11 @@ class Producer(Protocol):
 
 
 class Reader(Protocol):
-    """Reads partitions without a group. Survives a broker that goes away and comes back."""
+    """Reads partitions without a group. Survives a broker that goes away and comes back.
+
+    Where a position is no longer in the log (retention, or a log that was rolled to a fresh one) it goes on at
+    the earliest record.
+    """
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
         """The next records, in offset order per partition; empty when none came in `timeout_s`."""
@@ -71,7 +90,7 @@ class Bus(Protocol):
     async def reader(
         self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int] = "earliest"
     ) -> Reader:
-        """A reader over all partitions of `topics` (or those of `start`, from those offsets). UnreachableError."""
+        """A reader over all partitions of `topics` (or those of `start`, from there). UnreachableError."""
         ...
 
     async def close(self) -> None:
