@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -22,6 +22,18 @@ from streams.bus import Bus
 from streams.record import Message
 from streams.settings import Settings
 from streams.topics import STATUS
+
+
+class Holds(Protocol):
+    """What can stop sending for a moment while it goes on accepting: a publisher."""
+
+    def hold(self) -> None:
+        """Keep what comes; send nothing."""
+        ...
+
+    def release(self) -> None:
+        """Send again, in order."""
+        ...
 
 
 @dataclass(slots=True)
@@ -38,6 +50,21 @@ class RoleContext:
     state: str = "starting"
     metrics: dict[str, Any] = field(default_factory=dict)
     """Counters and gauges for the status record; the role changes them in place."""
+
+    publishers: list[Holds] = field(default_factory=list)
+    """A role adds its publishers, so that a roll of the embedded log can hold them (SIGUSR1, SIGUSR2)."""
+
+    def hold(self) -> None:
+        """Hold every publisher of this process."""
+        self.metrics["holding"] = True
+        for publisher in self.publishers:
+            publisher.hold()
+
+    def release(self) -> None:
+        """Let every publisher of this process send again."""
+        self.metrics["holding"] = False
+        for publisher in self.publishers:
+            publisher.release()
 
     def ready(self) -> None:
         """Say that the role does its work from here on."""

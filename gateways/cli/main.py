@@ -1,0 +1,243 @@
+"""`headrace`: one command, a subcommand for each job.
+
+Rules: modules of the plant are imported inside the commands, never here. Exit codes: 0 fine, 1 the answer is no,
+2 the input or the call is wrong, 3 something outside can't be reached, 130 interrupted. Data goes to stdout, words to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from rules.errors import ConfigurationError, HeadraceError, UnreachableError
+
+app = typer.Typer(
+    name="headrace",
+    help="Watch and steer a hydro-powered, liquid-cooled AI data centre; run any recorded hour again.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+SiteArgument = Annotated[
+    Path, typer.Argument(help="Folder of the site (with site.yaml).", metavar="SITE", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object (or JSON lines) on stdout.")]
+DEMO_SITE = Path("examples/narvik")
+
+
+@app.command()
+def up(
+    site: SiteArgument = DEMO_SITE,
+    duration: Annotated[
+        str | None, typer.Option("--for", help="Stop after this long, for example 40s or 5min.", metavar="TIME")
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="Inject a fault of the plant, for example pump_trip@10s. Repeatable.", metavar="NAME@TIME"),
+    ] = None,
+    kill: Annotated[
+        list[str] | None,
+        typer.Option(help="kill -9 a role, for example worker@15s. Repeatable.", metavar="ROLE@TIME"),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Record the whole log to this MCAP file.")] = None,
+    monitor_only: Annotated[
+        bool, typer.Option("--monitor-only", help="Raise alarms, but let nothing act: the comparison.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated plant.")] = 1,
+    plc: Annotated[bool, typer.Option("--plc/--no-plc", help="The plant's own hard-wired protections.")] = True,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Use any free ports instead of the configured ones.")
+    ] = False,
+    crash: Annotated[
+        list[str] | None,
+        typer.Option(help="Crash the worker inside, for example snapshot:3 (tests).", metavar="POINT:N", hidden=True),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start everything on this machine: broker, simulated plant, gateways, worker, actuators; and watch it."""
+    from gateways.up.command import UpRequest, run_up
+
+    raise typer.Exit(
+        run_up(
+            UpRequest(
+                site=site,
+                duration=duration,
+                faults=tuple(fault or ()),
+                kills=tuple(kill or ()),
+                record=record,
+                monitor_only=monitor_only,
+                seed=seed,
+                plc=plc,
+                free_ports=free_ports,
+                crashes=tuple(crash or ()),
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@app.command()
+def run(
+    role: Annotated[str, typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators or recorder.")],
+    site: SiteArgument = DEMO_SITE,
+    name: Annotated[str | None, typer.Option(help="Name of this instance; the role's when left out.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the role. Repeatable.", metavar="KEY=VALUE")
+    ] = None,
+) -> None:
+    """Run one role in the foreground: what production runs, one process a role."""
+    from gateways.cli.run_role import run_role
+
+    raise typer.Exit(run_role(role, site, name or role, option or []))
+
+
+@app.command()
+def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
+    """Say what the site holds, and everything that is wrong with its site file and rules."""
+    from gateways.cli.check import check as run_check
+
+    raise typer.Exit(run_check(site, as_json))
+
+
+@app.command(name="import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="CSV, TSV or Prometheus text files.")],
+    map_file: Annotated[Path, typer.Option("--map", help="Map file: what the columns mean.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write (MCAP).")],
+    as_json: JsonOption = False,
+) -> None:
+    """Turn recorded data of others into a recording that replay reads."""
+    from gateways.cli.import_ import import_files
+
+    raise typer.Exit(import_files(files, map_file, output, as_json))
+
+
+@app.command()
+def record(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write (MCAP).")],
+    site: SiteArgument = DEMO_SITE,
+    duration: Annotated[
+        str | None, typer.Option("--for", help="Stop after this long; else at Ctrl-C.", metavar="TIME")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record every topic of a running site."""
+    from gateways.cli.record import record as run_record
+
+    raise typer.Exit(run_record(site, output, duration, as_json))
+
+
+@app.command()
+def alarms(
+    site: SiteArgument = DEMO_SITE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and print each transition.")] = False,
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the alarms of a running site."""
+    from gateways.cli.alarms import show_alarms
+
+    raise typer.Exit(show_alarms(site, follow, bootstrap, as_json))
+
+
+@app.command()
+def doctor(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
+    """Say what of machine, ports, broker, site and sources is in order, and what to do about the rest."""
+    from gateways.cli.doctor import examine
+
+    raise typer.Exit(examine(site, as_json))
+
+
+bench_app = typer.Typer(help="Measure: each command says on which machine.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("latency")
+def bench_latency(
+    site: SiteArgument = DEMO_SITE,
+    commands: Annotated[int, typer.Option(help="At least this many commands.", min=1)] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """From the sample that completes a condition to the receipt of its command, whole system, real processes."""
+    from gateways.bench.latency import bench_latency as bench
+
+    raise typer.Exit(bench(site, commands, as_json))
+
+
+@bench_app.command("pipeline")
+def bench_pipeline(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[list[int] | None, typer.Option(help="Number of GPUs; repeatable.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long to saturate the worker, each.")] = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Readings a second through broker, worker and kernel at saturation."""
+    from gateways.bench.pipeline import bench_pipeline as bench
+
+    raise typer.Exit(bench(site, gpus or [576, 15_000], seconds, as_json))
+
+
+@bench_app.command("soak")
+def bench_soak(
+    site: SiteArgument = DEMO_SITE,
+    duration: Annotated[str, typer.Option("--for", help="How long.", metavar="TIME")] = "30min",
+    as_json: JsonOption = False,
+) -> None:
+    """Memory, CPU and latency over a long run of `headrace up`: the slope of each."""
+    from gateways.bench.soak import bench_soak as bench
+
+    raise typer.Exit(bench(site, duration, as_json))
+
+
+def _register_replay() -> None:
+    """Replay and recording bring commands of their own (see gateways/cli/replay.py)."""
+    from gateways.cli.replay_commands import recording_app, replay
+
+    app.command()(replay)
+    app.add_typer(recording_app, name="recording")
+
+
+_register_replay()
+
+
+def run_app(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code; what went wrong is said on stderr, without a traceback."""
+    from gateways.cli.findings import print_findings
+
+    try:
+        code = app(arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except ConfigurationError as error:
+        print_findings(error.findings)
+        return 2
+    except UnreachableError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 3
+    except HeadraceError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `headrace … | head`: the reader has had enough
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `headrace` command."""
+    sys.exit(run_app())
+
+
+if __name__ == "__main__":
+    main()

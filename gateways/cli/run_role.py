@@ -1,0 +1,121 @@
+"""`headrace run ROLE`: one role as a process. The only place that knows which module carries which role."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from rules.errors import ConfigurationError, HeadraceError, UnreachableError
+from rules.findings import Finding, nearest
+from rules.site.model import Site
+from streams.role import RoleContext, report_status
+
+ROLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "plant": "gateways.sim.role",
+        "opcua": "gateways.opcua.role",
+        "nvml": "gateways.nvml.role",
+        "ticker": "streams.ticker",
+        "worker": "streams.worker",
+        "actuators": "gateways.actuators.role",
+        "recorder": "streams.recorder",
+    }
+)
+log = logging.getLogger("headrace")
+
+
+def with_endpoints(site: Site, options: Mapping[str, str]) -> Site:
+    """The site with the endpoints that options `endpoint.SOURCE` give instead of the site file's."""
+    sources = dict(site.sources)
+    for key, value in options.items():
+        if key.startswith("endpoint."):
+            name = key.removeprefix("endpoint.")
+            if name not in sources:
+                raise ConfigurationError(
+                    [Finding("--option", 0, 0, f"unknown source '{name}'", nearest(name, sources))]
+                )
+            sources[name] = dataclasses.replace(sources[name], endpoint=value)
+    return dataclasses.replace(site, sources=MappingProxyType(sources))
+
+
+def parse_options(options: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` words as a dictionary; ConfigurationError for every other word."""
+    wrong = [option for option in options if "=" not in option]
+    if wrong:
+        raise ConfigurationError(
+            [Finding("--option", 0, 0, f"{option!r} is not KEY=VALUE") for option in wrong]
+        )
+    return dict(option.split("=", 1) for option in options)
+
+
+def run_role(role: str, site_dir: Path, name: str, options: list[str]) -> int:
+    """Run a role until it is told to stop; the exit code of the process."""
+    if role not in ROLES:
+        raise ConfigurationError([Finding("run", 0, 0, f"unknown role '{role}'", nearest(role, ROLES))])
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(message)s"
+    )
+    for noisy in ("asyncua", "aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    given = parse_options(options)
+    if given.pop("with_parent", ""):
+        _end_with_parent()
+    # the first import of a role's module: before the loop, so that its cost shows in no latency
+    module = importlib.import_module(ROLES[role])
+    return asyncio.run(_run(module.run, site_dir, name, given))
+
+
+async def _run(
+    role: Callable[[RoleContext], Awaitable[None]], site_dir: Path, name: str, options: dict[str, str]
+) -> int:
+    from streams.bus_kafka import KafkaBus
+    from streams.settings import load_settings
+    from streams.site_folder import load_site
+
+    settings = load_settings(site_dir / "headrace.yaml")
+    site = with_endpoints(load_site(site_dir), options)
+    stop = asyncio.Event()
+    context = RoleContext(
+        name, site, site_dir, settings, KafkaBus(settings.broker.bootstrap, settings.broker), stop, options
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, context.hold)
+    loop.add_signal_handler(signal.SIGUSR2, context.release)
+    status = asyncio.create_task(report_status(context), name="status")
+    try:
+        await role(context)
+    except UnreachableError as error:
+        log.error("%s", error)
+        return 3
+    except ConfigurationError:
+        raise
+    except HeadraceError as error:
+        log.error("%s", error)
+        return 1
+    finally:
+        stop.set()
+        await status
+        await context.bus.close()
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the supervisor dies: no role may go on acting alone (Linux only)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if os.getppid() == 1:  # it died before we asked
+            sys.exit(143)
