@@ -1,0 +1,56 @@
+"""The short form of a fault: what it reads, and what it says of a wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateways.sim.faults import FAULTS, Fault, parse_fault, parse_faults
+from rules.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("pump_trip@10s", Fault("pump_trip", 10.0, "", 1.0)),
+        ("pump_trip:CDU-B@10s", Fault("pump_trip", 10.0, "CDU-B", 1.0)),
+        ("pump_trip:CDU-A*0.8@500ms", Fault("pump_trip", 0.5, "CDU-A", 0.8)),
+        ("leak*7@2min", Fault("leak", 120.0, "", 7.0)),
+        ("stale:R01.RackLiquidFlow@1h", Fault("stale", 3600.0, "R01.RackLiquidFlow", 1.0)),
+        ("~pump_trip@60s", Fault("pump_trip", 60.0, "", 1.0, remove=True)),
+    ],
+)
+def test_reads(text: str, fault: Fault) -> None:
+    assert parse_fault(text) == fault
+    assert parse_fault(str(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("pump_tripp@10s", "unknown fault 'pump_tripp'", "pump_trip"),
+        ("pump_trip", "not a fault", "NAME@10s"),
+        ("pump_trip@soon", "'soon' is not a time", "10s"),
+        ("pump_trip*1.5@10s", "size '1.5'", "0.05 to 1"),
+        ("pump_trip*lots@10s", "size 'lots'", "share of the pump's speed"),
+        ("leak*nan@1s", "size 'nan'", "litres a minute"),
+    ],
+)
+def test_says_what_is_wrong(text: str, says: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_fault(text)
+    (finding,) = caught.value.findings
+    assert says in finding.message
+    assert hint in finding.hint
+
+
+def test_several_are_sorted_and_all_findings_come_at_once() -> None:
+    faults = parse_faults("~leak@60s, leak@10s,")
+    assert [(fault.remove, fault.at_s) for fault in faults] == [(False, 10.0), (True, 60.0)]
+    with pytest.raises(ConfigurationError) as caught:
+        parse_faults("a@1s,b@2s,leak@3s")
+    assert len(caught.value.findings) == 2
+
+
+def test_every_kind_reads_its_own_default() -> None:
+    for name, kind in FAULTS.items():
+        assert kind.low <= parse_fault(f"{name}@0s").size <= kind.high
