@@ -33,9 +33,10 @@ class Producer(Protocol):
     async def send(self, message: Message) -> Awaitable[int]:
         """Queue one message; the awaitable that comes back is the offset once the broker has it.
 
-        Raises UnreachableError, from either await, when the broker does not take it in time (the message may be
-        in the log all the same: send it again under the same identity), and ValueError when it is larger than
-        `MAX_MESSAGE_BYTES`, which no repeat can heal.
+        Raises UnreachableError, from either await, when the broker does not take it in time; the message may
+        be in the log all the same. What was sent after it and is not acknowledged fails with it, at once, so
+        that a sender that looks at its oldest acknowledgement before each send, and starts again there, keeps
+        its order. Raises ValueError when it is larger than `MAX_MESSAGE_BYTES`, which no repeat can heal.
         """
         ...
 
@@ -51,8 +52,8 @@ class Producer(Protocol):
 class Reader(Protocol):
     """Reads partitions without a group. Survives a broker that goes away and comes back.
 
-    Where a position is no longer in the log (retention, or a log that was rolled to a fresh one) it goes on at
-    the earliest record.
+    Where a position is no longer in the log (retention, or a log that was rolled to a fresh one) it goes on
+    at the earliest record.
     """
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:

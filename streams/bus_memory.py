@@ -1,9 +1,10 @@
 """The bus in memory: one log, shared between the tasks of one event loop. For tests, simulation and replay.
 
 It passes the same contract tests as `bus_kafka`. Faults are said, never drawn: `go_away` and `come_back`,
-`hold_acknowledgements` (the records are in the log, nobody is told until the release), `drop_acknowledgements`
-(in the log, and the sender is told that it failed), `truncate` (retention) and `replace_log` (a broker that lost
-everything). Nothing waits by the wall clock but a reader's own timeout. Retention and compaction are not done.
+`hold_acknowledgements` (the records are in the log, nobody is told before the release),
+`drop_acknowledgements` (in the log, and the sender is told that it failed), `truncate` (retention) and
+`replace_log` (a broker that lost everything). Nothing waits by the wall clock but a reader's own timeout.
+Retention and compaction are not done.
 """
 
 from __future__ import annotations
