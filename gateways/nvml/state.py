@@ -1,8 +1,8 @@
-"""The state of a simulated NVML host: one memory-mapped file that the plant writes and NVML's stand-ins read.
+"""The state of a simulated NVML host: a memory-mapped file that the plant writes and NVML's stand-ins read.
 
-Rules: the layout is one table (`GPU_LAYOUT`), and the C header of the fake library is generated from it; every number
-is aligned, little-endian and no wider than 8 bytes, so that one store is atomic for the other processes; the file
-never shrinks and keeps its inode, so that a mapping made before `create` stays good after it.
+Rules: the layout is one table (`GPU_LAYOUT`), and the C header of the fake library is generated from it; every
+number is aligned, little-endian and no wider than 8 bytes, so that one store is atomic for the other processes;
+the file never shrinks and keeps its inode, so that a mapping made before `create` stays good after it.
 
 Who writes what: the simulated plant writes telemetry, setters (fake library or simulated face) write
 `power_limit_mw`, `enforced_power_limit_mw`, `limit_writes` and `limit_written_ns`, tests write faults.
@@ -46,7 +46,7 @@ HEADER_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("call_delay_us", "u4"),
     ("reserved", "u4"),
 )
-"""`driver_loaded` 0: every call answers DRIVER_NOT_LOADED. `call_delay_us`: every device call takes this long."""
+"""`driver_loaded` 0: every call answers DRIVER_NOT_LOADED. `call_delay_us`: every device call takes so long."""
 
 GPU_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("energy_mj", "u8"),
@@ -90,11 +90,11 @@ GPU_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("uuid", "S48"),
     ("asset", "S48"),
 )
-"""Counters (`energy_mj`, `pcie_*_bytes`, `nvlink_*_kib`) only grow; a rate is their difference, as on a real device.
+"""Counters (`energy_mj`, `pcie_*_bytes`, `nvlink_*_kib`) only grow; a rate is their difference, as on a device.
 
-`return_code` is what every call on this GPU answers (15 GPU lost, 999 unknown), `set_return_code` what its setters
-answer (4 no permission). `not_supported`: bit i set means that field i of `rules.gpu_fields` is not supported.
-`xid_count` counts XIDs since the start, the last 8 of them are in `xids[count % 8]`: use `raise_xid`.
+`return_code` is what every call on this GPU answers (15 GPU lost, 999 unknown), `set_return_code` what its
+setters answer (4 no permission). `not_supported`: bit i set means that field i of `rules.gpu_fields` is not
+supported. `xid_count` counts XIDs since the start, the last 8 are in `xids[count % 8]`: use `raise_xid`.
 """
 
 
