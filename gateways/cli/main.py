@@ -34,11 +34,14 @@ DEMO_SITE = Path("examples/narvik")
 def up(
     site: SiteArgument = DEMO_SITE,
     duration: Annotated[
-        str | None, typer.Option("--for", help="Stop after this long, for example 40s or 5min.", metavar="TIME")
+        str | None,
+        typer.Option("--for", help="Stop after this long, for example 40s or 5min.", metavar="TIME"),
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="Inject a fault of the plant, for example pump_trip@10s. Repeatable.", metavar="NAME@TIME"),
+        typer.Option(
+            help="Inject a fault of the plant, for example pump_trip@10s. Repeatable.", metavar="NAME@TIME"
+        ),
     ] = None,
     kill: Annotated[
         list[str] | None,
@@ -49,13 +52,17 @@ def up(
         bool, typer.Option("--monitor-only", help="Raise alarms, but let nothing act: the comparison.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulated plant.")] = 1,
-    plc: Annotated[bool, typer.Option("--plc/--no-plc", help="The plant's own hard-wired protections.")] = True,
+    plc: Annotated[
+        bool, typer.Option("--plc/--no-plc", help="The plant's own hard-wired protections.")
+    ] = True,
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Use any free ports instead of the configured ones.")
     ] = False,
     crash: Annotated[
         list[str] | None,
-        typer.Option(help="Crash the worker inside, for example snapshot:3 (tests).", metavar="POINT:N", hidden=True),
+        typer.Option(
+            help="Crash the worker inside, for example snapshot:3 (tests).", metavar="POINT:N", hidden=True
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

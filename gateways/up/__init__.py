@@ -1,0 +1,1 @@
+"""`headrace up`: the whole system on one machine, supervised and watched."""

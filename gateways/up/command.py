@@ -1,0 +1,161 @@
+"""`headrace up`: start everything in order, watch it, end everything in order, say what happened.
+
+Rules: sources end before the worker, the worker before the recorder, the broker last, so that a run's own
+recording holds everything that the run did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from gateways.cli.durations import seconds_of
+from gateways.sim.faults import parse_fault
+from gateways.up.schedule import parse_kills
+from gateways.up.summary import in_words, summarize
+from gateways.up.system import System
+from gateways.up.view import render
+from streams.settings import load_settings
+from streams.site_folder import load_site
+
+log = logging.getLogger("headrace.up")
+_KEPT_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class UpRequest:
+    """What the command line asked for."""
+
+    site: Path
+    duration: str | None = None
+    faults: tuple[str, ...] = ()
+    kills: tuple[str, ...] = ()
+    record: Path | None = None
+    monitor_only: bool = False
+    seed: int = 1
+    plc: bool = True
+    free_ports: bool = False
+    crashes: tuple[str, ...] = ()
+    as_json: bool = False
+
+
+def run_up(request: UpRequest) -> int:
+    """Run it; the exit code: 0 when nothing was lost, doubled or broken."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s up %(levelname)s %(message)s"
+    )
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    return asyncio.run(_run_up(request))
+
+
+async def _run_up(request: UpRequest) -> int:
+    started = time.monotonic()
+    for fault in request.faults:
+        parse_fault(fault)
+    kills = parse_kills(request.kills)
+    duration_s = None if request.duration is None else seconds_of(request.duration, "--for")
+    settings = load_settings(request.site / "headrace.yaml")
+    site = load_site(request.site)
+    run_dir = _run_dir(settings.run_dir)
+    settings = settings.model_copy(update={"run_dir": run_dir})
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    system = System(request, site, settings, run_dir, started)
+    try:
+        await system.start()
+        tasks = [asyncio.create_task(system.watch(), name="watch")]
+        tasks += [asyncio.create_task(_kill_at(system, started + kill.at_s, kill.role)) for kill in kills]
+        if duration_s is not None:
+            tasks.append(asyncio.create_task(_stop_at(stop, started + duration_s)))
+        await _show_until(stop, system, tasks[0], live=sys.stdout.isatty() and not request.as_json)
+        for task in tasks[1:]:
+            task.cancel()
+        await system.end()
+        tasks[0].cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await tasks[0]
+    finally:
+        await system.end_processes()
+    summary = summarize(system.observer, system.cost())
+    if request.as_json:
+        print(json.dumps(summary))
+    else:
+        print(in_words(summary))
+        print(f"logs of the roles: {run_dir}")
+    healthy = not (summary["lost"] or summary["duplicates"] or summary["broken_ids"])
+    return 0 if healthy else 1
+
+
+def _run_dir(parent: Path) -> Path:
+    """A fresh folder for this run; the oldest ones go."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for old in sorted(parent.glob("up-*"))[: -(_KEPT_RUNS - 1)]:
+        shutil.rmtree(old, ignore_errors=True)
+    run_dir = parent.resolve() / f"up-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1_000_000:06d}"
+    run_dir.mkdir()
+    return run_dir
+
+
+async def _kill_at(system: System, at: float, role: str) -> None:
+    await asyncio.sleep(max(0.0, at - time.monotonic()))
+    log.warning("kill -9 %s, as asked", role)
+    system.processes.kill(role)
+
+
+async def _stop_at(stop: asyncio.Event, at: float) -> None:
+    await asyncio.sleep(max(0.0, at - time.monotonic()))
+    stop.set()
+
+
+async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[None], live: bool) -> None:
+    """The live view, or a line every few seconds, until it is time to stop or watching broke."""
+    waiting = asyncio.create_task(stop.wait())
+    console = Console()
+    seen, at = 0, time.monotonic()
+    with Live(console=console, screen=True, auto_refresh=False) if live else contextlib.nullcontext() as view:
+        while True:
+            done, _ = await asyncio.wait(
+                {waiting, watch}, timeout=0.5 if live else 5.0, return_when=asyncio.FIRST_COMPLETED
+            )
+            observer = system.observer
+            now = time.monotonic()
+            rate = (observer.readings - seen) / max(now - at, 1e-9)
+            seen, at = observer.readings, now
+            if isinstance(view, Live):
+                picture = render(
+                    observer, system.resources, now - system.started, rate, system.processes.restarts
+                )
+                view.update(picture, refresh=True)
+            else:
+                log.info(
+                    "%.0f readings/s, %d alarms active, %d commands, lost %d, duplicates %d, restarts %d",
+                    rate,
+                    len(observer.active),
+                    len(observer.commands),
+                    observer.tracker.lost,
+                    observer.tracker.duplicates,
+                    system.processes.restarts,
+                )
+            if watch in done:
+                watch.result()
+            if done:
+                return
+
+
+def with_faults(request: UpRequest, faults: tuple[str, ...]) -> UpRequest:
+    """The same request with other faults (the benches use it)."""
+    return dataclasses.replace(request, faults=faults)

@@ -1,0 +1,162 @@
+"""What `headrace up` sees of the log: the same topics that anyone can read, and nothing else.
+
+Rules: an alarm, command or receipt is counted once, by its id; the same id with other bytes is a broken invariant and is
+counted as such. Latencies are those of the first time that an id stood on the log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from rules.engine.inputs import Frame, Gap, Readings, Receipt, Tick
+from rules.engine.outputs import Alarm, Command, Entry
+from rules.errors import UndecodableError
+from rules.gpu_fields import FIELD_INDEX
+from rules.quality import Quality
+from rules.site.model import Site
+from streams.record import Record
+from streams.sequences import SequenceTracker
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS
+from streams.wire import decode_input, decode_output
+
+_TEMPERATURE = FIELD_INDEX["temperature"]
+_POWER = FIELD_INDEX["power_instant"]
+_LIMIT = FIELD_INDEX["enforced_power_limit"]
+
+
+@dataclass(slots=True)
+class SeenCommand:
+    """A command on the log, and its receipt once there is one."""
+
+    command: Command
+    at_ns: int
+    receipt: Receipt | None = None
+
+
+@dataclass(slots=True)
+class UnitGpus:
+    """The last word on every GPU of a unit, by lane; NaN where nothing is known."""
+
+    temperature_degc: NDArray[np.float32]
+    power_w: NDArray[np.float32]
+    limit_w: NDArray[np.float32]
+    max_degc: float = float("nan")
+
+
+@dataclass(slots=True)
+class Observer:
+    """Counts and last values, fed record by record."""
+
+    site: Site
+    readings: int = 0
+    frames: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    journal: Counter[str] = field(default_factory=Counter)
+    tracker: SequenceTracker = field(default_factory=SequenceTracker)
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    """Every occurrence by the id of its raise."""
+    commands: dict[str, SeenCommand] = field(default_factory=dict)
+    status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    points: dict[str, tuple[float, int]] = field(default_factory=dict)
+    gpus: dict[str, UnitGpus] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    readings_by_source: Counter[str] = field(default_factory=Counter)
+    broken_ids: int = 0
+    first_reading_at: float | None = None
+    event_to_log_ns: list[int] = field(default_factory=list)
+    _bytes: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for unit in self.site.units.values():
+            empty = np.full(len(unit.gpus), np.nan, np.float32)
+            self.gpus[unit.id] = UnitGpus(empty, empty.copy(), empty.copy())
+
+    def see(self, record: Record) -> None:
+        """Take one record of any topic."""
+        try:
+            if record.topic == EVENTS.name:
+                self._see_event(record)
+            elif record.topic in {ALARMS.name, COMMANDS.name, JOURNAL.name}:
+                self._see_output(record)
+            elif record.topic == DEAD_LETTERS.name:
+                reasons = [
+                    value.decode(errors="replace") for name, value in record.headers if name == "reason"
+                ]
+                self.dead_letters[reasons[0] if reasons else "unknown"] += 1
+            elif record.topic == STATUS.name and record.value is not None:
+                status = orjson.loads(record.value)
+                self.status[status["role"]] = status
+        except (UndecodableError, orjson.JSONDecodeError, KeyError):
+            # the worker sends it to dead-letters, where it is counted
+            return
+
+    def _see_event(self, record: Record) -> None:
+        event = decode_input(record.key, record.headers, record.value)
+        if not isinstance(event, Tick):
+            self.tracker.see(event.unit, event.identity, event if isinstance(event, Gap) else None)
+        if isinstance(event, Frame):
+            self.frames += 1
+            self._count(event.values.size, event.identity.source)
+            self._see_frame(event)
+        elif isinstance(event, Readings):
+            self._count(len(event.points), event.identity.source)
+            for point, value, quality in zip(event.points, event.values, event.quality, strict=True):
+                self.points[point] = (float(value), int(quality))
+        elif isinstance(event, Receipt):
+            seen = self.commands.get(event.command)
+            if seen is not None and seen.receipt is None:
+                seen.receipt = event
+        elif isinstance(event, Gap):
+            self.gaps.append(event)
+
+    def _count(self, readings: int, source: str) -> None:
+        if self.first_reading_at is None:
+            self.first_reading_at = time.monotonic()
+        self.readings += readings
+        self.readings_by_source[source] += readings
+
+    def _see_frame(self, frame: Frame) -> None:
+        gpus = self.gpus.get(frame.unit)
+        unit = self.site.units.get(frame.unit)
+        if gpus is None or unit is None or frame.asset not in unit.gpu_range or frame.backfill:
+            return
+        low, high = unit.gpu_range[frame.asset]
+        lanes = low + frame.gpu.astype(np.int64)
+        if not len(lanes) or lanes.max() >= high:
+            return
+        last = frame.values[-1]
+        gpus.temperature_degc[lanes] = last[:, _TEMPERATURE]
+        gpus.power_w[lanes] = last[:, _POWER]
+        gpus.limit_w[lanes] = last[:, _LIMIT]
+        known = last[frame.quality[-1] == Quality.GOOD, _TEMPERATURE]
+        if known.size:
+            gpus.max_degc = float(np.fmax(gpus.max_degc, np.nanmax(known)))
+
+    def _see_output(self, record: Record) -> None:
+        output = decode_output(record.headers, record.value)
+        assert record.value is not None
+        name = f"{record.topic} {output.id}"
+        known = self._bytes.setdefault(name, record.value)
+        if known is not record.value:
+            self.broken_ids += known != record.value
+            return
+        if isinstance(output, Alarm):
+            self.alarms[output.raised_id] = output
+        elif isinstance(output, Command):
+            self.commands[output.id] = SeenCommand(output, record.timestamp_ms * 1_000_000)
+        elif isinstance(output, Entry):
+            self.journal[output.kind] += 1
+
+    @property
+    def active(self) -> list[Alarm]:
+        """Alarms that stand, most severe first."""
+        order = {"urgent": 0, "high": 1, "medium": 2, "low": 3}
+        standing = [alarm for alarm in self.alarms.values() if alarm.cleared_ns is None]
+        return sorted(standing, key=lambda alarm: (order[alarm.severity], alarm.raised_ns, alarm.key))

@@ -1,0 +1,155 @@
+"""Role processes under supervision: start, restart with backoff, kill, end, and what they cost.
+
+Rules: a process is ended by its own pid only; a role that ends by itself is started again and counted, whatever its exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+log = logging.getLogger("headrace.up")
+
+_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+_LEAN = {
+    # many small processes on few cores: no thread pools, no arenas that keep memory
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised role."""
+
+    name: str
+    role: str
+    site: Path
+    options: dict[str, str]
+    log_file: Path
+    environment: Mapping[str, str]
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    cpu_s_ended: float = 0.0
+    cpu_s_seen: float = 0.0
+    wanted: bool = True
+    started_at: float = 0.0
+    watch: asyncio.Task[None] | None = None
+    exits: list[int] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all its processes, as last seen."""
+        return self.cpu_s_ended + self.cpu_s_seen
+
+
+class Processes:
+    """All role processes of one `headrace up`."""
+
+    def __init__(self, run_dir: Path, environment: Mapping[str, str]) -> None:
+        self.run_dir = run_dir
+        self.environment = {**os.environ, **_LEAN, **environment}
+        self.children: dict[str, Child] = {}
+
+    @property
+    def restarts(self) -> int:
+        """How often any role had to be started again."""
+        return sum(child.restarts for child in self.children.values())
+
+    async def start(
+        self, role: str, site: Path, options: Mapping[str, str], name: str | None = None
+    ) -> Child:
+        """Start a role and keep it running until `end`."""
+        name = name or role
+        child = Child(name, role, site, dict(options), self.run_dir / f"{name}.log", self.environment)
+        self.children[name] = child
+        await self._spawn(child)
+        child.watch = asyncio.create_task(self._keep(child), name=f"keep-{name}")
+        return child
+
+    async def _spawn(self, child: Child) -> None:
+        arguments = [sys.executable, "-m", "gateways.cli.main", "run", child.role, str(child.site)]
+        arguments += ["--name", child.name, "--option", "with_parent=1"]
+        for key, value in child.options.items():
+            arguments += ["--option", f"{key}={value}"]
+        with child.log_file.open("ab") as out:
+            child.process = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=child.environment,
+                start_new_session=True,  # Ctrl-C is ours to pass on, in order
+            )
+        child.started_at = time.monotonic()
+
+    async def _keep(self, child: Child) -> None:
+        quick = 0
+        while True:
+            assert child.process is not None
+            code = await child.process.wait()
+            child.exits.append(code)
+            child.cpu_s_ended += child.cpu_s_seen
+            child.cpu_s_seen = 0.0
+            if not child.wanted:
+                return
+            quick = quick + 1 if time.monotonic() - child.started_at < 5.0 else 0
+            child.restarts += 1
+            log.warning(
+                "%s ended with %s; starting it again (its words: %s)", child.name, code, child.log_file
+            )
+            await asyncio.sleep(_BACKOFF_S[min(quick, len(_BACKOFF_S) - 1)])
+            if not child.wanted:
+                return
+            await self._spawn(child)
+
+    def kill(self, name: str) -> None:
+        """kill -9: the supervisor's own test switch."""
+        child = self.children[name]
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGKILL)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a role that runs."""
+        pid = self.children[name].pid if name in self.children else None
+        if pid is not None:
+            os.kill(pid, number)
+
+    async def end(self, name: str, patience_s: float = 10.0) -> None:
+        """SIGTERM, wait, and SIGKILL only for a role that does not listen."""
+        child = self.children.get(name)
+        if child is None:
+            return
+        child.wanted = False
+        if child.process is not None and child.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.terminate()
+            try:
+                await asyncio.wait_for(child.process.wait(), patience_s)
+            except TimeoutError:
+                log.error("%s did not end in %.0f s and is killed", name, patience_s)
+                child.process.kill()
+                await child.process.wait()
+        if child.watch is not None:
+            await child.watch
+
+    async def end_all(self) -> None:
+        """End whatever still runs."""
+        await asyncio.gather(*(self.end(name) for name in list(self.children)))

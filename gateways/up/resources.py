@@ -1,0 +1,52 @@
+"""What the processes cost: CPU seconds and proportional set size (PSS), from /proc.
+
+PSS divides a shared page among those that map it, so that the sum over processes is what they take together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size in MB (10^6 bytes); 0.0 for a process that has ended."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    return 0.0
+
+
+def cpu_s(pid: int) -> float:
+    """User and system CPU seconds of a process, 0.0 once it has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+@dataclass(slots=True)
+class Resources:
+    """The highest memory seen, and each sample for a slope."""
+
+    broker_mb_max: float = 0.0
+    others_mb_max: float = 0.0
+    broker_mb: float = 0.0
+    others_mb: float = 0.0
+    by_role_mb: dict[str, float] = field(default_factory=dict)
+    samples: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def sample(self, at_s: float, broker_pid: int | None, others: dict[str, int]) -> None:
+        """Take one sample; `others` maps role to pid, this process included."""
+        self.broker_mb = pss_mb(broker_pid) if broker_pid else 0.0
+        self.by_role_mb = {name: pss_mb(pid) for name, pid in others.items()}
+        self.others_mb = sum(self.by_role_mb.values())
+        self.broker_mb_max = max(self.broker_mb_max, self.broker_mb)
+        self.others_mb_max = max(self.others_mb_max, self.others_mb)
+        self.samples.append((at_s, self.broker_mb, self.others_mb))

@@ -1,0 +1,165 @@
+"""The one object that `headrace up --json` prints, and the same in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gateways.up.observer import Observer, SeenCommand
+from gateways.up.resources import Resources
+from streams.times import iso_utc
+
+
+def percentiles_ms(values_ns: Iterable[int]) -> dict[str, float | int | None]:
+    """Median and 99th percentile in ms, and how many values there were; None where there was none."""
+    values = np.fromiter(values_ns, np.float64)
+    if values.size == 0:
+        return {"p50": None, "p99": None, "count": 0}
+    p50, p99 = np.percentile(values, [50, 99]) / 1e6
+    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "count": int(values.size)}
+
+
+@dataclass(slots=True)
+class Cost:
+    """What the run cost."""
+
+    cpu_s_by_role: Mapping[str, float]
+    wall_s: float
+    resources: Resources
+    first_reading_s: float | None
+    rolls: int = 0
+    restarts: int = 0
+    exits: Mapping[str, list[int]] = field(default_factory=dict)
+
+
+def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
+    """The summary as plain data."""
+    commands = list(observer.commands.values())
+    lost = observer.tracker.lost + unsent(observer.status)
+    return {
+        "readings": observer.readings,
+        "frames": observer.frames,
+        "readings_by_source": dict(sorted(observer.readings_by_source.items())),
+        "lost": lost,
+        "duplicates": observer.tracker.duplicates,
+        "gaps": [
+            {
+                "source": gap.identity.source,
+                "unit": gap.unit,
+                "reason": gap.reason,
+                "from": iso_utc(gap.from_ns),
+                "to": iso_utc(gap.to_ns),
+                "readings": gap.readings,
+            }
+            for gap in observer.gaps
+        ],
+        "late": _engine_counter(observer, "late"),
+        "dead_letters": sum(observer.dead_letters.values()),
+        "restarts": cost.restarts,
+        "rolls": cost.rolls,
+        "broken_ids": observer.broken_ids,
+        "alarms": [
+            {
+                "id": alarm.raised_id,
+                "rule": alarm.rule,
+                "unit": alarm.unit,
+                "asset": alarm.asset,
+                "severity": alarm.severity,
+                "raised_at": iso_utc(alarm.raised_ns),
+                "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
+                "message": alarm.message,
+            }
+            for alarm in sorted(observer.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))
+        ],
+        "commands": [
+            _command(seen)
+            for seen in sorted(commands, key=lambda seen: (seen.command.cause_ns, seen.command.id))
+        ],
+        "latency_ms": {
+            "sample_to_command": percentiles_ms(seen.at_ns - seen.command.cause_ns for seen in commands),
+            "sample_to_receipt": percentiles_ms(
+                seen.receipt.at_ns - seen.command.cause_ns
+                for seen in commands
+                if seen.receipt is not None and seen.receipt.status == "done"
+            ),
+        },
+        "gpu_temperature_max_degc": {
+            unit: round(gpus.max_degc, 1)
+            for unit, gpus in observer.gpus.items()
+            if gpus.max_degc == gpus.max_degc
+        },
+        "nvml_face": {
+            role: status["metrics"]["face"]
+            for role, status in sorted(observer.status.items())
+            if "face" in status.get("metrics", {})
+        },
+        "cpu_s": {
+            **{name: round(seconds, 2) for name, seconds in sorted(cost.cpu_s_by_role.items())},
+            "total": round(sum(cost.cpu_s_by_role.values()), 2),
+        },
+        "cores": round(sum(cost.cpu_s_by_role.values()) / max(cost.wall_s, 1e-9), 3),
+        "wall_s": round(cost.wall_s, 2),
+        "first_reading_s": None if cost.first_reading_s is None else round(cost.first_reading_s, 2),
+        "pss_mb_max": {
+            "broker": round(cost.resources.broker_mb_max, 1),
+            "others": round(cost.resources.others_mb_max, 1),
+        },
+    }
+
+
+def unsent(status: Mapping[str, Mapping[str, Any]]) -> int:
+    """Records that a publisher accepted and, at its last word, had neither on the log nor in its spool."""
+    return sum(
+        int(publisher.get("unsent", 0))
+        for role in status.values()
+        for publisher in role.get("metrics", {}).get("publishers", {}).values()
+        if role.get("state") == "stopping"
+    )
+
+
+def _engine_counter(observer: Observer, name: str) -> int:
+    return sum(
+        int(status.get("metrics", {}).get("engine", {}).get(name, 0)) for status in observer.status.values()
+    )
+
+
+def _command(seen: SeenCommand) -> dict[str, Any]:
+    receipt = seen.receipt
+    return {
+        "id": seen.command.id,
+        "rule": seen.command.rule,
+        "actuator": seen.command.actuator,
+        "value": seen.command.value,
+        "at": iso_utc(seen.at_ns),
+        "receipt_at": None if receipt is None else iso_utc(receipt.at_ns),
+        "status": "no receipt" if receipt is None else receipt.status,
+    }
+
+
+def in_words(summary: Mapping[str, Any]) -> str:
+    """The summary for people, at the end of a run."""
+    latency = summary["latency_ms"]["sample_to_receipt"]
+    done = sum(command["status"] == "done" for command in summary["commands"])
+    lines = [
+        f"{summary['wall_s']:.0f} s: {summary['readings']:,} readings in {summary['frames']:,} frames; "
+        f"lost {summary['lost']}, duplicates {summary['duplicates']}, late {summary['late']}, "
+        f"dead letters {summary['dead_letters']}, restarts {summary['restarts']}",
+        f"alarms {len(summary['alarms'])}; commands {len(summary['commands'])}, of these {done} done"
+        + (
+            f"; sample to receipt p50 {latency['p50']} ms, p99 {latency['p99']} ms"
+            if latency["count"]
+            else ""
+        ),
+        f"cores {summary['cores']}; memory broker {summary['pss_mb_max']['broker']} MB, "
+        f"others {summary['pss_mb_max']['others']} MB",
+    ]
+    for alarm in summary["alarms"][:12]:
+        lines.append(
+            f"  {alarm['raised_at'][11:23]} {alarm['severity']:7} {alarm['rule']:22} {alarm['message']}"
+        )
+    if len(summary["alarms"]) > 12:
+        lines.append(f"  … and {len(summary['alarms']) - 12} more (--json has all)")
+    return "\n".join(lines)

@@ -1,0 +1,275 @@
+"""The whole system on one machine: the embedded broker, the role processes, and the reader that watches them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from gateways.broker import EmbeddedBroker
+from gateways.up.observer import Observer
+from gateways.up.processes import Processes
+from gateways.up.resources import Resources, cpu_s
+from gateways.up.summary import Cost
+from rules.engine.inputs import Activation, Identity
+from rules.errors import UnreachableError
+from rules.site.model import Site
+from streams.bus_kafka import KafkaBus
+from streams.roll import carry_over
+from streams.rule_folder import load_program
+from streams.settings import Settings
+from streams.topics import COMMANDS, EVENTS, TOPICS
+from streams.wire import encode_input
+
+if TYPE_CHECKING:
+    from gateways.up.command import UpRequest
+
+log = logging.getLogger("headrace.up")
+
+SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
+"""In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
+
+
+class System:
+    """Everything that `headrace up` starts."""
+
+    def __init__(
+        self, request: UpRequest, site: Site, settings: Settings, run_dir: Path, started: float
+    ) -> None:
+        self.request = request
+        self.site = site
+        self.run_dir = run_dir
+        self.started = started
+        self.observer = Observer(site)
+        self.resources = Resources()
+        self.rolls = 0
+        port = free_port() if request.free_ports else int(settings.broker.bootstrap.rsplit(":", 1)[1])
+        self.bootstrap = f"127.0.0.1:{port}"
+        self.settings = settings.model_copy(
+            update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
+        )
+        self.broker = EmbeddedBroker(port, run_dir)
+        self.bus = KafkaBus(self.bootstrap, self.settings.broker)
+        self.nvml_state = run_dir / "nvml.state"
+        self.processes = Processes(
+            run_dir,
+            {
+                "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
+                "HEADRACE_RUN_DIR": str(run_dir),
+                "HEADRACE_FAKE_NVML_STATE": str(self.nvml_state),
+            },
+        )
+        self.endpoints = self._endpoints()
+        self._rolling = asyncio.Lock()
+        self._cpu_s_before = 0.0
+
+    def _endpoints(self) -> dict[str, str]:
+        """Options that move OPC UA endpoints to free ports; refuses one that is taken."""
+        options = {}
+        for source in self.site.sources.values():
+            if source.kind != "opcua":
+                continue
+            url = urlsplit(source.endpoint)
+            if self.request.free_ports:
+                options[f"endpoint.{source.id}"] = f"opc.tcp://127.0.0.1:{free_port()}{url.path}"
+            elif url.port and not port_is_free(url.port):
+                raise UnreachableError(
+                    f"port {url.port}, which {source.id} needs for the simulated plant, is taken: end the other "
+                    "program, change the endpoint in site.yaml, or use --free-ports"
+                )
+        return options
+
+    async def start(self) -> None:
+        """Broker, topics, activation, roles; returns when every process is started, not when all are ready."""
+        await self.broker.start()
+        await self.bus.create_topics(TOPICS, self.settings.broker.partitions)
+        await self._activate()
+        request = self.request
+        plant = {
+            "seed": str(request.seed),
+            "plc": "on" if request.plc else "off",
+            "nvml_state": str(self.nvml_state),
+            "write_log": str(self.run_dir / "device-writes.jsonl"),
+        }
+        if request.faults:
+            plant["faults"] = ",".join(request.faults)
+        await self._start("plant", plant)
+        for role in ("opcua", "nvml", "ticker"):
+            await self._start(role)
+        await self._start_consumers()
+
+    async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
+        await self.processes.start(role, self.request.site, {**self.endpoints, **(options or {})})
+
+    async def _start_consumers(self) -> None:
+        crashes = {"crash_at": ",".join(self.request.crashes)} if self.request.crashes else {}
+        await self._start("worker", crashes)
+        if not self.request.monitor_only:
+            await self._start("actuators")
+        if self.request.record is not None:
+            name = self.request.record.resolve()
+            file = name if not self.rolls else name.with_stem(f"{name.stem}-{self.rolls}")
+            await self._start("recorder", {"file": str(file)})
+
+    async def _activate(self) -> None:
+        """Say on the log which site file and rules rule from here on."""
+        program = load_program(self.request.site, self.site)
+        now = time.time_ns()
+        producer = await self.bus.producer("up-activation")
+        for unit in self.site.units:
+            activation = Activation(unit, Identity("up", now, 1), self.site.digest, program.digest)
+            await producer.send(encode_input(activation, self.settings.broker.partitions))
+        await producer.flush()
+        await producer.close()
+
+    async def watch(self) -> None:
+        """Read every topic and sample memory and CPU, until cancelled."""
+        await asyncio.gather(self._read(), self._sample())
+
+    async def _read(self) -> None:
+        reader = await self.bus.reader([topic.name for topic in TOPICS])
+        try:
+            while True:
+                for record in await reader.read(timeout_s=0.5, limit=2000):
+                    self.observer.see(record)
+        finally:
+            await reader.close()
+
+    async def _sample(self) -> None:
+        while True:
+            self._sample_cpu()
+            if int(time.monotonic() - self.started) % 5 == 0:
+                self._sample_memory()
+            if (
+                self.resources.broker_mb > self.settings.broker.embedded_limit_mb
+                and not self._rolling.locked()
+            ):
+                await self.roll()
+            await asyncio.sleep(1.0)
+
+    def _sample_memory(self) -> None:
+        others = {name: pid for name, child in self.processes.children.items() if (pid := child.pid)}
+        self.resources.sample(time.monotonic() - self.started, self.broker.pid, others)
+
+    def _sample_cpu(self) -> None:
+        for child in self.processes.children.values():
+            if child.pid is not None:
+                child.cpu_s_seen = cpu_s(child.pid)
+
+    async def roll(self) -> None:
+        """Go on with a fresh log before memory runs out: the same act as restoring a site on an empty Kafka.
+
+        Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried over to
+        the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order.
+        """
+        async with self._rolling:
+            began = time.monotonic()
+            log.info("the embedded log has %.0f MB: rolling to a fresh one", self.resources.broker_mb)
+            for role in SOURCE_ROLES:
+                self.processes.signal(role, signal.SIGUSR1)
+            await self._drained(10.0)
+            for role in ("actuators", "worker", "recorder"):
+                await self.processes.end(role)
+            carried = await carry_over(self.bus, self._fresh_log)
+            self.rolls += 1
+            await self._start_consumers()
+            for role in SOURCE_ROLES:
+                self.processes.signal(role, signal.SIGUSR2)
+            log.info("rolled in %.1f s, %d records carried over", time.monotonic() - began, carried)
+
+    async def _fresh_log(self) -> KafkaBus:
+        await self.broker.stop()
+        self.broker = EmbeddedBroker(self.broker.port, self.run_dir)
+        await self.broker.start()
+        await self.bus.create_topics(TOPICS, self.settings.broker.partitions)
+        return self.bus
+
+    async def _drained(self, patience_s: float) -> None:
+        """Wait until worker and actuators have read everything, twice over: a receipt is new input."""
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            events = await self._lag("worker", EVENTS.name)
+            commands = await self._lag("actuators", COMMANDS.name)
+            if events == 0 and commands == 0:
+                return
+            await asyncio.sleep(0.1)
+        log.warning("worker or actuators have not read everything after %.0f s", patience_s)
+
+    async def _lag(self, role: str, topic: str) -> int:
+        """Records of `topic` that `role` has not read, by its own last word; 0 for a role that does not run."""
+        if role not in self.processes.children or self.processes.children[role].pid is None:
+            return 0
+        positions: Mapping[str, Any] = (
+            self.observer.status.get(role, {}).get("metrics", {}).get("positions", {})
+        )
+        ends = await self.bus.ends(topic)
+        return sum(max(0, end - int(positions.get(str(tp.partition), 0))) for tp, end in ends.items())
+
+    async def end(self) -> None:
+        """Sources, then worker and actuators once they have read everything, then the recorder."""
+        for role in SOURCE_ROLES:
+            await self.processes.end(role)
+        await self._drained(10.0)
+        self._sample_memory()
+        self._sample_cpu()
+        for role in ("actuators", "worker", "recorder"):
+            await self.processes.end(role)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Let our own reader see the last records: the status that every role leaves behind."""
+        until = time.monotonic() + 3.0
+        wanted = set(self.processes.children)
+        while time.monotonic() < until:
+            said = {name for name, status in self.observer.status.items() if status["state"] == "stopping"}
+            if wanted <= said:
+                return
+            await asyncio.sleep(0.1)
+
+    async def end_processes(self) -> None:
+        """End whatever still runs, the broker last."""
+        await self.processes.end_all()
+        await self.bus.close()
+        self._broker_cpu_s = cpu_s(self.broker.pid) if self.broker.pid else 0.0
+        await self.broker.stop()
+
+    def cost(self) -> Cost:
+        """What the run cost so far."""
+        by_role = {name: child.cpu_s for name, child in self.processes.children.items()}
+        by_role["broker"] = self._broker_cpu_s
+        by_role["up"] = time.process_time()
+        first = self.observer.first_reading_at
+        return Cost(
+            cpu_s_by_role=by_role,
+            wall_s=time.monotonic() - self.started,
+            resources=self.resources,
+            first_reading_s=None if first is None else first - self.started,
+            rolls=self.rolls,
+            restarts=self.processes.restarts,
+            exits={name: child.exits for name, child in self.processes.children.items()},
+        )
+
+
+def free_port() -> int:
+    """A port of the loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether something could listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

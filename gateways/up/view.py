@@ -1,0 +1,155 @@
+"""The live view of `headrace up`: what stands in the control room, in a terminal."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from gateways.up.observer import Observer
+from gateways.up.resources import Resources
+from gateways.up.summary import percentiles_ms
+from rules.quality import Quality
+from rules.site.model import Asset, Site
+from streams.times import iso_utc
+
+_SEVERITY_STYLE = {"urgent": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
+_QUALITY_STYLE = {Quality.GOOD: "", Quality.UNCERTAIN: "yellow", Quality.BAD: "red", Quality.MISSING: "dim"}
+_PLANT_TYPES = ("HydroUnit", "PowerMeter", "Breaker", "Chiller", "HeatPump", "HeatSink", "CDU", "Pump", "HX")
+
+
+def render(observer: Observer, resources: Resources, elapsed_s: float, rate: float, restarts: int) -> Group:
+    """One picture of the plant."""
+    return Group(
+        _headline(observer, resources, elapsed_s, rate, restarts),
+        _plant(observer),
+        _racks(observer),
+        _alarms(observer),
+        _commands(observer),
+    )
+
+
+def _headline(observer: Observer, resources: Resources, elapsed_s: float, rate: float, restarts: int) -> Text:
+    recent = [seen for seen in list(observer.commands.values())[-200:] if seen.receipt is not None]
+    latency = percentiles_ms(
+        seen.receipt.at_ns - seen.command.cause_ns for seen in recent if seen.receipt is not None
+    )
+    through = ", ".join(
+        f"{name}: {status['metrics']['face']}"
+        for name, status in sorted(observer.status.items())
+        if status.get("metrics", {}).get("face")
+    )
+    sources = " · ".join(
+        f"{source} {count:,}" for source, count in sorted(observer.readings_by_source.items())
+    )
+    return Text(
+        f"Headrace · {observer.site.name} · {elapsed_s:5.0f} s · {rate:,.0f} readings/s · "
+        f"lost {observer.tracker.lost} · duplicates {observer.tracker.duplicates} · "
+        f"dead letters {sum(observer.dead_letters.values())} · restarts {restarts}\n"
+        f"sample to receipt p50 {latency['p50']} ms p99 {latency['p99']} ms · "
+        f"broker {resources.broker_mb:.0f} MB · others {resources.others_mb:.0f} MB\n"
+        f"readings by source: {sources}\nNVML: {through or 'not seen yet'}",
+    )
+
+
+def _plant(observer: Observer) -> Panel:
+    table = Table(expand=True, box=None, pad_edge=False)
+    for column in ("asset", "type", "signals"):
+        table.add_column(column, no_wrap=column != "signals")
+    for asset in observer.site.assets.values():
+        if asset.type not in _PLANT_TYPES:
+            continue
+        cells = Text()
+        for point in _points_of(observer.site, asset):
+            known = observer.points.get(point)
+            if known is None:
+                continue
+            spec = observer.site.points[point]
+            cells.append(
+                f"{spec.point_type} {known[0]:.4g} {spec.engineering_unit}  ",
+                _QUALITY_STYLE[Quality(known[1])],
+            )
+        if cells:
+            table.add_row(asset.id, asset.type, cells)
+    return Panel(table, title="feeds and loops", title_align="left")
+
+
+def _points_of(site: Site, asset: Asset) -> list[str]:
+    wanted = (
+        "ActivePower",
+        "Frequency",
+        "Voltage",
+        "Status",
+        "PumpSpeed",
+        "LiquidFlow",
+        "LiquidTemperature",
+        "LiquidDifferentialPressure",
+        "LiquidTemperatureSpRequest",
+        "HeatFlow",
+    )
+    return [f"{asset.id}.{name}" for name in wanted if f"{asset.id}.{name}" in site.points]
+
+
+def _racks(observer: Observer) -> Panel:
+    table = Table(expand=True, box=None, pad_edge=False)
+    for column in ("rack", "unit", "flow", "supply", "power", "GPUs max", "GPUs mean", "GPU power", "limit"):
+        table.add_column(column, justify="left" if column in {"rack", "unit"} else "right")
+    for unit in observer.site.units.values():
+        gpus = observer.gpus[unit.id]
+        for asset in unit.assets:
+            if asset.type != "Rack" or asset.id not in unit.gpu_range:
+                continue
+            low, high = unit.gpu_range[asset.id]
+            part = slice(low, high)
+            if np.isnan(gpus.temperature_degc[part]).all():
+                continue
+            hottest = float(np.nanmax(gpus.temperature_degc[part]))
+            table.add_row(
+                asset.id,
+                unit.id,
+                _value(observer, f"{asset.id}.RackLiquidFlow", "L/min"),
+                _value(observer, f"{asset.id}.RackLiquidSupplyTemperature", "°C"),
+                _value(observer, f"{asset.id}.RackPower", "kW"),
+                Text(f"{hottest:.1f} °C", "red" if hottest > 80 else ""),
+                f"{np.nanmean(gpus.temperature_degc[part]):.1f} °C",
+                f"{np.nansum(gpus.power_w[part]) / 1000:.1f} kW",
+                f"{np.nanmin(gpus.limit_w[part]):.0f} W",
+            )
+    return Panel(table, title="racks", title_align="left")
+
+
+def _value(observer: Observer, point: str, unit: str) -> Text:
+    known = observer.points.get(point)
+    if known is None:
+        return Text("–", "dim")
+    return Text(f"{known[0]:.1f} {unit}", _QUALITY_STYLE[Quality(known[1])])
+
+
+def _alarms(observer: Observer) -> Panel:
+    table = Table(expand=True, box=None, pad_edge=False, show_header=False)
+    active = observer.active
+    for alarm in active[:10]:
+        table.add_row(
+            iso_utc(alarm.raised_ns)[11:23],
+            Text(alarm.severity, _SEVERITY_STYLE[alarm.severity]),
+            alarm.rule,
+            alarm.asset,
+            alarm.message,
+        )
+    return Panel(table, title=f"active alarms: {len(active)}", title_align="left")
+
+
+def _commands(observer: Observer) -> Panel:
+    table = Table(expand=True, box=None, pad_edge=False, show_header=False)
+    for seen in list(observer.commands.values())[-5:]:
+        status = seen.receipt.status if seen.receipt else "on its way"
+        table.add_row(
+            iso_utc(seen.at_ns)[11:23],
+            seen.command.actuator,
+            f"{seen.command.value:g} {seen.command.engineering_unit}",
+            status,
+            seen.command.reason,
+        )
+    return Panel(table, title=f"commands: {len(observer.commands)}", title_align="left")
