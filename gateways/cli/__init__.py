@@ -1,1 +1,1 @@
-"""The command line: the composition root. Commands import what they need when they run, so that help is fast."""
+"""The command line: the composition root. Commands import what they need when they run: help is fast."""

@@ -23,17 +23,19 @@ from streams.wire import decode_output
 
 
 def show_alarms(site: Path, follow: bool, bootstrap: str | None, as_json: bool) -> int:
-    """Print the alarms that stand (all last words with `--json`); with `follow` every transition after that."""
+    """Print the alarms that stand (with `--json` all last words); then, with `follow`, every transition."""
     return asyncio.run(_show(site, follow, bootstrap, as_json))
 
 
 async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) -> int:
-    settings = load_settings(site / "headrace.yaml")
-    bus = KafkaBus(bootstrap or settings.broker.bootstrap, settings.broker)
+    broker = load_settings(site / "headrace.yaml").broker
+    if bootstrap:
+        broker = broker.model_copy(update={"bootstrap": bootstrap})
+    bus = KafkaBus(broker)
     try:
         if not await bus.partitions(ALARMS.name):
             raise UnreachableError(
-                f"the broker at {bootstrap or settings.broker.bootstrap} has no topic 'alarms': start the site "
+                f"the broker at {broker.bootstrap} has no topic 'alarms': start the site "
                 "with `headrace up`, or create its topics"
             )
         ends = await bus.ends(ALARMS.name)

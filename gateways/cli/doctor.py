@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 import psutil
 from rich.console import Console
+from streams.rule_folder import load_program
+from streams.site_folder import load_site
 
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
-from streams.rule_folder import load_program
 from streams.settings import Settings, load_settings
-from streams.site_folder import load_site
 from streams.topics import TOPICS
 
 Word = Literal["ok", "warning", "wrong"]
@@ -125,7 +125,7 @@ def _embedded_broker() -> Iterator[Check]:
 
 
 async def _broker(settings: Settings) -> Check:
-    bus = KafkaBus(settings.broker.bootstrap, settings.broker)
+    bus = KafkaBus(settings.broker)
     try:
         missing = [topic.name for topic in TOPICS if not await bus.partitions(topic.name)]
     except HeadraceError:
@@ -170,7 +170,7 @@ async def _opcua(name: str, endpoint: str) -> Check:
             name,
             "warning",
             f"no OPC UA server at {endpoint}",
-            "fine before `headrace up`, which starts the simulated plant; else start the server or correct the endpoint",
+            "fine before `headrace up`, which brings its own; else start the server or correct the endpoint",
         )
     writer.close()
     return Check(name, "ok", f"something listens at {endpoint}")

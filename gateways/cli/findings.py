@@ -1,4 +1,4 @@
-"""How a finding looks in a terminal: position, what is wrong, the line itself with a caret, what was meant."""
+"""How a finding looks in a terminal: position, what is wrong, the line with a caret, what was meant."""
 
 from __future__ import annotations
 

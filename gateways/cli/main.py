@@ -1,7 +1,8 @@
 """`headrace`: one command, a subcommand for each job.
 
-Rules: modules of the plant are imported inside the commands, never here. Exit codes: 0 fine, 1 the answer is no,
-2 the input or the call is wrong, 3 something outside can't be reached, 130 interrupted. Data goes to stdout, words to stderr.
+Rules: modules of the plant are imported inside the commands, never here. Data goes to stdout, words to stderr.
+Exit codes: 0 fine, 1 the answer is no, 2 the input or the call is wrong, 3 something outside can't be reached,
+130 interrupted.
 """
 
 from __future__ import annotations

@@ -77,16 +77,15 @@ def run_role(role: str, site_dir: Path, name: str, options: list[str]) -> int:
 async def _run(
     role: Callable[[RoleContext], Awaitable[None]], site_dir: Path, name: str, options: dict[str, str]
 ) -> int:
+    from streams.site_folder import load_site
+
     from streams.bus_kafka import KafkaBus
     from streams.settings import load_settings
-    from streams.site_folder import load_site
 
     settings = load_settings(site_dir / "headrace.yaml")
     site = with_endpoints(load_site(site_dir), options)
     stop = asyncio.Event()
-    context = RoleContext(
-        name, site, site_dir, settings, KafkaBus(settings.broker.bootstrap, settings.broker), stop, options
-    )
+    context = RoleContext(name, site, site_dir, settings, KafkaBus(settings.broker), stop, options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -1,7 +1,7 @@
 """What `headrace up` sees of the log: the same topics that anyone can read, and nothing else.
 
-Rules: an alarm, command or receipt is counted once, by its id; the same id with other bytes is a broken invariant and is
-counted as such. Latencies are those of the first time that an id stood on the log.
+Rules: an alarm, command or receipt is counted once, by its id; the same id with other bytes is a broken invariant
+and is counted as such. Latencies are those of the first time that an id stood on the log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from streams.sequences import SequenceTracker
 
 from rules.engine.inputs import Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
@@ -22,7 +23,6 @@ from rules.gpu_fields import FIELD_INDEX
 from rules.quality import Quality
 from rules.site.model import Site
 from streams.record import Record
-from streams.sequences import SequenceTracker
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output
 

@@ -1,6 +1,7 @@
 """Role processes under supervision: start, restart with backoff, kill, end, and what they cost.
 
-Rules: a process is ended by its own pid only; a role that ends by itself is started again and counted, whatever its exit code.
+Rules: a process is ended by its own pid only; a role that ends by itself is started again and counted, whatever
+its exit code.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Processes:
             await self._spawn(child)
 
     def kill(self, name: str) -> None:
-        """kill -9: the supervisor's own test switch."""
+        """Kill -9: the supervisor's own test switch."""
         child = self.children[name]
         if child.pid is not None:
             os.kill(child.pid, signal.SIGKILL)

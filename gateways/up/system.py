@@ -1,4 +1,4 @@
-"""The whole system on one machine: the embedded broker, the role processes, and the reader that watches them."""
+"""The whole system on one machine: embedded broker, role processes, and the reader that watches them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from streams.roll import carry_over
+from streams.rule_folder import load_program
+
 from gateways.broker import EmbeddedBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
@@ -21,8 +24,6 @@ from rules.engine.inputs import Activation, Identity
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
-from streams.roll import carry_over
-from streams.rule_folder import load_program
 from streams.settings import Settings
 from streams.topics import COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input
@@ -55,7 +56,7 @@ class System:
             update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
         )
         self.broker = EmbeddedBroker(port, run_dir)
-        self.bus = KafkaBus(self.bootstrap, self.settings.broker)
+        self.bus = KafkaBus(self.settings.broker)
         self.nvml_state = run_dir / "nvml.state"
         self.processes = Processes(
             run_dir,
@@ -86,7 +87,7 @@ class System:
         return options
 
     async def start(self) -> None:
-        """Broker, topics, activation, roles; returns when every process is started, not when all are ready."""
+        """Broker, topics, activation, roles; returns when every process is started (not yet ready)."""
         await self.broker.start()
         await self.bus.create_topics(TOPICS, self.settings.broker.partitions)
         await self._activate()
@@ -165,8 +166,8 @@ class System:
     async def roll(self) -> None:
         """Go on with a fresh log before memory runs out: the same act as restoring a site on an empty Kafka.
 
-        Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried over to
-        the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order.
+        Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried
+        over to the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order.
         """
         async with self._rolling:
             began = time.monotonic()
@@ -202,7 +203,7 @@ class System:
         log.warning("worker or actuators have not read everything after %.0f s", patience_s)
 
     async def _lag(self, role: str, topic: str) -> int:
-        """Records of `topic` that `role` has not read, by its own last word; 0 for a role that does not run."""
+        """Records of `topic` that `role` has not read, by its last word; 0 for a role that does not run."""
         if role not in self.processes.children or self.processes.children[role].pid is None:
             return 0
         positions: Mapping[str, Any] = (
