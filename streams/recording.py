@@ -1,0 +1,376 @@
+"""Recordings: the log's records in an MCAP file and back, exactly.
+
+Rules: a record comes back as it went in (topic, partition, offset, timestamp, key, value, headers). Values
+are stored untouched, so that an Arrow or JSON reader needs nothing of ours. A file that was cut off opens up
+to its last whole chunk, and a damaged chunk is skipped; `Recording.damage` says what is missing. No clock is
+read here.
+
+One channel per (topic, partition, key, headers), named by its metadata: `partition`, `key`, `headers` (the
+names in order) and `header.NAME`, `segment` (a log that was rolled to a fresh one starts the next),
+`base_offset`. A message's `sequence` is the low 32 bits of its offset, which lies at or above the channel's
+base; `publish_time` is the record's timestamp in ns. A record that no channel can name in UTF-8, a
+tombstone, a record without a timestamp, and what comes after a topic's first 4096 channels goes to the
+wrapped channel of its partition (`encoding: wrapped`) as JSON with key, headers and value in base64: a flood
+of garbage makes no flood of channels.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, NamedTuple, Self
+
+import orjson
+from mcap.data_stream import ReadDataStream
+from mcap.opcode import Opcode
+from mcap.records import Attachment, Channel, Chunk, Metadata
+from mcap.stream_reader import get_chunk_data_stream
+from mcap.writer import CompressionType, Writer
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.record import Headers, Record
+from streams.wire import ARROW_SCHEMAS
+
+MAGIC: Final = b"\x89MCAP0\r\n"
+PROFILE: Final = "headrace"
+CHUNK_BYTES: Final = 4 << 20
+WRAPPED: Final = "wrapped"
+RECORD_SCHEMA: Final = (
+    b'{"type":"object","properties":{"key":{"type":["string","null"],"contentEncoding":"base64"},'
+    b'"headers":{"type":"array"},"value":{"type":["string","null"],"contentEncoding":"base64"},"timestamp_ms":{"type":"integer"}}}'
+)
+CHANNELS_PER_TOPIC: Final = 4096
+"""What comes after them is wrapped: MCAP numbers channels with 16 bits."""
+
+_MESSAGE = struct.Struct("<HIQQ")
+_RECORD_HEAD = struct.Struct("<BQ")
+
+
+_Key = tuple[str, int, int, bytes | None, Headers]
+"""Topic, partition, offset >> 31 (so that 32 bits are enough within a channel), key and headers."""
+
+
+class _Place(NamedTuple):
+    """What a channel says about its messages."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    headers: Headers
+    base_offset: int
+    is_wrapped: bool
+
+
+class RecordingWriter:
+    """Writes one file.
+
+    Attachments and metadata come first, so that a file that was cut off still knows its site and rules.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        attachments: Mapping[str, bytes] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        compression: CompressionType = CompressionType.LZ4,
+    ) -> None:
+        self._stream: BinaryIO = path.open("wb")
+        self._writer = Writer(self._stream, chunk_size=CHUNK_BYTES, compression=compression)
+        self._writer.start(profile=PROFILE, library="headrace")
+        self._writer.add_metadata(PROFILE, {"format": "1", **(metadata or {})})
+        for name, data in sorted((attachments or {}).items()):
+            self._writer.add_attachment(0, 0, name, "application/octet-stream", data)
+        self._schemas: dict[tuple[str, bytes], int] = {}
+        self._channels: dict[_Key, int] = {}
+        self._wrapped: dict[tuple[str, int, int], int] = {}
+        self._counts: dict[str, int] = {}
+        self._next: dict[tuple[str, int], int] = {}
+        self._segments: dict[tuple[str, int], int] = {}
+        self._log_ns = 0
+        self.records = 0
+
+    def write(self, record: Record, log_ns: int) -> None:
+        """Append one record; a partition's come in offset order. `log_ns` never goes back in the file."""
+        self._log_ns = max(self._log_ns, log_ns)
+        partition = (record.topic, record.partition)
+        if record.offset < self._next.get(partition, 0):
+            self._begin_segment(partition)
+        self._next[partition] = record.offset + 1
+        data, channel = record.value, None
+        if data is not None and record.timestamp_ms >= 0:
+            channel = self._channels.get(_key(record)) or self._register(record)
+        if data is None or channel is None:
+            data, channel = _wrap(record), self._wrapped_channel(record)
+        self._writer.add_message(
+            channel,
+            log_time=self._log_ns,
+            data=data,
+            publish_time=max(0, record.timestamp_ms) * 1_000_000,
+            sequence=record.offset & 0xFFFF_FFFF,
+        )
+        self.records += 1
+
+    def flush(self) -> None:
+        """End the chunk and hand it to the operating system: a process that dies now loses nothing of it."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write the index and end the file."""
+        if not self._stream.closed:
+            self._writer.finish()
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin_segment(self, partition: tuple[str, int]) -> None:
+        """The log was rolled to a fresh one: its offsets start again, so the partition's channels do too."""
+        self._segments[partition] = self._segments.get(partition, 0) + 1
+        self._channels = {
+            place: channel for place, channel in self._channels.items() if place[:2] != partition
+        }
+        self._wrapped = {key: channel for key, channel in self._wrapped.items() if key[:2] != partition}
+
+    def _register(self, record: Record) -> int | None:
+        """A new channel for records like this one; None where it must be wrapped."""
+        metadata = _channel_metadata(record)
+        count = self._counts.get(record.topic, 0)
+        if metadata is None or count >= CHANNELS_PER_TOPIC:
+            return None
+        self._counts[record.topic] = count + 1
+        name = metadata.get("header.schema", "")
+        if name in ARROW_SCHEMAS:
+            data = ARROW_SCHEMAS[name].serialize().to_pybytes()
+            encoding, schema = "arrow", self._schema(name, "arrow", data)
+        elif record.value is not None and record.value.startswith(b"{"):
+            encoding, schema = "json", self._schema(name or "object", "jsonschema", b'{"type":"object"}')
+        else:
+            encoding, schema = "", 0
+        channel = self._add_channel(record, encoding, schema, metadata)
+        self._channels[_key(record)] = channel
+        return channel
+
+    def _wrapped_channel(self, record: Record) -> int:
+        partition = (record.topic, record.partition, record.offset >> 31)
+        if partition not in self._wrapped:
+            schema = self._schema(WRAPPED, "jsonschema", RECORD_SCHEMA)
+            self._wrapped[partition] = self._add_channel(record, "json", schema, {"encoding": WRAPPED})
+        return self._wrapped[partition]
+
+    def _schema(self, name: str, encoding: str, data: bytes) -> int:
+        if (name, data) not in self._schemas:
+            self._schemas[name, data] = self._writer.register_schema(name, encoding, data)
+        return self._schemas[name, data]
+
+    def _add_channel(self, record: Record, encoding: str, schema: int, metadata: dict[str, str]) -> int:
+        place = {
+            "topic": record.topic,
+            "partition": str(record.partition),
+            "segment": str(self._segments.get((record.topic, record.partition), 0)),
+            "base_offset": str(record.offset),
+        }
+        channel: int = self._writer.register_channel(record.topic, encoding, schema, {**place, **metadata})
+        return channel
+
+
+class Recording:
+    """An existing file. Attachments and metadata are read at once, records as one asks for them.
+
+    Raises ConfigurationError when the file isn't there or is no MCAP file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.attachments: dict[str, bytes] = {}
+        self.metadata: dict[str, str] = {}
+        self._damaged_attachments: list[str] = []
+        self.damage: list[str] = []
+        try:
+            with path.open("rb") as file:
+                if file.read(len(MAGIC)) != MAGIC:
+                    raise ConfigurationError([Finding(str(path), 0, 0, "not a recording (no MCAP file)")])
+                for opcode, body in _walk(file, {Opcode.ATTACHMENT, Opcode.METADATA}, []):
+                    if opcode == Opcode.ATTACHMENT:
+                        self._keep_attachment(body)
+                    else:
+                        metadata = Metadata.read(ReadDataStream(BytesIO(body)))
+                        if metadata.name == PROFILE:
+                            self.metadata = metadata.metadata
+        except OSError as error:
+            raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
+
+    def _keep_attachment(self, body: bytes) -> None:
+        if zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "little"):
+            self._damaged_attachments.append("a damaged attachment is left out")
+            return
+        attachment = Attachment.read(ReadDataStream(BytesIO(body)))
+        self.attachments[attachment.name] = attachment.data
+
+    def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
+        """Every record of `topics` (None: all) in the order of the file: offset order within each partition.
+
+        What can't be read is said in `damage`, which is complete when the iterator has ended.
+        """
+        return (record for _, record in self.timed_records(topics))
+
+    def timed_records(self, topics: Collection[str] | None = None) -> Iterator[tuple[int, Record]]:
+        """The same with the recorder's own time of each record (`log_time`, ns) before it."""
+        self.damage = list(self._damaged_attachments)
+        places: dict[int, _Place] = {}
+        with self.path.open("rb") as file:
+            file.seek(len(MAGIC))
+            for opcode, body in _walk(file, {Opcode.CHUNK, Opcode.CHANNEL}, self.damage):
+                if opcode == Opcode.CHANNEL:
+                    _learn(places, body)
+                    continue
+                try:
+                    chunk = Chunk.read(ReadDataStream(BytesIO(body)))
+                    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
+                    data = stream.read(length)
+                except Exception as error:  # decompressors and the parser share no class of errors
+                    self.damage.append(f"a chunk before byte {file.tell()} is damaged and left out: {error}")
+                    continue
+                yield from _break_up(data, places, topics, self.damage)
+
+
+def _break_up(
+    data: bytes, places: dict[int, _Place], topics: Collection[str] | None, damage: list[str]
+) -> Iterator[tuple[int, Record]]:
+    position, end, lost = 0, len(data), 0
+    view = memoryview(data)
+    while position < end:
+        opcode, length = _RECORD_HEAD.unpack_from(data, position)
+        start = position + _RECORD_HEAD.size
+        position = start + length
+        if opcode == Opcode.CHANNEL:
+            _learn(places, data[start:position])
+        elif opcode == Opcode.MESSAGE:
+            channel, low, log_time, publish_time = _MESSAGE.unpack_from(data, start)
+            place = places.get(channel)
+            if place is None:
+                lost += 1
+                continue
+            if topics is not None and place.topic not in topics:
+                continue
+            offset = place.base_offset + ((low - place.base_offset) & 0xFFFF_FFFF)
+            value = bytes(view[start + _MESSAGE.size : position])
+            timestamp_ms = publish_time // 1_000_000
+            if place.is_wrapped:
+                yield log_time, _unwrap(value, place, offset)
+                continue
+            yield (
+                log_time,
+                Record(place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers),
+            )
+    if lost:
+        damage.append(f"{lost} messages whose channel lay in a damaged chunk are left out")
+
+
+def _walk(file: BinaryIO, wanted: Collection[int], damage: list[str]) -> Iterator[tuple[int, bytes]]:
+    """The file's records of the wanted kinds; it seeks past the others.
+
+    The library's own reader needs a file with an intact end.
+    """
+    size = Path(file.name).stat().st_size
+    while True:
+        head = file.read(_RECORD_HEAD.size)
+        start = file.tell()
+        if len(head) < _RECORD_HEAD.size:
+            damage.append(f"the file ends at byte {size} without its index: it was cut off")
+            return
+        opcode, length = _RECORD_HEAD.unpack(head)
+        if start + length > size:
+            missing = start + length - size
+            damage.append(
+                f"the file ends at byte {size}, {missing} bytes before the end of the record at {start}"
+            )
+            return
+        if opcode == Opcode.DATA_END:
+            return
+        if opcode in wanted:
+            yield opcode, file.read(length)
+        else:
+            file.seek(length, 1)
+
+
+def _learn(places: dict[int, _Place], body: bytes) -> None:
+    channel = Channel.read(ReadDataStream(BytesIO(body)))
+    metadata = channel.metadata
+    if channel.id in places:
+        return
+    key = metadata.get("key")
+    names = orjson.loads(metadata.get("headers", "[]"))
+    places[channel.id] = _Place(
+        channel.topic,
+        int(metadata.get("partition", "0")),
+        None if key is None else key.encode(),
+        tuple((name, metadata[f"header.{name}"].encode()) for name in names),
+        int(metadata.get("base_offset", "0")),
+        metadata.get("encoding") == WRAPPED,
+    )
+
+
+def _key(record: Record) -> _Key:
+    return record.topic, record.partition, record.offset >> 31, record.key, record.headers
+
+
+def _channel_metadata(record: Record) -> dict[str, str] | None:
+    """Key and headers as text; None where they don't fit into it."""
+    names = [name for name, _ in record.headers]
+    if len(set(names)) != len(names):
+        return None
+    try:
+        metadata = {"key": record.key.decode()} if record.key is not None else {}
+        metadata["headers"] = orjson.dumps(names).decode()
+        metadata.update((f"header.{name}", value.decode()) for name, value in record.headers)
+    except (UnicodeDecodeError, orjson.JSONEncodeError):
+        return None
+    return metadata
+
+
+def _wrap(record: Record) -> bytes:
+    def text(raw: bytes | None) -> str | None:
+        return None if raw is None else base64.b64encode(raw).decode()
+
+    headers = [[text(name.encode("utf-8", "surrogateescape")), text(value)] for name, value in record.headers]
+    return orjson.dumps(
+        {
+            "key": text(record.key),
+            "headers": headers,
+            "value": text(record.value),
+            "timestamp_ms": record.timestamp_ms,
+        }
+    )
+
+
+def _unwrap(data: bytes, place: _Place, offset: int) -> Record:
+    wrapped = orjson.loads(data)
+
+    def raw(text: str | None) -> bytes | None:
+        return None if text is None else base64.b64decode(text)
+
+    headers = tuple(
+        (base64.b64decode(name).decode("utf-8", "surrogateescape"), base64.b64decode(value))
+        for name, value in wrapped["headers"]
+    )
+    return Record(
+        place.topic,
+        place.partition,
+        offset,
+        wrapped["timestamp_ms"],
+        raw(wrapped["key"]),
+        raw(wrapped["value"]),
+        headers,
+    )
