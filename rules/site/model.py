@@ -16,7 +16,10 @@ DeadbandKind = Literal["none", "absolute", "percent"]
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A thing of the plant. `constants` are numbers in the units that `constant_units` names."""
+    """A thing of the plant. `constants` are numbers in the units that `constant_units` names.
+
+    `process_area`: where in a loop a sensor sits, in DSX words (`Primary Supply`, `Secondary Return`).
+    """
 
     id: str
     type: str
@@ -26,6 +29,7 @@ class Asset:
     constants: Mapping[str, float] = field(default_factory=dict)
     constant_units: Mapping[str, str] = field(default_factory=dict)
     location: str = ""
+    process_area: str = ""
 
 
 @dataclass(frozen=True, slots=True)

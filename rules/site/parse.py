@@ -1,0 +1,132 @@
+"""The site file: from YAML text to a `Site`, or to everything that is wrong with it.
+
+Rules: pure (`streams/site_folder.py` reads the file); every finding at once, sorted by place; a site is handed out
+only when no finding is an error; the same text gives the same site, and its digest is that of the text.
+
+    name, tick, rules      the site itself
+    sources                where readings come from            rules/site/sources.py
+    templates, units       what stands where and is measured   rules/site/spec.py, rules/site/expand.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from rules.findings import Finding
+from rules.site.expand import Expansion, nearest_asset
+from rules.site.model import Site, Source
+from rules.site.sources import SourceTable, read_sources
+from rules.site.spec import SpecReader, expand_key
+from rules.strict_yaml import DURATION_NS, Node, load
+
+KEYS = ("name", "tick", "rules", "sources", "templates", "units")
+TICK_NS = 100 * DURATION_NS["ms"]
+
+
+def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
+    """The site that `text` describes and every finding; `file` is only a name. No site when a finding is an error."""
+    root, findings = load(text, file)
+    site = None if root is None else _read(root, text)
+    unique = sorted(dict.fromkeys(findings))
+    return (None if any(finding.severity == "error" for finding in unique) else site), unique
+
+
+def _read(root: Node, text: str) -> Site | None:
+    fields = root.fields(KEYS, required=("name", "sources", "units"))
+    if "units" not in fields:
+        return None
+    name = fields["name"].as_text() if "name" in fields else None
+    tick = (
+        fields["tick"].as_duration_ns(10 * DURATION_NS["ms"], 10 * DURATION_NS["s"])
+        if "tick" in fields
+        else None
+    )
+    paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
+    table = read_sources(fields.get("sources"))
+    reader = SpecReader(fields.get("templates"), table.sources, table.addresses)
+    reader.all_templates()
+    expansion = Expansion(reader)
+    expansion.read(fields["units"])
+    if "templates" in fields:
+        for template, key in fields["templates"].keys.items():
+            if template not in reader.used:
+                key.report(f"template '{template}' is not used", severity="warning")
+    sources, source_of_gpu = _assign_gpus(table, expansion)
+    _check_point_sources(table, expansion)
+    return Site(
+        name=name or "",
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        tick_ns=tick or TICK_NS,
+        units=expansion.units,
+        assets=expansion.assets,
+        points=expansion.points,
+        sources=sources,
+        actuators=expansion.build_actuators(source_of_gpu),
+        rule_paths=tuple(path for node in paths if (path := node.as_text())),
+    )
+
+
+def _assign_gpus(table: SourceTable, expansion: Expansion) -> tuple[dict[str, Source], dict[str, str]]:
+    """The sources with their assets, and the source of each GPU: exactly one."""
+    sources = dict(table.sources)
+    owner: dict[str, str] = {}
+    for name, nodes in table.assets.items():
+        assets: list[str] = []
+        for node in nodes:
+            ids = [expanded.id for expanded in expand_key(node)]
+            assets += _readable(node, ids, expansion)
+            _claim(node, name, ids, expansion, owner)
+        sources[name] = replace(table.sources[name], assets=tuple(dict.fromkeys(assets)))
+    orphans = [gpu for gpu in expansion.gpu_index if gpu not in owner]
+    if orphans:
+        those = orphans[0] if len(orphans) == 1 else f"{orphans[0]} and {len(orphans) - 1} more GPUs"
+        expansion.keys[orphans[0]].report(
+            f"no source reads {those}", "name their tray or rack in a source's assets"
+        )
+    return sources, owner
+
+
+def _readable(node: Node, ids: list[str], expansion: Expansion) -> list[str]:
+    unknown = [asset for asset in ids if asset not in expansion.keys]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        node.report(f"unknown asset '{unknown[0]}'{more}", nearest_asset(unknown[0], expansion.keys))
+    without = [asset for asset in ids if asset in expansion.keys and not expansion.gpus_below(asset)]
+    if without:
+        what = "is a GPU itself" if without[0] in expansion.gpu_index else "has no GPUs"
+        node.report(f"'{without[0]}' {what}", "a source reads trays, racks or what else holds GPUs")
+    return [asset for asset in ids if asset in expansion.keys and asset not in without]
+
+
+def _claim(node: Node, source: str, ids: list[str], expansion: Expansion, owner: dict[str, str]) -> None:
+    twice: list[str] = []
+    for asset in ids:
+        for gpu in expansion.gpus_below(asset) if asset in expansion.keys else ():
+            if gpu in owner:
+                twice.append(gpu)
+            owner.setdefault(gpu, source)
+    if twice:
+        more = f" and {len(twice) - 1} more GPUs are" if len(twice) > 1 else " is"
+        node.report(f"{twice[0]}{more} read by '{owner[twice[0]]}' already", "each GPU has one source")
+
+
+def _check_point_sources(table: SourceTable, expansion: Expansion) -> None:
+    """Addresses are unique per server, and an OPC UA source without points is pointed out."""
+    used = {point.source for point in expansion.points.values()}
+    for name, source in table.sources.items():
+        if source.kind == "opcua" and name not in used:
+            table.keys[name].report(f"source '{name}' has no points", severity="warning")
+    seen: dict[tuple[str, str], str] = {}
+    reported: set[tuple[int, int]] = set()
+    for point in expansion.points.values():
+        first = seen.setdefault((point.source, point.address), point.id)
+        if first == point.id or not point.address:
+            continue
+        key = expansion.point_key(point)
+        if (key.line, key.column) not in reported:
+            reported.add((key.line, key.column))
+            key.report(
+                f"{point.id} has the address of {first}",
+                f"'{point.address}': use {{point}} or {{asset}} in it",
+            )

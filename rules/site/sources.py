@@ -1,0 +1,100 @@
+"""The sources of a site file, before the assets that they read are known.
+
+Rules: a source's id becomes part of every input's identity, so `ticker` (the clock) and a slash (backfill) are not for
+sources; GPUs are sampled at 1 to 10 Hz, plant points no faster than 100 Hz.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from rules.site.ids import NAME_ID
+from rules.site.model import Source
+from rules.strict_yaml import DURATION_NS, Node
+
+KINDS = ("opcua", "nvml", "simulator")
+SECURITY_POLICIES = ("None", "Basic256Sha256")
+RESERVED = ("ticker",)
+
+_KEYS = ("kind", "period", "lateness", "clock_tolerance", "options")
+_OPCUA_KEYS = ("endpoint", "security", "address")
+_GPU_KEYS = ("assets",)
+_ENDPOINT = re.compile(r"opc\.tcp://[^\s/:]+:(\d{1,5})(/\S*)?")
+_S = DURATION_NS["s"]
+
+
+@dataclass(slots=True)
+class SourceTable:
+    """The sources; `addresses`: each OPC UA source's template; `assets`: the nodes that name what a GPU source reads."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    keys: dict[str, Node] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    assets: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+
+
+def read_sources(node: Node | None) -> SourceTable:
+    """All sources of the file; what is wrong is reported, and the source kept as far as it goes."""
+    table = SourceTable()
+    for name, entry in ({} if node is None else node.as_mapping()).items():
+        assert node is not None
+        key = node.keys[name]
+        if not NAME_ID.fullmatch(name) or name in RESERVED:
+            hint = "small letters, digits and -, and not 'ticker', which is the clock's"
+            key.report(f"'{name}' can't be the id of a source", hint)
+        _read_source(name, key, entry, table)
+    return table
+
+
+def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
+    kind = entry.entries["kind"].as_choice(KINDS, "kind") if "kind" in entry.entries else None
+    allowed = (*_KEYS, *(_GPU_KEYS if kind in ("nvml", "simulator") else _OPCUA_KEYS))
+    required = () if kind is None else ("assets",) if kind != "opcua" else ("endpoint",)
+    fields = entry.fields(allowed if kind else (*allowed, *_GPU_KEYS), required=("kind", *required))
+    is_opcua = kind in (None, "opcua")
+
+    def duration(field_name: str, default_ns: int, low_ns: int, high_ns: int) -> int:
+        if field_name not in fields:
+            return default_ns
+        return fields[field_name].as_duration_ns(low_ns, high_ns) or default_ns
+
+    low_ns, high_ns = (_S // 100, 86_400 * _S) if is_opcua else (_S // 10, 10 * _S)
+    table.keys[name] = key
+    table.sources[name] = Source(
+        name,
+        cast(Literal["opcua", "nvml", "simulator"], kind or "opcua"),
+        _endpoint(fields.get("endpoint")),
+        (fields["security"].as_choice(SECURITY_POLICIES, "policy") if "security" in fields else None)
+        or "None",
+        (),
+        duration("period", _S, low_ns, high_ns),
+        duration("lateness", 2 * _S, 1, 3600 * _S),
+        duration("clock_tolerance", _S, 1, 3600 * _S),
+        _options(fields.get("options")),
+    )
+    if "address" in fields:
+        table.addresses[name] = fields["address"].as_text() or ""
+    if "assets" in fields:
+        table.assets[name] = tuple(item for item in fields["assets"].as_list_or_one() if item.as_text())
+
+
+def _endpoint(node: Node | None) -> str:
+    text = None if node is None else node.as_text()
+    if node is None or text is None:
+        return ""
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or not 0 < int(match[1]) < 65536:
+        node.report(f"'{text}' is no OPC UA endpoint", "such as opc.tcp://127.0.0.1:4840/headrace/plant")
+    return text
+
+
+def _options(node: Node | None) -> dict[str, str]:
+    if node is None:
+        return {}
+    options = node.as_mapping()
+    for value in options.values():
+        if value.kind in ("list", "mapping", "null"):
+            value.report("an option is one text or number")
+    return {key: value.scalar for key, value in options.items()}

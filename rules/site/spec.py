@@ -1,0 +1,410 @@
+"""What a site file says about an asset, before its ids are expanded: templates, points, actuators, contents.
+
+Rules: a template is compiled once, however many assets it makes, so that its mistakes are reported once and where they
+are written; what an asset adds to its template (`is`) is merged name by name, a point given again replaces the
+template's; nothing here knows an id of an asset.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rules.findings import nearest
+from rules.site.ids import ExpandedId, PatternError, expand_ids
+from rules.site.model import DeadbandKind, Source
+from rules.site.types import GPU, GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS, STATE
+from rules.site.units import COMMON, convert, is_unit, normal, same_dimension
+from rules.strict_yaml import DURATION_NS, Node
+
+ASSET_KEYS = (
+    "is",
+    "type",
+    "constants",
+    "points",
+    "actuators",
+    "contains",
+    "feeds",
+    "part_of",
+    "location",
+    "process_area",
+)
+POINT_KEYS = ("range", "period", "sampling", "deadband", "queue", "discard", "source", "address")
+ACTUATOR_KEYS = ("range", "default", "source", "address", "expiry")
+EXPIRY_NS = 10 * DURATION_NS["s"]
+
+_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(.*)")
+_CONSTANT = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(slots=True)
+class PointSpec:
+    """A point without its asset; fields as in `model.Point`, `address` still with its {placeholders}."""
+
+    node: Node
+    engineering_unit: str
+    low: float
+    high: float
+    period_ns: int
+    sampling_ns: int
+    source: str
+    address: str
+    queue_size: int
+    discard_oldest: bool
+    deadband_kind: DeadbandKind
+    deadband: float
+
+
+@dataclass(slots=True)
+class ActuatorSpec:
+    """An actuator without its asset; fields as in `model.Actuator`. `source` '' for a GPU: the one that reads it."""
+
+    node: Node
+    kind: Literal["opcua", "nvml"]
+    engineering_unit: str
+    low: float
+    high: float
+    default: float
+    source: str
+    address: str
+    expiry_ns: int
+
+
+@dataclass(slots=True)
+class AssetSpec:
+    """An asset without its id. `children` are (the key in the file, its ids as suffixes, what they are)."""
+
+    type: str = ""
+    constants: dict[str, float] = field(default_factory=dict)
+    constant_units: dict[str, str] = field(default_factory=dict)
+    points: dict[str, PointSpec] = field(default_factory=dict)
+    actuators: dict[str, ActuatorSpec] = field(default_factory=dict)
+    children: list[tuple[Node, list[ExpandedId], AssetSpec]] = field(default_factory=list)
+    feeds: tuple[Node, ...] = ()
+    part_of: Node | None = None
+    location: str = ""
+    process_area: str = ""
+
+
+def expand_key(node: Node, text: str | None = None) -> list[ExpandedId]:
+    """The ids of a pattern in the file; a wrong one is reported and gives none."""
+    try:
+        return expand_ids(node.scalar if text is None else text)
+    except PatternError as error:
+        node.report(str(error), error.hint, offset=error.offset if text is None else 0)
+        return []
+
+
+class SpecReader:
+    """Compiles templates and assets. `source_nodes` gives the place of each source, `addresses` its template."""
+
+    def __init__(self, templates: Node | None, sources: dict[str, Source], addresses: dict[str, str]) -> None:
+        self._nodes = {} if templates is None else dict(templates.as_mapping())
+        self._sources = sources
+        self._addresses = addresses
+        self._done: dict[str, AssetSpec] = {}
+        self._under_way: list[str] = []
+        self.used: set[str] = set()
+        opcua = [source.id for source in sources.values() if source.kind == "opcua"]
+        self._default_source = opcua[0] if len(opcua) == 1 else ""
+
+    def all_templates(self) -> None:
+        """Compile every template, so that the mistakes of an unused one are reported too."""
+        for name in self._nodes:
+            self.template(name)
+
+    def template(self, name: str) -> AssetSpec:
+        """The compiled template `name`, which exists."""
+        if name not in self._done:
+            self._under_way.append(name)
+            self._done[name] = self._asset(self._nodes[name], is_template=True)
+            self._under_way.pop()
+        return self._done[name]
+
+    def asset(self, node: Node) -> AssetSpec:
+        """What stands behind an asset's id: the name of a template, or a mapping."""
+        if node.kind == "mapping":
+            return self._asset(node, is_template=False)
+        return self._named(node)
+
+    def _named(self, node: Node) -> AssetSpec:
+        name = node.as_text()
+        if name is None:
+            return AssetSpec()
+        if name not in self._nodes:
+            known = f"templates: {', '.join(self._nodes)}" if self._nodes else "the file has no templates"
+            node.report(f"unknown template '{name}'", nearest(name, self._nodes) or known)
+            return AssetSpec()
+        if name in self._under_way:
+            path = [*self._under_way[self._under_way.index(name) :], name]
+            node.report(f"template '{name}' contains itself", " > ".join(path))
+            return AssetSpec()
+        self.used.add(name)
+        return self.template(name)
+
+    def _asset(self, node: Node, is_template: bool) -> AssetSpec:
+        fields = node.fields(ASSET_KEYS)
+        base = self._named(fields["is"]) if "is" in fields else AssetSpec()
+        spec = AssetSpec(
+            base.type,
+            dict(base.constants),
+            dict(base.constant_units),
+            dict(base.points),
+            dict(base.actuators),
+            list(base.children),
+            base.feeds,
+            base.part_of,
+            base.location,
+            base.process_area,
+        )
+        if "type" in fields:
+            spec.type = fields["type"].as_choice(OBJECT_TYPES, "object type") or ""
+            if "is" in fields:
+                fields["type"].report("'type' beside 'is'", "the template gives the type: remove one")
+        elif "is" not in fields and node.kind == "mapping":
+            what = "template" if is_template else "asset"
+            node.report(
+                f"the {what} has neither 'type' nor 'is'", "give it an object type, such as 'type: Rack'"
+            )
+        self._constants(fields.get("constants"), spec)
+        for key, entry in _entries(fields.get("points")):
+            self._point(key, entry, spec)
+        for key, entry in _entries(fields.get("actuators")):
+            self._actuator(key, entry, spec)
+        for key, entry in _entries(fields.get("contains")):
+            spec.children.append((key, expand_key(key), self.asset(entry)))
+        if "feeds" in fields:
+            spec.feeds = tuple(item for item in fields["feeds"].as_list_or_one() if item.as_text())
+        if "part_of" in fields and fields["part_of"].as_text():
+            spec.part_of = fields["part_of"]
+        for name in ("location", "process_area"):
+            if name in fields:
+                setattr(spec, name, fields[name].as_text() or "")
+        return spec
+
+    def _constants(self, node: Node | None, spec: AssetSpec) -> None:
+        for key, entry in _entries(node):
+            if not _CONSTANT.fullmatch(key.scalar):
+                key.report(f"'{key.scalar}' is no name of a constant", "small letters, digits and _")
+            quantity = entry.as_quantity()
+            if quantity is not None:
+                unit = _known_unit(entry, quantity[1])
+                spec.constants[key.scalar] = quantity[0]
+                spec.constant_units[key.scalar] = unit or ""
+
+    def _point(self, key: Node, entry: Node, spec: AssetSpec) -> None:
+        name = key.scalar
+        allowed = OBJECT_TYPES.get(spec.type)
+        if allowed is None:
+            allowed = frozenset(POINT_UNITS)
+        if name not in allowed:
+            if name in POINT_UNITS:
+                message, hint = f"a {spec.type} has no point type '{name}'", nearest(name, allowed)
+            else:
+                message, hint = (
+                    f"unknown point type '{name}'",
+                    nearest(name, allowed) or nearest(name, POINT_UNITS),
+                )
+            if spec.type == GPU:
+                hint = "the fields of a GPU come in frames and need no points"
+            key.report(message, hint)
+            return
+        fields = entry.fields(POINT_KEYS) if entry.kind == "mapping" else {}
+        span = fields.get("range") if entry.kind in ("mapping", "null") else entry
+        low, high, unit = _span(key, span, POINT_UNITS[name])
+        source = self._source(fields.get("source"), key, "opcua")
+        period_ns = _duration(
+            fields.get("period"), self._sources[source].period_ns if source else DURATION_NS["s"]
+        )
+        sampling_ns = _duration(fields.get("sampling"), period_ns)
+        queue = fields["queue"].as_integer(1, 10_000) if "queue" in fields else None
+        if sampling_ns > period_ns:
+            fields["sampling"].report(
+                "the sampling interval is longer than the period", "sample at least once a period"
+            )
+        elif queue is not None and queue < period_ns // sampling_ns:
+            needed = period_ns // sampling_ns
+            fields["queue"].report(
+                f"a queue of {queue} loses samples", f"a period has {needed}: queue {needed} or more"
+            )
+        discard = (
+            fields["discard"].as_choice(("oldest", "newest"), "policy") if "discard" in fields else "oldest"
+        )
+        kind, deadband = _deadband(fields.get("deadband"), unit, low, high)
+        spec.points[name] = PointSpec(
+            key,
+            unit,
+            low,
+            high,
+            period_ns,
+            sampling_ns,
+            source,
+            self._address(fields.get("address"), source, key),
+            queue or max(10, 2 * (period_ns // sampling_ns)),
+            discard != "newest",
+            kind,
+            deadband,
+        )
+
+    def _actuator(self, key: Node, entry: Node, spec: AssetSpec) -> None:
+        name = key.scalar
+        is_gpu = spec.type == GPU
+        point = spec.points.get(name)
+        if is_gpu and name not in GPU_ACTUATORS:
+            key.report(
+                f"a GPU has no actuator '{name}'", nearest(name, GPU_ACTUATORS) or "it has power_limit"
+            )
+            return
+        if not is_gpu and point is None:
+            hint = (
+                nearest(name, spec.points)
+                or "an actuator's read-back is the point of the same name: add it to 'points'"
+            )
+            key.report(f"the actuator '{name}' has no point", hint)
+            return
+        fields = entry.fields(ACTUATOR_KEYS, required=("default",) if point else ("range", "default"))
+        unit = point.engineering_unit if point else GPU_ACTUATORS[name]
+        low, high = (point.low, point.high) if point else (0.0, 0.0)
+        if "range" in fields:
+            low, high = self._actuator_span(key, fields["range"], unit, point)
+        default = _in_unit(fields["default"], unit) if "default" in fields else None
+        if default is not None and not low <= default <= high:
+            fields["default"].report(
+                f"the default {default:g} is outside the range", f"{low:g} to {high:g} {unit}".strip()
+            )
+        source = self._source(
+            fields.get("source"), key, "nvml" if is_gpu else "opcua", point.source if point else ""
+        )
+        spec.actuators[name] = ActuatorSpec(
+            key,
+            "nvml" if is_gpu else "opcua",
+            unit,
+            low,
+            high,
+            low if default is None else default,
+            source,
+            ""
+            if is_gpu
+            else self._address(fields.get("address"), source, key, point.address if point else ""),
+            _duration(fields.get("expiry"), EXPIRY_NS, DURATION_NS["s"], 60 * DURATION_NS["s"]),
+        )
+
+    def _actuator_span(
+        self, key: Node, node: Node, unit: str, point: PointSpec | None
+    ) -> tuple[float, float]:
+        low, high, written = _span(key, node, unit)
+        low, high = convert(low, written, unit), convert(high, written, unit)
+        if point is not None and not (point.low <= low and high <= point.high):
+            node.report(
+                "the actuator's range reaches outside its point's",
+                f"{point.low:g} to {point.high:g} {unit}".strip(),
+            )
+        return low, high
+
+    def _source(self, node: Node | None, key: Node, kind: str, default: str = "") -> str:
+        """The id of a known source of `kind`; '' after a finding, and for a GPU without one of its own."""
+        if node is None:
+            if not default and kind == "opcua":
+                default = self._default_source
+                if not default:
+                    key.report(
+                        f"'{key.scalar}' has no source", "name one: there is not exactly one opcua source"
+                    )
+            return default
+        name = node.as_text()
+        if name is None:
+            return ""
+        fitting = [source.id for source in self._sources.values() if source.kind == kind]
+        if name not in fitting:
+            is_other = name in self._sources
+            message = (
+                f"source '{name}' is of kind {self._sources[name].kind}"
+                if is_other
+                else f"unknown source '{name}'"
+            )
+            node.report(message, nearest(name, fitting) or f"{kind} sources: {', '.join(fitting) or 'none'}")
+            return ""
+        return name
+
+    def _address(self, node: Node | None, source: str, key: Node, default: str = "") -> str:
+        address = (node.as_text() or "") if node is not None else default or self._addresses.get(source, "")
+        if node is None and not address and source:
+            key.report(f"'{key.scalar}' has no address", f"give it one, or the source '{source}' a template")
+        return address
+
+
+def _entries(node: Node | None) -> list[tuple[Node, Node]]:
+    """(key, value) pairs of a mapping with free keys; an absent or empty one has none."""
+    if node is None or node.kind == "null":
+        return []
+    entries = node.as_mapping()
+    return [(node.keys[key], entries[key]) for key in entries]
+
+
+def _known_unit(node: Node, written: str) -> str | None:
+    unit = normal(written)
+    if is_unit(unit):
+        return unit
+    node.report(f"unknown unit '{written}'", nearest(unit, COMMON))
+    return None
+
+
+def _span(key: Node, node: Node | None, unit: str) -> tuple[float, float, str]:
+    """`0..250 L/min` as (low, high, unit). A state needs none and is 0 to 1."""
+    if node is None:
+        if unit != STATE:
+            key.report(f"'{key.scalar}' has no range", f"such as '{key.scalar}: 0..100 {unit}'")
+        return 0.0, 1.0, unit
+    text = node.as_text()
+    match = None if text is None else _RANGE.fullmatch(text.strip())
+    if match is None:
+        if text is not None:
+            node.report(f"'{text}' is no range", f"such as '0..100 {unit}'".strip())
+        return 0.0, 1.0, unit
+    low, high, written = float(match[1]), float(match[2]), _known_unit(node, match[3].strip())
+    if not low < high:
+        node.report(f"the range starts at {low:g} and ends at {high:g}", "the lower bound comes first")
+    if written is not None and not same_dimension(written, unit):
+        node.report(f"'{match[3].strip()}' is no unit for {key.scalar}", f"such as '{unit or 'no unit'}'")
+        written = None
+    return low, high, unit if written is None else written
+
+
+def _deadband(node: Node | None, unit: str, low: float, high: float) -> tuple[DeadbandKind, float]:
+    quantity = None if node is None else node.as_quantity()
+    if node is None or quantity is None:
+        return "none", 0.0
+    value, written = quantity[0], normal(quantity[1])
+    kind: DeadbandKind = "percent" if written == "percent" and unit != "percent" else "absolute"
+    if value < 0:
+        node.report("a dead-band is 0 or more")
+    elif kind == "percent" and value > 100:
+        node.report("a dead-band of more than 100 % of the range")
+    elif kind == "absolute":
+        value = _in_unit(node, unit, difference=True) or 0.0
+        if value > high - low:
+            node.report("a dead-band wider than the range", f"the range is {high - low:g} {unit}".strip())
+    return kind, value
+
+
+def _in_unit(node: Node, unit: str, difference: bool = False) -> float | None:
+    """A quantity of the file in `unit`. A bare number is taken to be in it."""
+    quantity = node.as_quantity()
+    if quantity is None:
+        return None
+    written = _known_unit(node, quantity[1]) if quantity[1] else unit
+    if written is None:
+        return None
+    is_temperature = difference and {written, unit} == {"K", "degC"}
+    if not is_temperature and not same_dimension(written, unit):
+        node.report(f"'{quantity[1]}' can't be converted to '{unit or 'a plain number'}'")
+        return None
+    return convert(quantity[0], written, unit, difference)
+
+
+def _duration(
+    node: Node | None, default_ns: int, low_ns: int = 10_000_000, high_ns: int = 86_400 * 10**9
+) -> int:
+    return default_ns if node is None else node.as_duration_ns(low_ns, high_ns) or default_ns

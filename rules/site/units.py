@@ -1,0 +1,103 @@
+"""Engineering units: is it one, are two of one dimension, convert. By pint.
+
+Rule: pint is imported for units that are not in `COMMON` only, and for conversions. Building its registry takes half a
+second of CPU, which eight processes on two cores would feel at every start; a test holds `COMMON` against pint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+COMMON: Mapping[str, str] = {
+    "": "number",
+    "percent": "number",
+    "degC": "temperature",
+    "K": "temperature",
+    "L/min": "flow",
+    "m^3/s": "flow",
+    "L": "volume",
+    "m^3": "volume",
+    "Pa": "pressure",
+    "kPa": "pressure",
+    "bar": "pressure",
+    "W": "power",
+    "kW": "power",
+    "MW": "power",
+    "kVA": "power",
+    "V": "voltage",
+    "kV": "voltage",
+    "A": "current",
+    "Hz": "frequency",
+    "rpm": "frequency",
+    "s": "time",
+    "min": "time",
+    "h": "time",
+    "m": "length",
+    "J/K": "heat capacity",
+    "kJ/K": "heat capacity",
+    "K/W": "thermal resistance",
+    "W/K": "conductance",
+    "kW/K": "conductance",
+    "kg/m^3": "density",
+    "J/kg/K": "specific heat",
+    "K/s": "temperature rate",
+    "K/min": "temperature rate",
+    "MHz": "frequency",
+    "MiB": "information",
+    "kB/s": "information rate",
+    "kJ": "energy",
+    "kWh": "energy",
+}
+"""Units that need no pint to be known, with a word for their dimension."""
+
+
+def normal(unit: str) -> str:
+    """One spelling per unit as far as YAML files go: `%` is `percent`, `°C` is `degC`."""
+    return {"%": "percent", "°C": "degC", "K": "K"}.get(unit, unit)
+
+
+@cache
+def is_unit(unit: str) -> bool:
+    """Whether `unit` is one that pint knows."""
+    return unit in COMMON or _dimension(unit) is not None
+
+
+@cache
+def same_dimension(one: str, other: str) -> bool:
+    """Whether values in `one` can be converted to `other`. False also when either is no unit."""
+    if one == other:
+        return is_unit(one)
+    if one in COMMON and other in COMMON:
+        return COMMON[one] == COMMON[other]
+    dimension = _dimension(one)
+    return dimension is not None and dimension == _dimension(other)
+
+
+@cache
+def convert(value: float, unit: str, to: str, difference: bool = False) -> float:
+    """`value` in `unit` as a value in `to`; `difference`: a difference of temperatures, so that 1 K is 1 degC."""
+    if unit == to or (difference and {unit, to} == {"K", "degC"}):
+        return value
+    registry = _registry()
+    if difference and _dimension(unit) == _dimension("K"):
+        unit, to = (f"delta_{name}" if name in ("degC", "degF") else name for name in (unit, to))
+    return float(registry.Quantity(value, unit or "dimensionless").to(to or "dimensionless").magnitude)
+
+
+@cache
+def _registry() -> Any:
+    import pint
+
+    return pint.UnitRegistry()
+
+
+@cache
+def _dimension(unit: str) -> str | None:
+    """Pint's word for the dimension of `unit`, None when it is no unit."""
+    try:
+        return str(_registry().Unit(unit or "dimensionless").dimensionality)
+    except Exception:
+        # Pint hands the text to Python's tokenizer: what comes back for nonsense is of every kind.
+        return None
