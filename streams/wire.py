@@ -11,7 +11,8 @@ A decoder raises `UndecodableError` with a stable reason and nothing else, whate
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
-from rules.errors import UndecodableError
+from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
 from streams.record import Headers, Message, header
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
@@ -109,11 +110,7 @@ def encode_input(value: Input, partitions: int) -> Message:
         body = batch.serialize().to_pybytes()
     else:
         name = _NAME_OF[type(value)]
-        fields = {
-            field.name: getattr(value, field.name)
-            for field in dataclasses.fields(value)
-            if field.name not in {"unit", "identity"}
-        }
+        fields = _finite(value, without={"unit", "identity"})
         body = orjson.dumps(
             {
                 "schema": name,
@@ -135,16 +132,25 @@ def encode_input(value: Input, partitions: int) -> Message:
     return Message(EVENTS.name, partition_of(value.unit, partitions), value.unit.encode(), body, headers)
 
 
+def _finite(value: Input | Output, without: Collection[str]) -> dict[str, Any]:
+    """The fields for JSON. InvariantError for NaN and infinities: JSON would turn them to null without a word."""
+    fields = {}
+    for field in dataclasses.fields(value):
+        if field.name in without:
+            continue
+        item = getattr(value, field.name)
+        if isinstance(item, float) and not math.isfinite(item):
+            raise InvariantError(f"{type(value).__name__}.{field.name} is {item}: not finite, not sent")
+        fields[field.name] = item
+    return fields
+
+
 def encode_output(value: Output, partitions: int) -> Message:
     """An output as a message for its own topic. The bytes are the same wherever and whenever it is made."""
     kind = type(value)
     key = value.key if isinstance(value, Alarm) else value.unit
     name = _NAME_OF[kind]
-    fields = {
-        field.name: getattr(value, field.name)
-        for field in dataclasses.fields(value)
-        if field.name not in {"unit", "id"}
-    }
+    fields = _finite(value, without={"unit", "id"})
     body = orjson.dumps(
         {"schema": name, "id": value.id, "unit": value.unit, "body": fields}, option=orjson.OPT_SORT_KEYS
     )
@@ -203,7 +209,9 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
             samples, gpus = len(time_ns), len(gpu)
             cells = samples * gpus
             if len(quality) != cells or len(energy_mj) != cells or len(values) != cells * FIELD_COUNT:
-                raise UndecodableError("bad-shape", f"{samples} samples of {gpus} GPUs do not match the columns")
+                raise UndecodableError(
+                    "bad-shape", f"{samples} samples of {gpus} GPUs do not match the columns"
+                )
             return Frame(
                 unit,
                 identity,
@@ -222,10 +230,12 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
             raise UndecodableError("bad-shape", "columns of different lengths")
         if None in points:
             raise UndecodableError("bad-shape", "a reading without a point")
-        return Readings(unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill)
+        return Readings(
+            unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill
+        )
     except UndecodableError:
         raise
-    except (pa.ArrowException, ValueError, TypeError, OSError, OverflowError, MemoryError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError) as error:
         raise UndecodableError("bad-arrow", str(error)[:200]) from None
 
 
@@ -268,7 +278,9 @@ def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
     if not isinstance(envelope, dict) or not isinstance(envelope.get("body"), dict):
         raise UndecodableError("bad-envelope", "not an object with a body")
     if envelope.get("schema") != name:
-        raise UndecodableError("bad-envelope", f"the envelope says {envelope.get('schema')!r}, its header {name!r}")
+        raise UndecodableError(
+            "bad-envelope", f"the envelope says {envelope.get('schema')!r}, its header {name!r}"
+        )
     if type(envelope.get("unit")) is not str or (unit is not None and envelope["unit"] != unit):
         raise UndecodableError("bad-envelope", f"unit {envelope.get('unit')!r} does not match the key")
     return envelope

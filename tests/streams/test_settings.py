@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from rules.errors import ConfigurationError
+from streams.settings import load_settings
+
+
+def test_the_environment_wins_over_secrets_and_these_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text("run_dir: from-file\nbroker:\n  bootstrap: file:1\n  partitions: 6\n")
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "headrace_run_dir").write_text("from-secret")
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", "environment:1")
+    settings = load_settings(file, secrets)
+    assert settings.broker.bootstrap == "environment:1"
+    assert settings.broker.partitions == 6
+    assert settings.run_dir == Path("from-secret")
+
+
+def test_every_unknown_key_is_an_error_with_the_nearest_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text("brokr: {}\nspool:\n  limit_bm: 3\nbroker:\n  partitions: 0\n")
+    monkeypatch.setenv("HEADRACE_TICKR__HOLD_BACK_MS", "3")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file)
+    said = {finding.message.split(":")[0]: finding.hint for finding in caught.value.findings}
+    assert "broker" in said["brokr"]
+    assert "limit_mb" in said["spool.limit_bm"]
+    assert "broker.partitions" in said
+    assert "HEADRACE_TICKER__HOLD_BACK_MS" in said["unknown variable HEADRACE_TICKR__HOLD_BACK_MS"]
+
+
+def test_a_file_that_is_not_there_leaves_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(tmp_path / "none.yaml").broker.partitions >= 1
