@@ -13,7 +13,7 @@ SITE_FILE = "site.yaml"
 
 
 def read_site_text(folder: Path) -> tuple[str, str]:
-    """(text, file name for findings) of the site file of `folder`. Raises ConfigurationError where there is none."""
+    """(text, file name for findings) of the site file. Raises ConfigurationError where there is none."""
     file = folder / SITE_FILE
     hint = ""
     try:
@@ -33,7 +33,7 @@ def read_site_text(folder: Path) -> tuple[str, str]:
 
 
 def load_site(folder: Path) -> Site:
-    """The site of `folder`. Raises ConfigurationError with every finding when there is none or it is wrong."""
+    """The site of `folder`. Raises ConfigurationError with every finding where there is none or it is wrong."""
     text, name = read_site_text(folder)
     site, findings = parse_site(text, name)
     if site is None:

@@ -1,8 +1,8 @@
-"""Units and what stands in them: specs and id patterns become assets, points and actuators, in the file's order.
+"""Units and what stands in them: specs and id patterns become assets, points and actuators, in file order.
 
-Rules: depth first, so that the GPUs below any asset have consecutive lanes; a mistake in a pattern or a relation is
-reported once, where it is written, and not once per asset that it makes; whatever is built here is light (18,928
-assets of a site with 208 racks share the constants of their templates).
+Rules: depth first, so that the GPUs below any asset have consecutive lanes; a mistake in a pattern or a
+relation is reported once, where it is written, and not once per asset that it makes; whatever is built here
+is light (18,928 assets of a site with 208 racks share the constants of their templates).
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class Expansion:
 
 
 def nearest_asset(name: str, assets: Iterable[str]) -> str:
-    """`nearest` over many thousand ids is slow: look among those that start alike first, and not beyond 2,000."""
+    """The hint of `nearest`, which is slow over thousands of ids: 2,000 that start alike at most."""
     names = list(assets)
     alike = [other for other in names if other[:1] == name[:1]]
     return nearest(name, sorted(alike or names, key=len)[:2000])

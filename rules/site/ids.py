@@ -1,7 +1,8 @@
 """Ids and their ranges: `R[01..08]` is R01 to R08, `HX-[A..C]` is HX-A to HX-C.
 
-Rules: an asset id is letters, digits, `-` and `_` (a point id has a dot behind it, a source's backfill a slash); digits
-keep their width, so that a range and its ids sort alike; several ranges in one id multiply, the last running fastest.
+Rules: an asset id is letters, digits, `-` and `_` (a point id has a dot behind it, a source's backfill a
+slash); digits keep their width, so that a range and its ids sort alike; several ranges in one id multiply,
+the last running fastest.
 """
 
 from __future__ import annotations

@@ -59,15 +59,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where readings come from. `kind` 'opcua' has an `endpoint`; 'nvml' and 'simulator' carry GPU frames.
+    """Where readings come from. `kind` 'opcua' has an `endpoint`; 'nvml' and 'simulator' carry GPU frames;
+    'file' is imported (`headrace import`) and may carry both.
 
-    `assets` (nvml, simulator): the assets whose GPUs the source reads, in device index order: device i of an
+    `assets` (all but opcua): the assets whose GPUs the source reads, in device index order: device i of an
     NVML host is the i-th GPU below its assets. `lateness_ns`: older than this (against the unit's now) is late.
     `clock_tolerance_ns`: further than this from the ingest time, the source's clock is not believed.
     """
 
     id: str
-    kind: Literal["opcua", "nvml", "simulator"]
+    kind: Literal["opcua", "nvml", "simulator", "file"]
     endpoint: str = ""
     security: str = "None"
     assets: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """The site file: from YAML text to a `Site`, or to everything that is wrong with it.
 
-Rules: pure (`streams/site_folder.py` reads the file); every finding at once, sorted by place; a site is handed out
-only when no finding is an error; the same text gives the same site, and its digest is that of the text.
+Rules: pure (`streams/site_folder.py` reads the file); every finding at once, sorted by place; a site is
+handed out only when no finding is an error; the same text gives the same site, and its digest is that of the
+text.
 
     name, tick, rules      the site itself
     sources                where readings come from            rules/site/sources.py
@@ -25,7 +26,7 @@ TICK_NS = 100 * DURATION_NS["ms"]
 
 
 def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
-    """The site that `text` describes and every finding; `file` is only a name. No site when a finding is an error."""
+    """The site of `text` and every finding; `file` is only a name. No site when a finding is an error."""
     root, findings = load(text, file)
     site = None if root is None else _read(root, text)
     unique = sorted(dict.fromkeys(findings))

@@ -1,7 +1,7 @@
 """The sources of a site file, before the assets that they read are known.
 
-Rules: a source's id becomes part of every input's identity, so `ticker` (the clock) and a slash (backfill) are not for
-sources; GPUs are sampled at 1 to 10 Hz, plant points no faster than 100 Hz.
+Rules: a source's id becomes part of every input's identity, so `ticker` (the clock) and a slash (backfill)
+are not for sources; GPUs are sampled at 1 to 10 Hz, plant points no faster than 100 Hz.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rules.site.ids import NAME_ID
 from rules.site.model import Source
 from rules.strict_yaml import DURATION_NS, Node
 
-KINDS = ("opcua", "nvml", "simulator")
+KINDS = ("opcua", "nvml", "simulator", "file")
 SECURITY_POLICIES = ("None", "Basic256Sha256")
 RESERVED = ("ticker",)
 
@@ -27,7 +27,7 @@ _S = DURATION_NS["s"]
 
 @dataclass(slots=True)
 class SourceTable:
-    """The sources; `addresses`: each OPC UA source's template; `assets`: the nodes that name what a GPU source reads."""
+    """Sources by id. `addresses`: templates of OPC UA sources; `assets`: what a GPU source names as its own."""
 
     sources: dict[str, Source] = field(default_factory=dict)
     keys: dict[str, Node] = field(default_factory=dict)
@@ -50,21 +50,21 @@ def read_sources(node: Node | None) -> SourceTable:
 
 def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
     kind = entry.entries["kind"].as_choice(KINDS, "kind") if "kind" in entry.entries else None
-    allowed = (*_KEYS, *(_GPU_KEYS if kind in ("nvml", "simulator") else _OPCUA_KEYS))
-    required = () if kind is None else ("assets",) if kind != "opcua" else ("endpoint",)
+    allowed = (*_KEYS, *(_OPCUA_KEYS if kind in (None, "opcua") else _GPU_KEYS))
+    required = {"opcua": ("endpoint",), "nvml": ("assets",), "simulator": ("assets",)}.get(kind or "", ())
     fields = entry.fields(allowed if kind else (*allowed, *_GPU_KEYS), required=("kind", *required))
-    is_opcua = kind in (None, "opcua")
+    is_slow = kind in (None, "opcua", "file")
 
     def duration(field_name: str, default_ns: int, low_ns: int, high_ns: int) -> int:
         if field_name not in fields:
             return default_ns
         return fields[field_name].as_duration_ns(low_ns, high_ns) or default_ns
 
-    low_ns, high_ns = (_S // 100, 86_400 * _S) if is_opcua else (_S // 10, 10 * _S)
+    low_ns, high_ns = (_S // 100, 86_400 * _S) if is_slow else (_S // 10, 10 * _S)
     table.keys[name] = key
     table.sources[name] = Source(
         name,
-        cast(Literal["opcua", "nvml", "simulator"], kind or "opcua"),
+        cast(Literal["opcua", "nvml", "simulator", "file"], kind or "opcua"),
         _endpoint(fields.get("endpoint")),
         (fields["security"].as_choice(SECURITY_POLICIES, "policy") if "security" in fields else None)
         or "None",

@@ -1,8 +1,8 @@
 """What a site file says about an asset, before its ids are expanded: templates, points, actuators, contents.
 
-Rules: a template is compiled once, however many assets it makes, so that its mistakes are reported once and where they
-are written; what an asset adds to its template (`is`) is merged name by name, a point given again replaces the
-template's; nothing here knows an id of an asset.
+Rules: a template is compiled once, however many assets it makes, so that its mistakes are reported once and
+where they are written; what an asset adds to its template (`is`) is merged name by name, a point given again
+replaces the template's; nothing here knows an id of an asset.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Literal
 from rules.findings import nearest
 from rules.site.ids import ExpandedId, PatternError, expand_ids
 from rules.site.model import DeadbandKind, Source
-from rules.site.types import GPU, GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS, STATE
-from rules.site.units import COMMON, convert, is_unit, normal, same_dimension
+from rules.site.quantities import known_unit, read_deadband, read_duration, read_in_unit, read_span
+from rules.site.types import GPU, GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS
+from rules.site.units import convert
 from rules.strict_yaml import DURATION_NS, Node
 
 ASSET_KEYS = (
@@ -34,8 +35,6 @@ POINT_KEYS = ("range", "period", "sampling", "deadband", "queue", "discard", "so
 ACTUATOR_KEYS = ("range", "default", "source", "address", "expiry")
 EXPIRY_NS = 10 * DURATION_NS["s"]
 
-_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
-_RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(.*)")
 _CONSTANT = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -59,7 +58,7 @@ class PointSpec:
 
 @dataclass(slots=True)
 class ActuatorSpec:
-    """An actuator without its asset; fields as in `model.Actuator`. `source` '' for a GPU: the one that reads it."""
+    """An actuator without its asset, as in `model.Actuator`. `source` '' for a GPU: the one that reads it."""
 
     node: Node
     kind: Literal["opcua", "nvml"]
@@ -98,7 +97,7 @@ def expand_key(node: Node, text: str | None = None) -> list[ExpandedId]:
 
 
 class SpecReader:
-    """Compiles templates and assets. `source_nodes` gives the place of each source, `addresses` its template."""
+    """Compiles templates and assets. `addresses` holds the address template of each OPC UA source."""
 
     def __init__(self, templates: Node | None, sources: dict[str, Source], addresses: dict[str, str]) -> None:
         self._nodes = {} if templates is None else dict(templates.as_mapping())
@@ -107,8 +106,8 @@ class SpecReader:
         self._done: dict[str, AssetSpec] = {}
         self._under_way: list[str] = []
         self.used: set[str] = set()
-        opcua = [source.id for source in sources.values() if source.kind == "opcua"]
-        self._default_source = opcua[0] if len(opcua) == 1 else ""
+        with_points = [source.id for source in sources.values() if source.kind in ("opcua", "file")]
+        self._default_source = with_points[0] if len(with_points) == 1 else ""
 
     def all_templates(self) -> None:
         """Compile every template, so that the mistakes of an unused one are reported too."""
@@ -190,7 +189,7 @@ class SpecReader:
                 key.report(f"'{key.scalar}' is no name of a constant", "small letters, digits and _")
             quantity = entry.as_quantity()
             if quantity is not None:
-                unit = _known_unit(entry, quantity[1])
+                unit = known_unit(entry, quantity[1])
                 spec.constants[key.scalar] = quantity[0]
                 spec.constant_units[key.scalar] = unit or ""
 
@@ -213,12 +212,12 @@ class SpecReader:
             return
         fields = entry.fields(POINT_KEYS) if entry.kind == "mapping" else {}
         span = fields.get("range") if entry.kind in ("mapping", "null") else entry
-        low, high, unit = _span(key, span, POINT_UNITS[name])
+        low, high, unit = read_span(key, span, POINT_UNITS[name])
         source = self._source(fields.get("source"), key, "opcua")
-        period_ns = _duration(
+        period_ns = read_duration(
             fields.get("period"), self._sources[source].period_ns if source else DURATION_NS["s"]
         )
-        sampling_ns = _duration(fields.get("sampling"), period_ns)
+        sampling_ns = read_duration(fields.get("sampling"), period_ns)
         queue = fields["queue"].as_integer(1, 10_000) if "queue" in fields else None
         if sampling_ns > period_ns:
             fields["sampling"].report(
@@ -232,7 +231,7 @@ class SpecReader:
         discard = (
             fields["discard"].as_choice(("oldest", "newest"), "policy") if "discard" in fields else "oldest"
         )
-        kind, deadband = _deadband(fields.get("deadband"), unit, low, high)
+        kind, deadband = read_deadband(fields.get("deadband"), unit, low, high)
         spec.points[name] = PointSpec(
             key,
             unit,
@@ -269,7 +268,7 @@ class SpecReader:
         low, high = (point.low, point.high) if point else (0.0, 0.0)
         if "range" in fields:
             low, high = self._actuator_span(key, fields["range"], unit, point)
-        default = _in_unit(fields["default"], unit) if "default" in fields else None
+        default = read_in_unit(fields["default"], unit) if "default" in fields else None
         if default is not None and not low <= default <= high:
             fields["default"].report(
                 f"the default {default:g} is outside the range", f"{low:g} to {high:g} {unit}".strip()
@@ -288,13 +287,13 @@ class SpecReader:
             ""
             if is_gpu
             else self._address(fields.get("address"), source, key, point.address if point else ""),
-            _duration(fields.get("expiry"), EXPIRY_NS, DURATION_NS["s"], 60 * DURATION_NS["s"]),
+            read_duration(fields.get("expiry"), EXPIRY_NS, DURATION_NS["s"], 60 * DURATION_NS["s"]),
         )
 
     def _actuator_span(
         self, key: Node, node: Node, unit: str, point: PointSpec | None
     ) -> tuple[float, float]:
-        low, high, written = _span(key, node, unit)
+        low, high, written = read_span(key, node, unit)
         low, high = convert(low, written, unit), convert(high, written, unit)
         if point is not None and not (point.low <= low and high <= point.high):
             node.report(
@@ -310,13 +309,14 @@ class SpecReader:
                 default = self._default_source
                 if not default:
                     key.report(
-                        f"'{key.scalar}' has no source", "name one: there is not exactly one opcua source"
+                        f"'{key.scalar}' has no source", "name one: there is not exactly one source of points"
                     )
             return default
         name = node.as_text()
         if name is None:
             return ""
-        fitting = [source.id for source in self._sources.values() if source.kind == kind]
+        kinds = ("opcua", "file") if kind == "opcua" else (kind,)
+        fitting = [source.id for source in self._sources.values() if source.kind in kinds]
         if name not in fitting:
             is_other = name in self._sources
             message = (
@@ -330,7 +330,7 @@ class SpecReader:
 
     def _address(self, node: Node | None, source: str, key: Node, default: str = "") -> str:
         address = (node.as_text() or "") if node is not None else default or self._addresses.get(source, "")
-        if node is None and not address and source:
+        if node is None and not address and source and self._sources[source].kind == "opcua":
             key.report(f"'{key.scalar}' has no address", f"give it one, or the source '{source}' a template")
         return address
 
@@ -341,70 +341,3 @@ def _entries(node: Node | None) -> list[tuple[Node, Node]]:
         return []
     entries = node.as_mapping()
     return [(node.keys[key], entries[key]) for key in entries]
-
-
-def _known_unit(node: Node, written: str) -> str | None:
-    unit = normal(written)
-    if is_unit(unit):
-        return unit
-    node.report(f"unknown unit '{written}'", nearest(unit, COMMON))
-    return None
-
-
-def _span(key: Node, node: Node | None, unit: str) -> tuple[float, float, str]:
-    """`0..250 L/min` as (low, high, unit). A state needs none and is 0 to 1."""
-    if node is None:
-        if unit != STATE:
-            key.report(f"'{key.scalar}' has no range", f"such as '{key.scalar}: 0..100 {unit}'")
-        return 0.0, 1.0, unit
-    text = node.as_text()
-    match = None if text is None else _RANGE.fullmatch(text.strip())
-    if match is None:
-        if text is not None:
-            node.report(f"'{text}' is no range", f"such as '0..100 {unit}'".strip())
-        return 0.0, 1.0, unit
-    low, high, written = float(match[1]), float(match[2]), _known_unit(node, match[3].strip())
-    if not low < high:
-        node.report(f"the range starts at {low:g} and ends at {high:g}", "the lower bound comes first")
-    if written is not None and not same_dimension(written, unit):
-        node.report(f"'{match[3].strip()}' is no unit for {key.scalar}", f"such as '{unit or 'no unit'}'")
-        written = None
-    return low, high, unit if written is None else written
-
-
-def _deadband(node: Node | None, unit: str, low: float, high: float) -> tuple[DeadbandKind, float]:
-    quantity = None if node is None else node.as_quantity()
-    if node is None or quantity is None:
-        return "none", 0.0
-    value, written = quantity[0], normal(quantity[1])
-    kind: DeadbandKind = "percent" if written == "percent" and unit != "percent" else "absolute"
-    if value < 0:
-        node.report("a dead-band is 0 or more")
-    elif kind == "percent" and value > 100:
-        node.report("a dead-band of more than 100 % of the range")
-    elif kind == "absolute":
-        value = _in_unit(node, unit, difference=True) or 0.0
-        if value > high - low:
-            node.report("a dead-band wider than the range", f"the range is {high - low:g} {unit}".strip())
-    return kind, value
-
-
-def _in_unit(node: Node, unit: str, difference: bool = False) -> float | None:
-    """A quantity of the file in `unit`. A bare number is taken to be in it."""
-    quantity = node.as_quantity()
-    if quantity is None:
-        return None
-    written = _known_unit(node, quantity[1]) if quantity[1] else unit
-    if written is None:
-        return None
-    is_temperature = difference and {written, unit} == {"K", "degC"}
-    if not is_temperature and not same_dimension(written, unit):
-        node.report(f"'{quantity[1]}' can't be converted to '{unit or 'a plain number'}'")
-        return None
-    return convert(quantity[0], written, unit, difference)
-
-
-def _duration(
-    node: Node | None, default_ns: int, low_ns: int = 10_000_000, high_ns: int = 86_400 * 10**9
-) -> int:
-    return default_ns if node is None else node.as_duration_ns(low_ns, high_ns) or default_ns

@@ -1,8 +1,8 @@
 """Object types and point types: the words that a site file may use.
 
-Source: the object and point types of NVIDIA's DSX Exchange BMS catalogue. DSX has no type for hydro, heat-pump and
-heat-sink equipment, for a tray or for a GPU, and none for a few signals that the rules need: those additions stand
-apart below. A GPU has no points: its 24 fields (`rules/gpu_fields.py`) come in frames.
+Source: the object and point types of NVIDIA's DSX Exchange BMS catalogue. DSX has no type for hydro,
+heat-pump and heat-sink equipment, for a tray or for a GPU, and none for a few signals that the rules need:
+those additions stand apart below. A GPU has no points: its 24 fields (`rules/gpu_fields.py`) come in frames.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ POINT_UNITS: Mapping[str, str] = {
     "RackControlValvePositionSp": "percent",
     "ShaftSpeed": "rpm",
     "StateOfCharge": "percent",
+    "Temperature": "degC",
     "ValvePositionSp": "percent",
+    "Vibration": "mm/s",
 }
 """Each point type with a unit of its dimension; a site file may use any unit of the same dimension."""
 
@@ -65,15 +67,39 @@ GPU_ACTUATORS: Mapping[str, str] = {"power_limit": "W"}
 """What can be set on a GPU through NVML, and its unit."""
 
 _ELECTRICAL = frozenset(
-    "Voltage PowerFactor Frequency ApparentPower ActivePower Current CurrentLimit PhaseCurrent Status Available".split()
+    {
+        "Voltage",
+        "PowerFactor",
+        "Frequency",
+        "ApparentPower",
+        "ActivePower",
+        "Current",
+        "CurrentLimit",
+        "PhaseCurrent",
+        "Status",
+        "Available",
+    }
 )
 _LIQUID = frozenset(
-    "LiquidTemperature LiquidDifferentialPressure LiquidFlow LiquidPressure Status Available ValvePosition "
-    "ValvePositionSp PumpSpeed LeakDetect LiquidTemperatureSpRequest Current ActivePower".split()
+    {
+        "LiquidTemperature",
+        "LiquidDifferentialPressure",
+        "LiquidFlow",
+        "LiquidPressure",
+        "Status",
+        "Available",
+        "ValvePosition",
+        "ValvePositionSp",
+        "PumpSpeed",
+        "LeakDetect",
+        "LiquidTemperatureSpRequest",
+        "Current",
+        "ActivePower",
+    }
 )
 _HEAT = _LIQUID | {"HeatPower", "CoefficientOfPerformance"}
-_AIR = frozenset("AirTemperature DewPoint Status Available ActivePower ValvePosition".split())
-_MOTION = frozenset("Status Available ActivePower Current".split())
+_AIR = frozenset({"AirTemperature", "DewPoint", "Status", "Available", "ActivePower", "ValvePosition"})
+_MOTION = frozenset({"Status", "Available", "ActivePower", "Current"})
 
 OBJECT_TYPES: Mapping[str, frozenset[str]] = {
     "Rack": frozenset(
@@ -102,7 +128,7 @@ OBJECT_TYPES: Mapping[str, frozenset[str]] = {
     "GenericObject": frozenset(POINT_UNITS),
     "System": frozenset(POINT_UNITS),
     # Additions of ours.
-    "HydroUnit": _ELECTRICAL | {"GatePosition", "Head", "LiquidFlow", "ShaftSpeed"},
+    "HydroUnit": _ELECTRICAL | {"GatePosition", "Head", "LiquidFlow", "ShaftSpeed", "Vibration"},
     "HeatPump": _HEAT,
     "HeatSink": _HEAT,
     "Tray": frozenset({"RackLeakDetectTray"}),

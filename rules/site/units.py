@@ -1,7 +1,8 @@
 """Engineering units: is it one, are two of one dimension, convert. By pint.
 
-Rule: pint is imported for units that are not in `COMMON` only, and for conversions. Building its registry takes half a
-second of CPU, which eight processes on two cores would feel at every start; a test holds `COMMON` against pint.
+Rule: pint is imported for units that are not in `COMMON` only, and for conversions. Building its registry
+takes half a second of CPU, which eight processes on two cores would feel at every start; a test holds
+`COMMON` against pint.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ COMMON: Mapping[str, str] = {
     "min": "time",
     "h": "time",
     "m": "length",
+    "mm/s": "velocity",
     "J/K": "heat capacity",
     "kJ/K": "heat capacity",
     "K/W": "thermal resistance",
@@ -77,7 +79,7 @@ def same_dimension(one: str, other: str) -> bool:
 
 @cache
 def convert(value: float, unit: str, to: str, difference: bool = False) -> float:
-    """`value` in `unit` as a value in `to`; `difference`: a difference of temperatures, so that 1 K is 1 degC."""
+    """`value` in `unit` as a value in `to`. `difference`: of two temperatures, so that 1 K is 1 degC."""
     if unit == to or (difference and {unit, to} == {"K", "degC"}):
         return value
     registry = _registry()
