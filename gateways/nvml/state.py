@@ -1,8 +1,8 @@
 """The state of a simulated NVML host: a memory-mapped file that the plant writes and NVML's stand-ins read.
 
-Rules: the layout is one table (`GPU_LAYOUT`), and the C header of the fake library is generated from it; every
-number is aligned, little-endian and no wider than 8 bytes, so that one store is atomic for the other processes;
-the file never shrinks and keeps its inode, so that a mapping made before `create` stays good after it.
+Rules: the layout is one table (`GPU_LAYOUT`), and the C header of the fake library is generated from it;
+every number is aligned, little-endian and no wider than 8 bytes, so that one store is atomic for the other
+processes; the file never shrinks and keeps its inode, so that a mapping made before `create` stays good.
 
 Who writes what: the simulated plant writes telemetry, setters (fake library or simulated face) write
 `power_limit_mw`, `enforced_power_limit_mw`, `limit_writes` and `limit_written_ns`, tests write faults.
@@ -15,18 +15,22 @@ import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rules.errors import UnreachableError
+from rules.gpu_fields import GPU_FIELDS
 
 ENVIRONMENT: Final = "HEADRACE_FAKE_NVML_STATE"
 """Names the state file, optionally a window of it: `PATH`, or `PATH#FIRST:COUNT` for one host of several."""
 
 FILE_NAME: Final = "nvml.state"
 """The name of the state file in `run_dir` that `headrace up` and the simulated plant agree on."""
+
+Face = Literal["driver", "fake library", "simulated"]
+"""What is behind NVML's functions (library.py)."""
 
 MAGIC: Final = 0x4C4D564E44414548  # "HEADNVML", little-endian
 VERSION: Final = 1
@@ -46,7 +50,7 @@ HEADER_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("call_delay_us", "u4"),
     ("reserved", "u4"),
 )
-"""`driver_loaded` 0: every call answers DRIVER_NOT_LOADED. `call_delay_us`: every device call takes so long."""
+"""`driver_loaded` 0: every call answers DRIVER_NOT_LOADED. `call_delay_us`: a device call takes so long."""
 
 GPU_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("energy_mj", "u8"),
@@ -90,7 +94,7 @@ GPU_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("uuid", "S48"),
     ("asset", "S48"),
 )
-"""Counters (`energy_mj`, `pcie_*_bytes`, `nvlink_*_kib`) only grow; a rate is their difference, as on a device.
+"""Counters (`energy_mj`, `pcie_*_bytes`, `nvlink_*_kib`) only grow; a rate is their difference.
 
 `return_code` is what every call on this GPU answers (15 GPU lost, 999 unknown), `set_return_code` what its
 setters answer (4 no permission). `not_supported`: bit i set means that field i of `rules.gpu_fields` is not
@@ -241,11 +245,15 @@ def c_header() -> str:
 
     header = "\n".join(member(name, kind) for name, kind in HEADER_LAYOUT)
     gpu = "\n".join(member(name, kind) for name, kind in GPU_LAYOUT)
+    fields = "\n".join(
+        f"#define FIELD_{field.name.upper()} {index}" for index, field in enumerate(GPU_FIELDS)
+    )
     return f"""#include <stdint.h>
 #define STATE_ENVIRONMENT "{ENVIRONMENT}"
 #define STATE_MAGIC {MAGIC:#x}ULL
 #define STATE_VERSION {VERSION}
 #define XID_RING {XID_RING}
+{fields}
 typedef struct {{
 {header}
 }} StateHeader;

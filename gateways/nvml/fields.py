@@ -1,0 +1,128 @@
+"""How each of the 24 fields of a GPU is asked of NVML: which field ids and calls, how often, in which unit.
+
+Sources: nvml.h (field ids, units of each call). Rules: what has a field id comes in one batched call, the rest by
+calls of their own; *fast* fields are read with every sample, *slow* ones once a slow period and held between; a
+counter becomes a rate by its difference, over the time that the gateway measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pynvml
+
+from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
+
+_ALL_LINKS: Final = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRead:
+    """A field id of the batched call. Several ids of one field add up. `scope` as nvml.h says for the id."""
+
+    field_id: int
+    field: str
+    fast: bool = False
+    scope: int = 0
+
+    @property
+    def column(self) -> int:
+        """The field's place in a frame."""
+        return FIELD_INDEX[self.field]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRead:
+    """A call of its own, `function(handle, *arguments, &result)`; `members` of the result go to fields."""
+
+    function: str
+    members: tuple[tuple[str, str], ...]
+    result: Callable[[], Any]
+    arguments: tuple[int, ...] = ()
+    fast: bool = False
+
+
+FIELD_READS: Final[tuple[FieldRead, ...]] = (
+    FieldRead(186, "power_instant", fast=True),
+    FieldRead(185, "power_mean", fast=True),
+    FieldRead(83, "energy", fast=True),
+    FieldRead(82, "memory_temperature", fast=True),
+    FieldRead(3, "ecc_corrected"),
+    FieldRead(4, "ecc_uncorrected"),
+    FieldRead(142, "remapped_rows"),
+    FieldRead(143, "remapped_rows"),
+    FieldRead(197, "pcie_sent"),
+    FieldRead(198, "pcie_received"),
+    FieldRead(94, "pcie_replays"),
+    FieldRead(138, "nvlink_throughput", scope=_ALL_LINKS),
+    FieldRead(139, "nvlink_throughput", scope=_ALL_LINKS),
+    FieldRead(38, "nvlink_errors"),
+    FieldRead(52, "nvlink_errors"),
+    FieldRead(59, "nvlink_errors"),
+    FieldRead(219, "nvlink_errors", scope=_ALL_LINKS),
+    FieldRead(260, "power_smoothing_floor"),
+    FieldRead(230, "recovery_action"),
+)
+"""ECC: volatile totals since driver load. NVLink errors: flit CRC, replay and recovery up to NVLink 4, effective
+errors from NVLink 5. Power smoothing floor: percent of the profile with the number `scope`, 0."""
+
+
+def _margin() -> Any:
+    margin = pynvml.c_nvmlMarginTemperature_v1_t()
+    margin.version = pynvml.nvmlMarginTemperature_v1
+    return margin
+
+
+CALL_READS: Final[tuple[CallRead, ...]] = (
+    CallRead(
+        "nvmlDeviceGetTemperature",
+        (("value", "temperature"),),
+        pynvml.c_uint,
+        (pynvml.NVML_TEMPERATURE_GPU,),
+        fast=True,
+    ),
+    CallRead(
+        "nvmlDeviceGetMarginTemperature", (("marginTemperature", "temperature_margin"),), _margin, fast=True
+    ),
+    CallRead(
+        "nvmlDeviceGetEnforcedPowerLimit", (("value", "enforced_power_limit"),), pynvml.c_uint, fast=True
+    ),
+    CallRead(
+        "nvmlDeviceGetClockInfo", (("value", "sm_clock"),), pynvml.c_uint, (pynvml.NVML_CLOCK_SM,), fast=True
+    ),
+    CallRead(
+        "nvmlDeviceGetUtilizationRates",
+        (("gpu", "gpu_utilization"), ("memory", "memory_utilization")),
+        pynvml.c_nvmlUtilization_t,
+        fast=True,
+    ),
+    CallRead(
+        "nvmlDeviceGetCurrentClocksEventReasons", (("value", "event_reasons"),), pynvml.c_ulonglong, fast=True
+    ),
+    CallRead("nvmlDeviceGetClockInfo", (("value", "memory_clock"),), pynvml.c_uint, (pynvml.NVML_CLOCK_MEM,)),
+    CallRead("nvmlDeviceGetMemoryInfo", (("used", "memory_used"),), pynvml.c_nvmlMemory_t),
+)
+
+RATES: Final[dict[int, float]] = {
+    FIELD_INDEX["pcie_sent"]: 1e-3,
+    FIELD_INDEX["pcie_received"]: 1e-3,
+    FIELD_INDEX["nvlink_throughput"]: 1.024,
+}
+"""Columns that are a rate in kB/s of a counter, and what turns the counter's unit (byte, KiB) into kB."""
+
+ENERGY: Final = FIELD_INDEX["energy"]
+XID: Final = FIELD_INDEX["xid"]
+SCALES: Final[tuple[float, ...]] = tuple(field.scale for field in GPU_FIELDS)
+
+VALUE_MEMBERS: Final[dict[int, str]] = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
+}
+"""NVML's value type of a field to the member of its union."""
