@@ -1,0 +1,301 @@
+"""The bus on Kafka's protocol (Apache Kafka, or the embedded broker), through aiokafka.
+
+Only this file and `bus_kafka_producer` import aiokafka. Rules that they keep, and why:
+- aiokafka never gives a batch up by itself (its own time-out is an hour); we do, for a whole producer at once.
+  Its way, batch by batch, would let a later batch into the log after an earlier one had been given up.
+- One request in flight per partition (aiokafka's habit), and nothing names a topic that may not exist: the
+  embedded broker would create it, with a number of partitions of its own.
+- Idempotent where the broker can be: Tansu fails InitProducerId. Repeats that follow are dropped by identity.
+- A log that was rolled to a fresh one has a new cluster id; readers look for it and start at the earliest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import aiokafka
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from rules.errors import ConfigurationError, UnreachableError
+from rules.findings import Finding
+from streams.bus import Start
+from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
+from streams.log_limit import limit_logs
+from streams.record import Record, TopicPartition
+from streams.settings import BrokerSettings
+from streams.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+FETCH_BYTES = 4 * 1_048_576
+CLUSTER_WATCH_S = 1.0
+EMBEDDED_PREFIX = "headrace-"
+"""How the cluster ids of embedded brokers begin."""
+FETCH_WAIT_MS = 500
+EMBEDDED_FETCH_WAIT_MS = 50
+"""Kafka answers a waiting fetch when a record comes; Tansu looks again after about half of the wait."""
+TOPIC_EXISTS = 36
+
+
+class _Clients(NamedTuple):
+    """What the bus itself asks with: topics and the cluster, and offsets."""
+
+    admin: AIOKafkaAdminClient
+    query: aiokafka.AIOKafkaConsumer
+
+
+class KafkaBus:
+    """A broker at `settings.bootstrap`. Nothing connects before it is needed."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        limit_logs()
+        self.settings = settings
+        self.idempotent: bool | None = None
+        """Whether the broker takes idempotent producers; None until one was tried."""
+        self._cluster_id: str | None = None
+        self._clients: _Clients | None = None
+        self._lock = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def create_topics(self, topics: Sequence[Topic], partitions: int) -> None:
+        """Create those that do not exist. ConfigurationError when one exists with other partitions."""
+        found = await self._described()
+        brokers = len((await self._ask(lambda clients: clients.admin.describe_cluster()))["brokers"])
+        missing = [topic for topic in topics if topic.name not in found]
+        if missing:
+            new = [_new_topic(topic, topic.partitions or partitions, min(3, brokers)) for topic in missing]
+            response = await self._ask(lambda clients: clients.admin.create_topics(new))
+            for name, code, text in ((error[0], error[1], error[-1]) for error in response.topic_errors):
+                if code not in {0, TOPIC_EXISTS}:
+                    raise UnreachableError(f"the broker did not create topic '{name}': {text or code}")
+            found = await self._appeared({topic.name for topic in missing})
+        wrong = [
+            Finding(self.settings.bootstrap, 0, 0, f"topic '{topic.name}' has {have} partitions, not {want}")
+            for topic in topics
+            if (have := found.get(topic.name, 0)) != (want := topic.partitions or partitions)
+        ]
+        if wrong:
+            raise ConfigurationError(wrong)
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions the topic has; 0 when it does not exist."""
+        return (await self._described()).get(topic, 0)
+
+    async def ends(self, topic: str) -> Mapping[TopicPartition, int]:
+        """One past the last offset of each partition."""
+        return await self._offsets([topic], "latest")
+
+    async def producer(self, client_id: str) -> KafkaProducer:
+        """A producer of its own connection."""
+        producer = KafkaProducer(self, client_id)
+        await producer.connect()
+        return producer
+
+    async def reader(
+        self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int] = "earliest"
+    ) -> KafkaReader:
+        """A reader over all partitions of `topics`, or those of `start` from those offsets."""
+        cluster_id = await self.cluster_id()
+        positions = dict(start) if isinstance(start, Mapping) else await self._offsets(topics, start)
+        consumer = aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=self.settings.bootstrap,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=EMBEDDED_FETCH_WAIT_MS
+            if cluster_id.startswith(EMBEDDED_PREFIX)
+            else FETCH_WAIT_MS,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            request_timeout_ms=max(1000, round(self.settings.request_timeout_s * 1000)),
+        )
+        try:
+            await self.start(consumer)
+        except FAILURES as error:
+            raise self.unreachable(error) from None
+        consumer.assign([aiokafka.TopicPartition(*partition) for partition in positions])
+        for partition, offset in positions.items():
+            consumer.seek(aiokafka.TopicPartition(*partition), offset)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_cluster())
+        return KafkaReader(self, consumer, positions, cluster_id)
+
+    async def cluster_id(self) -> str:
+        """The broker's word on which cluster it is: another one means a fresh log."""
+        self._cluster_id = str(
+            (await self._ask(lambda clients: clients.admin.describe_cluster()))["cluster_id"]
+        )
+        return self._cluster_id
+
+    @property
+    def last_cluster_id(self) -> str | None:
+        """As last heard; a reader makes the bus ask once a second."""
+        return self._cluster_id
+
+    async def close(self) -> None:
+        """Let go of the connections of the bus itself; producers and readers are closed by who has them."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        await self._let_go()
+
+    # Inside.
+
+    def unreachable(self, error: BaseException | None = None) -> UnreachableError:
+        """The one message about a broker that does not answer."""
+        why = f" ({type(error).__name__})" if error is not None else ""
+        return UnreachableError(
+            f"no broker answers at {self.settings.bootstrap}{why}: "
+            "start one, or say where it is (HEADRACE_BROKER__BOOTSTRAP)"
+        )
+
+    async def start(self, client: Any) -> None:
+        """Start an aiokafka client in time, or leave nothing of it behind. KafkaError, TimeoutError."""
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_s):
+                await client.start()
+        except BaseException:
+            await stop_client(client)
+            raise
+
+    async def _watch_cluster(self) -> None:
+        while True:
+            await asyncio.sleep(CLUSTER_WATCH_S)
+            with contextlib.suppress(UnreachableError):
+                await self.cluster_id()
+
+    async def _ask(self, question: Callable[[_Clients], Awaitable[Any]]) -> Any:
+        """Ask the broker; a failure drops the connections, so that the next question starts anew."""
+        async with self._lock:
+            try:
+                if self._clients is None:
+                    admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap)
+                    query = aiokafka.AIOKafkaConsumer(bootstrap_servers=self.settings.bootstrap)
+                    self._clients = _Clients(admin, query)
+                    await self.start(admin)
+                    await self.start(query)
+                async with asyncio.timeout(self.settings.request_timeout_s):
+                    return await question(self._clients)
+            except FAILURES as error:
+                await self._let_go()
+                raise self.unreachable(error) from None
+
+    async def _let_go(self) -> None:
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            await stop_client(clients.admin)
+            await stop_client(clients.query)
+
+    async def _described(self) -> dict[str, int]:
+        """Partitions of every topic that is ready: Kafka answers a creation before its leaders are there.
+
+        All topics are asked for, none by its name: naming one would create it on the embedded broker.
+        """
+        topics = await self._ask(lambda clients: clients.admin.describe_topics())
+        return {
+            topic["topic"]: len(topic["partitions"])
+            for topic in topics
+            if topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"])
+        }
+
+    async def _appeared(self, names: set[str]) -> dict[str, int]:
+        for _ in range(round(self.settings.request_timeout_s * 20)):
+            found = await self._described()
+            if names <= found.keys():
+                return found
+            await asyncio.sleep(0.05)
+        raise UnreachableError(f"topics have no leader yet: {', '.join(sorted(names - found.keys()))}")
+
+    async def _offsets(self, topics: Sequence[str], start: Start) -> dict[TopicPartition, int]:
+        described = await self._described()
+        for topic in topics:
+            if topic not in described:
+                raise UnreachableError(f"topic '{topic}' does not exist at {self.settings.bootstrap}")
+        wanted = [
+            aiokafka.TopicPartition(topic, number) for topic in topics for number in range(described[topic])
+        ]
+        found = await self._ask(
+            lambda clients: (
+                clients.query.beginning_offsets(wanted)
+                if start == "earliest"
+                else clients.query.end_offsets(wanted)
+            )
+        )
+        return {TopicPartition(key.topic, key.partition): offset for key, offset in found.items()}
+
+
+class KafkaReader:
+    """Reads assigned partitions, without a group."""
+
+    def __init__(
+        self,
+        bus: KafkaBus,
+        consumer: aiokafka.AIOKafkaConsumer,
+        positions: dict[TopicPartition, int],
+        cluster_id: str,
+    ) -> None:
+        self._bus = bus
+        self._consumer = consumer
+        self._positions = positions
+        self._cluster_id = cluster_id
+
+    async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
+        """The next records; waits up to `timeout_s` for the first one."""
+        self._look_for_fresh_log()
+        try:
+            batches = await self._consumer.getmany(timeout_ms=round(timeout_s * 1000), max_records=limit)
+        except KafkaError as error:
+            # aiokafka tries again by itself; what reaches us here concerns one partition and this call.
+            logger.warning("reading from %s: %s", self._bus.settings.bootstrap, type(error).__name__)
+            await asyncio.sleep(min(timeout_s, 0.1))
+            return ()
+        records = [
+            Record(
+                found.topic,
+                found.partition,
+                found.offset,
+                found.timestamp,
+                found.key,
+                found.value,
+                found.headers,
+            )
+            for batch in batches.values()
+            for found in batch
+        ]
+        for record in records:
+            self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        return records
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The offset of the next record of each partition."""
+        return dict(self._positions)
+
+    async def close(self) -> None:
+        """Let go."""
+        await stop_client(self._consumer)
+
+    def _look_for_fresh_log(self) -> None:
+        """Offsets of another cluster mean nothing here: records already read from it are read once more."""
+        current = self._bus.last_cluster_id
+        if current is None or current == self._cluster_id:
+            return
+        logger.warning(
+            "the log at %s is a fresh one: reading it from its start", self._bus.settings.bootstrap
+        )
+        self._cluster_id = current
+        for partition in self._positions:
+            self._positions[partition] = 0
+            self._consumer.seek(aiokafka.TopicPartition(*partition), 0)
+
+
+def _new_topic(topic: Topic, partitions: int, replicas: int) -> NewTopic:
+    config = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(topic.max_message_bytes)}
+    if topic.cleanup == "delete":
+        config["retention.ms"] = str(topic.retention_ms)
+    if replicas >= 3:
+        config["min.insync.replicas"] = "2"
+    return NewTopic(topic.name, partitions, replicas, topic_configs={**config, **topic.config})
