@@ -55,7 +55,7 @@ class System:
         self.settings = settings.model_copy(
             update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
         )
-        self.broker = EmbeddedBroker(port, run_dir)
+        self.broker = EmbeddedBroker(port, run_dir, self.settings.broker.partitions)
         self.bus = KafkaBus(self.settings.broker)
         self.nvml_state = run_dir / "nvml.state"
         self.processes = Processes(
@@ -89,7 +89,6 @@ class System:
     async def start(self) -> None:
         """Broker, topics, activation, roles; returns when every process is started (not yet ready)."""
         await self.broker.start()
-        await self.bus.create_topics(TOPICS, self.settings.broker.partitions)
         await self._activate()
         request = self.request
         plant = {
@@ -186,9 +185,7 @@ class System:
 
     async def _fresh_log(self) -> KafkaBus:
         await self.broker.stop()
-        self.broker = EmbeddedBroker(self.broker.port, self.run_dir)
         await self.broker.start()
-        await self.bus.create_topics(TOPICS, self.settings.broker.partitions)
         return self.bus
 
     async def _drained(self, patience_s: float) -> None:
