@@ -1,0 +1,134 @@
+"""The role `recorder`: every topic, from the earliest record on, into one MCAP file.
+
+Rules: the file is whole up to the last second whenever the process dies; a stop first drains up to the ends that
+the topics had at the stop; an existing file is moved aside, never overwritten; what could not be drained is said.
+
+Options: `file` (required), `start` (`earliest`, or `latest`), `drain_s` (how long a stop may take, default 10;
+0: end at once).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from rules.errors import ConfigurationError, UnreachableError
+from rules.findings import Finding
+from rules.site.model import Site
+from streams.bus import Bus, Reader
+from streams.record import TopicPartition
+from streams.recording import RecordingWriter
+from streams.role import RoleContext
+from streams.site_folder import SITE_FILE
+from streams.topics import TOPICS
+
+FLUSH_EVERY_S: Final = 1.0
+READ_S: Final = 0.2
+log = logging.getLogger(__name__)
+
+
+async def run(context: RoleContext) -> None:
+    """Record until the stop. Raises ConfigurationError without a usable file, UnreachableError without topics."""
+    path = _file_of(context.options)
+    drain_s = float(context.options.get("drain_s", "10"))
+    topics = [topic.name for topic in TOPICS]
+    missing = [topic for topic in topics if not await context.bus.partitions(topic)]
+    if missing:
+        raise UnreachableError(f"the broker has no topic {', '.join(missing)}: is the site running?")
+    latest = context.options.get("start") == "latest"
+    reader = await context.bus.reader(topics, "latest" if latest else "earliest")
+    aside = move_aside(path)
+    if aside is not None:
+        log.info("%s was there before: it is %s now", path, aside)
+    attachments = site_attachments(context.site_dir, context.site)
+    try:
+        with RecordingWriter(
+            path, attachments=attachments, metadata=recording_metadata(context.site, attachments)
+        ) as writer:
+            context.metrics.update(file=str(path), records=0, undrained=0)
+            context.ready()
+            await _record(context, reader, writer, drain_s)
+    finally:
+        await reader.close()
+    log.info("%s: %d records", path, context.metrics["records"])
+
+
+async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter, drain_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    flush_at = loop.time() + FLUSH_EVERY_S
+    counts: dict[str, int] = {}
+    context.metrics["topics"] = counts
+    ends: Mapping[TopicPartition, int] | None = None
+    give_up_at = 0.0
+    while True:
+        if context.stop.is_set() and ends is None:
+            ends = await _ends(context.bus) if drain_s > 0 else {}
+            give_up_at = loop.time() + drain_s
+        if ends is not None:
+            left = _left(ends, reader.positions())
+            if not left or loop.time() > give_up_at:
+                context.metrics["undrained"] = left
+                if left:
+                    log.warning("%d records that were in the log at the stop are not in the recording", left)
+                return
+        for record in await reader.read(READ_S, 2000):
+            writer.write(record, time.time_ns())
+            counts[record.topic] = counts.get(record.topic, 0) + 1
+        context.metrics["records"] = writer.records
+        if loop.time() >= flush_at:
+            writer.flush()
+            flush_at = loop.time() + FLUSH_EVERY_S
+
+
+async def _ends(bus: Bus) -> Mapping[TopicPartition, int]:
+    ends: dict[TopicPartition, int] = {}
+    try:
+        for topic in TOPICS:
+            ends.update(await bus.ends(topic.name))
+    except UnreachableError as error:
+        log.warning("the end of the log is not known (%s): the recording ends with what was read", error)
+    return ends
+
+
+def _left(ends: Mapping[TopicPartition, int], positions: Mapping[TopicPartition, int]) -> int:
+    return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())
+
+
+def site_attachments(site_dir: Path, site: Site) -> dict[str, bytes]:
+    """The site file and its rule files under their names relative to the site's folder."""
+    names = (SITE_FILE, *site.rule_paths)
+    return {name: (site_dir / name).read_bytes() for name in names}
+
+
+def recording_metadata(site: Site, attachments: Mapping[str, bytes]) -> dict[str, str]:
+    """Whose recording it is: the site's name and digest, and a SHA-256 of each attachment."""
+    digests = {f"sha256.{name}": hashlib.sha256(data).hexdigest() for name, data in attachments.items()}
+    return {"site": site.name, "site_digest": site.digest, **digests}
+
+
+def move_aside(path: Path) -> Path | None:
+    """Give an existing file another name (`run.before-1.mcap`); that name, or None when there was none."""
+    if not path.exists():
+        return None
+    for number in range(1, 10_000):
+        other = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
+        if not other.exists():
+            path.rename(other)
+            return other
+    raise ConfigurationError([Finding(str(path), 0, 0, "too many older recordings beside it: remove some")])
+
+
+def _file_of(options: Mapping[str, str]) -> Path:
+    if "file" not in options:
+        raise ConfigurationError(
+            [Finding("recorder", 0, 0, "no file to record to", "--option file=run.mcap")]
+        )
+    path = Path(options["file"])
+    if not path.parent.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
+    return path
