@@ -1,0 +1,90 @@
+"""How a client of a plant server is secured: nothing on loopback, or Basic256Sha256 with sign and encrypt.
+
+- Security `None` is refused for a server on another machine: anybody between could command the plant.
+- The gateway's own certificate is made on first use, in `<run_dir>/certificates`, and lasts a year.
+- A server's certificate is trusted on first sight and kept; another is refused until a person removes it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from asyncua import Client
+from asyncua.common.utils import ServiceError
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.ua import MessageSecurityMode, StatusCodes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding, nearest
+from rules.site.model import Source
+
+APPLICATION_URI = "urn:headrace:opcua-gateway"
+SECURITIES = ("None", "Basic256Sha256")
+
+
+def check_security(source: Source) -> list[Finding]:
+    """What is wrong with a source's endpoint and security, as findings."""
+    where = f"source '{source.id}'"
+    address = urlparse(source.endpoint)
+    if address.scheme != "opc.tcp" or not address.hostname or not address.port:
+        return [_finding(f"{where}: endpoint '{source.endpoint}'", "write opc.tcp://HOST:PORT/PATH")]
+    if source.security not in SECURITIES:
+        hint = nearest(source.security, SECURITIES) or f"one of {', '.join(SECURITIES)}"
+        return [_finding(f"{where}: unknown security '{source.security}'", hint)]
+    if source.security == "None" and not _is_loopback(address.hostname):
+        text = f"{where}: security None, but {address.hostname} is another machine"
+        return [_finding(text, "set security: Basic256Sha256")]
+    return []
+
+
+def _finding(message: str, hint: str) -> Finding:
+    return Finding("site", 0, 0, message, hint)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def secure(client: Client, source: Source, run_dir: Path) -> None:
+    """Prepare `client` (not yet connected) as the source's `security` says."""
+    if source.security == "None":
+        return
+    folder = run_dir / "certificates"
+    client.application_uri = APPLICATION_URI
+    certificate, key = await client.setup_self_signed_certificate(
+        folder / "opcua-gateway.key.pem", folder / "opcua-gateway.der"
+    )
+    key.chmod(0o600)
+    client.certificate_validator = _trust_on_first_use(folder / "servers" / f"{source.id}.der")
+    await client.set_security(
+        SecurityPolicyBasic256Sha256, certificate, key, mode=MessageSecurityMode.SignAndEncrypt
+    )
+
+
+def _trust_on_first_use(kept: Path) -> Any:
+    """A validator: the first certificate that the server shows is kept, every other one is refused."""
+
+    def check(shown: bytes) -> None:
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(shown)
+        elif kept.read_bytes() != shown:
+            raise ServiceError(StatusCodes.BadCertificateUntrusted)
+
+    async def validate(certificate: Any, _description: Any) -> None:
+        check(certificate.public_bytes(Encoding.DER))
+
+    return validate
+
+
+def require_sound(findings: list[Finding]) -> None:
+    """Raise ConfigurationError with all findings, if there are any."""
+    if findings:
+        raise ConfigurationError(findings)

@@ -1,0 +1,141 @@
+"""What the tests of the OPC UA gateway share: a server process, a site of a few points, a publisher that remembers."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateways.opcua.gateway import SourceGateway
+from rules.site.model import Asset, Point, Site, Source, Unit
+
+HERE = Path(__file__).parent
+NAMESPACE = "urn:test:plant"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def until(condition, timeout_s=20.0):
+    """Wait for a condition; the time-out only ends a test that has failed."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "the condition never came true"
+        await asyncio.sleep(0.01)
+
+
+class ServerProcess:
+    """A server in a process of its own, driven by JSON lines."""
+
+    def __init__(self, port, *command):
+        self.port = port
+        self._command = [*map(str, command)] or [sys.executable, str(HERE / "plant_server.py"), str(port)]
+        self._process = None
+
+    async def start(self):
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert (await asyncio.wait_for(self._process.stdout.readline(), 30)).strip() == b"ready"
+        return self
+
+    async def tell(self, *command):
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        await self._process.stdin.drain()
+        assert (await asyncio.wait_for(self._process.stdout.readline(), 10)).strip() == b"done"
+
+    def send_signal(self, number):
+        self._process.send_signal(number)
+
+    async def kill(self):
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            await self._process.wait()
+
+
+@dataclass
+class Reading:
+    unit: str
+    point: str
+    time_ns: int
+    server_ns: int
+    value: float
+    quality: int
+    status: int
+    heard_s: float
+
+
+@dataclass
+class RecordingPublisher:
+    """Stands where streams.publisher.Publisher does and remembers what it was handed."""
+
+    readings: list = field(default_factory=list)
+    gaps: list = field(default_factory=list)
+    batches: int = 0
+
+    async def publish_readings(self, unit, points, time_ns, server_ns, values, quality, status):
+        self.batches += 1
+        columns = zip(points, time_ns, server_ns, values, quality, status, strict=True)
+        now = time.monotonic()
+        self.readings.extend(Reading(unit, row[0], *(cell.item() for cell in row[1:]), now) for row in columns)
+
+    async def publish_gap(self, unit, reason, from_ns, to_ns, readings):
+        self.gaps.append((unit, reason, from_ns, to_ns, readings))
+
+    def of(self, point):
+        return [reading for reading in self.readings if reading.point == point]
+
+    def last(self, point):
+        found = self.of(point)
+        return found[-1] if found else None
+
+
+def point(name, *, asset="A1", period_s=0.2, address=None, **given):
+    period_ns = int(period_s * 1e9)
+    node = f"nsu={NAMESPACE};s={name}" if address is None else address
+    defaults = {"engineering_unit": "degC", "low": 0.0, "high": 200.0, "sampling_ns": 50_000_000} | given
+    return Point(
+        id=f"{asset}.{name}",
+        asset=asset,
+        point_type="LiquidTemperature",
+        period_ns=period_ns,
+        source="plant",
+        address=node,
+        **defaults,
+    )
+
+
+def make_site(points, port, **source):
+    """A site with one unit per asset letter: asset A1 in unit `row-a`, B1 in `row-b`."""
+    units = {}
+    for letter in sorted({point.asset[0].lower() for point in points}):
+        name = f"row-{letter}"
+        asset = Asset(f"{letter.upper()}1", "CDU", name)
+        own = tuple(point for point in points if point.asset == asset.id)
+        units[name] = Unit(name, (asset,), own, (), {}, {})
+    plant = Source("plant", "opcua", f"opc.tcp://127.0.0.1:{port}/plant", **source)
+    assets = {asset.id: asset for unit in units.values() for asset in unit.assets}
+    by_id = {point.id: point for unit in units.values() for point in unit.points}
+    return Site("test", "0" * 64, 100_000_000, units, assets, by_id, {"plant": plant}, {})
+
+
+@contextlib.asynccontextmanager
+async def running(site, run_dir, publisher=None):
+    """A gateway at work; gives (gateway, publisher)."""
+    publisher = publisher or RecordingPublisher()
+    gateway = SourceGateway(site, site.sources["plant"], publisher, run_dir)
+    stop = asyncio.Event()
+    task = asyncio.create_task(gateway.run(stop))
+    try:
+        yield gateway, publisher
+    finally:
+        stop.set()
+        await task
