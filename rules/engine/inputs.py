@@ -1,8 +1,8 @@
 """Everything that the engine may react to. Each input has an identity and belongs to one unit.
 
-Identity: (source, epoch, sequence), counted per source *and* unit, from 1 in each epoch. One writer per source; an
-epoch is the writer's start time in ns, so that a later writer's epoch is higher. Backfill has a source of its own
-(`<source>/backfill`): live data and a drained spool never share a sequence.
+Identity: (source, epoch, sequence), counted per source *and* unit, from 1 in each epoch. One writer per
+source; an epoch is the writer's start time in ns, so that a later writer's epoch is higher. Backfill has a
+source of its own (`<source>/backfill`): live data and a drained spool never share a sequence.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Identity:
 class Frame:
     """GPU telemetry: S samples of G GPUs. A frame may hold a tray, a rack or a row, 1 to N samples.
 
-    time_ns (S,) int64: source time of each sample, ascending. gpu (G,) uint16: index below `asset` in lane order.
-    values (S, G, 24) float32, NaN where not available. quality (S, G) uint8 of `Quality`.
+    time_ns (S,) int64: source time of each sample, ascending. gpu (G,) uint16: index below `asset` in lane
+    order. values (S, G, 24) float32, NaN where not available. quality (S, G) uint8 of `Quality`.
     energy_mj (S, G) int64: the exact energy counter, -1 where not available.
     """
 

@@ -1,7 +1,7 @@
 """What the engine says. An output's id comes from its cause, never from a position in a log:
 
-`unit:source:epoch:sequence:n` for the n-th output of an input, `unit:rule:asset:deadline_ns` for what a deadline
-caused. The same id with other bytes is a broken invariant.
+`unit:source:epoch:sequence:n` for the n-th output of an input, `unit:rule:asset:deadline_ns:n` for the n-th
+of a deadline. The same id with other bytes is a broken invariant.
 """
 
 from __future__ import annotations

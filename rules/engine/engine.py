@@ -1,0 +1,447 @@
+"""The engine of one unit: `step(inputs) -> outputs`, `snapshot()`, `restore()`; nothing else is its face.
+
+Rules that it obeys (docs/architecture.md says them in full):
+- No clock, I/O, randomness: `now` is the last tick; the same inputs give the same outputs, byte for byte,
+  however they are cut into batches and wherever a snapshot falls between them.
+- Unknown neither raises nor clears. Nothing is dropped without being counted in `counters`.
+- Without a tick there is no now: what comes before the first one is counted, not evaluated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rules.engine import kernel, snapshot
+from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
+from rules.engine.outputs import Output, Severity
+from rules.engine.sources import NOTES, Admission, SourceState, admit
+from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
+from rules.engine.tables import LONG_AGO, compile_unit, fresh_state
+from rules.errors import InvariantError
+from rules.gpu_fields import FIELD_COUNT
+from rules.language.program import SOURCE_GAP, Program
+from rules.site.model import Site, Source
+
+SOURCE_GAP_SEVERITY: Final[Severity] = "medium"
+BACKFILL: Final = "/backfill"
+EVENT_ROOM: Final = 4096
+
+COUNTERS: Final = (
+    "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
+    "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
+    "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
+    "alarms_raised", "alarms_cleared", "commands",
+)  # fmt: skip
+"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, repeats, inputs_missing.
+Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
+backfill, unknown_points, unknown_gpus, before_first_tick. `readings` counts all but repeats, evaluated or
+not."""
+
+
+class Engine:
+    """One unit's rules and their state. `counters` may be read at any time."""
+
+    def __init__(self, program: Program, site: Site, unit_id: str) -> None:
+        self._site = site
+        self._program = program
+        self.unit = site.units[unit_id]
+        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self.now_ns = LONG_AGO
+        self._compiled = compile_unit(program, self.unit)
+        self._tables = self._compiled.tables
+        self._state = fresh_state(self._compiled)
+        self._sources: dict[str, SourceState] = {}
+        self._noted = False
+        self._statements = Statements(unit_id, self.counters)
+        per_lane = int(np.diff(self._tables.point_first).max(initial=self._compiled.gpu_rules))
+        room = max(EVENT_ROOM, 2 * per_lane)
+        self._events = kernel.Events(np.zeros((room, 4), np.int64), np.zeros(room))
+        self._counts = np.zeros(4, np.int64)
+        self._due = np.zeros(len(self._compiled.assets), np.int64)
+        self._lanes = {
+            asset: np.arange(low, high, dtype=np.int64) for asset, (low, high) in self.unit.gpu_range.items()
+        }
+        self._take: dict[type[Any], Callable[[Any, Cause, list[Output]], None]] = {
+            Frame: self._frame,
+            Readings: self._readings,
+            Gap: self._gap,
+            Receipt: self._receipt,
+            Activation: self._activation,
+            Fact: self._fact,
+        }
+
+    def step(self, inputs: Sequence[Input]) -> list[Output]:
+        """Take `inputs` in their order in the log; everything that follows from them, in a fixed order."""
+        out: list[Output] = []
+        for value in inputs:
+            if value.unit != self.unit.id:
+                raise InvariantError(
+                    f"an input of unit '{value.unit}' reached the engine of '{self.unit.id}'"
+                )
+            self.counters["inputs"] += 1
+            if type(value) is Tick:
+                self._tick(value, out)
+                continue
+            cause = input_cause(self.unit.id, value.identity)
+            if self._admitted(value, cause, out):
+                self._take[type(value)](value, cause, out)
+        return out
+
+    def snapshot(self) -> bytes:
+        """All that the engine remembers, as bytes: equal states give equal bytes."""
+        header = {
+            "unit": self.unit.id,
+            "program": self._program.digest,
+            "now_ns": self.now_ns,
+            "counters": dict(self.counters),
+            "noted": self._noted,
+            "sources": [
+                [name, s.first_epoch, s.epoch, s.sequence, s.notes]
+                for name, s in sorted(self._sources.items())
+            ],
+            "active": [[*key, *raised] for key, raised in sorted(self._statements.active.items())],
+            "orphans": self._statements.orphans,
+        }
+        return snapshot.pack(header, self._compiled, self._state)
+
+    def restore(self, data: bytes) -> None:
+        """Take over what a snapshot holds. A rule whose definition has changed since starts afresh.
+
+        Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
+        """
+        header, state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
+        self._state = state
+        self.now_ns = header["now_ns"]
+        self.counters.clear()
+        self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
+        self._noted = header["noted"]
+        self._sources = {
+            name: self._new_source(name, first_epoch, epoch, sequence, notes)
+            for name, first_epoch, epoch, sequence, notes in header["sources"]
+        }
+        active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
+        orphans = [(rule, asset) for rule, asset in header["orphans"]]
+        self._statements.adopt(active, orphans, kept | {SOURCE_GAP})
+        if self.now_ns != LONG_AGO:
+            kernel.begin(self.now_ns, self._tables, self._state)
+
+    # -- identity
+
+    def _admitted(self, value: Input, cause: Cause, out: list[Output]) -> bool:
+        """Whether an input is new; says so when something before it is missing."""
+        identity = value.identity
+        known = self._sources.get(identity.source)
+        admission = admit(known, identity)
+        if known is None:
+            known = self._new_source(identity.source, identity.epoch, identity.epoch, 0, {})
+            self._sources[identity.source] = known
+        elif admission.standing == "repeat":
+            self.counters["repeats"] += 1
+            self._note(known, "repeat", 1)
+            return False
+        known.epoch, known.sequence = identity.epoch, identity.sequence
+        if admission.standing == "joined":
+            place: Detail = {
+                "source": identity.source,
+                "epoch": identity.epoch,
+                "sequence": identity.sequence,
+            }
+            self._statements.entry(out, cause, "joined", self._time_of(value), place)
+        elif admission.standing == "gap" or (
+            # Writers of data say what a restart has cost them; the others have nothing to lose.
+            admission.standing == "restart" and isinstance(value, Frame | Readings)
+        ):
+            self._missing(value, admission, cause, out)
+        elif not isinstance(value, Gap) and (SOURCE_GAP, identity.source) in self._statements.active:
+            self._gap_over(value, cause, out)
+        return True
+
+    def _missing(self, value: Input, admission: Admission, cause: Cause, out: list[Output]) -> None:
+        source, missing = value.identity.source, admission.missing
+        self.counters["inputs_missing"] += missing
+        reason, text = "restart-unannounced", f"{source}: started again without a word on what it lost"
+        if missing:
+            last = admission.after_missing - 1
+            reason = "sequence"
+            text = f"{source}: {missing} inputs missing, sequence {admission.first_missing} to {last}"
+        detail: Detail = {
+            "source": source,
+            "reason": reason,
+            "epoch": value.identity.epoch,
+            "first_missing": admission.first_missing,
+            "missing": missing,
+        }
+        self._gap_found(out, cause, source, self._time_of(value), float(missing), text, detail)
+
+    def _gap_found(
+        self,
+        out: list[Output],
+        cause: Cause,
+        source: str,
+        at_ns: int,
+        value: float,
+        text: str,
+        detail: Detail,
+    ) -> None:
+        self.counters["gaps"] += 1
+        self._statements.entry(out, cause, "gap", at_ns, detail)
+        if (SOURCE_GAP, source) not in self._statements.active:
+            self._statements.raise_alarm(
+                out, cause, SOURCE_GAP, source, SOURCE_GAP_SEVERITY, at_ns, value, text
+            )
+
+    def _gap_over(self, value: Input, cause: Cause, out: list[Output]) -> None:
+        source = value.identity.source
+        at_ns = max(self._time_of(value), self._statements.active[SOURCE_GAP, source].at_ns)
+        self._statements.clear_alarm(out, cause, SOURCE_GAP, source, at_ns, 0.0, f"{source}: complete again")
+
+    def _new_source(
+        self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int]
+    ) -> SourceState:
+        source = self._site.sources.get(name.removesuffix(BACKFILL), _UNKNOWN)
+        return SourceState(
+            first_epoch, epoch, sequence, source.clock_tolerance_ns, source.lateness_ns, dict(notes)
+        )
+
+    def _note(self, source: SourceState, kind: str, count: int) -> None:
+        if count:
+            source.notes[kind] = source.notes.get(kind, 0) + count
+            self._noted = True
+
+    def _time_of(self, value: Input) -> int:
+        """When an input says that it happened, for what is said about the input itself."""
+        if isinstance(value, Frame | Readings):
+            at_ns = value.ingest_ns
+        elif isinstance(value, Receipt):
+            at_ns = value.at_ns
+        elif isinstance(value, Gap):
+            at_ns = value.to_ns
+        else:
+            at_ns = self.now_ns
+        return _sane(at_ns) if self.now_ns == LONG_AGO else min(_sane(at_ns), self.now_ns + _AHEAD_NS)
+
+    # -- time
+
+    def _tick(self, tick: Tick, out: list[Output]) -> None:
+        identity = tick.identity
+        known = self._sources.get(identity.source)
+        if known is None:
+            known = self._sources[identity.source] = self._new_source(
+                identity.source, identity.epoch, identity.epoch, identity.sequence, {}
+            )
+        elif (identity.epoch, identity.sequence) <= (known.epoch, known.sequence):
+            self.counters["repeats"] += 1
+            return
+        known.epoch, known.sequence = identity.epoch, identity.sequence
+        self.counters["ticks"] += 1
+        first = self.now_ns == LONG_AGO
+        self.now_ns = max(self.now_ns, _sane(tick.time_ns))
+        if first:
+            kernel.begin(self.now_ns, self._tables, self._state)
+        if self._state.next_deadline[0] <= self.now_ns:
+            self._fire(out)
+        if self._noted or self._statements.orphans:
+            cause = input_cause(self.unit.id, identity)
+            self._statements.close_orphans(out, cause, self.now_ns)
+            self._say_notes(cause, out)
+
+    def _fire(self, out: list[Output]) -> None:
+        """Deadlines up to now, in the order (deadline, rule, asset)."""
+        count = kernel.due(self.now_ns, self._state, self._due)
+        if not count:
+            return
+        due = self._due[:count]
+        order = self._compiled.order[due]
+        due = due[np.lexsort((order[:, 1], order[:, 0], self._state.timers[kernel.DEADLINE, due]))]
+        for start in range(0, count, len(self._events.values)):
+            part = due[start : start + len(self._events.values)]
+            self._say(kernel.fire(part, self._state, self._events), None, out)
+
+    def _say_notes(self, cause: Cause, out: list[Output]) -> None:
+        for name, source in sorted(self._sources.items()):
+            for kind in NOTES:
+                count = source.notes.get(kind, 0)
+                if count:
+                    detail: Detail = {"source": name, "count": count}
+                    self._statements.entry(out, cause, kind, self.now_ns, detail)
+            source.notes.clear()
+        self._noted = False
+
+    # -- data
+
+    def _frame(self, value: Frame, cause: Cause, out: list[Output]) -> None:
+        samples, gpus = value.quality.shape
+        self.counters["frames"] += 1
+        self.counters["readings"] += samples * gpus * FIELD_COUNT
+        if not self._evaluated(value, samples * gpus * FIELD_COUNT):
+            return
+        lanes = self._gpu_lanes(value, samples)
+        source = self._sources[value.identity.source]
+        times_ns, verdicts = self._frame_times(value, source)
+        values = _plain(value.values, np.float32)
+        quality = _plain(value.quality, np.uint8)
+        cell, cells = 0, samples * gpus
+        while cell < cells:
+            count, cell = kernel.frame(
+                times_ns, verdicts, lanes, values, quality, cell, self._compiled.gpu_rules,
+                self._tables, self._state, self._events, self._counts,
+            )  # fmt: skip
+            self._say(count, cause, out)
+        self._count(source, FIELD_COUNT)
+
+    def _gpu_lanes(self, value: Frame, samples: int) -> NDArray[np.int64]:
+        """Lane of each GPU of a frame, -1 (and counted) for one that the unit lacks."""
+        below = self._lanes.get(value.asset, _NO_LANES)
+        index = value.gpu.astype(np.int64)
+        if len(index) and int(index.max()) < len(below):
+            return below[index]
+        known = index < len(below)
+        lanes = np.full(len(index), -1, np.int64)
+        lanes[known] = below[index[known]]
+        self.counters["unknown_gpus"] += int(np.count_nonzero(~known)) * samples * FIELD_COUNT
+        return lanes
+
+    def _frame_times(self, value: Frame, source: SourceState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Corrected times of the samples. The newest one is held against the clocks, the others move with
+        it.
+        """
+        times_ns = np.clip(value.time_ns, 0, kernel.NEVER)
+        newest_ns = int(times_ns.max(initial=0))
+        ingest_ns = _sane(value.ingest_ns)
+        event_ns = ingest_ns if abs(newest_ns - ingest_ns) > source.tolerance_ns else newest_ns
+        if event_ns > self.now_ns + source.tolerance_ns:
+            event_ns = self.now_ns
+        verdicts = np.full(len(times_ns), kernel.USABLE, np.int64)
+        if event_ns != newest_ns:
+            times_ns = times_ns + (event_ns - newest_ns)
+            verdicts[:] = kernel.UNCERTAIN
+        verdicts[times_ns < self.now_ns - source.lateness_ns] = kernel.LATE
+        return times_ns, verdicts
+
+    def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:
+        total = len(value.points)
+        self.counters["readings"] += total
+        if not self._evaluated(value, total):
+            return
+        index = np.fromiter(map(self._compiled.point_index.get, value.points, repeat(-1)), np.int64, total)
+        self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
+        source = self._sources[value.identity.source]
+        times_ns = _plain(value.time_ns, np.int64)
+        values = _plain(value.values, np.float64)
+        quality = _plain(value.quality, np.uint8)
+        place = 0
+        while place < total:
+            count, place = kernel.readings(
+                index, times_ns, values, quality, _sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
+                source.lateness_ns, place, self._tables, self._state, self._events, self._counts,
+            )  # fmt: skip
+            self._say(count, cause, out)
+        self._count(source, 1)
+
+    def _evaluated(self, value: Frame | Readings, readings: int) -> bool:
+        if value.identity.source.removesuffix(BACKFILL) not in self._site.sources:
+            self.counters["unknown_sources"] += 1
+        if value.backfill or value.identity.source.endswith(BACKFILL):
+            self.counters["backfill"] += readings
+            return False
+        if self.now_ns == LONG_AGO:
+            self.counters["before_first_tick"] += readings
+            return False
+        return True
+
+    def _count(self, source: SourceState, readings_each: int) -> None:
+        """Take what the kernel has counted."""
+        if not self._counts.any():
+            return
+        out_of_order, not_good, late, corrected = (int(n) * readings_each for n in self._counts)
+        self._counts[:] = 0
+        self.counters["out_of_order"] += out_of_order
+        self.counters["not_good"] += not_good
+        self.counters["late"] += late
+        self.counters["clock_corrected"] += corrected
+        self._note(source, "out-of-order", out_of_order)
+        self._note(source, "late", late)
+
+    def _say(self, count: int, cause: Cause | None, out: list[Output]) -> None:
+        """The kernel's events as outputs."""
+        if not count:
+            return
+        condition_rule = self._tables.condition_rule
+        for (c, transition, at_ns, by_deadline), number in zip(
+            self._events.what[:count].tolist(), self._events.values[:count].tolist(), strict=True
+        ):
+            rule, asset = self._compiled.rules[condition_rule[c]], self._compiled.assets[c]
+            value = None if math.isnan(number) else number
+            of_deadline = by_deadline or cause is None
+            said = deadline_cause(self.unit.id, rule.id, asset, at_ns) if of_deadline else cause
+            if transition == kernel.RAISED:
+                self._statements.condition_raised(out, said, rule, asset, at_ns, value)
+            else:
+                self._statements.condition_cleared(out, said, rule, asset, at_ns, value)
+
+    # -- the rest
+
+    def _gap(self, value: Gap, cause: Cause, out: list[Output]) -> None:
+        source = value.identity.source
+        self.counters["readings_lost"] += value.readings if value.reason != "spooled" else 0
+        text = f"{source}: {value.readings} readings not delivered ({value.reason})"
+        detail: Detail = {
+            "source": source,
+            "reason": value.reason,
+            "from_ns": value.from_ns,
+            "to_ns": value.to_ns,
+            "readings": value.readings,
+        }
+        met = self._sources[source].first_epoch == value.identity.epoch and value.identity.sequence == 1
+        if met and value.reason == "restart":
+            # The first word of a source that this engine never heard: there is nothing that it missed.
+            self._statements.entry(out, cause, "joined", self._time_of(value), detail)
+            return
+        self._gap_found(out, cause, source, self._time_of(value), float(value.readings), text, detail)
+
+    def _receipt(self, value: Receipt, cause: Cause, out: list[Output]) -> None:
+        self.counters["receipts"] += 1
+        detail: Detail = {
+            "command": value.command,
+            "actuator": value.actuator,
+            "status": value.status,
+            "value": value.value,
+            "read_back": value.read_back,
+            "detail": value.detail,
+        }
+        self._statements.entry(out, cause, "receipt", value.at_ns, detail)
+
+    def _activation(self, value: Activation, cause: Cause, out: list[Output]) -> None:
+        self.counters["activations"] += 1
+        detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        self._statements.entry(out, cause, "activation", self._time_of(value), detail)
+
+    def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
+        # No rule reads facts yet; they are admitted so that their sequences are watched from the first one
+        # on.
+        self.counters["facts"] += 1
+
+
+_UNKNOWN: Final = Source("", "simulator")
+"""The allowances of a source that the site file does not name."""
+_AHEAD_NS: Final = 1_000_000_000
+_NO_LANES: Final = np.zeros(0, np.int64)
+
+
+def _sane(time_ns: int) -> int:
+    """A time that the kernel can add to without overflow."""
+    return min(max(time_ns, 0), kernel.NEVER)
+
+
+def _plain(array: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+    """The array as the kernel takes it; a view of a record's bytes may be unaligned."""
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return np.require(array, dtype, ["C", "A"])

@@ -1,0 +1,420 @@
+"""The hot path: samples through conditions, in machine code.
+
+Rules that it obeys:
+- Bit-identical results come first: no fastmath, no parallel, no function whose result depends on a library.
+- Tables and state are arguments and callees are in this file: Numba's cache notices neither a changed global
+  array nor a changed callee in another file.
+- Order of events: sample, then lane, then rule. The caller decides nothing about it.
+- Time is int64 nanoseconds; the caller has corrected it (`engine.event_time`), sums can't overflow below
+  2**62.
+
+A *condition* is one rule on one asset. GPU conditions are lane-major (`lane * gpu_rules + rule`), so that a
+GPU's rules lie together; those of plant points follow, and `point_first`/`point_conditions` say which hang
+on a point. `tests/rules/engine/twin.py` is the slow and obvious form of all this.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+VALUE, RATE, NO_DATA = range(3)
+OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
+LT, LE, GT, GE, EQ, NE = range(6)
+
+NORMAL, RAISING, ACTIVE, CLEARING = range(4)
+"""Phases of a condition: not true; true, on-delay running; in alarm; false again, off-delay running."""
+
+DEADLINE, REMAINING, CHANGED = range(3)
+"""Rows of `State.timers`: when the running delay ends, what is left of a held one, the last transition."""
+PHASE, HELD = range(2)
+
+KIND, OPERATOR, UNTIL_OPERATOR, FIELD, WINDOW, SPACING, ON_DELAY, OFF_DELAY = range(8)
+"""Columns of `Tables.rules`. FIELD is the column of a frame; SPACING the least distance of kept samples."""
+
+RAISED, CLEARED = range(2)
+CONDITION, TRANSITION, AT, BY_DEADLINE = range(4)
+"""Columns of `Events.what`."""
+
+USABLE, UNCERTAIN, LATE = range(3)
+"""What became of a sample's time."""
+
+OUT_OF_ORDER, NOT_GOOD, LATE_COUNT, CORRECTED = range(4)
+"""Entries of the counts that a kernel adds to, in samples (a GPU's sample is 24 readings)."""
+
+NEVER = 1 << 62
+START_GRACE_NS = 10_000_000_000
+RING = 34
+"""Kept samples of a rate: 32 steps of a window, one more on each side."""
+
+
+class Tables(NamedTuple):
+    """What a program is to the kernel; never changes while it runs. R rules, C conditions, P points."""
+
+    rules: NDArray[np.int64]  # (R, 8), the GPU's rules first
+    limits: NDArray[np.float64]  # (2, C): when, until
+    timeouts: NDArray[np.int64]  # (C,) of no_data
+    rings: NDArray[np.int64]  # (C,) which ring a rate keeps its samples in, -1 for none
+    condition_rule: NDArray[np.int64]  # (C,) row of `rules`
+    point_first: NDArray[np.int64]  # (P + 1,)
+    point_conditions: NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """Everything that the kernel remembers. C conditions, K rings, G GPUs, P points."""
+
+    timers: NDArray[np.int64]  # (3, C)
+    values: NDArray[np.float64]  # (C,) last known value, NaN for none
+    phases: NDArray[np.int8]  # (2, C)
+    ring_times: NDArray[np.int64]  # (K, RING)
+    ring_values: NDArray[np.float64]  # (K, RING)
+    ring_ends: NDArray[np.int64]  # (K, 2): place of the next sample, samples held
+    newest_gpu: NDArray[np.int64]  # (G,) newest sample
+    newest_point: NDArray[np.int64]  # (P,)
+    next_deadline: NDArray[np.int64]  # (1,) no deadline lies before it
+
+
+class Events(NamedTuple):
+    """Where a kernel writes transitions: it stops when there is no room, and the caller calls again."""
+
+    what: NDArray[np.int64]  # (E, 4)
+    values: NDArray[np.float64]  # (E,)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_I8 = numba.types.Array(numba.int8, 2, "C")
+_I64, _I64_2 = numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.int64, 2, "C")
+_F64, _F64_2 = numba.types.Array(numba.float64, 1, "C"), numba.types.Array(numba.float64, 2, "C")
+_TABLES = numba.types.NamedTuple([_I64_2, _F64_2, _I64, _I64, _I64, _I64, _I64], Tables)
+_STATE = numba.types.NamedTuple([_I64_2, _F64, _I8, _I64_2, _F64_2, _I64_2, _I64, _I64, _I64], State)
+_EVENTS = numba.types.NamedTuple([_I64_2, _F64], Events)
+_PAIR = numba.types.UniTuple(numba.int64, 2)
+
+
+def _read_only(kind: Any, dimensions: int) -> Any:
+    # A view of a record's bytes can't be written to; a writable array passes for one too.
+    return numba.types.Array(kind, dimensions, "C", readonly=True)
+
+
+def _compiled(*signature: Any) -> Callable[[F], F]:
+    """Numba with its cache on disk; without, and with a word about it, where no cache can be written."""
+
+    def decorate(function: F) -> F:
+        try:
+            return cast("F", numba.njit(*signature, cache=True)(function))
+        except RuntimeError as error:
+            warnings.warn(
+                f"compiled rules can't be cached ({error}): every start compiles them anew;"
+                " set NUMBA_CACHE_DIR to a folder that can be written",
+                stacklevel=2,
+            )
+            return cast("F", numba.njit(*signature)(function))
+
+    return decorate
+
+
+@_compiled()
+def _compare(operator: int, value: float, limit: float) -> bool:
+    if operator == LT:
+        return value < limit
+    if operator == LE:
+        return value <= limit
+    if operator == GT:
+        return value > limit
+    if operator == GE:
+        return value >= limit
+    if operator == EQ:
+        return value == limit
+    return value != limit
+
+
+@_compiled()
+def _emit(
+    events: Events, count: int, condition: int, transition: int, at: int, by_deadline: int, value: float
+) -> int:
+    events.what[count, CONDITION] = condition
+    events.what[count, TRANSITION] = transition
+    events.what[count, AT] = at
+    events.what[count, BY_DEADLINE] = by_deadline
+    events.values[count] = value
+    return count + 1
+
+
+@_compiled()
+def _start(state: State, c: int, deadline: int) -> None:
+    state.timers[DEADLINE, c] = deadline
+    state.next_deadline[0] = min(state.next_deadline[0], deadline)
+
+
+@_compiled()
+def _stop(state: State, c: int, phase: int) -> None:
+    state.phases[PHASE, c] = phase
+    state.phases[HELD, c] = 0
+    state.timers[DEADLINE, c] = NEVER
+
+
+@_compiled()
+def _fire(state: State, c: int, events: Events, count: int) -> int:
+    """The delay or time-out of condition `c` is over: its transition, stamped with the deadline itself."""
+    at = state.timers[DEADLINE, c]
+    raised = state.phases[PHASE, c] != CLEARING
+    _stop(state, c, ACTIVE if raised else NORMAL)
+    state.timers[CHANGED, c] = at
+    return _emit(events, count, c, RAISED if raised else CLEARED, at, 1, state.values[c])
+
+
+@_compiled()
+def _rate(tables: Tables, state: State, c: int, rule: int, t: int, value: float) -> float:
+    """Slope per second to the newest kept sample that is a window old; NaN if none, or older than two
+    windows.
+    """
+    ring = tables.rings[c]
+    window, spacing = tables.rules[rule, WINDOW], tables.rules[rule, SPACING]
+    place, held = state.ring_ends[ring, 0], state.ring_ends[ring, 1]
+    slope = math.nan
+    for back in range(1, held + 1):
+        k = (place - back) % RING
+        age = t - state.ring_times[ring, k]
+        if age >= window:
+            if age <= 2 * window:
+                slope = (value - state.ring_values[ring, k]) / (age / 1e9)
+            break
+    if held == 0 or t - state.ring_times[ring, (place - 1) % RING] >= spacing:
+        state.ring_times[ring, place] = t
+        state.ring_values[ring, place] = value
+        state.ring_ends[ring, 0] = (place + 1) % RING
+        state.ring_ends[ring, 1] = min(held + 1, RING)
+    return slope
+
+
+@_compiled()
+def _no_data(tables: Tables, state: State, c: int, t: int, good: bool, events: Events, count: int) -> int:
+    if not good:
+        return count
+    if state.phases[PHASE, c] == ACTIVE:
+        at = max(t, state.timers[CHANGED, c])
+        state.phases[PHASE, c] = NORMAL
+        state.timers[CHANGED, c] = at
+        count = _emit(events, count, c, CLEARED, at, 0, math.nan)
+    _start(state, c, t + tables.timeouts[c])
+    return count
+
+
+@_compiled()
+def _sample(
+    tables: Tables,
+    state: State,
+    c: int,
+    rule: int,
+    t: int,
+    value: float,
+    good: bool,
+    events: Events,
+    count: int,
+) -> int:
+    """One sample for one condition; at most two transitions."""
+    if state.timers[DEADLINE, c] <= t:
+        count = _fire(state, c, events, count)
+    kind = tables.rules[rule, KIND]
+    if kind == NO_DATA:
+        return _no_data(tables, state, c, t, good, events, count)
+    if good and kind == RATE:
+        value = _rate(tables, state, c, rule, t, value)
+    phase = state.phases[PHASE, c]
+    if not good or math.isnan(value):
+        # Unknown neither raises nor clears; a running delay stands still until the next known sample.
+        if phase in (RAISING, CLEARING) and state.phases[HELD, c] == 0:
+            state.timers[REMAINING, c] = state.timers[DEADLINE, c] - t
+            state.timers[DEADLINE, c] = NEVER
+            state.phases[HELD, c] = 1
+        return count
+    state.values[c] = value
+    if phase in (NORMAL, RAISING):
+        true = _compare(tables.rules[rule, OPERATOR], value, tables.limits[0, c])
+        if phase == NORMAL and not true:
+            return count
+        delay = tables.rules[rule, ON_DELAY]
+        back, running, done, transition = NORMAL, RAISING, ACTIVE, RAISED
+    else:
+        true = _compare(tables.rules[rule, UNTIL_OPERATOR], value, tables.limits[1, c])
+        delay = tables.rules[rule, OFF_DELAY]
+        back, running, done, transition = ACTIVE, CLEARING, NORMAL, CLEARED
+    if not true:
+        _stop(state, c, back)
+    elif phase == running:
+        if state.phases[HELD, c] != 0:
+            state.phases[HELD, c] = 0
+            _start(state, c, t + state.timers[REMAINING, c])
+    else:
+        # A transition never lies before the last one, whatever came late.
+        at = max(t, state.timers[CHANGED, c])
+        if delay > 0:
+            state.phases[PHASE, c] = running
+            _start(state, c, at + delay)
+        else:
+            state.phases[PHASE, c] = done
+            state.timers[CHANGED, c] = at
+            count = _emit(events, count, c, transition, at, 0, value)
+    return count
+
+
+@_compiled(
+    _PAIR(
+        _I64, _I64, _I64, _read_only(numba.float32, 3), _read_only(numba.uint8, 2), numba.int64, numba.int64,
+        _TABLES, _STATE, _EVENTS, _I64,
+    )
+)  # fmt: skip
+def frame(
+    times_ns: NDArray[np.int64],
+    verdicts: NDArray[np.int64],
+    lanes: NDArray[np.int64],
+    values: NDArray[np.float32],
+    quality: NDArray[np.uint8],
+    start: int,
+    gpu_rules: int,
+    tables: Tables,
+    state: State,
+    events: Events,
+    counts: NDArray[np.int64],
+) -> tuple[int, int]:
+    """A frame from its cell `start` (sample * GPUs + GPU): (events written, cell to go on at).
+
+    times_ns (S,) and verdicts (S,): corrected times and what became of them; lanes (G,), -1 for a GPU that
+    is not ours; values (S, G, 24); quality (S, G).
+    """
+    gpus = lanes.shape[0]
+    cells = times_ns.shape[0] * gpus
+    room = events.values.shape[0] - 2 * gpu_rules
+    count = 0
+    for cell in range(start, cells):
+        if count > room:
+            return count, cell
+        s = cell // gpus
+        g = cell - s * gpus
+        lane = lanes[g]
+        if lane < 0:
+            continue
+        if verdicts[s] == LATE:
+            counts[LATE_COUNT] += 1
+            continue
+        t = times_ns[s]
+        if t <= state.newest_gpu[lane]:
+            counts[OUT_OF_ORDER] += 1
+            continue
+        state.newest_gpu[lane] = t
+        good = True
+        if verdicts[s] == UNCERTAIN:
+            counts[CORRECTED] += 1
+            good = False
+        if quality[s, g] != 0:
+            counts[NOT_GOOD] += 1
+            good = False
+        for rule in range(gpu_rules):
+            value = float(values[s, g, tables.rules[rule, FIELD]])
+            known = good and math.isfinite(value)
+            count = _sample(tables, state, lane * gpu_rules + rule, rule, t, value, known, events, count)
+    return count, cells
+
+
+@_compiled(
+    _PAIR(
+        _I64, _read_only(numba.int64, 1), _read_only(numba.float64, 1), _read_only(numba.uint8, 1),
+        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, _TABLES, _STATE, _EVENTS, _I64,
+    )
+)  # fmt: skip
+def readings(
+    points: NDArray[np.int64],
+    times_ns: NDArray[np.int64],
+    values: NDArray[np.float64],
+    quality: NDArray[np.uint8],
+    ingest_ns: int,
+    now_ns: int,
+    tolerance_ns: int,
+    lateness_ns: int,
+    start: int,
+    tables: Tables,
+    state: State,
+    events: Events,
+    counts: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Readings from index `start`: (events written, index to go on at). All columns (N,); points -1: not
+    ours.
+    """
+    capacity = events.values.shape[0]
+    count = 0
+    for i in range(start, points.shape[0]):
+        p = points[i]
+        if p < 0:
+            continue
+        first, last = tables.point_first[p], tables.point_first[p + 1]
+        if count + 2 * (last - first) > capacity:
+            return count, i
+        t = times_ns[i]
+        good = True
+        if t > ingest_ns + tolerance_ns or t < ingest_ns - tolerance_ns:
+            t = ingest_ns
+            good = False
+        if t > now_ns + tolerance_ns:
+            t = now_ns
+            good = False
+        if t < now_ns - lateness_ns:
+            counts[LATE_COUNT] += 1
+            continue
+        if t <= state.newest_point[p]:
+            counts[OUT_OF_ORDER] += 1
+            continue
+        state.newest_point[p] = t
+        if not good:
+            counts[CORRECTED] += 1
+        if quality[i] != 0:
+            counts[NOT_GOOD] += 1
+            good = False
+        value = values[i]
+        known = good and math.isfinite(value)
+        for k in range(first, last):
+            c = tables.point_conditions[k]
+            count = _sample(tables, state, c, tables.condition_rule[c], t, value, known, events, count)
+    return count, points.shape[0]
+
+
+@_compiled(numba.int64(numba.int64, _STATE, _I64))
+def due(now_ns: int, state: State, found: NDArray[np.int64]) -> int:
+    """Conditions whose deadline is not after `now_ns` into `found` (C,), unsorted; sets the next deadline
+    anew.
+    """
+    count = 0
+    nearest = NEVER
+    for c in range(state.timers.shape[1]):
+        deadline = state.timers[DEADLINE, c]
+        if deadline <= now_ns:
+            found[count] = c
+            count += 1
+        else:
+            nearest = min(nearest, deadline)
+    state.next_deadline[0] = nearest
+    return count
+
+
+@_compiled(numba.int64(_I64, _STATE, _EVENTS))
+def fire(conditions: NDArray[np.int64], state: State, events: Events) -> int:
+    """Fire `conditions` in the order given; `events` has room for one each."""
+    count = 0
+    for c in conditions:
+        count = _fire(state, c, events, count)
+    return count
+
+
+@_compiled(numba.void(numba.int64, _TABLES, _STATE))
+def begin(now_ns: int, tables: Tables, state: State) -> None:
+    """The first tick: what was never seen is silent from here on, and has a grace: its gateway may still start."""
+    for c in range(state.timers.shape[1]):
+        idle = state.phases[PHASE, c] == NORMAL and state.timers[DEADLINE, c] == NEVER
+        if tables.rules[tables.condition_rule[c], KIND] == NO_DATA and idle:
+            _start(state, c, now_ns + tables.timeouts[c] + START_GRACE_NS)
