@@ -379,8 +379,9 @@ class Engine:
         ):
             rule, asset = self._compiled.rules[condition_rule[c]], self._compiled.assets[c]
             value = None if math.isnan(number) else number
-            of_deadline = by_deadline or cause is None
-            said = deadline_cause(self.unit.id, rule.id, asset, at_ns) if of_deadline else cause
+            said = cause
+            if said is None or by_deadline:
+                said = deadline_cause(self.unit.id, rule.id, asset, at_ns)
             if transition == kernel.RAISED:
                 self._statements.condition_raised(out, said, rule, asset, at_ns, value)
             else:
