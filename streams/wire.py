@@ -15,7 +15,6 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
-import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -27,7 +26,12 @@ from rules.gpu_fields import FIELD_COUNT
 from streams.record import Headers, Message, header
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
 
-FRAME_SCHEMA: Final = pa.schema(
+
+def _schema(fields: list[tuple[str, Any]]) -> pa.Schema:
+    return pa.schema(fields)
+
+
+FRAME_SCHEMA: Final = _schema(
     [
         ("sequence", pa.int64()),
         ("ingest_ns", pa.int64()),
@@ -39,7 +43,7 @@ FRAME_SCHEMA: Final = pa.schema(
         ("values", pa.list_(pa.float32())),
     ]
 )
-READINGS_SCHEMA: Final = pa.schema(
+READINGS_SCHEMA: Final = _schema(
     [
         ("sequence", pa.int64()),
         ("ingest_ns", pa.int64()),
@@ -68,7 +72,7 @@ _NAME_OF: Final[Mapping[type[Any], str]] = {
 _TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
 
 
-def _one_row(column: NDArray[Any] | pa.Array) -> pa.ListArray:
+def _one_row(column: NDArray[Any] | pa.Array[Any]) -> pa.ListArray[Any]:
     values = column if isinstance(column, pa.Array) else pa.array(column)
     return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
 
@@ -198,38 +202,21 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
     try:
         batch = pa.ipc.read_record_batch(pa.py_buffer(value), ARROW_SCHEMAS[name])
         batch.validate(full=True)
-        if batch.num_rows != 1 or any(column.null_count for column in batch.columns):
-            raise UndecodableError("bad-shape", f"{name} needs exactly one row without nulls")
-        identity = Identity(source, epoch, batch.column(0)[0].as_py())
-        ingest_ns = batch.column(1)[0].as_py()
+        if batch.num_rows != 1:
+            raise UndecodableError("bad-shape", f"{name} needs exactly one row")
+        scalars_of, lists_of = (3, 5) if name == "frame/1" else (2, 6)
+        columns = batch.columns
+        sequence, ingest_ns, *rest = (column[0].as_py() for column in columns[:scalars_of])
+        if sequence is None or ingest_ns is None or None in rest:
+            raise UndecodableError("bad-shape", "a null where a value must be")
+        identity = Identity(source, epoch, sequence)
+        lists = [_values(column) for column in columns[-lists_of:]]
         if name == "frame/1":
-            asset = batch.column(2)[0].as_py()
-            columns = [_column(batch, index) for index in range(3, 8)]
-            time_ns, gpu, quality, energy_mj, values = columns
-            samples, gpus = len(time_ns), len(gpu)
-            cells = samples * gpus
-            if len(quality) != cells or len(energy_mj) != cells or len(values) != cells * FIELD_COUNT:
-                raise UndecodableError(
-                    "bad-shape", f"{samples} samples of {gpus} GPUs do not match the columns"
-                )
-            return Frame(
-                unit,
-                identity,
-                ingest_ns,
-                asset,
-                time_ns,
-                gpu,
-                values.reshape(samples, gpus, FIELD_COUNT),
-                quality.reshape(samples, gpus),
-                energy_mj.reshape(samples, gpus),
-                backfill,
-            )
-        points = tuple(batch.column(2).values.to_pylist())
-        time_ns, server_ns, values, quality, status = (_column(batch, index) for index in range(3, 8))
-        if {len(column) for column in (time_ns, server_ns, values, quality, status)} != {len(points)}:
+            return _frame(unit, identity, ingest_ns, rest[0], [_array(v) for v in lists], backfill)
+        points = tuple(str(point) for point in lists[0].to_pylist())
+        time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]
+        if {len(array) for array in arrays} != {len(points)}:
             raise UndecodableError("bad-shape", "columns of different lengths")
-        if None in points:
-            raise UndecodableError("bad-shape", "a reading without a point")
         return Readings(
             unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill
         )
@@ -239,13 +226,41 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         raise UndecodableError("bad-arrow", str(error)[:200]) from None
 
 
-def _column(batch: pa.RecordBatch, index: int) -> NDArray[Any]:
-    column = batch.column(index)
-    start, stop = column.offsets[0].as_py(), column.offsets[1].as_py()
-    values = column.values.slice(start, stop - start)
-    if values.null_count:
-        raise UndecodableError("bad-shape", f"nulls in {batch.schema.field(index).name}")
-    return cast("NDArray[Any]", values.to_numpy(zero_copy_only=True))
+def _frame(
+    unit: str, identity: Identity, ingest_ns: int, asset: str, arrays: list[NDArray[Any]], backfill: bool
+) -> Frame:
+    time_ns, gpu, quality, energy_mj, values = arrays
+    shape = (len(time_ns), len(gpu))
+    cells = shape[0] * shape[1]
+    if len(quality) != cells or len(energy_mj) != cells or len(values) != cells * FIELD_COUNT:
+        raise UndecodableError("bad-shape", f"{shape[0]} samples of {shape[1]} GPUs do not match the columns")
+    return Frame(
+        unit,
+        identity,
+        ingest_ns,
+        asset,
+        time_ns,
+        gpu,
+        values.reshape(*shape, FIELD_COUNT),
+        quality.reshape(shape),
+        energy_mj.reshape(shape),
+        backfill,
+    )
+
+
+def _values(column: Any) -> pa.Array[Any]:
+    """The values of a list column of one row."""
+    values: pa.Array[Any] = column.values
+    start, stop = column.offsets.to_numpy()
+    if start != 0 or stop != len(values):
+        values = values.slice(start, stop - start)
+    if column.null_count or values.null_count:
+        raise UndecodableError("bad-shape", "a null where a value must be")
+    return values
+
+
+def _array(values: pa.Array[Any]) -> NDArray[Any]:
+    return values.to_numpy(zero_copy_only=True)
 
 
 def _decode_envelope(name: str, unit: str, value: bytes) -> Input:
