@@ -1,4 +1,4 @@
-"""Keeps addresses and machine paths out of the tree: lock files and pages must install and read the same anywhere.
+"""Keeps addresses and machine paths out of the tree: it must install and read the same anywhere.
 
 Rules: no lock file or page carries an index or download address or a `resolved` entry; no tracked file carries a path of
 a build machine or a user's home. Exit 1 with file:line for each.
