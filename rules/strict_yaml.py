@@ -267,6 +267,8 @@ def load(text: str, file: str) -> tuple[Node | None, list[Finding]]:
 
 def _report_syntax(document: Document, error: MarkedYAMLError) -> None:
     mark = error.problem_mark or error.context_mark
+    if error.context_mark and "end of stream" in str(error.problem):
+        mark = error.context_mark  # where the quote was opened says more than the end of the file
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     hint = ""
     if "'\\t'" in str(error.problem):

@@ -90,6 +90,10 @@ class Expansion:
         parts = self._parts[self._unit_of[asset]]
         return tuple(parts.gpus[slice(*parts.gpu_range.get(asset, (0, 0)))])
 
+    def type_of(self, asset: str) -> str:
+        """The object type of a placed asset, '' when the file gives none that is known."""
+        return self._specs[asset][0].type
+
     def point_key(self, point: Point) -> Node:
         """Where in the file a point comes from."""
         return self._specs[point.asset][0].points[point.point_type].node

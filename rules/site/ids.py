@@ -65,7 +65,7 @@ def _values(inside: str, offset: int) -> list[str]:
     if low.isdigit() != high.isdigit() or (not low.isdigit() and low.isupper() != high.isupper()):
         raise PatternError(f"'[{inside}]' mixes digits and letters", offset, "such as [01..08] or [A..D]")
     if low.isdigit():
-        if len(low) != len(high) and (low.startswith("0") or len(low) > len(high)):
+        if len(low) != len(high) and ("0" in (low[0], high[0]) or len(low) > len(high)):
             hint = f"such as [{low.zfill(len(high))}..{high.zfill(len(low))}]"
             raise PatternError(f"'[{inside}]' has bounds of different widths", offset, hint)
         first, last = int(low), int(high)

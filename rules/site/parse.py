@@ -49,12 +49,11 @@ def _read(root: Node, text: str) -> Site | None:
     reader.all_templates()
     expansion = Expansion(reader)
     expansion.read(fields["units"])
-    if "templates" in fields:
-        for template, key in fields["templates"].keys.items():
-            if template not in reader.used:
-                key.report(f"template '{template}' is not used", severity="warning")
     sources, source_of_gpu = _assign_gpus(table, expansion)
-    _check_point_sources(table, expansion)
+    _check_nvml_actuators(sources, source_of_gpu, expansion)
+    _check_addresses(expansion)
+    if not root.document.findings:
+        _warn_of_unused(fields.get("templates"), reader, table, expansion)
     return Site(
         name=name or "",
         digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -94,6 +93,8 @@ def _readable(node: Node, ids: list[str], expansion: Expansion) -> list[str]:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         node.report(f"unknown asset '{unknown[0]}'{more}", nearest_asset(unknown[0], expansion.keys))
     without = [asset for asset in ids if asset in expansion.keys and not expansion.gpus_below(asset)]
+    if without and not expansion.type_of(without[0]):
+        return []  # what it is has a finding of its own
     if without:
         what = "is a GPU itself" if without[0] in expansion.gpu_index else "has no GPUs"
         node.report(f"'{without[0]}' {what}", "a source reads trays, racks or what else holds GPUs")
@@ -112,12 +113,38 @@ def _claim(node: Node, source: str, ids: list[str], expansion: Expansion, owner:
         node.report(f"{twice[0]}{more} read by '{owner[twice[0]]}' already", "each GPU has one source")
 
 
-def _check_point_sources(table: SourceTable, expansion: Expansion) -> None:
-    """Addresses are unique per server, and an OPC UA source without points is pointed out."""
+def _warn_of_unused(
+    templates: Node | None, reader: SpecReader, table: SourceTable, expansion: Expansion
+) -> None:
+    """What nothing uses is no error, but rarely meant. Not said beside errors, which may be why it is unused."""
+    for template, key in ({} if templates is None else templates.keys).items():
+        if template not in reader.used:
+            key.report(f"template '{template}' is not used", severity="warning")
     used = {point.source for point in expansion.points.values()}
     for name, source in table.sources.items():
-        if source.kind == "opcua" and name not in used:
+        if name not in used and not source.assets and name not in table.assets:
             table.keys[name].report(f"source '{name}' has no points", severity="warning")
+
+
+def _check_nvml_actuators(sources: dict[str, Source], owner: dict[str, str], expansion: Expansion) -> None:
+    """A GPU whose telemetry is imported can't be set."""
+    reported: set[tuple[int, int]] = set()
+    for spec, gpu, _, quantity, _ in expansion.actuators:
+        place = (spec.node.line, spec.node.column)
+        if (
+            spec.kind == "nvml"
+            and place not in reported
+            and gpu in owner
+            and sources[owner[gpu]].kind == "file"
+        ):
+            reported.add(place)
+            spec.node.report(
+                f"'{gpu}.{quantity}' comes from a file", "nothing can be set there: remove the actuator"
+            )
+
+
+def _check_addresses(expansion: Expansion) -> None:
+    """Addresses are unique per server."""
     seen: dict[tuple[str, str], str] = {}
     reported: set[tuple[int, int]] = set()
     for point in expansion.points.values():

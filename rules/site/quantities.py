@@ -43,7 +43,10 @@ def read_span(key: Node, node: Node | None, unit: str) -> tuple[float, float, st
     if not low < high:
         node.report(f"the range starts at {low:g} and ends at {high:g}", "the lower bound comes first")
     if written is not None and not same_dimension(written, unit):
-        node.report(f"'{match[3].strip()}' is no unit for {key.scalar}", f"such as '{unit or 'no unit'}'")
+        node.report(
+            f"'{match[3].strip()}' is no unit for {key.scalar}",
+            f"such as '{unit}'" if unit else "a state has none",
+        )
         written = None
     return low, high, unit if written is None else written
 

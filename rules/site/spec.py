@@ -200,7 +200,8 @@ class SpecReader:
             allowed = frozenset(POINT_UNITS)
         if name not in allowed:
             if name in POINT_UNITS:
-                message, hint = f"a {spec.type} has no point type '{name}'", nearest(name, allowed)
+                having = ", ".join(other for other, points in OBJECT_TYPES.items() if name in points)
+                message, hint = f"a {spec.type} has no point type '{name}'", f"it is one of: {having}"
             else:
                 message, hint = (
                     f"unknown point type '{name}'",
@@ -276,6 +277,8 @@ class SpecReader:
         source = self._source(
             fields.get("source"), key, "nvml" if is_gpu else "opcua", point.source if point else ""
         )
+        if source and self._sources[source].kind == "file":
+            key.report(f"'{name}' comes from a file", "nothing can be set there: remove the actuator")
         spec.actuators[name] = ActuatorSpec(
             key,
             "nvml" if is_gpu else "opcua",

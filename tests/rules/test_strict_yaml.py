@@ -51,7 +51,7 @@ def test_only_decimal_numbers_are_numbers(text: str) -> None:
         ("", 1, 1, "empty"),
         ("# nothing\n", 1, 1, "empty"),
         ("[" * (DEPTH_MAX + 1) + "]" * (DEPTH_MAX + 1), 1, DEPTH_MAX + 1, "nested deeper"),
-        ("a: 'x\n", 1, 1, "unexpected end of stream"),
+        ("b: 1\na: 'x\n", 2, 4, "unexpected end of stream"),
     ],
 )
 def test_what_is_refused_and_where(text: str, line: int, column: int, words: str) -> None:
