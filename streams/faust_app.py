@@ -1,0 +1,196 @@
+"""Faust as the carrier of `events`. The only module that imports faust.
+
+Rules that this module obeys (decision 0040 says what was measured):
+- Records come through a Faust agent, as bytes, and are handed on in batches: whatever Faust has ready.
+- Faust acknowledges nothing. Its bookkeeping commits past what was not acknowledged when the order is not that of
+  the offsets, so the one who knows what is covered commits, through `commit`.
+- An exception must not leave the agent: Faust would restart it at the next record. It is handed to `failure`, and
+  the agent takes no further record.
+- Where reading starts is ours: `perform_seek` runs last in a rebalance, and puts a partition where its state is.
+- No tables, no leader topic, no web server, no file: Faust keeps nothing of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.record import Record
+
+BATCH_RECORDS: Final = 1000
+"""A longer backlog is worked off in several steps, so that status and snapshots get their turn."""
+LOGGERS: Final = (
+    "faust.transport.consumer",
+    "faust.transport.drivers.aiokafka",
+    "faust.transport.conductor",
+    "faust.tables.recovery",
+    "faust.app.base",
+    "mode.threads",
+    "mode.services",
+)
+"""Those that repeat themselves while a broker is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How the worker belongs to its group. `instance`: static membership, None for a member of no fixed name."""
+
+    group: str
+    instance: str | None
+    session_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the carrier asks of its owner. `positions`: the next offset that is wanted of each partition owned."""
+
+    assigned: Callable[[Collection[int]], Awaitable[None]]
+    revoked: Callable[[], Awaitable[None]]
+    records: Callable[[Sequence[Record]], Awaitable[None]]
+    positions: Callable[[], Mapping[int, int]]
+    failure: Callable[[BaseException], None]
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types that mypy can follow
+    """Seeks to where the state is, instead of to the committed offsets."""
+
+    callbacks: Callbacks
+
+    async def perform_seek(self) -> None:
+        await super().perform_seek()
+        wanted = self.callbacks.positions()
+        for place in self.assignment():
+            if place.partition in wanted:
+                # Both: with `_committed_offset` behind, Faust would see a gap; `seek` sets what it reads next.
+                self._committed_offset[place] = wanted[place.partition]
+                await self.seek(place, wanted[place.partition])
+
+    async def commit_covered(self, place: TP, offset: int) -> None:
+        await self._commit({place: offset})
+
+
+class _Transport(driver.Transport):  # type: ignore[misc]  # as above
+    Consumer = _Consumer
+
+
+class _App(faust.App):  # type: ignore[misc]  # as above
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+class FaustInput:
+    """One topic, carried by one agent of one Faust app."""
+
+    def __init__(
+        self, topic: str, bootstrap: str, membership: Membership, data_dir: Path, callbacks: Callbacks
+    ) -> None:
+        self._topic = topic
+        self._callbacks = callbacks
+        self._closed = False
+        session_s = membership.session_timeout_s
+        self._app = _App(
+            membership.group,
+            broker=[f"kafka://{address.strip()}" for address in bootstrap.split(",")],
+            store="memory://",
+            datadir=str(data_dir),
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=membership.instance,
+            broker_session_timeout=session_s,
+            broker_heartbeat_interval=session_s / 6,
+            broker_rebalance_timeout=max(session_s, 10.0),
+            broker_request_timeout=max(session_s, 20.0),
+            # Nothing is held back in Faust's own sense: it must not wait for acknowledgements that never come.
+            stream_wait_empty=False,
+            # Its livelock detector looks for commits; ours (the watchdog) looks for progress.
+            broker_commit_livelock_soft_timeout=1e9,
+            stream_processing_timeout=1e9,
+        )
+        _Consumer.callbacks = callbacks
+        self._app.on_partitions_revoked.connect(self._revoked)
+        self._app.on_rebalance_complete.connect(self._assigned)
+        source = self._app.topic(
+            topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self._app.agent(source, name="events")(self._carry)
+
+    async def start(self) -> None:
+        """Join the group; returns before partitions are assigned."""
+        await self._app.start()
+
+    def close(self) -> None:
+        """Hand on no further record."""
+        self._closed = True
+
+    async def stop(self, patience_s: float = 5.0) -> None:
+        """Leave. What takes longer than `patience_s` is left to the end of the process."""
+        self.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._app.stop(), patience_s)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a service of Faust's own has crashed."""
+        return bool(self._app.crashed)
+
+    def lag(self) -> int:
+        """Records that are in the log, as far as the last fetches say, and not yet worked off."""
+        total = 0
+        for partition, position in self._callbacks.positions().items():
+            end = self._app.consumer.highwater(TP(self._topic, partition))
+            total += max(0, end - position) if end is not None else 0
+        return total
+
+    async def commit(self, partition: int, offset: int) -> None:
+        """Move the group's offset. One that a rebalance has taken away is left to its next owner."""
+        place = TP(self._topic, partition)
+        if place in self._app.consumer.assignment():
+            await self._app.consumer.commit_covered(place, offset)
+
+    async def _carry(self, stream: Any) -> None:
+        ready = stream.channel.queue
+        batch: list[Record] = []
+        async for event in stream.noack().events():
+            if self._closed:
+                continue
+            batch.append(_record(event.message))
+            if ready.empty() or len(batch) >= BATCH_RECORDS:
+                taken, batch = batch, []
+                await self._guarded(self._callbacks.records(taken))
+
+    async def _revoked(self, app: Any, revoked: Any, **_: Any) -> None:
+        await self._guarded(self._callbacks.revoked())
+
+    async def _assigned(self, app: Any, **_: Any) -> None:
+        """Awaited by Faust before `perform_seek`, while the partitions are paused."""
+        mine = {place.partition for place in app.consumer.assignment() if place.topic == self._topic}
+        await self._guarded(self._callbacks.assigned(mine))
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._closed = True
+            self._callbacks.failure(error)
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        int(message.timestamp * 1000),
+        message.key,
+        message.value,
+        tuple(message.headers or ()),
+    )

@@ -1,0 +1,53 @@
+"""What the worker has sent and the broker has not acknowledged yet.
+
+Rules that this module obeys:
+- Every message is tracked until the broker's word; a snapshot waits for all that was sent before it.
+- A message that the broker refuses is a failure of the worker, no line in a log: `on_failure` hears it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from streams.bus import Producer
+from streams.record import Message
+
+
+class Outbox:
+    """Messages on their way, in the order in which they were sent."""
+
+    def __init__(self, producer: Producer, on_failure: Callable[[BaseException], None]) -> None:
+        self._producer = producer
+        self._on_failure = on_failure
+        self._outstanding: set[asyncio.Future[int]] = set()
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    async def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
+        """Queue a message; `acknowledged` is called when the broker has it. Raises what the producer raises."""
+        future = asyncio.ensure_future(await self._producer.send(message))
+        self._outstanding.add(future)
+
+        def settle(done: asyncio.Future[int]) -> None:
+            self._outstanding.discard(done)
+            if done.cancelled():
+                return
+            error = done.exception()
+            if error is not None:
+                self._on_failure(error)
+            elif acknowledged is not None:
+                acknowledged()
+
+        future.add_done_callback(settle)
+
+    def sent_so_far(self) -> Collection[asyncio.Future[int]]:
+        """What `settled` has to wait for to cover everything sent until now."""
+        return tuple(self._outstanding)
+
+    @staticmethod
+    async def settled(outstanding: Collection[asyncio.Future[int]]) -> None:
+        """Return when the broker has all of `outstanding`; raises the first refusal."""
+        if outstanding:
+            await asyncio.gather(*outstanding)

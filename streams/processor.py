@@ -1,0 +1,343 @@
+"""The worker without its transport: records in, outputs on the bus, snapshots, and what may be acknowledged.
+
+Rules that this module obeys:
+- All records of one fetch that belong to a unit go into one `engine.step`, in the order of their offsets.
+- What nobody can read goes to `dead-letters` with its reason, is counted, and stops nothing.
+- A snapshot is taken between two batches, of one unit at a time. It is written only when the broker has
+  acknowledged everything that was sent before it, and counts only when the broker has its manifest.
+- A partition is acknowledged up to the lowest snapshot of its units, never further.
+- An offset that is missing in the middle of a partition is a broken invariant: stop, start from the snapshots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rules.engine.inputs import Input
+from rules.engine.outputs import Output
+from rules.errors import HeadraceError, InvariantError, UndecodableError
+from rules.site.model import Site
+from streams.bus import Bus, Producer
+from streams.crash_switch import CrashSwitch
+from streams.dead_letter import dead_letter
+from streams.outbox import Outbox
+from streams.record import Record
+from streams.snapshots import Snapshot, log_ids, read_snapshots, snapshot_messages
+from streams.topics import EVENTS, partition_of
+from streams.wire import decode_input, encode_output
+from streams.worker_counts import Counts
+
+log = logging.getLogger("headrace.worker")
+
+
+class Engine(Protocol):
+    """The face of `rules.engine.engine.Engine` that the worker needs."""
+
+    counters: Counter[str]
+
+    def step(self, inputs: Sequence[Input]) -> Sequence[Output]:
+        """React to inputs, in order."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """All of the state."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Take the state of a snapshot of the same program and site."""
+        ...
+
+
+@dataclass(slots=True)
+class _Unit:
+    id: str
+    engine: Engine
+    next_offset: int
+    number: int
+    covered: int
+    due_s: float
+
+
+@dataclass(slots=True)
+class _Partition:
+    """`position` is the next offset; `fresh` until the first record; dead letters below `reported` are sent."""
+
+    number: int
+    position: int
+    reported: int
+    units: dict[str, _Unit]
+    fresh: bool = True
+    acknowledged: int = 0
+
+    @property
+    def covered(self) -> int:
+        return min((unit.covered for unit in self.units.values()), default=0)
+
+
+Acknowledge = Callable[[int, int], Awaitable[None]]
+"""Commits an offset (the next to read) of a partition of `events`."""
+
+
+class Processor:
+    """The state of the partitions that this process owns. `on_failure` hears what ends the process."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        producer: Producer,
+        site: Site,
+        program_digest: str,
+        new_engine: Callable[[str], Engine],
+        partitions: int,
+        snapshot_every_s: float,
+        acknowledge: Acknowledge,
+        on_failure: Callable[[BaseException], None],
+        crash: CrashSwitch,
+        clock_s: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._bus = bus
+        self._producer = producer
+        self._site = site
+        self._program_digest = program_digest
+        self._new_engine = new_engine
+        self._count = partitions
+        self._every_s = snapshot_every_s
+        self._acknowledge = acknowledge
+        self._on_failure = on_failure
+        self._crash = crash
+        self._clock_s = clock_s
+        self._clock_ns = clock_ns
+        self._outbox = Outbox(producer, on_failure)
+        self._partitions: dict[int, _Partition] = {}
+        self._writing: asyncio.Task[None] | None = None
+        self._log_ids: frozenset[str] = frozenset()
+        self._busy = asyncio.Lock()
+        """Partitions do not change hands in the middle of a batch."""
+        self.counts = Counts()
+
+    # Partitions come and go.
+
+    async def assign(self, partitions: Collection[int]) -> dict[int, int]:
+        """Restore the units of `partitions`; the offset from which each has to be read. UnreachableError."""
+        async with self._busy:
+            return await self._assign(partitions)
+
+    async def _assign(self, partitions: Collection[int]) -> dict[int, int]:
+        self._log_ids = await log_ids(self._bus, self._producer)
+        units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
+        found = await read_snapshots(self._bus, units, self._count, self._log_ids)
+        self.counts.snapshots_rejected.update(found.rejected)
+        ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
+        for number in sorted(partitions):
+            mine = [unit for unit in units if partition_of(unit, self._count) == number]
+            states = {
+                unit: self._restore(unit, found.snapshots.get(unit), ends.get(number, 0), index / len(mine))
+                for index, unit in enumerate(mine)
+            }
+            offsets = [unit.next_offset for unit in states.values()]
+            start = min(offsets, default=0)
+            self._partitions[number] = _Partition(number, start, max(offsets, default=0), states)
+        return {number: self._partitions[number].position for number in sorted(partitions)}
+
+    def _restore(self, unit: str, snapshot: Snapshot | None, end: int, stagger: float) -> _Unit:
+        engine = self._new_engine(unit)
+        due_s = self._clock_s() + self._every_s * (0.5 + stagger / 2)
+        if snapshot is None:
+            return _Unit(unit, engine, 0, 0, 0, due_s)
+        self.counts.restores += 1
+        # A log that is shorter than the snapshot says is another log, whatever its id.
+        native = snapshot.log_id in self._log_ids and snapshot.next_offset <= end
+        offset = snapshot.next_offset if native else 0
+        self.counts.restores_on_other_log += not native
+        same = (snapshot.program_digest, snapshot.site_digest) == (self._program_digest, self._site.digest)
+        self.counts.restores_of_other_program += not same
+        try:
+            engine.restore(snapshot.state)
+        except HeadraceError as error:
+            # Another version's state. New rules must not decide the past again: they begin here, empty.
+            log.error("%s begins with an empty state at offset %d: %s", unit, offset, error)
+            self.counts.restores_refused += 1
+            engine = self._new_engine(unit)
+        return _Unit(unit, engine, offset, snapshot.number, offset, due_s)
+
+    async def revoke(self) -> None:
+        """Forget all partitions: another worker may own them next."""
+        async with self._busy:
+            if self._writing is not None:
+                self._writing.cancel()
+                self._writing = None
+            self._partitions.clear()
+
+    def positions(self) -> Mapping[int, int]:
+        """The next offset of each partition that is owned."""
+        return {number: partition.position for number, partition in self._partitions.items()}
+
+    # Records.
+
+    async def process(self, records: Sequence[Record]) -> None:
+        """One fetch: decode, step every unit once, send what it says, begin a snapshot when one is due."""
+        async with self._busy:
+            await self._process(records)
+
+    async def _process(self, records: Sequence[Record]) -> None:
+        batches: dict[str, list[Input]] = {}
+        oldest_ms: dict[str, int] = {}
+        for record in records:
+            partition = self._partitions.get(record.partition)
+            if partition is None or not self._advance(partition, record):
+                continue
+            self.counts.records += 1
+            try:
+                unit, value = self._decode(partition, record)
+            except UndecodableError as error:
+                if record.offset >= partition.reported:
+                    await self._dead_letter(record, error)
+                continue
+            if record.offset < unit.next_offset:
+                continue
+            self.counts.input(value)
+            batches.setdefault(unit.id, []).append(value)
+            oldest_ms.setdefault(unit.id, record.timestamp_ms)
+        for partition in self._partitions.values():
+            for unit in partition.units.values():
+                outputs = unit.engine.step(batches[unit.id]) if unit.id in batches else ()
+                unit.next_offset = max(unit.next_offset, partition.position)
+                self.counts.steps += unit.id in batches
+                for output in outputs:
+                    await self._publish(output, oldest_ms[unit.id])
+        await self._acknowledge_idle()
+        self._snapshot_if_due()
+
+    def _advance(self, partition: _Partition, record: Record) -> bool:
+        """Whether the record is the next one of its partition."""
+        if record.offset < partition.position:
+            self.counts.redelivered += 1
+            return False
+        missing = record.offset - partition.position
+        if missing and not partition.fresh:
+            raise InvariantError(
+                f"{record.topic}[{record.partition}] went from offset {partition.position} to {record.offset}"
+            )
+        self.counts.skipped_offsets += missing
+        partition.fresh = False
+        partition.position = record.offset + 1
+        return True
+
+    def _decode(self, partition: _Partition, record: Record) -> tuple[_Unit, Input]:
+        value = decode_input(record.key, record.headers, record.value)
+        unit = partition.units.get(value.unit)
+        if unit is None:
+            known = value.unit in self._site.units
+            raise UndecodableError(
+                "wrong-partition" if known else "unknown-unit",
+                f"{value.unit!r} on partition {record.partition}",
+            )
+        return unit, value
+
+    async def _publish(self, output: Output, oldest_ms: int) -> None:
+        self.counts.outputs[type(output).__name__.lower()] += 1
+
+        def acknowledged() -> None:
+            self.counts.acknowledged(output, self._clock_ns(), oldest_ms)
+
+        await self._outbox.send(encode_output(output, self._count), acknowledged)
+        self._crash.at("publish")
+
+    async def _dead_letter(self, record: Record, error: UndecodableError) -> None:
+        self.counts.dead_letters[error.reason] += 1
+        await self._outbox.send(dead_letter(record, error))
+
+    # Snapshots.
+
+    def _snapshot_if_due(self) -> None:
+        if self._writing is not None and not self._writing.done():
+            return
+        now_s = self._clock_s()
+        due = [
+            (unit.due_s, unit.id, partition, unit)
+            for partition in self._partitions.values()
+            for unit in partition.units.values()
+            if unit.due_s <= now_s
+        ]
+        if due:
+            _, _, partition, unit = min(due, key=lambda entry: entry[:2])
+            unit.due_s = now_s + self._every_s
+            self._writing = asyncio.create_task(self._write_or_fail(partition, unit, self._capture(unit)))
+
+    def _capture(self, unit: _Unit) -> Snapshot:
+        started_s = time.perf_counter()
+        state = unit.engine.snapshot()
+        pause_ms = (time.perf_counter() - started_s) * 1e3
+        self.counts.snapshot_pause_ms_max = max(self.counts.snapshot_pause_ms_max, pause_ms)
+        return Snapshot(
+            unit.id,
+            unit.number + 1,
+            unit.next_offset,
+            min(self._log_ids),
+            self._program_digest,
+            self._site.digest,
+            state,
+        )
+
+    async def _write_or_fail(self, partition: _Partition, unit: _Unit, snapshot: Snapshot) -> None:
+        try:
+            await self._write(partition, unit, snapshot)
+        except Exception as error:
+            self._on_failure(error)
+
+    async def _write(self, partition: _Partition, unit: _Unit, snapshot: Snapshot) -> None:
+        await self._outbox.settled(self._outbox.sent_so_far())
+        chunks, manifest = await asyncio.to_thread(snapshot_messages, snapshot, self._count)
+        for sent in [await self._producer.send(chunk) for chunk in chunks]:
+            await sent
+        self._crash.at("snapshot")
+        await (await self._producer.send(manifest))
+        unit.number, unit.covered = snapshot.number, snapshot.next_offset
+        self.counts.snapshots += 1
+        self.counts.snapshot_bytes = len(snapshot.state)
+        self.counts.snapshot_at_s = self._clock_s()
+        if partition.covered > partition.acknowledged:
+            self._crash.at("ack")
+            partition.acknowledged = partition.covered
+            await self._acknowledge(partition.number, partition.covered)
+
+    async def _acknowledge_idle(self) -> None:
+        """A partition without units has no state: what the broker has acknowledged may be acknowledged."""
+        if not len(self._outbox):
+            for partition in self._partitions.values():
+                if not partition.units and partition.position > partition.acknowledged:
+                    partition.acknowledged = partition.position
+                    await self._acknowledge(partition.number, partition.position)
+
+    async def finish(self) -> None:
+        """A clean stop: a snapshot of every unit that has moved, and the acknowledgements that follow."""
+        async with self._busy:
+            if self._writing is not None:
+                await self._writing
+            for partition in self._partitions.values():
+                for unit in partition.units.values():
+                    if unit.next_offset > unit.covered:
+                        await self._write(partition, unit, self._capture(unit))
+            await self._outbox.settled(self._outbox.sent_so_far())
+
+    def metrics(self) -> dict[str, Any]:
+        """The counts, and what only the state knows, for the status record."""
+        engines: Counter[str] = Counter()
+        for partition in self._partitions.values():
+            for unit in partition.units.values():
+                engines.update(unit.engine.counters)
+        return {
+            **self.counts.metrics(self._clock_s()),
+            "unacknowledged": len(self._outbox),
+            "positions": dict(self.positions()),
+            "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
+            "engine": dict(engines),
+        }

@@ -1,0 +1,96 @@
+"""A log roll: what must survive goes from one log to an empty one.
+
+Rules that this module obeys:
+- The same act as restoring a site on an empty Kafka. Before it, publishers hold, the worker has read `events` to
+  its end and stopped with final snapshots, the actuators have read `commands`, the recorder everything.
+- Carried over: of `snapshots`, `alarms` and `status` what compaction would leave, commands that have not expired,
+  the whole journal and all dead letters. `events` is not: the snapshots stand for it.
+- The id of the old log stays behind, while the snapshots keep it: on the new log their offsets mean nothing, so a
+  worker starts at its first record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from rules.engine.outputs import Command
+from rules.errors import UndecodableError, UnreachableError
+from streams.bus import Bus
+from streams.record import Message, Record
+from streams.snapshots import LOG_KEY, log_ids
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, SNAPSHOTS, STATUS
+from streams.wire import decode_output
+
+_PATIENCE_S = 10
+
+
+async def carry_over(
+    old: Bus, fresh_log: Callable[[], Awaitable[Bus]], clock_ns: Callable[[], int] = time.time_ns
+) -> int:
+    """Carry over what must survive; how many records that were. UnreachableError.
+
+    `fresh_log` is called when everything has been read: it may end the old log, and returns a bus of the new one,
+    whose topics exist with as many partitions.
+    """
+    messages: list[Message] = []
+    for topic in (SNAPSHOTS, ALARMS, STATUS):
+        messages += await _last_words(old, topic.name)
+    now_ns = clock_ns()
+    messages += [_copy(record) async for record in _records(old, COMMANDS.name) if _may_act(record, now_ns)]
+    for topic in (JOURNAL, DEAD_LETTERS):
+        messages += [_copy(record) async for record in _records(old, topic.name)]
+    new = await fresh_log()
+    producer = await new.producer("roll")
+    try:
+        await log_ids(new, producer)
+        for message in messages:
+            await producer.send(message)
+        await producer.flush()
+    finally:
+        await producer.close()
+    return len(messages)
+
+
+async def _last_words(bus: Bus, topic: str) -> list[Message]:
+    """What compaction would leave: the last record of each key, in the order of the log; no tombstones."""
+    last: dict[tuple[int, bytes | None], Record] = {}
+    async for record in _records(bus, topic):
+        last.pop((record.partition, record.key), None)
+        last[record.partition, record.key] = record
+    return [
+        _copy(record)
+        for (_, key), record in last.items()
+        if record.value is not None and not (key or b"").startswith(LOG_KEY)
+    ]
+
+
+async def _records(bus: Bus, topic: str) -> AsyncIterator[Record]:
+    """Every record of `topic`, up to where it ends now."""
+    left = {place: end for place, end in (await bus.ends(topic)).items() if end > 0}
+    reader = await bus.reader([topic], dict.fromkeys(left, 0)) if left else None
+    empty = 0
+    while reader is not None and left:
+        records = await reader.read(timeout_s=1.0)
+        for record in records:
+            yield record
+        done = reader.positions()
+        left = {place: end for place, end in left.items() if done[place] < end}
+        empty = 0 if records else empty + 1
+        if empty == _PATIENCE_S:
+            raise UnreachableError(f"'{topic}' brings nothing any more, before its end: {left}")
+    if reader is not None:
+        await reader.close()
+
+
+def _may_act(record: Record, now_ns: int) -> bool:
+    """Whether a command has not expired. What can't be read is nothing that an actuator could act on."""
+    try:
+        output = decode_output(record.headers, record.value)
+    except UndecodableError:
+        return False
+    return isinstance(output, Command) and output.expires_ns > now_ns
+
+
+def _copy(record: Record) -> Message:
+    return Message(record.topic, record.partition, record.key, record.value, record.headers)

@@ -1,0 +1,221 @@
+"""Snapshots of the engines on the topic `snapshots`, and the way back.
+
+Rules that this module obeys:
+- A snapshot is chunks below 900 KB and a closing manifest; only a manifest whose chunks are all there, and whose
+  SHA-256 is theirs, makes a snapshot. A crash between two chunks leaves a torn one, which is not read.
+- The topic is compacted, so the chunks of a new snapshot must not carry the keys of the last complete one: a unit
+  writes to the slots `a` and `b` in turn. Keys: `unit:slot:0000`, `unit:slot:manifest`.
+- A chunk names the snapshot that it belongs to by that snapshot's digest, so that two writers of one unit (an
+  owner and one that does not know yet that it lost the partition) can't be mixed up into one state.
+- An offset means something only in the log that gave it. Every log has an id (key `log:ID`, partition 0); a
+  snapshot from another log restores its state and starts at this log's first record: what it has seen are repeats.
+- Reading goes backwards from the end, so that a log which never compacts does not slow a restart down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+from rules.errors import UnreachableError
+from streams.bus import Bus, Producer
+from streams.record import Headers, Message, Record, TopicPartition, header
+from streams.topics import SNAPSHOTS, partition_of
+
+CHUNK_BYTES: Final = 900_000
+CHUNK_SCHEMA: Final = b"snapshot-chunk/1"
+MANIFEST_SCHEMA: Final = b"snapshot/1"
+LOG_KEY: Final = b"log:"
+_FIRST_WINDOW: Final = 16
+"""Records per partition that the first look backwards takes; every further look takes four times as many."""
+_PATIENCE_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of one unit's engine before the record `next_offset` of `events` in the log `log_id`.
+
+    `number` counts the snapshots of the unit; its parity chooses the slot.
+    """
+
+    unit: str
+    number: int
+    next_offset: int
+    log_id: str
+    program_digest: str
+    site_digest: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the topic holds for some units. `rejected`: manifests that did not make a snapshot, by reason."""
+
+    snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+def snapshot_messages(snapshot: Snapshot, partitions: int) -> tuple[list[Message], Message]:
+    """The chunks, and the manifest that must be sent only when the broker has all of them."""
+    slot = "ab"[snapshot.number % 2]
+    partition = partition_of(snapshot.unit, partitions)
+    digest = hashlib.sha256(snapshot.state).hexdigest()
+    pieces = [
+        snapshot.state[start : start + CHUNK_BYTES] for start in range(0, len(snapshot.state), CHUNK_BYTES)
+    ]
+
+    def message(name: str, schema: bytes, value: bytes) -> Message:
+        headers: Headers = (("schema", schema), ("digest", digest.encode()))
+        return Message(SNAPSHOTS.name, partition, f"{snapshot.unit}:{slot}:{name}".encode(), value, headers)
+
+    manifest = {
+        "unit": snapshot.unit,
+        "number": snapshot.number,
+        "next_offset": snapshot.next_offset,
+        "log_id": snapshot.log_id,
+        "program_digest": snapshot.program_digest,
+        "site_digest": snapshot.site_digest,
+        "chunks": len(pieces),
+        "bytes": len(snapshot.state),
+        "digest": digest,
+    }
+    return (
+        [message(f"{index:04d}", CHUNK_SCHEMA, piece) for index, piece in enumerate(pieces)],
+        message("manifest", MANIFEST_SCHEMA, orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)),
+    )
+
+
+async def log_ids(bus: Bus, producer: Producer) -> frozenset[str]:
+    """The ids of this log; gives it one when it has none. UnreachableError.
+
+    Two workers that start on an empty log at the same time may give it one each: both are true for ever.
+    """
+    found = await _read_log_ids(bus)
+    if not found:
+        name = uuid.uuid4().hex.encode()
+        message = Message(SNAPSHOTS.name, 0, LOG_KEY + name, name, (("schema", b"log/1"),))
+        await (await producer.send(message))
+        found = await _read_log_ids(bus)
+    return found
+
+
+async def _read_log_ids(bus: Bus) -> frozenset[str]:
+    """They are the first records of partition 0: nobody writes a snapshot before the log has its id."""
+    first = TopicPartition(SNAPSHOTS.name, 0)
+    end = (await bus.ends(SNAPSHOTS.name)).get(first)
+    if end is None:
+        raise UnreachableError(f"topic '{SNAPSHOTS.name}' does not exist: create the topics first")
+    found: set[str] = set()
+    if end == 0:
+        return frozenset()
+    reader = await bus.reader([SNAPSHOTS.name], {first: 0})
+    try:
+        for record in await reader.read(timeout_s=_PATIENCE_S, limit=8):
+            if record.key is not None and record.key.startswith(LOG_KEY):
+                found.add(record.key[len(LOG_KEY) :].decode("ascii", "replace"))
+    finally:
+        await reader.close()
+    return frozenset(found)
+
+
+async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, native: Collection[str]) -> Found:
+    """The last complete snapshot of each of `units` that has one. UnreachableError.
+
+    `native`: the ids of this log; a snapshot of another log counts only where there is none of this one.
+    """
+    snapshots: dict[str, Snapshot] = {}
+    rejected: dict[str, int] = {}
+    ends = await bus.ends(SNAPSHOTS.name)
+    for number in sorted({partition_of(unit, partitions) for unit in units}):
+        partition = TopicPartition(SNAPSHOTS.name, number)
+        wanted = {unit for unit in units if partition_of(unit, partitions) == number}
+        end, window = ends.get(partition, 0), _FIRST_WINDOW
+        while end > 0:
+            start = max(0, end - window)
+            found = _assemble(await _read_span(bus, partition, start, end), wanted, native)
+            if start == 0 or wanted <= found.snapshots.keys():
+                snapshots.update(found.snapshots)
+                for reason, count in found.rejected.items():
+                    rejected[reason] = rejected.get(reason, 0) + count
+                break
+            window *= 4
+    return Found(snapshots, rejected)
+
+
+async def _read_span(bus: Bus, partition: TopicPartition, start: int, end: int) -> list[Record]:
+    reader = await bus.reader([partition.topic], {partition: start})
+    records: list[Record] = []
+    empty = 0
+    try:
+        while reader.positions()[partition] < end:
+            found = await reader.read(timeout_s=1.0)
+            records.extend(found)
+            empty = 0 if found else empty + 1
+            if empty == _PATIENCE_S:
+                raise UnreachableError(
+                    f"'{partition.topic}' stopped at {reader.positions()[partition]} of {end}"
+                )
+    finally:
+        await reader.close()
+    return records
+
+
+def _assemble(records: list[Record], wanted: Collection[str], native: Collection[str]) -> Found:
+    chunks: dict[tuple[bytes, int], bytes] = {}
+    snapshots: dict[str, Snapshot] = {}
+    rejected: dict[str, int] = {}
+    for record in records:
+        schema, digest = header(record.headers, "schema"), header(record.headers, "digest")
+        if record.key is None or record.value is None or digest is None:
+            continue
+        unit, _, place = record.key.decode("utf-8", "replace").rpartition(":")
+        unit = unit.rpartition(":")[0]
+        if unit not in wanted:
+            continue
+        if schema == CHUNK_SCHEMA and place.isdecimal():
+            chunks[digest, int(place)] = record.value
+        elif schema == MANIFEST_SCHEMA:
+            made = _close(record.value, chunks)
+            if made is None:
+                continue
+            if isinstance(made, str) or made.unit != unit:
+                reason = made if isinstance(made, str) else "bad-manifest"
+                rejected[reason] = rejected.get(reason, 0) + 1
+                continue
+            known = snapshots.get(unit)
+            if known is None or _rank(made, native) >= _rank(known, native):
+                snapshots[unit] = made
+    return Found(snapshots, rejected)
+
+
+def _rank(snapshot: Snapshot, native: Collection[str]) -> tuple[bool, int]:
+    return snapshot.log_id in native, snapshot.next_offset if snapshot.log_id in native else snapshot.number
+
+
+def _close(value: bytes, chunks: Mapping[tuple[bytes, int], bytes]) -> Snapshot | str | None:
+    """The snapshot that a manifest closes, or why it makes none: 'bad-manifest', 'corrupt'.
+
+    None when chunks are missing: its slot has been taken since, or they lie before what was read. Nobody's fault.
+    """
+    try:
+        said = orjson.loads(value)
+        digest = said["digest"].encode()
+        pieces = [chunks.get((digest, index)) for index in range(said["chunks"])]
+        whole = b"".join(piece for piece in pieces if piece is not None)
+        if None in pieces:
+            return None
+        if len(whole) != said["bytes"] or hashlib.sha256(whole).hexdigest() != said["digest"]:
+            return "corrupt"
+        texts = [said[name] for name in ("unit", "log_id", "program_digest", "site_digest")]
+        numbers = [said["number"], said["next_offset"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
+        return "bad-manifest"
+    if not all(type(text) is str for text in texts) or not all(type(n) is int and n >= 0 for n in numbers):
+        return "bad-manifest"
+    unit, log_id, program_digest, site_digest = texts
+    return Snapshot(unit, numbers[0], numbers[1], log_id, program_digest, site_digest, whole)

@@ -1,0 +1,199 @@
+"""The role `worker`: records of `events` through the engines, and what they say onto their topics.
+
+Rules that this module obeys:
+- Crash-only: a broken invariant, an output that the broker does not take, an exception in a callback, or input
+  that waits without progress ends the process, before anything is acknowledged. The supervisor starts it again.
+- A clean stop reads to the end of the log as it is then, snapshots every unit and acknowledges.
+- All input comes through Faust (`faust_app`); what the worker writes goes through a producer of the bus, because
+  the broker's word on every single output is what a snapshot has to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Collection
+from typing import Any, Final
+
+from rules.engine.engine import Engine
+from rules.errors import InvariantError, UnreachableError
+from streams.bus import Producer
+from streams.crash_switch import CrashSwitch
+from streams.faust_app import LOGGERS, Callbacks, FaustInput, Membership
+from streams.log_limit import limit_logs
+from streams.processor import Processor
+from streams.role import RoleContext
+from streams.rule_folder import load_program
+from streams.topics import EVENTS
+
+log = logging.getLogger("headrace.worker")
+
+GROUP: Final = "headrace-worker"
+EMBEDDED_SESSION_S: Final = 2.0
+"""The embedded broker answers a join only after half the session (decision 0040)."""
+DRAIN_S: Final = 10.0
+"""How long a clean stop goes on reading; what is left then is read by the next worker."""
+_WATCH_S: Final = 1.0
+
+
+async def run(context: RoleContext) -> None:
+    """Work until `context.stop`. Raises what ended the work: the process has to end with it.
+
+    Option `crash_at` (`publish:120,snapshot:3`): a test's kill -9 from inside, each once in a run folder.
+    """
+    limit_logs(LOGGERS)
+    producer, partitions = await _connected(context)
+    if producer is None:
+        return
+    worker = _Worker(context, producer, partitions)
+    try:
+        await worker.work()
+    finally:
+        with contextlib.suppress(UnreachableError):
+            await producer.close()
+
+
+async def _connected(context: RoleContext) -> tuple[Producer | None, int]:
+    """A producer and the number of partitions; tries for ever, and says so."""
+    while not context.stop.is_set():
+        try:
+            partitions = await context.bus.partitions(EVENTS.name)
+            if partitions:
+                return await context.bus.producer(context.name), partitions
+            log.warning("the broker has no topic '%s' yet: `headrace topics apply` makes it", EVENTS.name)
+        except UnreachableError as error:
+            log.warning("%s; trying again", error)
+        context.state = "waiting for the broker"
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(context.stop.wait(), 1.0)
+    return None, 0
+
+
+class _Worker:
+    """One run of the worker, from joining the group to leaving it."""
+
+    def __init__(self, context: RoleContext, producer: Producer, partitions: int) -> None:
+        self._context = context
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._assigned = False
+        settings = context.settings
+        program = load_program(context.site_dir, context.site)
+        self._processor = Processor(
+            bus=context.bus,
+            producer=producer,
+            site=context.site,
+            program_digest=program.digest,
+            new_engine=lambda unit: Engine(program, context.site, unit),
+            partitions=partitions,
+            snapshot_every_s=settings.worker.snapshot_every_s,
+            acknowledge=self._commit,
+            on_failure=self._fail,
+            crash=CrashSwitch(context.options.get("crash_at", ""), settings.run_dir),
+        )
+        self._input = FaustInput(
+            EVENTS.name,
+            settings.broker.bootstrap,
+            _membership(context),
+            settings.run_dir / "faust",
+            Callbacks(
+                self._on_assigned,
+                self._processor.revoke,
+                self._processor.process,
+                self._processor.positions,
+                self._fail,
+            ),
+        )
+
+    async def work(self) -> None:
+        """Until the stop or a failure; raises the failure."""
+        context = self._context
+        watch = asyncio.create_task(self._watch(), name="worker-watchdog")
+        stop = asyncio.create_task(context.stop.wait(), name="worker-stop")
+        ends: set[asyncio.Future[Any]] = {stop, self._failure}
+        try:
+            await self._input.start()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not self._failure.done():
+                await self._drain()
+        finally:
+            watch.cancel()
+            stop.cancel()
+            # Nothing uncovered can be acknowledged by this: only what a snapshot covers is ever committed.
+            await self._input.stop()
+        if self._failure.done():
+            self._failure.result()
+        self._update()
+
+    async def _drain(self) -> None:
+        """Read to the end of the log as it is now, snapshot, acknowledge."""
+        ends = await self._context.bus.ends(EVENTS.name)
+        until_s = time.monotonic() + DRAIN_S
+        while time.monotonic() < until_s and not self._failure.done():
+            positions = self._processor.positions()
+            if all(positions.get(place.partition, end) >= end for place, end in ends.items()):
+                break
+            await asyncio.sleep(0.02)
+        self._input.close()
+        if not self._failure.done():
+            await self._processor.finish()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            log.error("the worker ends: %s: %s", type(error).__name__, error)
+            self._failure.set_exception(error)
+
+    async def _commit(self, partition: int, offset: int) -> None:
+        await self._input.commit(partition, offset)
+
+    async def _on_assigned(self, partitions: Collection[int]) -> None:
+        starts = await self._processor.assign(partitions)
+        log.info("reads %s", ", ".join(f"partition {p} from {o}" for p, o in starts.items()) or "nothing")
+        self._assigned = True
+        self._context.ready()
+
+    async def _watch(self) -> None:
+        """Ends the process when input waits and nothing moves, or when Faust has crashed."""
+        patience_s = self._context.settings.worker.watchdog_s
+        moved_s, before = time.monotonic(), dict(self._processor.positions())
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            self._update()
+            if self._input.crashed:
+                self._fail(InvariantError("Faust has crashed"))
+            positions = dict(self._processor.positions())
+            if positions != before:
+                moved_s, before = time.monotonic(), positions
+            elif time.monotonic() - moved_s > patience_s:
+                await self._check_waiting(positions, patience_s)
+                moved_s = time.monotonic()
+
+    async def _check_waiting(self, positions: dict[int, int], patience_s: float) -> None:
+        try:
+            ends = await self._context.bus.ends(EVENTS.name)
+        except UnreachableError:
+            return  # Without a broker there is nothing to make progress with; it is asked again.
+        waiting = {p.partition: end for p, end in ends.items() if end > positions.get(p.partition, end)}
+        if waiting or not self._assigned:
+            self._fail(
+                InvariantError(
+                    f"no progress for {patience_s:.0f} s while input waits: at {positions}, log at {waiting}"
+                    if waiting
+                    else f"no partitions assigned in {patience_s:.0f} s"
+                )
+            )
+
+    def _update(self) -> None:
+        self._context.metrics.update(self._processor.metrics())
+        self._context.metrics["lag"] = self._input.lag()
+
+
+def _membership(context: RoleContext) -> Membership:
+    """Static on Kafka, where a restarted member has its partitions back at once; see decision 0040."""
+    if (
+        getattr(context.bus, "idempotent", None) is False
+    ):  # the embedded broker, which makes a static member wait
+        return Membership(f"{GROUP}-{time.time_ns()}-{os.getpid()}", None, EMBEDDED_SESSION_S)
+    return Membership(GROUP, context.name, context.settings.broker.session_timeout_s)

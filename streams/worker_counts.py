@@ -1,0 +1,105 @@
+"""What the worker has done since it started, as its status record says it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rules.engine.inputs import Frame, Input, Readings
+from rules.engine.outputs import Alarm, Command, Output
+
+_LAST: Final = 2000
+"""Latencies are of the last so many outputs."""
+
+
+def _last() -> deque[float]:
+    return deque(maxlen=_LAST)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Counters and gauges. Nothing that the worker leaves out goes uncounted."""
+
+    records: int = 0
+    readings: int = 0
+    inputs: Counter[str] = field(default_factory=Counter)
+    outputs: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    redelivered: int = 0
+    """Records that the transport brought a second time."""
+    skipped_offsets: int = 0
+    """Offsets that retention had taken before the worker came to them: input that is lost."""
+    steps: int = 0
+    snapshots: int = 0
+    snapshot_bytes: int = 0
+    snapshot_pause_ms_max: float = 0.0
+    snapshot_at_s: float = 0.0
+    restores: int = 0
+    restores_of_other_program: int = 0
+    restores_on_other_log: int = 0
+    restores_refused: int = 0
+    snapshots_rejected: Counter[str] = field(default_factory=Counter)
+    event_to_acknowledged_ms: deque[float] = field(default_factory=_last)
+    record_to_acknowledged_ms: deque[float] = field(default_factory=_last)
+
+    def input(self, value: Input) -> None:
+        """Count an input that goes to an engine."""
+        self.inputs[type(value).__name__.lower()] += 1
+        if isinstance(value, Frame):
+            self.readings += value.values.size
+        elif isinstance(value, Readings):
+            self.readings += len(value.points)
+
+    def acknowledged(self, output: Output, now_ns: int, record_ms: int) -> None:
+        """An output is on the log. `record_ms`: when the oldest record of its batch was written."""
+        self.event_to_acknowledged_ms.append((now_ns - _event_ns(output)) / 1e6)
+        self.record_to_acknowledged_ms.append(now_ns / 1e6 - record_ms)
+
+    def metrics(self, now_s: float) -> dict[str, Any]:
+        """As the status record has them; `now_s` is the clock of `snapshot_at_s`."""
+        return {
+            "records": self.records,
+            "readings": self.readings,
+            "inputs": dict(self.inputs),
+            "outputs": dict(self.outputs),
+            "dead_letters": self.dead_letters.total(),
+            "dead_letter_reasons": dict(self.dead_letters),
+            "redelivered": self.redelivered,
+            "skipped_offsets": self.skipped_offsets,
+            "steps": self.steps,
+            "snapshots": {
+                "written": self.snapshots,
+                "bytes": self.snapshot_bytes,
+                "age_s": round(now_s - self.snapshot_at_s, 1) if self.snapshots else None,
+                "pause_ms_max": round(self.snapshot_pause_ms_max, 2),
+                "rejected": dict(self.snapshots_rejected),
+            },
+            "restores": self.restores,
+            "restores_of_other_program": self.restores_of_other_program,
+            "restores_on_other_log": self.restores_on_other_log,
+            "restores_refused": self.restores_refused,
+            "latency_ms": {
+                "event_to_acknowledged": _percentiles(self.event_to_acknowledged_ms),
+                "record_to_acknowledged": _percentiles(self.record_to_acknowledged_ms),
+            },
+        }
+
+
+def _percentiles(values: Collection[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        f"p{share}": round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 2)
+        for share in (50, 99)
+        if ordered
+    }
+
+
+def _event_ns(output: Output) -> int:
+    """The event time of what the output says."""
+    if isinstance(output, Command):
+        return output.cause_ns
+    if isinstance(output, Alarm):
+        return output.raised_ns if output.cleared_ns is None else output.cleared_ns
+    return output.at_ns
