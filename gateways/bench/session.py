@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _RULES_LINE = re.compile(r"^rules:.*$", re.MULTILINE)
 
 
 @contextlib.contextmanager
-def site_with_rules(site_dir: Path, rules: str) -> AsyncIterator[Path] | Any:
+def site_with_rules(site_dir: Path, rules: str) -> Iterator[Path]:
     """A copy of the site in a temporary folder, with `rules` (YAML text) in place of its own."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         copy = Path(folder)

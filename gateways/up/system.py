@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from streams.roll import carry_over
-from streams.rule_folder import load_program
-
 from gateways.broker import EmbeddedBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
@@ -24,6 +21,8 @@ from rules.engine.inputs import Activation, Identity
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
+from streams.roll import carry_over
+from streams.rule_folder import load_program
 from streams.settings import Settings
 from streams.topics import COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input
