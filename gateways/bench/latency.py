@@ -1,7 +1,7 @@
 """`headrace bench latency`: from the sample that completes a condition to the receipt of its command.
 
-The whole system runs at demonstration scale with one rule without delays, which the GPUs' own power noise makes true and
-false again; its command sets the limit that the GPU has, so that the plant is not disturbed.
+The whole system runs at demonstration scale with one rule without delays, which the GPUs' own noise makes true
+and false again; its command sets the limit that the GPU has, so that the plant is not disturbed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`headrace bench pipeline`: how many readings a second go through broker, worker and kernel at saturation.
 
-A backlog of GPU frames (one per rack and sample at 10 Hz, with a tick per unit and sample) is put on a fresh embedded log;
-then the worker starts and works it off with the site's rules. Counted is from the worker's first to its last status with progress:
-its start and group join are no part of it. Frames are encoded once; each copy gets its own identity and time.
+A backlog of GPU frames (one per rack and sample at 10 Hz, with a tick per unit and sample) is put on a fresh
+embedded log; then the worker starts and works it off with the site's rules. Counted is from the worker's first to
+its last status with progress: its start and group join are no part of it. Frames are encoded once; each copy gets
+its own identity and time.
 """
 
 from __future__ import annotations
