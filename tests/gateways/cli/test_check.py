@@ -1,0 +1,144 @@
+"""`headrace check`: what it says of good sites, and exit code, place and caret for bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateways.cli.check import check
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+GOOD_SITE = """\
+name: small
+rules: [rules]
+sources:
+  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
+  host: {kind: nvml, assets: R01, period: 100 ms}
+units:
+  row-a:
+    assets:
+      R01:
+        type: Rack
+        points: {RackLiquidFlow: {range: 0..250 L/min, period: 500 ms}}
+        contains:
+          -G[1..4]: {type: GPU}
+"""
+GOOD_RULE = """\
+rules:
+  rack-flow-low:
+    for: Rack
+    when: RackLiquidFlow < 100 L/min
+    until: RackLiquidFlow > 120 L/min
+    severity: urgent
+    message: "{asset}: flow low"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "site.yaml").write_text(GOOD_SITE)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "rack.yaml").write_text(GOOD_RULE)
+    return tmp_path
+
+
+def answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, object]]:
+    code = check(folder, as_json=True)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return code, orjson.loads(captured.out)
+
+
+def test_what_a_good_site_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = answer(folder, capsys)
+    assert code == 0
+    assert (said["ok"], said["findings"], said["rules"]) == (True, [], ["rack-flow-low"])
+    site = said["site"]
+    assert isinstance(site, dict)
+    assert site["units"] == {"row-a": {"assets": 5, "points": 1, "gpus": 4}}
+    assert site["assets"] == {"GPU": 4, "Rack": 1}
+    assert site["readings_per_s"] == 2 + 4 * 24 * 10
+    rates = {name: source["readings_per_s"] for name, source in site["sources"].items()}
+    assert rates == {"plc": 2.0, "host": 960.0}
+
+
+def test_the_same_in_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(folder, as_json=False) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    for words in (
+        "small",
+        "row-a",
+        "plc",
+        "opc.tcp://127.0.0.1:4840",
+        "962",
+        "GPU 4, Rack 1",
+        "rack-flow-low",
+    ):
+        assert words in captured.out
+
+
+def test_findings_of_site_and_rules_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning of the site file does not hide the error of a rule file."""
+    (folder / "site.yaml").write_text(GOOD_SITE.replace("units:", "templates:\n  spare: {type: Fan}\nunits:"))
+    rules = folder / "rules" / "rack.yaml"
+    rules.write_text(GOOD_RULE.replace("RackLiquidFlow <", "RackLiquidFlw <"))
+    assert check(folder, as_json=False) == 2
+    err = capsys.readouterr().err
+    assert f"{folder / 'site.yaml'}:7:3: warning: template 'spare' is not used" in err
+    assert f"{rules}:4:" in err
+    assert "did you mean 'RackLiquidFlow'?" in err
+    assert err.endswith("1 error\n")
+
+
+def test_every_error_of_the_site_file_with_line_and_caret(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD_SITE.replace("type: Rack", "type: Rak").replace("0..250 L/min", "250..0 L/min")
+    (folder / "site.yaml").write_text(text)
+    assert check(folder, as_json=False) == 2
+    lines = capsys.readouterr().err.splitlines()
+    first = lines.index(
+        f"{folder / 'site.yaml'}:10:15: error: unknown object type 'Rak' (did you mean 'Rack'?)"
+    )
+    assert lines[first + 1].endswith("type: Rak")
+    assert lines[first + 2].index("^") == lines[first + 1].index("Rak")
+    assert "the range starts at 250 and ends at 0" in lines[first + 3]
+    assert lines[-1] == "2 errors; rules were not read without a site"
+
+
+def test_warnings_alone_are_fine(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "site.yaml").write_text(GOOD_SITE.replace("units:", "templates:\n  spare: {type: Fan}\nunits:"))
+    code, said = answer(folder, capsys)
+    assert code == 0
+    findings = said["findings"]
+    assert isinstance(findings, list)
+    assert [finding["severity"] for finding in findings] == ["warning"]
+
+
+def test_missing_rules_are_an_error_but_the_site_is_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rules" / "rack.yaml").unlink()
+    code, said = answer(folder, capsys)
+    assert code == 2
+    assert said["rules"] is None
+    assert isinstance(said["site"], dict)
+
+
+def test_no_site_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = answer(tmp_path / "nowhere", capsys)
+    assert code == 2
+    assert (said["ok"], said["site"]) == (False, None)
+    findings = said["findings"]
+    assert isinstance(findings, list)
+    assert "no folder" in findings[0]["message"]
+
+
+@pytest.mark.parametrize("name", ["narvik", "narvik-full"])
+def test_the_examples_are_fine(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = answer(EXAMPLES / name, capsys)
+    assert (code, said["findings"]) == (0, [])
+    assert said["rules"]
