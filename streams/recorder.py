@@ -24,7 +24,8 @@ from streams.bus import Bus, Reader
 from streams.record import TopicPartition
 from streams.recording import RecordingWriter
 from streams.role import RoleContext
-from streams.site_folder import SITE_FILE
+from streams.rule_folder import rule_texts
+from streams.site_folder import SITE_FILE, read_site_text
 from streams.topics import TOPICS
 
 FLUSH_EVERY_S: Final = 1.0
@@ -101,8 +102,8 @@ def _left(ends: Mapping[TopicPartition, int], positions: Mapping[TopicPartition,
 
 def site_attachments(site_dir: Path, site: Site) -> dict[str, bytes]:
     """The site file and its rule files under their names relative to the site's folder."""
-    names = (SITE_FILE, *site.rule_paths)
-    return {name: (site_dir / name).read_bytes() for name in names}
+    texts = {SITE_FILE: read_site_text(site_dir)[0], **rule_texts(site_dir, site)}
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def recording_metadata(site: Site, attachments: Mapping[str, bytes]) -> dict[str, str]:

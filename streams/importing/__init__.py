@@ -1,0 +1,1 @@
+"""Recorded data of others (CSV, TSV, Prometheus text) to a recording that replay reads."""

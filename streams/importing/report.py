@@ -1,0 +1,97 @@
+"""What an import did with every row and every cell: nothing is dropped uncounted.
+
+Lines of the files = `rows` + rows among the rejected + `blank` (and heads). Cells of the mapped columns of those
+rows = `readings` + `not_available` + cells among the rejected. What the map ignores is in `left_out`, by name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+LISTED: Final = 1000
+"""So many rejected lines are listed; the count goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row or a cell that can't be read. `column` is empty where the whole row is meant."""
+
+    file: str
+    line: int
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSpan:
+    """No row of a series for longer than the map's `max_gap`. `readings`: about so many are missing."""
+
+    series: str
+    from_ns: int
+    to_ns: int
+    readings: int
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """Counts of one import. `conflicting`: those of the duplicates whose values differ from the first row's."""
+
+    files: list[str] = field(default_factory=list)
+    rows: int = 0
+    readings: int = 0
+    not_available: int = 0
+    duplicates: int = 0
+    conflicting: int = 0
+    out_of_order: int = 0
+    blank: int = 0
+    rejected: int = 0
+    rejections: list[Rejected] = field(default_factory=list)
+    gaps: list[MissingSpan] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    def reject(self, file: str, line: int, column: str, reason: str) -> None:
+        """Count one, and list it unless there are very many."""
+        self.rejected += 1
+        if len(self.rejections) < LISTED:
+            self.rejections.append(Rejected(file, line, column, reason))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "files": self.files,
+            "rows": self.rows,
+            "readings": self.readings,
+            "not_available": self.not_available,
+            "duplicates": self.duplicates,
+            "conflicting": self.conflicting,
+            "out_of_order": self.out_of_order,
+            "blank": self.blank,
+            "rejected": self.rejected,
+            "rejections": [
+                {"file": one.file, "line": one.line, "column": one.column, "reason": one.reason}
+                for one in self.rejections
+            ],
+            "gaps": [
+                {
+                    "series": gap.series,
+                    "from": time_text(gap.from_ns),
+                    "to": time_text(gap.to_ns),
+                    "readings": gap.readings,
+                }
+                for gap in self.gaps
+            ],
+            "left_out": dict(sorted(self.left_out.items())),
+            "from": None if self.first_ns is None else time_text(self.first_ns),
+            "to": None if self.last_ns is None else time_text(self.last_ns),
+        }
+
+
+def time_text(time_ns: int) -> str:
+    """UTC with milliseconds, for people; the ns stay in the recording."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

@@ -1,0 +1,63 @@
+"""The import itself: files through a map into one recording, with a report of every row.
+
+Rules: the recording is written under another name and takes its own only when it is whole; the same files and map
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from pathlib import Path
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.importing.inputs import InputBuilder
+from streams.importing.map_file import load_map
+from streams.importing.report import ImportReport
+from streams.importing.rows import Progress, read_rows
+from streams.record import Record
+from streams.recorder import recording_metadata, site_attachments
+from streams.recording import RecordingWriter
+from streams.rule_folder import load_program
+from streams.wire import encode_input
+
+PARTITIONS = 1
+
+
+def import_recording(files: Sequence[Path], map_file: Path, output: Path, progress: Progress) -> ImportReport:
+    """Import `files` (all through one map) into `output`. Raises ConfigurationError with every finding."""
+    plan = load_map(map_file)
+    missing = [Finding(str(file), 0, 0, "no such file") for file in files if not file.is_file()]
+    if not output.parent.is_dir():
+        missing.append(Finding(str(output), 0, 0, f"the folder {output.parent} does not exist"))
+    if missing:
+        raise ConfigurationError(missing)
+    report = ImportReport()
+    program = load_program(plan.site_dir, plan.site)
+    builder = InputBuilder(plan, program.digest, report)
+    rows = heapq.merge(
+        *(read_rows(file, number, plan, report, progress) for number, file in enumerate(files)),
+        key=lambda row: row.time_ns,
+    )
+    attachments = site_attachments(plan.site_dir, plan.site)
+    attachments[f"import/{map_file.name}"] = map_file.read_bytes()
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    try:
+        with RecordingWriter(
+            unfinished, attachments=attachments, metadata=recording_metadata(plan.site, attachments)
+        ) as writer:
+            for offset, value in enumerate(builder.build(rows)):
+                message = encode_input(value, PARTITIONS)
+                at_ns = 0 if report.last_ns is None else max(0, report.last_ns)
+                writer.write(
+                    Record(
+                        message.topic, message.partition, offset, at_ns // 1_000_000, message.key, message.value,
+                        message.headers,
+                    ),
+                    at_ns,
+                )  # fmt: skip
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return report
