@@ -20,7 +20,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from streams.site_folder import load_site
 
 from gateways.cli.durations import seconds_of
 from gateways.sim.faults import parse_fault
@@ -29,6 +28,7 @@ from gateways.up.summary import in_words, summarize
 from gateways.up.system import System
 from gateways.up.view import render
 from streams.settings import load_settings
+from streams.site_folder import load_site
 
 log = logging.getLogger("headrace.up")
 _KEPT_RUNS = 5

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from streams.sequences import SequenceTracker
 
 from rules.engine.inputs import Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
@@ -23,6 +22,7 @@ from rules.gpu_fields import FIELD_INDEX
 from rules.quality import Quality
 from rules.site.model import Site
 from streams.record import Record
+from streams.sequences import SequenceTracker
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output
 
