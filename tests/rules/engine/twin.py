@@ -1,0 +1,422 @@
+"""The engine's slow and obvious twin: one Python object per (rule, asset), dictionaries, no kernel, no batches.
+
+It shares with the engine only inputs, outputs and the program. Written from docs/architecture.md, not from the engine.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import Counter, deque
+from typing import Any
+
+from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
+from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.gpu_fields import GPU_FIELDS
+from rules.language.program import Program, Rule
+from rules.site.model import Site
+
+COMPARE = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+S = 1_000_000_000
+
+
+class Condition:
+    """One rule on one asset."""
+
+    def __init__(self, rule: Rule, asset: str) -> None:
+        self.rule, self.asset = rule, asset
+        self.phase = "normal"
+        self.deadline: int | None = None
+        self.held: int | None = None
+        self.changed: int | None = None
+        self.value: float | None = None
+        self.kept: deque[tuple[int, float]] = deque(maxlen=34)
+        self.compare = COMPARE[rule.operator]
+        self.until = COMPARE[rule.until_operator]
+
+    def fire(self) -> list[tuple[str, int, bool, float | None]]:
+        at = self.deadline
+        assert at is not None
+        self.deadline = None
+        self.changed = at
+        if self.phase == "clearing":
+            self.phase = "normal"
+            return [("cleared", at, True, self.value)]
+        self.phase = "active"
+        return [("raised", at, True, self.value)]
+
+    def rate(self, t: int, value: float) -> float | None:
+        window = self.rule.window_ns
+        slope = None
+        for then, was in reversed(self.kept):
+            if t - then >= window:
+                if t - then <= 2 * window:
+                    slope = (value - was) / ((t - then) / 1e9)
+                break
+        if not self.kept or t - self.kept[-1][0] >= window // 32:
+            self.kept.append((t, value))
+        return slope
+
+    def sample(self, t: int, value: float | None) -> list[tuple[str, int, bool, float | None]]:
+        events = []
+        if self.deadline is not None and self.deadline <= t:
+            events += self.fire()
+        at = t if self.changed is None else max(t, self.changed)
+        if self.rule.kind == "no_data":
+            if value is not None:
+                if self.phase == "active":
+                    self.phase, self.changed = "normal", at
+                    events.append(("cleared", at, False, None))
+                self.deadline = t + self.rule.timeouts_ns[self.asset]
+            return events
+        if self.rule.kind == "rate" and value is not None:
+            value = self.rate(t, value)
+        if value is None:
+            if self.phase in ("raising", "clearing") and self.held is None:
+                assert self.deadline is not None
+                self.held, self.deadline = self.deadline - t, None
+            return events
+        self.value = value
+        if self.phase in ("normal", "raising"):
+            true = self.compare(value, self.rule.limit.of(self.asset))
+            delay, back, running, done, said = self.rule.on_delay_ns, "normal", "raising", "active", "raised"
+        else:
+            true = self.until(value, self.rule.until.of(self.asset))
+            delay, back, running, done, said = self.rule.off_delay_ns, "active", "clearing", "normal", "cleared"
+        if not true:
+            self.phase, self.deadline, self.held = back, None, None
+        elif self.phase == running:
+            if self.held is not None:
+                self.deadline, self.held = t + self.held, None
+        elif delay:
+            self.phase, self.deadline = running, at + delay
+        else:
+            self.phase, self.changed = done, at
+            events.append((said, at, False, value))
+        return events
+
+
+class Twin:
+    """The whole engine, the slow way."""
+
+    def __init__(self, program: Program, site: Site, unit_id: str) -> None:
+        self.site, self.unit = site, site.units[unit_id]
+        self.program = program
+        self.now: int | None = None
+        self.last: dict[str, tuple[int, int]] = {}
+        self.first_epoch: dict[str, int] = {}
+        self.newest: dict[str, int] = {}
+        self.active: dict[tuple[str, str], Alarm] = {}
+        self.notes: Counter[tuple[str, str]] = Counter()
+        self.counters: Counter[str] = Counter()
+        here = {asset.id for asset in self.unit.assets}
+        self.conditions = [
+            Condition(rule, asset) for rule in program.rules for asset in rule.assets if asset in here
+        ]
+        self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
+
+    def step(self, inputs: list[Input]) -> list[Output]:
+        out: list[Output] = []
+        for value in inputs:
+            self.counters["inputs"] += 1
+            self.out, self.said = out, 0
+            identity = value.identity
+            self.prefix = f"{self.unit.id}:{identity.source}:{identity.epoch}:{identity.sequence}"
+            if isinstance(value, Tick):
+                self.tick(value)
+            elif self.admit(value):
+                self.take(value)
+        return out
+
+    def id_of(self) -> str:
+        self.said += 1
+        return f"{self.prefix}:{self.said - 1}"
+
+    def entry(self, kind: str, at: int, detail: dict[str, Any], name: str | None = None) -> None:
+        self.out.append(Entry(name or self.id_of(), self.unit.id, kind, at, detail))
+
+    # identity
+
+    def admit(self, value: Input) -> bool:
+        identity = value.identity
+        source, epoch, sequence = identity.source, identity.epoch, identity.sequence
+        last = self.last.get(source)
+        if last is not None and (epoch, sequence) <= last:
+            self.counters["repeats"] += 1
+            self.notes[source, "repeat"] += 1
+            return False
+        self.last[source] = (epoch, sequence)
+        self.first_epoch.setdefault(source, epoch)
+        is_data = isinstance(value, Frame | Readings)
+        due = 1 if last is None or epoch > last[0] else last[1] + 1
+        if last is None:
+            if sequence > 1:
+                detail = {"source": source, "epoch": epoch, "sequence": sequence}
+                self.entry("joined", self.time_of(value), detail)
+                return True
+        elif sequence > due or (epoch > last[0] and is_data):
+            missing = sequence - due
+            self.counters["inputs_missing"] += missing
+            reason, text = "restart-unannounced", f"{source}: started again without a word on what it lost"
+            first = 0
+            if missing:
+                reason, first = "sequence", due
+                text = f"{source}: {missing} inputs missing, sequence {due} to {sequence - 1}"
+            detail = {
+                "source": source,
+                "reason": reason,
+                "epoch": epoch,
+                "first_missing": first,
+                "missing": missing,
+            }
+            self.gap(source, self.time_of(value), float(missing), text, detail)
+            return True
+        if not isinstance(value, Gap) and ("source-gap", source) in self.active:
+            raised = self.active["source-gap", source]
+            at = max(self.time_of(value), raised.raised_ns)
+            self.clear("source-gap", source, at, 0.0, f"{source}: complete again", None)
+        return True
+
+    def time_of(self, value: Input) -> int:
+        match value:
+            case Frame() | Readings():
+                at = value.ingest_ns
+            case Receipt():
+                at = value.at_ns
+            case Gap():
+                at = value.to_ns
+            case _:
+                at = self.now if self.now is not None else 0
+        return at if self.now is None else min(at, self.now + S)
+
+    def gap(self, source: str, at: int, size: float, text: str, detail: dict[str, Any]) -> None:
+        self.counters["gaps"] += 1
+        self.entry("gap", at, detail)
+        if ("source-gap", source) not in self.active:
+            self.raise_("source-gap", source, "medium", at, size, text, None)
+
+    # alarms
+
+    def raise_(
+        self, rule: str, asset: str, severity: Any, at: int, value: float | None, text: str, prefix: str | None
+    ) -> None:
+        name = f"{prefix}:0" if prefix else self.id_of()
+        alarm = Alarm(
+            name, self.unit.id, rule, asset, severity, "unacknowledged", name, at, None, value, text
+        )
+        self.active[rule, asset] = alarm
+        self.counters["alarms_raised"] += 1
+        self.out.append(alarm)
+        detail = {"rule": rule, "asset": asset, "severity": severity, "value": value, "message": text}
+        self.entry("alarm-raised", at, detail, f"{prefix}:1" if prefix else None)
+
+    def clear(
+        self, rule: str, asset: str, at: int, value: float | None, text: str, prefix: str | None
+    ) -> None:
+        was = self.active.pop((rule, asset))
+        name = f"{prefix}:0" if prefix else self.id_of()
+        self.counters["alarms_cleared"] += 1
+        self.out.append(
+            Alarm(
+                name,
+                self.unit.id,
+                rule,
+                asset,
+                was.severity,
+                "normal",
+                was.raised_id,
+                was.raised_ns,
+                at,
+                value,
+                text,
+            )
+        )
+        detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
+        self.entry("alarm-cleared", at, detail, f"{prefix}:1" if prefix else None)
+
+    def say(self, condition: Condition, events: list[tuple[str, int, bool, float | None]]) -> None:
+        rule, asset = condition.rule, condition.asset
+        for kind, at, by_deadline, value in events:
+            prefix = f"{self.unit.id}:{rule.id}:{asset}:{at}" if by_deadline else None
+            shown = "no value" if value is None else f"{value:.4g}"
+            text = rule.message.replace("{asset}", asset).replace("{value}", shown)
+            if kind == "cleared":
+                self.clear(rule.id, asset, at, value, text, prefix)
+                continue
+            self.raise_(rule.id, asset, rule.severity, at, value, text, prefix)
+            for number, target in enumerate(rule.targets.get(asset, ())):
+                self.counters["commands"] += 1
+                self.out.append(
+                    Command(
+                        f"{prefix}:{number + 2}" if prefix else self.id_of(),
+                        self.unit.id,
+                        rule.id,
+                        asset,
+                        target.actuator,
+                        target.value,
+                        target.engineering_unit,
+                        at,
+                        at + target.expiry_ns,
+                        text,
+                    )
+                )
+
+    # time
+
+    def tick(self, value: Tick) -> None:
+        identity = value.identity
+        last = self.last.get(identity.source)
+        if last is not None and (identity.epoch, identity.sequence) <= last:
+            self.counters["repeats"] += 1
+            return
+        self.last[identity.source] = (identity.epoch, identity.sequence)
+        self.counters["ticks"] += 1
+        if self.now is None:
+            for condition in self.conditions:
+                if condition.rule.kind == "no_data":
+                    condition.deadline = (
+                        value.time_ns + condition.rule.timeouts_ns[condition.asset] + 10 * S
+                    )
+        self.now = value.time_ns if self.now is None else max(self.now, value.time_ns)
+        due = [c for c in self.conditions if c.deadline is not None and c.deadline <= self.now]
+        for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
+            self.say(condition, condition.fire())
+        for (source, kind), count in sorted(self.notes.items()):
+            self.entry(kind, self.now, {"source": source, "count": count})
+        self.notes.clear()
+
+    def corrected(self, t: int, ingest: int, tolerance: int) -> tuple[int, bool]:
+        assert self.now is not None
+        good = True
+        if abs(t - ingest) > tolerance:
+            t, good = ingest, False
+        if t > self.now + tolerance:
+            t, good = self.now, False
+        return t, good
+
+    # data
+
+    def take(self, value: Input) -> None:
+        match value:
+            case Frame() | Readings():
+                self.data(value)
+            case Gap():
+                self.counters["readings_lost"] += value.readings if value.reason != "spooled" else 0
+                source = value.identity.source
+                detail = {
+                    "source": source,
+                    "reason": value.reason,
+                    "from_ns": value.from_ns,
+                    "to_ns": value.to_ns,
+                    "readings": value.readings,
+                }
+                met = value.identity.epoch == self.first_epoch[source] and value.identity.sequence == 1
+                if met and value.reason == "restart":
+                    self.entry("joined", self.time_of(value), detail)
+                else:
+                    text = f"{source}: {value.readings} readings not delivered ({value.reason})"
+                    self.gap(source, self.time_of(value), float(value.readings), text, detail)
+            case Receipt():
+                self.counters["receipts"] += 1
+                names = ("command", "actuator", "status", "value", "read_back", "detail")
+                self.entry("receipt", value.at_ns, {name: getattr(value, name) for name in names})
+            case Activation():
+                self.counters["activations"] += 1
+                detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+                self.entry("activation", self.time_of(value), detail)
+            case Fact():
+                self.counters["facts"] += 1
+
+    def data(self, value: Frame | Readings) -> None:
+        source = value.identity.source
+        readings = value.values.size
+        self.counters["readings"] += readings
+        if isinstance(value, Frame):
+            self.counters["frames"] += 1
+        if source.removesuffix("/backfill") not in self.site.sources:
+            self.counters["unknown_sources"] += 1
+        if value.backfill or source.endswith("/backfill"):
+            self.counters["backfill"] += readings
+        elif self.now is None:
+            self.counters["before_first_tick"] += readings
+        elif isinstance(value, Frame):
+            self.frame(value)
+        else:
+            self.readings(value)
+
+    def allowances(self, source: str) -> tuple[int, int]:
+        known = self.site.sources.get(source)
+        return (known.clock_tolerance_ns, known.lateness_ns) if known else (S, 2 * S)
+
+    def frame(self, value: Frame) -> None:
+        tolerance, lateness = self.allowances(value.identity.source)
+        newest = max(int(t) for t in value.time_ns)
+        corrected, good = self.corrected(newest, value.ingest_ns, tolerance)
+        low, high = self.unit.gpu_range.get(value.asset, (0, 0))
+        for s, time_ns in enumerate(value.time_ns):
+            t = int(time_ns) + corrected - newest
+            for g, index in enumerate(value.gpu):
+                if low + int(index) >= high:
+                    self.counters["unknown_gpus"] += 24
+                    continue
+                asset = self.unit.gpus[low + int(index)]
+                numbers = {
+                    field.name: float(number)
+                    for field, number in zip(GPU_FIELDS, value.values[s, g], strict=True)
+                }
+                bad = bool(value.quality[s, g] != 0)
+                self.one(value.identity.source, asset, "GPU", t, numbers, good, bad, lateness, 24)
+
+    def readings(self, value: Readings) -> None:
+        tolerance, lateness = self.allowances(value.identity.source)
+        for i, point in enumerate(value.points):
+            if point not in self.site.points or self.site.points[point].asset not in self.place:
+                self.counters["unknown_points"] += 1
+                continue
+            t, good = self.corrected(int(value.time_ns[i]), value.ingest_ns, tolerance)
+            known = self.site.points[point]
+            numbers = {known.point_type: float(value.values[i])}
+            bad = bool(value.quality[i] != 0)
+            self.one(value.identity.source, known.asset, point, t, numbers, good, bad, lateness, 1)
+
+    def one(
+        self,
+        source: str,
+        asset: str,
+        channel: str,
+        t: int,
+        numbers: dict[str, float],
+        believed: bool,
+        bad: bool,
+        lateness: int,
+        readings: int,
+    ) -> None:
+        """One sample of one asset's signals."""
+        assert self.now is not None
+        if t < self.now - lateness:
+            self.counters["late"] += readings
+            self.notes[source, "late"] += readings
+            return
+        key = f"{asset}/{channel}"
+        if key in self.newest and t <= self.newest[key]:
+            self.counters["out_of_order"] += readings
+            self.notes[source, "out-of-order"] += readings
+            return
+        self.newest[key] = t
+        self.counters["clock_corrected"] += 0 if believed else readings
+        self.counters["not_good"] += readings if bad else 0
+        for condition in self.conditions:
+            if condition.asset != asset or condition.rule.signal not in numbers:
+                continue
+            if (channel == "GPU") != (condition.rule.asset_type == "GPU"):
+                continue
+            number = numbers[condition.rule.signal]
+            known = believed and not bad and math.isfinite(number)
+            self.say(condition, condition.sample(t, number if known else None))
