@@ -1,0 +1,413 @@
+"""From a gateway to the log: one publisher per source; it never blocks who publishes, and loses nothing silently.
+
+Rules that this module obeys (docs/architecture.md, "Identity and order"):
+- Every input gets its identity when it is accepted: (source, epoch = start in ns, sequence per unit from 1).
+- What the broker has not acknowledged stays in memory and is sent again, in order, under the same identity.
+- When the oldest of it is older than `spool.memory_s`, newer records go to the spool, as backfill. When the broker
+  has everything from memory, a Gap('spooled') says so on the live source, and live records flow again; the spool
+  drains beside them, slowly, and only while no live record waits to be sent.
+- What did not fit the spool is told by Gap('spool-full'); what a dead process may have lost, by Gap('restart').
+
+`metrics`, in records: accepted = acknowledged + unsent + spooled + oversized, and what was ever in the spool (with
+what an earlier process left there) = spool_records + drained + dropped. Lost is what is in no topic, no spool and
+no gap: after a clean end `unsent` is 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus
+from rules.errors import InvariantError, UnreachableError
+from streams.bus import Bus, Producer, refuse_oversized
+from streams.record import Message
+from streams.role import RoleContext
+from streams.settings import Settings
+from streams.spool import Span, Spool, span_of
+from streams.wire import encode_input
+
+logger = logging.getLogger(__name__)
+
+HOLD_MEMORY_S = 30.0
+"""A hold is planned and short: live data waits for its end in memory, rather than become backfill."""
+REMEMBER_EVERY_S = 1.0
+CLOSE_PATIENCE_S = 3.0
+RETRY_S = (0.05, 1.0)
+"""First and longest pause before the broker is tried again."""
+DRAIN_STEP_S = 0.1
+
+
+@dataclasses.dataclass(slots=True)
+class _Entry:
+    """An accepted live input until the broker has it. `reported`: what its acknowledgement makes reported."""
+
+    value: Input
+    message: Message
+    accepted_ns: int
+    acknowledgement: asyncio.Future[int] | None = None
+    reported: Span | None = None
+
+
+class Publisher:
+    """The only writer of a source."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        source: str,
+        settings: Settings,
+        spool_dir: Path,
+        partitions: int,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.source = source
+        self._bus = bus
+        self._settings = settings.spool
+        self._partitions = partitions
+        self._clock = clock
+        file = spool_dir / f"{source}.sqlite"
+        self._spool = Spool(file, source, self._settings.limit_mb * 1_000_000, clock())
+        self._epoch = self._spool.next_live_epoch(clock())
+        self._sequences: dict[str, int] = {}
+        self._window: deque[_Entry] = deque()
+        self._next = 0
+        """Index in the window of the first entry that was not handed to the producer since the last failure."""
+        self._held = False
+        self._spooling = False
+        self._spooled: dict[str, Span] = {}
+        self._sent_until: dict[str, int] = {}
+        self._work = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._producers: list[Producer] = []
+        self._failed = False
+        """An acknowledgement brought an error: nothing may be sent before the sender has begun again."""
+        self.metrics: dict[str, Any] = {
+            "state": "live",
+            "accepted": 0,
+            "acknowledged": 0,
+            "unsent": 0,
+            "retried": 0,
+            "spooled": 0,
+            "drained": 0,
+            "dropped": 0,
+            "dropped_readings": 0,
+            "oversized": 0,
+            "spool_records": self._spool.records,
+            "spool_mb": 0.0,
+            "units": {},
+        }
+
+    @classmethod
+    async def open(cls, context: RoleContext, source: str) -> Publisher:
+        """A started publisher of a role: its spool is in the run folder, its metrics in the role's status."""
+        settings = context.settings
+        publisher = cls(context.bus, source, settings, settings.run_dir / "spool", settings.broker.partitions)
+        context.metrics.setdefault("publishers", {})[source] = publisher.metrics
+        context.publishers.append(publisher)
+        await publisher.start()
+        return publisher
+
+    async def start(self) -> None:
+        """Begin to send. What the process before this one may have lost is the first thing said, per unit."""
+        now = self._clock()
+        for unit, until_ns in self._spool.sent_until().items():
+            self._accept(Gap(unit, self._none(), "restart", until_ns, now, 0))
+        self._report_dropped()
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._drain())]
+
+    async def publish_frame(
+        self,
+        unit: str,
+        asset: str,
+        time_ns: NDArray[np.int64],
+        gpu: NDArray[np.uint16],
+        values: NDArray[np.float32],
+        quality: NDArray[np.uint8],
+        energy_mj: NDArray[np.int64],
+    ) -> None:
+        """GPU samples; shapes as in `rules.engine.inputs.Frame`. Returns at once, as all of these do."""
+        self._accept(
+            Frame(unit, self._none(), self._clock(), asset, time_ns, gpu, values, quality, energy_mj)
+        )
+
+    async def publish_readings(
+        self,
+        unit: str,
+        points: tuple[str, ...],
+        time_ns: NDArray[np.int64],
+        server_ns: NDArray[np.int64],
+        values: NDArray[np.float64],
+        quality: NDArray[np.uint8],
+        status: NDArray[np.uint32],
+    ) -> None:
+        """Plant readings; columns as in `rules.engine.inputs.Readings`."""
+        self._accept(
+            Readings(unit, self._none(), self._clock(), points, time_ns, server_ns, values, quality, status)
+        )
+
+    async def publish_gap(self, unit: str, reason: str, from_ns: int, to_ns: int, readings: int) -> None:
+        """What the gateway could not get: `readings` as well as they can be estimated."""
+        self._accept(Gap(unit, self._none(), reason, from_ns, to_ns, readings))
+
+    async def publish_receipt(
+        self,
+        unit: str,
+        command: str,
+        actuator: str,
+        status: ReceiptStatus,
+        value: float,
+        read_back: float | None,
+        at_ns: int,
+        detail: str = "",
+    ) -> None:
+        """What became of a command."""
+        self._accept(Receipt(unit, self._none(), command, actuator, status, value, read_back, at_ns, detail))
+
+    def hold(self) -> None:
+        """Send nothing more, accept everything: the log is about to be replaced."""
+        self._held = True
+        self._note()
+
+    def release(self) -> None:
+        """Send again, in order."""
+        self._held = False
+        self._note()
+        self._work.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Handed to the broker and not acknowledged: 0 soon after `hold` when the broker is there."""
+        return self._next
+
+    async def close(self) -> None:
+        """Send what can be sent in a few seconds; the rest goes to the spool."""
+        self._held = False
+        self._work.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._spooling else CLOSE_PATIENCE_S):
+                while self._window:
+                    await asyncio.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for entry in self._window:
+            self._to_spool(entry.value)
+        self._window.clear()
+        self._next = 0
+        self._note()
+        self._spool.remember_sent(self._sent_until)
+        self._spool.close()
+        for producer in self._producers:
+            with contextlib.suppress(UnreachableError):
+                await producer.close()
+
+    # Accepting.
+
+    def _none(self) -> Identity:
+        return Identity(self.source, self._epoch, 0)
+
+    def _accept(self, value: Input, reported: Span | None = None) -> None:
+        for task in self._tasks:
+            if task.done():
+                raise InvariantError(f"the publisher of {self.source} has ended") from _reason(task)
+        self.metrics["accepted"] += 1
+        if not self._spooling and self._window and reported is None:
+            limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if self._held else self._settings.memory_s
+            if self._clock() - self._window[0].accepted_ns > limit_s * 1e9:
+                logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
+                self._spooling = True
+        if self._spooling:
+            self._to_spool(value)
+        else:
+            self._to_window(value, reported)
+        self._note()
+
+    def _to_window(self, value: Input, reported: Span | None) -> None:
+        sequence = self._sequences.get(value.unit, 0) + 1
+        value = dataclasses.replace(value, identity=Identity(self.source, self._epoch, sequence))
+        message = encode_input(value, self._partitions)
+        try:
+            refuse_oversized(message)
+        except ValueError as error:
+            self.metrics["oversized"] += 1
+            logger.error("%s: %s", self.source, error)
+            span = span_of(value)
+            if span.readings:
+                self._accept(
+                    Gap(value.unit, self._none(), "oversized", span.from_ns, span.to_ns, span.readings)
+                )
+            return
+        self._sequences[value.unit] = sequence
+        self._unit(value.unit)["accepted"] = sequence
+        self._window.append(_Entry(value, message, self._clock(), None, reported))
+        self._work.set()
+
+    def _to_spool(self, value: Input) -> None:
+        gone = self._spool.put(_as_backfill(value))
+        self.metrics["spooled"] += 1
+        self.metrics["dropped"] += gone.records
+        self.metrics["dropped_readings"] += gone.readings
+        span = span_of(value)
+        known = self._spooled.get(value.unit)
+        self._spooled[value.unit] = span if known is None else known.join(span)
+
+    # Sending what is live.
+
+    async def _send(self) -> None:
+        producer: Producer | None = None
+        pause_s = RETRY_S[0]
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                producer = producer or await self._new_producer(self.source)
+                await self._send_waiting(producer)
+                pause_s = RETRY_S[0]
+            except UnreachableError as error:
+                if pause_s == RETRY_S[0]:
+                    logger.warning("%s: %s", self.source, error)
+                self._begin_again()
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_S[1])
+
+    async def _new_producer(self, name: str) -> Producer:
+        producer = await self._bus.producer(name)
+        self._producers.append(producer)
+        return producer
+
+    async def _send_waiting(self, producer: Producer) -> None:
+        """Hand everything that waits to the producer. UnreachableError when something before it has failed."""
+        while self._failed or (self._next < len(self._window) and not self._held):
+            # A message behind one that failed would overtake it, and its repeat be taken for an old one.
+            # Looked at here as well as in the callback, which may come later.
+            for sent in self._window:
+                failure = _failure(sent.acknowledgement)
+                if failure is not None:
+                    raise UnreachableError(str(failure))
+            self._failed = False
+            if self._next >= len(self._window):
+                return
+            entry = self._window[self._next]
+            entry.acknowledgement = asyncio.ensure_future(await producer.send(entry.message))
+            self._next += 1
+            entry.acknowledgement.add_done_callback(self._acknowledged)
+
+    def _begin_again(self) -> None:
+        """From the oldest that is not acknowledged, under the same identities."""
+        self._settle()
+        self.metrics["retried"] += self._next
+        for entry in self._window:
+            entry.acknowledgement = None
+        self._next = 0
+        self._failed = False
+        self._work.set()
+
+    def _acknowledged(self, acknowledgement: asyncio.Future[int]) -> None:
+        if _failure(acknowledgement) is None:
+            self._settle()
+        else:
+            self._failed = True
+            self._work.set()
+
+    def _settle(self) -> None:
+        """Let go of what the broker has, oldest first."""
+        while self._window:
+            entry = self._window[0]
+            done = entry.acknowledgement
+            if done is None or not done.done() or _failure(done) is not None:
+                break
+            self._window.popleft()
+            self._next = max(0, self._next - 1)
+            unit = entry.value.unit
+            self.metrics["acknowledged"] += 1
+            self._unit(unit)["acknowledged"] = entry.value.identity.sequence
+            self._sent_until[unit] = entry.accepted_ns
+            if entry.reported is not None:
+                self._spool.forget_dropped(unit, entry.reported)
+        if not self._window and self._spooling:
+            self._go_live()
+        self._note()
+
+    def _go_live(self) -> None:
+        """The broker is back: say what follows as backfill, and what does not."""
+        self._spooling = False
+        spooled, self._spooled = self._spooled, {}
+        logger.info("%s: live again; %d records to drain", self.source, self._spool.records)
+        for unit, span in spooled.items():
+            self._accept(Gap(unit, self._none(), "spooled", span.from_ns, span.to_ns, span.readings))
+        self._report_dropped()
+
+    def _report_dropped(self) -> None:
+        """Called while no such report is on its way: the window is empty, or holds nothing but gaps of a start."""
+        for unit, span in self._spool.dropped().items():
+            gap = Gap(unit, self._none(), "spool-full", span.from_ns, span.to_ns, span.readings)
+            self._accept(gap, reported=span)
+
+    # Draining the spool.
+
+    async def _drain(self) -> None:
+        """Beside the live records, in order, `drain_records_per_s`; deleted when the broker has them."""
+        producer: Producer | None = None
+        step = max(1, round(self._settings.drain_records_per_s * DRAIN_STEP_S))
+        remember_at = 0.0
+        while True:
+            await asyncio.sleep(step / self._settings.drain_records_per_s)
+            if time.monotonic() >= remember_at:
+                self._spool.remember_sent(self._sent_until)
+                remember_at = time.monotonic() + REMEMBER_EVERY_S
+            if not self._spool.records or self._spooling or self._held or self._next < len(self._window):
+                continue
+            try:
+                producer = producer or await self._new_producer(f"{self.source}-backfill")
+                await self._drain_step(producer, step)
+            except UnreachableError:
+                await asyncio.sleep(RETRY_S[1])
+
+    async def _drain_step(self, producer: Producer, step: int) -> None:
+        taken = self._spool.take(step)
+        waiting: list[Awaitable[int]] = []
+        for record in taken:
+            waiting.append(await producer.send(encode_input(record.value, self._partitions)))
+        for acknowledgement in waiting:
+            await acknowledgement
+        self._spool.delete([record.id for record in taken])
+        self.metrics["drained"] += len(taken)
+        self._note()
+
+    # Saying how it is.
+
+    def _unit(self, unit: str) -> dict[str, int]:
+        counts: dict[str, int] = self.metrics["units"].setdefault(unit, {"accepted": 0, "acknowledged": 0})
+        return counts
+
+    def _note(self) -> None:
+        self.metrics["unsent"] = len(self._window)
+        self.metrics["spool_records"] = self._spool.records
+        self.metrics["spool_mb"] = round(self._spool.size_bytes / 1e6, 3)
+        self.metrics["state"] = "held" if self._held else "spooling" if self._spooling else "live"
+
+
+def _as_backfill(value: Input) -> Input:
+    return dataclasses.replace(value, backfill=True) if isinstance(value, Frame | Readings) else value
+
+
+def _failure(acknowledgement: asyncio.Future[int] | None) -> BaseException | None:
+    """Why the broker does not have it; None while that is open, and when it has it."""
+    if acknowledgement is None or not acknowledgement.done():
+        return None
+    return asyncio.CancelledError() if acknowledgement.cancelled() else acknowledgement.exception()
+
+
+def _reason(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()

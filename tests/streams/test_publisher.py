@@ -1,0 +1,330 @@
+"""The publisher: identities without holes, repeats under the same identity, store and forward, live first."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rules.engine.inputs import Frame, Gap, Input, Readings, Receipt
+from rules.errors import ConfigurationError
+from rules.gpu_fields import FIELD_COUNT
+from streams.bus_memory import MemoryBus
+from streams.publisher import Publisher
+from streams.record import TopicPartition
+from streams.settings import Settings, SpoolSettings
+from streams.topics import EVENTS
+from streams.wire import decode_input
+
+SECOND = 1_000_000_000
+
+
+class Clock:
+    """Time as the test has it."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_700_000_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def forward(self, seconds: float) -> None:
+        self.now_ns += round(seconds * SECOND)
+
+
+async def until(condition: Callable[[], bool], patience_s: float = 10.0) -> None:
+    """Let the loop run until it holds; fail when it never does."""
+    async with asyncio.timeout(patience_s):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def inputs(bus: MemoryBus) -> list[Input]:
+    return [decode_input(r.key, r.headers, r.value) for r in bus.records(EVENTS.name)]
+
+
+def of(found: list[Input], source: str, unit: str = "row-a") -> list[Input]:
+    return [value for value in found if value.identity.source == source and value.unit == unit]
+
+
+def sequences(found: list[Input]) -> list[int]:
+    return [value.identity.sequence for value in found]
+
+
+class Bench:
+    """A bus, a clock and as many publishers as a test wants; all are closed at its end."""
+
+    def __init__(self, folder: Path, bus: MemoryBus, clock: Clock) -> None:
+        self.folder, self.bus, self.clock = folder, bus, clock
+        self.publishers: list[Publisher] = []
+        self.value = 0.0
+
+    async def publisher(self, source: str = "plant", **spool: Any) -> Publisher:
+        settings = Settings(spool=SpoolSettings(**{"drain_records_per_s": 2000, **spool}))
+        publisher = Publisher(self.bus, source, settings, self.folder, 1, self.clock)
+        self.publishers.append(publisher)
+        await publisher.start()
+        return publisher
+
+    async def reading(self, publisher: Publisher, unit: str = "row-a", size: int = 1) -> float:
+        self.value += 1
+        await publisher.publish_readings(
+            unit,
+            tuple(f"p{i}" for i in range(size)),
+            np.full(size, self.clock()),
+            np.zeros(size, np.int64),
+            np.full(size, self.value),
+            np.zeros(size, np.uint8),
+            np.zeros(size, np.uint32),
+        )
+        return self.value
+
+    async def frame(self, publisher: Publisher, gpus: int = 1) -> None:
+        await publisher.publish_frame(
+            "row-a",
+            "R01",
+            np.array([self.clock()]),
+            np.arange(gpus, dtype=np.uint16),
+            np.zeros((1, gpus, FIELD_COUNT), np.float32),
+            np.zeros((1, gpus), np.uint8),
+            np.zeros((1, gpus), np.int64),
+        )
+
+    async def drop(self, publisher: Publisher) -> None:
+        """As kill -9 leaves it: nothing is flushed, only the file's lock goes."""
+        for task in publisher._tasks:
+            task.cancel()
+        await asyncio.gather(*publisher._tasks, return_exceptions=True)
+        publisher._spool._database.close()
+        self.publishers.remove(publisher)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bus = MemoryBus()
+    await bus.create_topics([EVENTS], 1)
+    bench = Bench(tmp_path, bus, Clock())
+    yield bench
+    bus.come_back()
+    bus.release_acknowledgements()
+    for publisher in bench.publishers:
+        await publisher.close()
+
+
+async def test_sequences_are_counted_per_unit_from_one(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    for unit in ("row-a", "row-b", "row-a"):
+        await bench.reading(publisher, unit)
+    await publisher.publish_receipt("row-b", "c1", "P.PumpSpeed", "done", 40.0, 40.0, bench.clock())
+    await until(lambda: publisher.metrics["acknowledged"] == 4)
+    found = inputs(bench.bus)
+    assert sequences(of(found, "plant", "row-a")) == [1, 2]
+    assert sequences(of(found, "plant", "row-b")) == [1, 2]
+    assert {value.identity.epoch for value in found} == {bench.clock()}
+    assert isinstance(found[-1], Receipt)
+    assert publisher.metrics["unsent"] == 0
+
+
+async def test_lost_acknowledgements_bring_repeats_in_order(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    bench.bus.drop_acknowledgements(2)
+    for _ in range(5):
+        await bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 5)
+    told = sequences(inputs(bench.bus))
+    fresh = [s for i, s in enumerate(told) if s > max(told[:i], default=0)]
+    assert fresh == [1, 2, 3, 4, 5], "what an engine that drops repeats keeps"
+    assert len(told) > 5, "the records with the lost acknowledgement are there twice"
+    assert publisher.metrics["retried"] >= 2
+
+
+async def test_a_short_outage_stays_in_memory(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=3)
+    bench.bus.go_away()
+    for _ in range(10):
+        await bench.reading(publisher)
+        bench.clock.forward(0.2)
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["acknowledged"] == 10)
+    assert sequences(inputs(bench.bus)) == list(range(1, 11))
+    assert publisher.metrics["spooled"] == 0
+
+
+async def outage(bench: Bench, publisher: Publisher, seconds: int) -> None:
+    bench.bus.go_away()
+    for _ in range(seconds):
+        await bench.reading(publisher)
+        bench.clock.forward(1)
+
+
+async def test_a_long_outage_goes_to_the_spool_and_comes_back_as_backfill(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=3)
+    await bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    await outage(bench, publisher, 20)
+    assert publisher.metrics["state"] == "spooling"
+    assert 3 <= publisher.metrics["unsent"] <= 5
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["state"] == "live")
+    last = await bench.reading(publisher)
+    await until(lambda: publisher.metrics["spool_records"] == 0 and publisher.metrics["unsent"] == 0)
+
+    found = inputs(bench.bus)
+    live, backfill = of(found, "plant"), of(found, "plant/backfill")
+    assert sequences(live) == list(range(1, len(live) + 1))
+    assert sequences(backfill) == list(range(1, len(backfill) + 1))
+    assert all(isinstance(value, Readings) and value.backfill for value in backfill)
+    gaps = [value for value in live if isinstance(value, Gap)]
+    assert [(gap.reason, gap.readings) for gap in gaps] == [("spooled", len(backfill))]
+    values = [float(v.values[0]) for v in (*live, *backfill) if isinstance(v, Readings)]
+    assert sorted(values) == [float(v) for v in range(1, int(last) + 1)], "each once, none missing"
+    assert publisher.metrics["drained"] == publisher.metrics["spooled"] == len(backfill)
+    assert publisher.metrics["accepted"] == publisher.metrics["acknowledged"] + publisher.metrics["spooled"]
+
+
+async def test_live_records_go_before_the_spool(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=1, drain_records_per_s=50)
+    await outage(bench, publisher, 60)
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["state"] == "live")
+    first = await bench.reading(publisher)
+    await until(lambda: publisher.metrics["spool_records"] == 0)
+    found = inputs(bench.bus)
+    at = next(i for i, v in enumerate(found) if isinstance(v, Readings) and v.values[0] == first)
+    behind = [v for v in found[at:] if v.identity.source == "plant/backfill"]
+    assert len(behind) >= 40, "most of the spool comes after the first live record"
+
+
+async def test_a_full_spool_gives_up_frames_first_and_says_so(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=1, limit_mb=1)
+    bench.bus.go_away()
+    await bench.reading(publisher)
+    bench.clock.forward(2)
+    for _ in range(100):
+        await bench.frame(publisher, gpus=144)
+    frames = publisher.metrics["spool_records"]
+    assert 0 < frames < 100, "a frame of 144 GPUs has some 15 KB"
+    for _ in range(10):
+        await bench.reading(publisher, size=1000)
+    await publisher.publish_receipt("row-a", "c", "a", "done", 1.0, None, bench.clock())
+    assert publisher.metrics["dropped"] > 100 - frames, "readings made frames go"
+    while publisher.metrics["dropped"] < 105:
+        await bench.reading(publisher, size=1000)
+    await publisher.publish_receipt("row-a", "d", "a", "done", 1.0, None, bench.clock())
+    assert publisher.metrics["spool_mb"] <= 1.001
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["spool_records"] == 0 and publisher.metrics["unsent"] == 0)
+
+    found = inputs(bench.bus)
+    full = [v for v in found if isinstance(v, Gap) and v.reason == "spool-full"]
+    assert sum(gap.readings for gap in full) == publisher.metrics["dropped_readings"] > 0
+    backfill = of(found, "plant/backfill")
+    assert sequences(backfill) == list(range(1, len(backfill) + 1)), "no hole where something was dropped"
+    assert not any(isinstance(value, Frame) for value in backfill)
+    assert [value.command for value in backfill if isinstance(value, Receipt)] == ["c", "d"]
+    assert publisher._spool.dropped() == {}
+
+
+async def test_a_killed_process_loses_nothing_of_its_spool_and_reports_its_tail(bench: Bench) -> None:
+    first = await bench.publisher(memory_s=1)
+    sent_ns = bench.clock()
+    await bench.reading(first)
+    await until(lambda: first._spool.sent_until() == {"row-a": sent_ns})
+    await outage(bench, first, 10)
+    spooled = first.metrics["spooled"]
+    assert spooled > 0
+    await bench.drop(first)
+
+    bench.bus.come_back()
+    second = await bench.publisher(memory_s=1)
+    new = await bench.reading(second)
+    await until(lambda: second.metrics["spool_records"] == 0 and second.metrics["unsent"] == 0)
+    found = inputs(bench.bus)
+    after = [v for v in of(found, "plant") if v.identity.epoch == second._epoch]
+    gap, reading = after
+    assert isinstance(gap, Gap)
+    assert isinstance(reading, Readings)
+    assert (gap.reason, gap.from_ns, gap.to_ns) == ("restart", sent_ns, bench.clock())
+    assert sequences(after) == [1, 2]
+    assert reading.values[0] == new
+    assert sequences(of(found, "plant/backfill")) == list(range(1, spooled + 1))
+
+
+async def test_a_kill_between_sending_and_deleting_repeats_the_same_identities(bench: Bench) -> None:
+    first = await bench.publisher(memory_s=1)
+    await outage(bench, first, 10)
+    bench.bus.come_back()
+    bench.bus.hold_acknowledgements()
+    taken = [(t.value.identity, t.value.values[0]) for t in first._spool.take(3)]  # type: ignore[union-attr]
+    await bench.drop(first)
+    bench.bus.release_acknowledgements()
+    second = await bench.publisher(memory_s=1)
+    await until(lambda: second.metrics["spool_records"] == 0)
+    backfill = of(inputs(bench.bus), "plant/backfill")
+    assert [(v.identity, v.values[0]) for v in backfill[:3] if isinstance(v, Readings)] == taken
+
+
+async def test_a_second_writer_of_a_source_is_refused(bench: Bench) -> None:
+    await bench.publisher()
+    with pytest.raises(ConfigurationError, match="spool of plant"):
+        await bench.publisher()
+
+
+async def test_an_epoch_never_goes_back(bench: Bench) -> None:
+    first = await bench.publisher()
+    await bench.drop(first)
+    bench.clock.forward(-3600)
+    second = await bench.publisher()
+    assert second._epoch > first._epoch
+
+
+async def test_a_hold_keeps_live_data_live(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=1)
+    await bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    publisher.hold()
+    for _ in range(10):
+        await bench.reading(publisher)
+        bench.clock.forward(1)
+    await asyncio.sleep(0)
+    before = bench.bus.records(EVENTS.name)
+    assert len(before) == 1
+    bench.bus.replace_log()
+    publisher.release()
+    await until(lambda: publisher.metrics["unsent"] == 0)
+    assert sequences(inputs(bench.bus)) == list(range(2, 12))
+    assert publisher.metrics["spooled"] == 0
+
+
+async def test_closing_without_a_broker_spools_what_is_left(bench: Bench) -> None:
+    first = await bench.publisher(memory_s=60)
+    bench.bus.go_away()
+    for _ in range(5):
+        await bench.reading(first)
+    bench.publishers.remove(first)
+    await first.close()
+    assert first.metrics["unsent"] == 0
+    bench.bus.come_back()
+    second = await bench.publisher()
+    await until(lambda: second.metrics["spool_records"] == 0)
+    assert len(of(inputs(bench.bus), "plant/backfill")) == 5
+
+
+async def test_a_message_that_no_broker_takes_becomes_a_gap(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    await bench.frame(publisher, gpus=12_000)
+    await bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 2)
+    gap, _ = inputs(bench.bus)
+    assert isinstance(gap, Gap)
+    assert (gap.reason, gap.readings) == ("oversized", 12_000 * FIELD_COUNT)
+    assert publisher.metrics["oversized"] == 1
+
+
+async def test_partition_is_the_unit_s(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    await bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    assert await bench.bus.ends(EVENTS.name) == {TopicPartition(EVENTS.name, 0): 1}
