@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Site
@@ -28,6 +30,8 @@ from streams.rule_folder import rule_texts
 from streams.site_folder import SITE_FILE, read_site_text
 from streams.topics import TOPICS
 
+RULES_KEY: Final = "rules"
+"""The metadata that names, as a JSON list, which attachments are rule files."""
 FLUSH_EVERY_S: Final = 1.0
 READ_S: Final = 0.2
 log = logging.getLogger(__name__)
@@ -109,7 +113,8 @@ def site_attachments(site_dir: Path, site: Site) -> dict[str, bytes]:
 def recording_metadata(site: Site, attachments: Mapping[str, bytes]) -> dict[str, str]:
     """Whose recording it is: the site's name and digest, and a SHA-256 of each attachment."""
     digests = {f"sha256.{name}": hashlib.sha256(data).hexdigest() for name, data in attachments.items()}
-    return {"site": site.name, "site_digest": site.digest, **digests}
+    rules = orjson.dumps(sorted(name for name in attachments if name != SITE_FILE)).decode()
+    return {"site": site.name, "site_digest": site.digest, RULES_KEY: rules, **digests}
 
 
 def move_aside(path: Path) -> Path | None:

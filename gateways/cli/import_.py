@@ -7,8 +7,9 @@ from pathlib import Path
 
 import orjson
 
-from streams.importing.report import ImportReport, time_text
+from streams.importing.report import ImportReport
 from streams.importing.run import import_recording
+from streams.times import iso_utc
 
 SHOWN = 20
 """So many gaps and rejected lines are shown; `--json` has them all."""
@@ -56,13 +57,13 @@ def _print(report: ImportReport, output: Path) -> None:
     ):
         table.add_row(name, f"{count:,}")
     if report.first_ns is not None and report.last_ns is not None:
-        table.add_row("from", time_text(report.first_ns))
-        table.add_row("to", time_text(report.last_ns))
+        table.add_row("from", iso_utc(report.first_ns))
+        table.add_row("to", iso_utc(report.last_ns))
     console.print(table)
     for gap in report.gaps[:SHOWN]:
         series = f"{gap.series}: " if gap.series else ""
         console.print(
-            f"gap: {series}{time_text(gap.from_ns)} to {time_text(gap.to_ns)}, about {gap.readings:,} readings",
+            f"gap: {series}{iso_utc(gap.from_ns)} to {iso_utc(gap.to_ns)}, about {gap.readings:,} readings",
             highlight=False,
         )
     for one in report.rejections[:SHOWN]:

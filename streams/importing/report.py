@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
+
+from streams.times import iso_utc
 
 LISTED: Final = 1000
 """So many rejected lines are listed; the count goes on."""
@@ -79,19 +80,13 @@ class ImportReport:
             "gaps": [
                 {
                     "series": gap.series,
-                    "from": time_text(gap.from_ns),
-                    "to": time_text(gap.to_ns),
+                    "from": iso_utc(gap.from_ns),
+                    "to": iso_utc(gap.to_ns),
                     "readings": gap.readings,
                 }
                 for gap in self.gaps
             ],
             "left_out": dict(sorted(self.left_out.items())),
-            "from": None if self.first_ns is None else time_text(self.first_ns),
-            "to": None if self.last_ns is None else time_text(self.last_ns),
+            "from": None if self.first_ns is None else iso_utc(self.first_ns),
+            "to": None if self.last_ns is None else iso_utc(self.last_ns),
         }
-
-
-def time_text(time_ns: int) -> str:
-    """UTC with milliseconds, for people; the ns stay in the recording."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

@@ -41,12 +41,11 @@ def import_recording(files: Sequence[Path], map_file: Path, output: Path, progre
         key=lambda row: row.time_ns,
     )
     attachments = site_attachments(plan.site_dir, plan.site)
+    metadata = recording_metadata(plan.site, attachments)
     attachments[f"import/{map_file.name}"] = map_file.read_bytes()
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
-        with RecordingWriter(
-            unfinished, attachments=attachments, metadata=recording_metadata(plan.site, attachments)
-        ) as writer:
+        with RecordingWriter(unfinished, attachments=attachments, metadata=metadata) as writer:
             for offset, value in enumerate(builder.build(rows)):
                 message = encode_input(value, PARTITIONS)
                 at_ns = 0 if report.last_ns is None else max(0, report.last_ns)

@@ -1,0 +1,171 @@
+"""`headrace replay`: what a recording does to the engine, as a table or as one JSON object."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from rules.engine.outputs import Alarm, Command
+from streams.recording import Recording
+from streams.replay import OUTPUT_TOPICS, Replay, choose_site
+from streams.replay import replay as run_replay
+from streams.times import iso_utc
+
+SHOWN = 40
+
+
+def replay_recordings(
+    paths: list[Path], site_dir: Path | None, rules: Path | None, verify: bool, as_json: bool
+) -> int:
+    """0, or 1 where recorded outputs differ. Other rules give other outputs: then nothing is compared."""
+    recordings = [Recording(path) for path in paths]
+    site, program = choose_site(recordings[0], site_dir, rules)
+    is_candidate = site_dir is not None or rules is not None
+    result = run_replay(recordings, site, program, verify and not is_candidate)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result)) + b"\n")
+    else:
+        _print(result)
+    differs = result.verification is not None and result.verification.differences > 0
+    return 1 if differs else 0
+
+
+def as_dict(result: Replay) -> dict[str, Any]:
+    """The result as plain data; the same recording gives the same bytes."""
+    found = result.verification
+    return {
+        "site": result.site.name,
+        "site_digest": result.site.digest,
+        "rules_digest": result.program.digest,
+        "inputs": result.counter("inputs"),
+        "readings": result.readings,
+        "not_available": result.not_available,
+        "frames": result.frames,
+        "ticks": result.counter("ticks"),
+        "lost": result.counter("inputs_missing"),
+        "duplicates": result.counter("repeats"),
+        "late": result.counter("late"),
+        "out_of_order": result.counter("out_of_order"),
+        "dead_letters": dict(sorted(result.undecodable.items())),
+        "gaps": [
+            {
+                "source": gap.identity.source,
+                "unit": gap.unit,
+                "reason": gap.reason,
+                "from": iso_utc(gap.from_ns),
+                "to": iso_utc(gap.to_ns),
+                "readings": gap.readings,
+            }
+            for gap in result.gaps
+        ],
+        "alarms": [_alarm(alarm) for alarm in _sorted_alarms(result)],
+        "commands": [_command(command) for command in _sorted_commands(result)],
+        "counters": result.counters,
+        "digests": {topic: result.digest(topic) for topic in OUTPUT_TOPICS},
+        "verification": None
+        if found is None
+        else {
+            "compared": found.compared,
+            "differences": found.differences,
+            "after_end": found.after_end,
+            "first": None
+            if found.first is None
+            else {
+                "topic": found.first.topic,
+                "id": found.first.id,
+                "recorded": found.first.recorded,
+                "replayed": found.first.replayed,
+            },
+        },
+        "damage": result.damage,
+    }
+
+
+def _sorted_alarms(result: Replay) -> list[Alarm]:
+    return sorted(result.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))
+
+
+def _sorted_commands(result: Replay) -> list[Command]:
+    return sorted(result.commands, key=lambda command: (command.cause_ns, command.id))
+
+
+def _alarm(alarm: Alarm) -> dict[str, Any]:
+    return {
+        "id": alarm.raised_id,
+        "rule": alarm.rule,
+        "unit": alarm.unit,
+        "asset": alarm.asset,
+        "severity": alarm.severity,
+        "raised_at": iso_utc(alarm.raised_ns),
+        "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
+        "message": alarm.message,
+    }
+
+
+def _command(command: Command) -> dict[str, Any]:
+    return {
+        "id": command.id,
+        "rule": command.rule,
+        "unit": command.unit,
+        "asset": command.asset,
+        "actuator": command.actuator,
+        "value": command.value,
+        "engineering_unit": command.engineering_unit,
+        "cause_at": iso_utc(command.cause_ns),
+        "expires_at": iso_utc(command.expires_ns),
+    }
+
+
+def _print(result: Replay) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    dead = sum(result.undecodable.values())
+    console.print(
+        f"{result.site.name}: {result.readings:,} readings in {result.counter('inputs'):,} inputs, "
+        f"{len(result.gaps)} gaps, {result.counter('inputs_missing')} lost, "
+        f"{result.counter('repeats')} duplicates, {result.counter('late')} late, "
+        f"{result.counter('out_of_order')} out of order, {dead} undecodable",
+        highlight=False,
+    )
+    alarms, commands = _sorted_alarms(result), _sorted_commands(result)
+    table = Table(
+        "raised",
+        "cleared",
+        "severity",
+        "rule",
+        "message",
+        title=f"{len(alarms)} alarms",
+        title_justify="left",
+    )
+    for alarm in alarms[:SHOWN]:
+        cleared = "" if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns)[:23]
+        table.add_row(iso_utc(alarm.raised_ns)[:23], cleared, alarm.severity, alarm.rule, alarm.message)
+    console.print(table)
+    table = Table("at", "rule", "actuator", "value", title=f"{len(commands)} commands", title_justify="left")
+    for command in commands[:SHOWN]:
+        value = f"{command.value:g} {command.engineering_unit}"
+        table.add_row(iso_utc(command.cause_ns)[:23], command.rule, command.actuator, value)
+    if commands:
+        console.print(table)
+    more = max(0, len(alarms) - SHOWN) + max(0, len(commands) - SHOWN)
+    if more:
+        console.print(f"and {more} more: --json has all", highlight=False)
+    for line in result.damage:
+        console.print(f"the recording is damaged: {line}", highlight=False, markup=False)
+    found = result.verification
+    if found is None:
+        console.print("nothing to compare with")
+    elif found.first is None:
+        console.print(f"the {found.compared} recorded outputs are the same, byte for byte", highlight=False)
+    else:
+        console.print(
+            f"{found.differences} outputs differ; the first: {found.first.topic} {found.first.id}\n"
+            f"  recorded: {found.first.recorded or 'none'}\n  replayed: {found.first.replayed or 'none'}",
+            highlight=False,
+            markup=False,
+        )
