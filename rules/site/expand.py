@@ -18,6 +18,9 @@ from rules.site.types import GPU
 from rules.strict_yaml import Node
 
 UNIT_KEYS = ("assets",)
+ASSETS_MAX = 300_000
+FEEDS_MAX = 1_000_000
+"""Twice a site with 100,000 GPUs, and more: nested ranges multiply, and a slip must not fill the memory."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Expansion:
     def __init__(self, reader: SpecReader) -> None:
         self._reader = reader
         self._parts: dict[str, _UnitParts] = {}
+        self._is_full = False
         self._unit_keys: dict[str, Node] = {}
         self._feeds: list[_Relation] = []
         self._part_of: list[_Relation] = []
@@ -131,6 +135,11 @@ class Expansion:
         if not ASSET_ID.fullmatch(id_):
             key.report(f"'{id_}' can't be the id of an asset", "letters, digits, - and _")
             return
+        if len(self.keys) >= ASSETS_MAX:
+            if not self._is_full:
+                key.report(f"more than {ASSETS_MAX:,} assets", "a range is too wide, or ranges multiply")
+            self._is_full = True
+            return
         if id_ in self.keys:
             place = (key.line, key.column)
             self._repeated.setdefault(place, (key, self.keys[id_], []))[2].append(id_)
@@ -204,9 +213,14 @@ class Expansion:
         """Relations to ids; unknown ones are reported once per place, cycles once per cycle."""
         fed: dict[str, list[str]] = {}
         unknown: dict[tuple[int, int], None] = {}
+        total = 0
         for relation in self._feeds:
-            for target in self._known(relation, unknown):
-                fed.setdefault(relation.asset, []).append(target)
+            targets = self._known(relation, unknown)
+            total += len(targets)
+            if total > FEEDS_MAX:
+                relation.node.report(f"more than {FEEDS_MAX:,} pairs of assets that feed each other")
+                break
+            fed.setdefault(relation.asset, []).extend(targets)
         for relation in self._part_of:
             targets = self._known(relation, unknown)
             spec = self._specs[relation.asset][0]

@@ -6,6 +6,7 @@ too; a value keeps the unit in which it was written, for the server sends it in 
 
 from __future__ import annotations
 
+import math
 import re
 
 from rules.findings import nearest
@@ -40,7 +41,9 @@ def read_span(key: Node, node: Node | None, unit: str) -> tuple[float, float, st
             node.report(f"'{text}' is no range", f"such as '0..100 {unit}'".strip())
         return 0.0, 1.0, unit
     low, high, written = float(match[1]), float(match[2]), known_unit(node, match[3].strip())
-    if not low < high:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        node.report(f"'{text}' is too large")
+    elif not low < high:
         node.report(f"the range starts at {low:g} and ends at {high:g}", "the lower bound comes first")
     if written is not None and not same_dimension(written, unit):
         node.report(

@@ -173,7 +173,14 @@ class SpecReader:
         for key, entry in _entries(fields.get("actuators")):
             self._actuator(key, entry, spec)
         for key, entry in _entries(fields.get("contains")):
-            spec.children.append((key, expand_key(key), self.asset(entry)))
+            child = self.asset(entry)
+            spec.children.append((key, expand_key(key), child))
+            if child.part_of is not None:
+                child.part_of.report(
+                    "'part_of' on what stands under 'contains'", "it is part of what contains it"
+                )
+        if spec.type == GPU and spec.children:
+            node.report("a GPU contains nothing", "put GPUs under a tray or rack")
         if "feeds" in fields:
             spec.feeds = tuple(item for item in fields["feeds"].as_list_or_one() if item.as_text())
         if "part_of" in fields and fields["part_of"].as_text():

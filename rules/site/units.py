@@ -7,6 +7,7 @@ takes half a second of CPU, which eight processes on two cores would feel at eve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -55,6 +56,11 @@ COMMON: Mapping[str, str] = {
 """Units that need no pint to be known, with a word for their dimension."""
 
 
+_NAME = r"[A-Za-zµμΩ°%_]+[23]?(?:(?:\^|\*\*)-?\d)?"
+_SPELLING = re.compile(rf"(?:1 ?/ ?)?(?:{_NAME}(?: ?[*/·] ?{_NAME})*)?")
+"""What is put before pint at all: it would compute 9**9**9 with pleasure."""
+
+
 def normal(unit: str) -> str:
     """One spelling per unit as far as YAML files go: `%` is `percent`, `°C` is `degC`."""
     return {"%": "percent", "°C": "degC", "K": "K"}.get(unit, unit)
@@ -98,6 +104,8 @@ def _registry() -> Any:
 @cache
 def _dimension(unit: str) -> str | None:
     """Pint's word for the dimension of `unit`, None when it is no unit."""
+    if not _SPELLING.fullmatch(unit):
+        return None
     try:
         return str(_registry().Unit(unit or "dimensionless").dimensionality)
     except Exception:

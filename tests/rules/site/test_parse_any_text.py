@@ -1,0 +1,111 @@
+"""Whatever is done to a site file, the parser answers with a site or with findings that have a place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.site.parse import parse_site
+
+SITE = """\
+name: small
+tick: 100 ms
+rules: [rules]
+sources:
+  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
+  host: {kind: nvml, assets: "R[01..02]", period: 100 ms}
+templates:
+  gpu:
+    type: GPU
+    actuators: {power_limit: {range: 500..1600 W, default: 1400 W}}
+  rack:
+    type: Rack
+    constants: {design_flow: 158 L/min}
+    points:
+      RackLiquidFlow: {range: 0..250 L/min, deadband: 1 %, period: 1 s}
+      RackLeakDetect:
+    contains:
+      -G[1..4]: gpu
+units:
+  row-a:
+    assets:
+      P-1:
+        type: Pump
+        points: {PumpSpeed: 0..100 %}
+        actuators: {PumpSpeed: {range: 30..90 %, default: 50 %}}
+        feeds: R[01..02]
+      R[01..02]: rack
+"""
+LINES = SITE.splitlines()
+WORDS = [
+    "",
+    "[]",
+    "{}",
+    "-1",
+    "x",
+    "R[01..02]",
+    "0..1 W",
+    "true",
+    "1e999",
+    "gpu",
+    "rack",
+    "null",
+    "'",
+    "[1..9]",
+    "1 s",
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """The site file with up to four lines dropped, repeated, moved, indented or given another value."""
+    lines = list(LINES)
+    for _ in range(draw(st.integers(1, 4))):
+        row = draw(st.integers(0, len(lines) - 1))
+        match draw(st.sampled_from(["drop", "repeat", "move", "indent", "value", "character"])):
+            case "drop" if len(lines) > 1:
+                del lines[row]
+            case "repeat":
+                lines.insert(row, lines[row])
+            case "move":
+                lines.insert(draw(st.integers(0, len(lines) - 1)), lines.pop(row))
+            case "indent":
+                lines[row] = "  " + lines[row]
+            case "value":
+                lines[row] = lines[row].split(":")[0] + ": " + draw(st.sampled_from(WORDS))
+            case _:
+                place = draw(st.integers(0, max(0, len(lines[row]) - 1)))
+                letter = draw(st.sampled_from("x:[]{}.-,0 "))
+                lines[row] = lines[row][:place] + letter + lines[row][place + 1 :]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_undamaged_file_is_good() -> None:
+    site, findings = parse_site(SITE, "site.yaml")
+    assert findings == []
+    assert site is not None
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged())
+def test_a_damaged_file_gives_a_site_or_findings(text: str) -> None:
+    site, findings = parse_site(text, "site.yaml")
+    assert (site is None) == any(finding.severity == "error" for finding in findings)
+    rows = text.count("\n") + 1
+    assert all(1 <= finding.line <= rows and finding.column >= 1 and finding.message for finding in findings)
+    assert findings == sorted(set(findings))
+    if site is not None:
+        assert all(actuator.source in site.sources for actuator in site.actuators.values())
+        assert all(point.source in site.sources and point.low < point.high for point in site.points.values())
+        assert site.readings_per_s >= 0
+
+
+def test_dropping_any_line_of_the_demo_site_is_survived() -> None:
+    """Each line left out in turn, at every tenth line: the parser goes on to the end and says where."""
+    text = (Path(__file__).parents[3] / "examples" / "narvik" / "site.yaml").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for row in range(0, len(lines), 10):
+        site, findings = parse_site("\n".join(lines[:row] + lines[row + 1 :]), "site.yaml")
+        assert site is not None or all(finding.line >= 1 for finding in findings)
