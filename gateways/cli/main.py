@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
@@ -219,10 +218,10 @@ def run_app(arguments: list[str] | None = None) -> int:
 
     try:
         code = app(arguments, standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Abort:
         return 130
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        print(f"headrace: {error.format_message()} (headrace --help says more)", file=sys.stderr)
         return 2
     except ConfigurationError as error:
         print_findings(error.findings)
