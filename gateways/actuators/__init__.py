@@ -1,0 +1,1 @@
+"""From the topic `commands` to the devices, and the receipts back: OPC UA writes and NVML power limits."""

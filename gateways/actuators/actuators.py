@@ -1,0 +1,272 @@
+"""From the topic `commands` to the devices, each command once, and a receipt for every one.
+
+Rules, in this order: what can't be read goes to dead-letters; a command whose receipt is out is a repeat, dropped
+and counted; an expired one is refused first; then an unknown actuator, a value out of range, a wrong unit. What is
+left is marked on disk, *then* written. A command that was marked and not told belongs to a process that ended in
+between: set points are idempotent, so within its expiry it is written again; after that it is `unknown`.
+Every target has a queue and a task of its own, so that one that hangs holds up no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateways.actuators.ledger import CommandLedger
+from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
+from rules.engine.outputs import Command
+from rules.errors import UndecodableError, UnreachableError
+from rules.findings import nearest
+from rules.site.model import Actuator
+from streams.bus import Producer, Reader
+from streams.dead_letter import dead_letter
+from streams.publisher import Publisher
+from streams.record import Record
+from streams.role import RoleContext
+from streams.topics import COMMANDS
+from streams.wire import decode_output
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 500
+SKEW_NS: Final = 60_000_000_000
+KEEP_NS: Final = COMMANDS.retention_ms * 1_000_000 + SKEW_NS
+"""How long an id is kept after its command's expiry: as long as the log may bring the command again."""
+TELL_EVERY_S: Final = 0.25
+FORGET_EVERY_S: Final = 600.0
+STOP_WITHIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A receipt on its way: when the log has `sequence` of `unit`, the command is told."""
+
+    command: str
+    unit: str
+    sequence: int
+
+
+def target_of(actuator: Actuator) -> str:
+    """Which target carries an actuator: an OPC UA server by its source, `nvml` for all GPUs of this host."""
+    return "nvml" if actuator.kind == "nvml" else actuator.source
+
+
+class Actuators:
+    """`targets` by `target_of`. Status goes to the context's metrics."""
+
+    def __init__(
+        self, context: RoleContext, publisher: Publisher, ledger: CommandLedger, targets: Mapping[str, Target]
+    ) -> None:
+        self._context = context
+        self._publisher = publisher
+        self._ledger = ledger
+        self._targets = targets
+        self._queues = {name: TaskQueue() for name in targets}
+        self._in_hand: set[str] = set()
+        self._said: deque[_Said] = deque()
+        self._latency_ms: deque[float] = deque(maxlen=2000)
+        self._logged_ms: dict[str, int] = {}
+        self._metrics = context.metrics
+        self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
+        self._metrics.update(
+            repeats=0, again=0, too_old=0, undecodable=0, latency_ms={"p50": None, "p99": None}
+        )
+
+    async def run(self) -> None:
+        """Work until the context's stop. Raises what no target, reader or ledger should raise."""
+        serving = [
+            asyncio.create_task(self._serve(target, self._queues[name]), name=f"actuators {name}")
+            for name, target in self._targets.items()
+        ]
+        telling = asyncio.create_task(self._tell_regularly())
+        reading = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait([*serving, telling, reading], return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_WITHIN_S if reading.done() else 0):
+                    while self._in_hand and not any(task.done() for task in serving):
+                        await asyncio.sleep(0.01)
+        finally:
+            for task in (*serving, telling, reading):
+                task.cancel()
+            ended = await asyncio.gather(*serving, telling, reading, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _read(self) -> None:
+        stop = self._context.stop
+        reader: Reader | None = None
+        dead_letters: Producer | None = None
+        while not stop.is_set():
+            try:
+                if reader is None:
+                    # From the beginning, every time: the ledger knows what was done, the log what was asked.
+                    reader = await self._context.bus.reader([COMMANDS.name], "earliest")
+                    dead_letters = dead_letters or await self._context.bus.producer("actuators-dead-letters")
+                    self._context.ready()
+                records = await reader.read(0.2, BATCH)
+                if records:
+                    await self._take(records, dead_letters)
+            except UnreachableError as error:
+                self._context.state = "degraded"
+                log.warning("commands can't be read: %s", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 1.0)
+        if reader is not None:
+            await reader.close()
+        if dead_letters is not None:
+            await dead_letters.close()
+
+    async def _take(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
+        """Sort out a batch, mark what is new in one commit, and hand it on."""
+        commands: list[tuple[Record, Command]] = []
+        for record in records:
+            command = _command_of(record)
+            if isinstance(command, Command):
+                commands.append((record, command))
+            else:
+                await self._bury(record, command, dead_letters)
+        known = await asyncio.to_thread(self._ledger.known, [command.id for _, command in commands])
+        taken: list[tuple[Command, Task | Outcome]] = []
+        now_ns = time.time_ns()
+        for record, command in commands:
+            self._metrics["seen"] += 1
+            if command.id in self._in_hand or known.get(command.id):
+                self._metrics["repeats"] += 1
+            elif command.expires_ns < now_ns - KEEP_NS:
+                self._metrics["too_old"] += 1
+            else:
+                self._in_hand.add(command.id)
+                self._logged_ms[command.id] = record.timestamp_ms
+                self._metrics["again"] += command.id in known
+                taken.append((command, self._judge(record, command, command.id in known, now_ns)))
+        marks = [(command.id, command.expires_ns) for command, _ in taken if command.id not in known]
+        await asyncio.to_thread(self._ledger.mark, marks)
+        for command, verdict in taken:
+            if isinstance(verdict, Task):
+                self._queues[target_of(verdict.actuator)].put(verdict)
+            else:
+                await self._receipt(command, verdict)
+
+    def _judge(self, record: Record, command: Command, was_marked: bool, now_ns: int) -> Task | Outcome:
+        """Act on it, or why not. The owner's epoch in `record.headers` will be looked at here, before all else."""
+        if now_ns > command.expires_ns:
+            if was_marked:
+                return Outcome("unknown", None, "taken by a process that ended before it said what it did")
+            return Outcome("expired", None, f"{(now_ns - command.expires_ns) / 1e9:.1f} s after its expiry")
+        actuator = self._context.site.actuators.get(command.actuator)
+        if actuator is None:
+            hint = nearest(command.actuator, self._context.site.actuators)
+            return Outcome("refused", None, f"unknown actuator{f', {hint}' if hint else ''}")
+        if not math.isfinite(command.value) or not actuator.low <= command.value <= actuator.high:
+            limits = f"{actuator.low:g} to {actuator.high:g} {actuator.engineering_unit}"
+            return Outcome("refused", None, f"{command.value:g} is out of range {limits}")
+        if command.engineering_unit != actuator.engineering_unit:
+            units = f"'{command.engineering_unit}', the actuator's is '{actuator.engineering_unit}'"
+            return Outcome("refused", None, f"unit {units}")
+        if target_of(actuator) not in self._targets:
+            return Outcome("refused", None, f"no target for source '{actuator.source}'")
+        return Task(command, actuator)
+
+    async def _serve(self, target: Target, queue: TaskQueue) -> None:
+        while True:
+            batch = await queue.take(BATCH)
+            now_ns = time.time_ns()
+            due = [task for task in batch if now_ns <= task.command.expires_ns]
+            for task in batch:
+                if now_ns > task.command.expires_ns:
+                    await self._receipt(task.command, Outcome("expired", None, "while its target was busy"))
+            if due:
+                for task, outcome in zip(due, await target.write(due), strict=True):
+                    await self._receipt(task.command, outcome)
+
+    async def _receipt(self, command: Command, outcome: Outcome) -> None:
+        at_ns = time.time_ns()
+        spooled = self._publisher.metrics["spooled"]
+        await self._publisher.publish_receipt(
+            command.unit,
+            command.id,
+            command.actuator,
+            outcome.status,
+            command.value,
+            outcome.read_back,
+            at_ns,
+            outcome.detail,
+        )
+        counts: dict[str, Any] = self._publisher.metrics
+        on_disk = counts["spooled"] > spooled
+        self._said.append(
+            _Said(command.id, command.unit, 0 if on_disk else counts["units"][command.unit]["accepted"])
+        )
+        self._metrics[outcome.status] += 1
+        logged_ms = self._logged_ms.pop(command.id, 0)
+        if outcome.status == "done":
+            self._latency_ms.append(at_ns / 1e6 - logged_ms)
+        else:
+            log.warning("%s -> %s: %s (%s)", command.id, command.actuator, outcome.status, outcome.detail)
+
+    async def _tell_regularly(self) -> None:
+        forget_at = 0.0
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            await self.tell()
+            if self._latency_ms:
+                ordered = sorted(self._latency_ms)
+                self._metrics["latency_ms"] = {
+                    "p50": round(ordered[len(ordered) // 2], 1),
+                    "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 1),
+                }
+            if time.monotonic() >= forget_at:
+                await asyncio.to_thread(self._ledger.forget, time.time_ns() - KEEP_NS)
+                forget_at = time.monotonic() + FORGET_EVERY_S
+
+    async def tell(self, everything: bool = False) -> None:
+        """Write down which receipts the log has; `everything`: the publisher is closed, all are safe."""
+        units = self._publisher.metrics["units"]
+        told: list[str] = []
+        waiting: deque[_Said] = deque()
+        for said in self._said:
+            is_safe = everything or said.sequence <= units.get(said.unit, {}).get("acknowledged", 0)
+            if is_safe:
+                told.append(said.command)
+            else:
+                waiting.append(said)
+        self._said = waiting
+        await asyncio.to_thread(self._ledger.tell, told)
+        self._in_hand.difference_update(told)
+
+    async def _bury(self, record: Record, error: UndecodableError, dead_letters: Producer | None) -> None:
+        """To dead-letters, once, although every start reads the log from its beginning."""
+        name = f"undecodable:{hashlib.sha256(record.value or b'').hexdigest()[:32]}"
+        known = await asyncio.to_thread(self._ledger.known, [name])
+        if dead_letters is None or name in known:
+            return
+        self._metrics["undecodable"] += 1
+        log.error("%s %d:%d: %s", record.topic, record.partition, record.offset, error)
+        try:
+            await (await dead_letters.send(dead_letter(record, error)))
+        except UnreachableError as unreachable:
+            self._metrics["dead_letters_unsent"] = self._metrics.get("dead_letters_unsent", 0) + 1
+            log.error("dead-letters: %s", unreachable)
+        else:
+            await asyncio.to_thread(self._ledger.mark, [(name, time.time_ns())])
+
+
+def _command_of(record: Record) -> Command | UndecodableError:
+    """The command of a record, or what is wrong with it."""
+    try:
+        command = decode_output(record.headers, record.value)
+    except UndecodableError as error:
+        return error
+    if isinstance(command, Command):
+        return command
+    return UndecodableError("unknown-schema", f"{type(command).__name__} on {record.topic}")

@@ -1,0 +1,84 @@
+"""Which commands were taken, on disk before the act: one SQLite file in `run_dir`.
+
+Rules: a batch of marks is one durable commit; a mark without a word after it means that the process ended between
+mark and receipt. What was marked is kept for as long as the log may bring it again: the longest expiry, the clock
+skew, and the retention of the topic, because the reader starts at the beginning of the log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from rules.errors import UnreachableError
+
+_SCHEMA: Final = """
+create table if not exists commands (
+    id text primary key,
+    expires_ns integer not null,
+    told integer not null default 0
+) without rowid;
+create index if not exists by_expiry on commands (expires_ns);
+"""
+
+
+class CommandLedger:
+    """Ids of commands: unknown, marked (taken, the receipt not yet out), or told. Safe to use from any thread."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        try:
+            self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+            self._database.execute("pragma journal_mode = wal")
+            # FULL: a commit is on the disk when it returns, even if the machine goes down after it.
+            self._database.execute("pragma synchronous = full")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise UnreachableError(f"{file}: {error}; without it no command may be acted on") from None
+
+    def known(self, ids: Sequence[str]) -> dict[str, bool]:
+        """Those of `ids` that were taken before: True when their receipt is out."""
+        found: dict[str, bool] = {}
+        with self._lock:
+            for start in range(0, len(ids), 500):
+                part = ids[start : start + 500]
+                places = ",".join("?" * len(part))
+                rows = self._database.execute(
+                    f"select id, told from commands where id in ({places})",  # noqa: S608 - placeholders only
+                    part,
+                )
+                found.update((name, bool(told)) for name, told in rows)
+        return found
+
+    def mark(self, commands: Iterable[tuple[str, int]]) -> None:
+        """Take commands (id, expires_ns): on disk when this returns."""
+        self._write("insert or ignore into commands (id, expires_ns) values (?, ?)", list(commands))
+
+    def tell(self, ids: Iterable[str]) -> None:
+        """The receipts of these commands are out."""
+        self._write("update commands set told = 1 where id = ?", [(name,) for name in ids])
+
+    def forget(self, before_ns: int) -> None:
+        """Drop what expired before this time."""
+        self._write("delete from commands where expires_ns < ?", [(before_ns,)])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def _write(self, statement: str, rows: Sequence[tuple[str | int, ...]]) -> None:
+        if not rows:
+            return
+        with self._lock:
+            self._database.execute("begin immediate")
+            try:
+                self._database.executemany(statement, rows)
+                self._database.execute("commit")
+            except BaseException:
+                self._database.execute("rollback")
+                raise

@@ -1,0 +1,59 @@
+"""Role `actuators`: every actuator of the site, from `commands` to the devices."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateways.actuators.actuators import Actuators
+from gateways.actuators.ledger import CommandLedger
+from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
+from gateways.actuators.opcua_target import OpcuaTarget
+from gateways.actuators.outcome import Target
+from gateways.nvml.library import open_nvml
+from gateways.opcua.security import check_security, require_sound
+from streams.publisher import Publisher
+from streams.role import RoleContext
+
+SOURCE = "actuators"
+
+log = logging.getLogger(__name__)
+
+
+async def run(context: RoleContext) -> None:
+    """Work until `context.stop`. Raises ConfigurationError for an endpoint that can't work as it is written."""
+    # asyncua logs every refused connection with a traceback; the target says it in one line.
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    run_dir = context.settings.run_dir
+    actuators = context.site.actuators.values()
+    sources = {actuator.source for actuator in actuators if actuator.kind == "opcua"}
+    servers = {name: OpcuaTarget(context.site.sources[name], run_dir) for name in sorted(sources)}
+    require_sound([finding for server in servers.values() for finding in check_security(server.source)])
+    targets: dict[str, Target] = dict(servers)
+    if any(actuator.kind == "nvml" for actuator in actuators):
+        nvml = NvmlTarget(await asyncio.to_thread(open_nvml, run_dir))
+        targets["nvml"] = nvml
+        context.metrics["face"] = nvml.face
+        if nvml.face == "driver":
+            log.error("nvml: %s", DRIVER_REFUSED)
+    ledger = CommandLedger(run_dir / "actuators.sqlite")
+    publisher = await Publisher.open(context, SOURCE)
+    worker = Actuators(context, publisher, ledger, targets)
+    working = [
+        asyncio.create_task(worker.run()),
+        *(asyncio.create_task(server.run()) for server in servers.values()),
+    ]
+    try:
+        await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in working:
+            task.cancel()
+        ended = await asyncio.gather(*working, return_exceptions=True)
+        for target in targets.values():
+            await target.close()
+        await publisher.close()
+        await worker.tell(everything=True)
+        ledger.close()
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result
