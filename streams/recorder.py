@@ -10,28 +10,21 @@ Options: `file` (required), `start` (`earliest`, or `latest`), `drain_s` (how lo
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
-from rules.site.model import Site
 from streams.bus import Bus, Reader
 from streams.record import TopicPartition
+from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import RecordingWriter
 from streams.role import RoleContext
-from streams.rule_folder import rule_texts
-from streams.site_folder import SITE_FILE, read_site_text
 from streams.topics import TOPICS
 
-RULES_KEY: Final = "rules"
-"""The metadata that names, as a JSON list, which attachments are rule files."""
 FLUSH_EVERY_S: Final = 1.0
 READ_S: Final = 0.2
 log = logging.getLogger(__name__)
@@ -102,19 +95,6 @@ async def _ends(bus: Bus) -> Mapping[TopicPartition, int]:
 
 def _left(ends: Mapping[TopicPartition, int], positions: Mapping[TopicPartition, int]) -> int:
     return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())
-
-
-def site_attachments(site_dir: Path, site: Site) -> dict[str, bytes]:
-    """The site file and its rule files under their names relative to the site's folder."""
-    texts = {SITE_FILE: read_site_text(site_dir)[0], **rule_texts(site_dir, site)}
-    return {name: text.encode() for name, text in texts.items()}
-
-
-def recording_metadata(site: Site, attachments: Mapping[str, bytes]) -> dict[str, str]:
-    """Whose recording it is: the site's name and digest, and a SHA-256 of each attachment."""
-    digests = {f"sha256.{name}": hashlib.sha256(data).hexdigest() for name, data in attachments.items()}
-    rules = orjson.dumps(sorted(name for name in attachments if name != SITE_FILE)).decode()
-    return {"site": site.name, "site_digest": site.digest, RULES_KEY: rules, **digests}
 
 
 def move_aside(path: Path) -> Path | None:

@@ -15,22 +15,18 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import orjson
 
 from rules.engine.engine import Engine
 from rules.engine.inputs import Frame, Gap, Input, Readings
 from rules.engine.outputs import Alarm, Command, Output
-from rules.errors import ConfigurationError, UndecodableError
-from rules.findings import Finding
-from rules.language.load import load_rules
+from rules.errors import UndecodableError
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
-from rules.site.parse import parse_site
-from streams.recorder import RULES_KEY
+from streams.recorded_site import recorded_site
 from streams.recording import Recording
 from streams.rule_folder import load_program
-from streams.site_folder import SITE_FILE, load_site
+from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL
 from streams.wire import decode_input, decode_output, encode_output
 
@@ -90,27 +86,6 @@ class Replay:
     def counter(self, name: str) -> int:
         """An engine's counter, summed over the units."""
         return sum(counters[name] for counters in self.counters.values())
-
-
-def recorded_site(recording: Recording) -> tuple[Site, Program]:
-    """Site and rules that the recording carries. Raises ConfigurationError where there are none, or wrong ones."""
-    name = str(recording.path)
-    text = recording.attachments.get(SITE_FILE)
-    if text is None:
-        raise ConfigurationError(
-            [Finding(name, 0, 0, "the recording carries no site", "give one with --site")]
-        )
-    site, findings = parse_site(text.decode(), f"{name}:{SITE_FILE}")
-    if site is None:
-        raise ConfigurationError(findings)
-    texts = {
-        file: recording.attachments[file].decode()
-        for file in orjson.loads(recording.metadata.get(RULES_KEY, "[]"))
-    }
-    program, findings = load_rules(texts, site)
-    if program is None:
-        raise ConfigurationError(findings)
-    return site, program
 
 
 def choose_site(recording: Recording, site_dir: Path | None, rules: Path | None) -> tuple[Site, Program]:

@@ -17,7 +17,7 @@ from streams.importing.map_file import load_map
 from streams.importing.report import ImportReport
 from streams.importing.rows import Progress, read_rows
 from streams.record import Record
-from streams.recorder import recording_metadata, site_attachments
+from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import RecordingWriter
 from streams.rule_folder import load_program
 from streams.wire import encode_input
