@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from rules.findings import nearest
 from rules.site.ids import ASSET_ID, NAME_ID, ExpandedId
@@ -21,6 +22,8 @@ UNIT_KEYS = ("assets",)
 ASSETS_MAX = 300_000
 FEEDS_MAX = 1_000_000
 """Twice a site with 100,000 GPUs, and more: nested ranges multiply, and a slip must not fill the memory."""
+CYCLES_MAX = 20
+"""More circles than these are not listed: the first ones have to go anyway."""
 
 
 @dataclass(slots=True)
@@ -316,31 +319,18 @@ def _address(template: str, asset: str, object_type: str, point_type: str) -> st
     )
 
 
-def _cycles(graph: dict[str, tuple[str, ...]]) -> list[list[str]]:
-    """One cycle, first id repeated at its end, for each set of assets that feed each other."""
-    done: set[str] = set()
+def _cycles(graph: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
+    """Up to CYCLES_MAX circles of the graph, the first id repeated at the end of each."""
+    remaining = dict(graph)
     cycles: list[list[str]] = []
-    for start in graph:
-        path: list[str] = []
-        on_path: dict[str, int] = {}
-        stack: list[tuple[str, int]] = [(start, 0)]
-        while stack:
-            node, branch = stack.pop()
-            if branch == 0:
-                if node in done:
-                    continue
-                on_path[node] = len(path)
-                path.append(node)
-            targets = graph.get(node, ())
-            if branch == len(targets):
-                done.add(node)
-                path.pop()
-                del on_path[node]
-                continue
-            stack.append((node, branch + 1))
-            target = targets[branch]
-            if target in on_path:
-                cycles.append([*path[on_path[target] :], target])
-            elif target not in done:
-                stack.append((target, 0))
+    while len(cycles) < CYCLES_MAX:
+        try:
+            TopologicalSorter(remaining).prepare()
+        except CycleError as error:
+            # graphlib names predecessors first, and what an asset feeds stands here as its predecessors
+            cycle: list[str] = error.args[1][::-1]
+            cycles.append(cycle)
+            remaining[cycle[0]] = tuple(target for target in remaining[cycle[0]] if target != cycle[1])
+        else:
+            break
     return cycles
