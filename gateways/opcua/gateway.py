@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from asyncua import Client, ua
-from streams.publisher import Publisher
 
 from gateways.opcua.inventory import parse_address
 from gateways.opcua.points import SourcePoints
 from gateways.opcua.security import check_security, require_sound, secure
 from gateways.opcua.session import ServerSession, SessionLostError
+from rules.errors import ConfigurationError
+from rules.findings import Finding
 from rules.quality import BAD_NO_COMMUNICATION, Quality
 from rules.site.model import Site, Source
+from streams.publisher import Publisher
 
 REQUEST_TIMEOUT_S = 2.0
 """Connecting to a server that hangs must leave time to say within 3 s that it is gone."""
@@ -39,6 +41,18 @@ def backoff_s(failures: int) -> float:
     """Seconds to wait after this many failed attempts in a row (at least 1): doubling, half of it random."""
     longest = min(FIRST_WAIT_S * 2.0 ** min(failures - 1, 16), LONGEST_WAIT_S)
     return random.uniform(longest / 2, longest)
+
+
+def findings_of(site: Site, source: Source) -> list[Finding]:
+    """Everything that is wrong with a source's endpoint, its security and the addresses of its points."""
+    findings = check_security(source)
+    for point in site.points.values():
+        if point.source == source.id:
+            try:
+                parse_address(point)
+            except ConfigurationError as error:
+                findings.extend(error.findings)
+    return findings
 
 
 class SourceGateway:
@@ -59,15 +73,8 @@ class SourceGateway:
         self._closing: set[asyncio.Task[None]] = set()
         self._readings_before = 0
         self._asked_s = time.monotonic()
-        findings = check_security(source)
-        self._addresses: dict[int, ua.NodeId] = {}
-        for row, point in enumerate(self.table.points):
-            address, finding = parse_address(point)
-            if finding is not None:
-                findings.append(finding)
-            else:
-                self._addresses[row] = address
-        require_sound(findings)
+        require_sound(findings_of(site, source))
+        self._addresses = {row: parse_address(point) for row, point in enumerate(self.table.points)}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
@@ -166,6 +173,8 @@ class SourceGateway:
         lacking = sorted(session.lacking) if session is not None else []
         age_s = self.table.oldest_age_s()
         return {
+            "readings": 0,
+            "gaps": 0,
             **counts,
             "state": self._state,
             "reason": self._reason,

@@ -12,6 +12,7 @@ from typing import Any
 
 from asyncua import Client, ua
 
+from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.quality import BAD_NODE_ID_UNKNOWN
 from rules.site.model import Point
@@ -29,13 +30,14 @@ class Inventory:
     differences: list[str] = field(default_factory=list)
 
 
-def parse_address(point: Point) -> tuple[ua.NodeId | None, Finding | None]:
-    """A point's node id as written (`ns=…` or `nsu=…`), or what is wrong with it."""
+def parse_address(point: Point) -> ua.NodeId:
+    """A point's node id as written (`ns=…` or `nsu=…`). Raises ConfigurationError for what is none."""
     try:
-        return ua.NodeId.from_string(point.address), None
+        return ua.NodeId.from_string(point.address)
     except (ua.UaError, ValueError) as error:
         message = f"point '{point.id}': address '{point.address}' is no OPC UA node id ({error})"
-        return None, Finding("site", 0, 0, message, "write nsu=URI;s=NAME or ns=2;i=1234")
+        finding = Finding("site", 0, 0, message, "write nsu=URI;s=NAME or ns=2;i=1234")
+        raise ConfigurationError([finding]) from error
 
 
 def resolve(address: ua.NodeId, namespaces: Sequence[str]) -> ua.NodeId | None:

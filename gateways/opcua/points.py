@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from streams.publisher import Publisher
 
 from gateways.opcua.convert import Sample, overflowed
 from rules.quality import Quality
 from rules.site.model import Point, Site, Source
+from streams.publisher import Publisher
 
 FLUSH_AFTER_S = 0.01
 """Responses of several subscriptions arrive in a burst: wait this long after the first, then send by unit."""
@@ -65,7 +65,7 @@ class SourcePoints:
         self.units: tuple[str, ...] = tuple(unit for _, unit in owned)
         self.counts: Counter[str] = Counter()
         self.band = np.zeros(len(owned))
-        """Dead-band that the gateway itself applies, in the point's unit; 0 where the server does, or none is set."""
+        """Dead-band that the gateway itself applies, in the point's unit; 0: the server does, or there is none."""
         self.period_s = np.array([point.period_ns / 1e9 for point in self.points])
         self.quality = np.full(len(owned), Quality.MISSING, dtype=np.uint8)
         self.seen_s = np.full(len(owned), -math.inf)
@@ -148,7 +148,7 @@ class SourcePoints:
 
     async def carry(self) -> None:
         """Send what comes until `finish`, then what is left. Never cancel it: a batch on its way would be lost."""
-        while not self._finishing:
+        while not self._finishing or self._news.is_set():
             await self._news.wait()
             if not self._finishing:
                 await asyncio.sleep(FLUSH_AFTER_S)

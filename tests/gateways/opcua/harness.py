@@ -1,10 +1,11 @@
-"""What the tests of the OPC UA gateway share: a server process, a site of a few points, a publisher that remembers."""
+"""What the tests of the OPC UA gateway share: a server process, a small site, a publisher that remembers."""
 
 import asyncio
 import contextlib
 import json
-import signal
+import select
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -32,33 +33,44 @@ async def until(condition, timeout_s=20.0):
 
 
 class ServerProcess:
-    """A server in a process of its own, driven by JSON lines."""
+    """A server in a process of its own, driven by JSON lines; it answers within milliseconds."""
 
-    def __init__(self, port, *command):
+    def __init__(self, port, *command, env=None):
         self.port = port
-        self._command = [*map(str, command)] or [sys.executable, str(HERE / "plant_server.py"), str(port)]
+        self._command = [*map(str, command)]
+        self._env = env
         self._process = None
 
-    async def start(self):
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        assert (await asyncio.wait_for(self._process.stdout.readline(), 30)).strip() == b"ready"
+    @classmethod
+    def asyncua(cls, *names, certificates="-", port=None):
+        """The one of plant_server.py, with points of these names, started."""
+        port = port or free_port()
+        return cls(port, sys.executable, HERE / "plant_server.py", port, certificates, *names).start()
+
+    def start(self):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(self._command, **pipes, env=self._env)
+        self._expect(b"ready", 30)
         return self
 
-    async def tell(self, *command):
+    def tell(self, *command):
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        await self._process.stdin.drain()
-        assert (await asyncio.wait_for(self._process.stdout.readline(), 10)).strip() == b"done"
+        self._process.stdin.flush()
+        self._expect(b"done", 10)
+
+    def _expect(self, word, timeout_s):
+        readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
+        assert readable, f"the server did not say {word}"
+        assert self._process.stdout.readline().strip() == word
 
     def send_signal(self, number):
         self._process.send_signal(number)
 
-    async def kill(self):
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
-            await self._process.wait()
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
 
 
 @dataclass
@@ -70,7 +82,6 @@ class Reading:
     value: float
     quality: int
     status: int
-    heard_s: float
 
 
 @dataclass
@@ -84,8 +95,7 @@ class RecordingPublisher:
     async def publish_readings(self, unit, points, time_ns, server_ns, values, quality, status):
         self.batches += 1
         columns = zip(points, time_ns, server_ns, values, quality, status, strict=True)
-        now = time.monotonic()
-        self.readings.extend(Reading(unit, row[0], *(cell.item() for cell in row[1:]), now) for row in columns)
+        self.readings.extend(Reading(unit, row[0], *(cell.item() for cell in row[1:])) for row in columns)
 
     async def publish_gap(self, unit, reason, from_ns, to_ns, readings):
         self.gaps.append((unit, reason, from_ns, to_ns, readings))

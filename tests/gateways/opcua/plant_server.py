@@ -1,7 +1,7 @@
-"""A small OPC UA server in a process of its own, told what to do by JSON lines on stdin: a stand-in for a real plant.
+"""A small OPC UA server in a process of its own, told what to do by JSON lines on stdin.
 
-Run as `python plant_server.py PORT [CERTIFICATE_DIR]`; says `ready` when it serves. Values named `live…` get a new
-source timestamp ten times a second, whether or not they change; the others only when told.
+Run as `python plant_server.py PORT CERTIFICATE_DIR|- NAME…`; says `ready` when it serves.
+Values named `live…` get a new source timestamp ten times a second, changed or not; the others only when told.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def keep_alive(variables, frozen):
         await asyncio.sleep(0.1)
 
 
-async def serve(port, certificates):
+async def serve(port, certificates, names):
     server = Server()
     await server.init()
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/plant")
@@ -64,10 +64,14 @@ async def serve(port, certificates):
             unit = ua.EUInformation(DisplayName=ua.LocalizedText("degC"))
             await node.add_property(index, "EngineeringUnits", unit)
 
+    for name in names:
+        await add(name, 20.0)
     async with server:
         keeper = asyncio.create_task(keep_alive(variables, frozen))
         lines = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+        )
         print("ready", flush=True)
         while line := await lines.readline():
             command, *arguments = json.loads(line)
@@ -86,4 +90,5 @@ async def serve(port, certificates):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))
+    port, certificates, *names = sys.argv[1:]
+    asyncio.run(serve(int(port), None if certificates == "-" else Path(certificates), names))
