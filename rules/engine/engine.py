@@ -312,18 +312,19 @@ class Engine:
         """Corrected times of the samples. The newest one is held against the clocks, the others move with
         it.
         """
-        times_ns = np.clip(value.time_ns, 0, kernel.NEVER)
-        newest_ns = int(times_ns.max(initial=0))
+        # Python's numbers: a frame has few samples, and they can't overflow.
+        times_ns = [_sane(time_ns) for time_ns in value.time_ns.tolist()]
+        newest_ns = max(times_ns, default=0)
         ingest_ns = _sane(value.ingest_ns)
         event_ns = ingest_ns if abs(newest_ns - ingest_ns) > source.tolerance_ns else newest_ns
         if event_ns > self.now_ns + source.tolerance_ns:
             event_ns = self.now_ns
-        verdicts = np.full(len(times_ns), kernel.USABLE, np.int64)
-        if event_ns != newest_ns:
-            times_ns = times_ns + (event_ns - newest_ns)
-            verdicts[:] = kernel.UNCERTAIN
-        verdicts[times_ns < self.now_ns - source.lateness_ns] = kernel.LATE
-        return times_ns, verdicts
+        moved_ns = event_ns - newest_ns
+        oldest_ns = self.now_ns - source.lateness_ns
+        usable = kernel.UNCERTAIN if moved_ns else kernel.USABLE
+        times_ns = [time_ns + moved_ns for time_ns in times_ns]
+        verdicts = [kernel.LATE if time_ns < oldest_ns else usable for time_ns in times_ns]
+        return np.array(times_ns, np.int64), np.array(verdicts, np.int64)
 
     def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:
         total = len(value.points)

@@ -176,19 +176,26 @@ def _rate(tables: Tables, state: State, c: int, rule: int, t: int, value: float)
     windows.
     """
     ring = tables.rings[c]
+    times, values = state.ring_times[ring], state.ring_values[ring]
     window, spacing = tables.rules[rule, WINDOW], tables.rules[rule, SPACING]
     place, held = state.ring_ends[ring, 0], state.ring_ends[ring, 1]
     slope = math.nan
-    for back in range(1, held + 1):
-        k = (place - back) % RING
-        age = t - state.ring_times[ring, k]
-        if age >= window:
-            if age <= 2 * window:
-                slope = (value - state.ring_values[ring, k]) / (age / 1e9)
-            break
-    if held == 0 or t - state.ring_times[ring, (place - 1) % RING] >= spacing:
-        state.ring_times[ring, place] = t
-        state.ring_values[ring, place] = value
+    # Kept samples are in the order of time: halve until the newest one that is a window old.
+    nearest, beyond = 1, held + 1
+    while nearest < beyond:
+        back = (nearest + beyond) // 2
+        if t - times[place - back if back <= place else place - back + RING] >= window:
+            beyond = back
+        else:
+            nearest = back + 1
+    if nearest <= held:
+        k = place - nearest if nearest <= place else place - nearest + RING
+        age = t - times[k]
+        if age <= 2 * window:
+            slope = (value - values[k]) / (age / 1e9)
+    if held == 0 or t - times[place - 1] >= spacing:
+        times[place] = t
+        values[place] = value
         state.ring_ends[ring, 0] = (place + 1) % RING
         state.ring_ends[ring, 1] = min(held + 1, RING)
     return slope
@@ -227,19 +234,18 @@ def _sample(
         return _no_data(tables, state, c, t, good, events, count)
     if good and kind == RATE:
         value = _rate(tables, state, c, rule, t, value)
-    phase = state.phases[PHASE, c]
+    timers, phases = state.timers, state.phases
+    phase = phases[PHASE, c]
     if not good or math.isnan(value):
         # Unknown neither raises nor clears; a running delay stands still until the next known sample.
-        if phase in (RAISING, CLEARING) and state.phases[HELD, c] == 0:
-            state.timers[REMAINING, c] = state.timers[DEADLINE, c] - t
-            state.timers[DEADLINE, c] = NEVER
-            state.phases[HELD, c] = 1
+        if phase in (RAISING, CLEARING) and phases[HELD, c] == 0:
+            timers[REMAINING, c] = timers[DEADLINE, c] - t
+            timers[DEADLINE, c] = NEVER
+            phases[HELD, c] = 1
         return count
     state.values[c] = value
     if phase in (NORMAL, RAISING):
         true = _compare(tables.rules[rule, OPERATOR], value, tables.limits[0, c])
-        if phase == NORMAL and not true:
-            return count
         delay = tables.rules[rule, ON_DELAY]
         back, running, done, transition = NORMAL, RAISING, ACTIVE, RAISED
     else:
@@ -247,20 +253,21 @@ def _sample(
         delay = tables.rules[rule, OFF_DELAY]
         back, running, done, transition = ACTIVE, CLEARING, NORMAL, CLEARED
     if not true:
-        _stop(state, c, back)
+        if phase != back:
+            _stop(state, c, back)
     elif phase == running:
-        if state.phases[HELD, c] != 0:
-            state.phases[HELD, c] = 0
-            _start(state, c, t + state.timers[REMAINING, c])
+        if phases[HELD, c] != 0:
+            phases[HELD, c] = 0
+            _start(state, c, t + timers[REMAINING, c])
     else:
         # A transition never lies before the last one, whatever came late.
-        at = max(t, state.timers[CHANGED, c])
+        at = max(t, timers[CHANGED, c])
         if delay > 0:
-            state.phases[PHASE, c] = running
+            phases[PHASE, c] = running
             _start(state, c, at + delay)
         else:
-            state.phases[PHASE, c] = done
-            state.timers[CHANGED, c] = at
+            phases[PHASE, c] = done
+            timers[CHANGED, c] = at
             count = _emit(events, count, c, transition, at, 0, value)
     return count
 
@@ -292,6 +299,10 @@ def frame(
     gpus = lanes.shape[0]
     cells = times_ns.shape[0] * gpus
     room = events.values.shape[0] - 2 * gpu_rules
+    # Every use of a tuple's array counts a reference: in the inner loop they are locals.
+    rows, limits, timeouts = tables.rules, tables.limits, tables.timeouts
+    timers, phases, last, soonest = state.timers, state.phases, state.values, state.next_deadline
+    newest = state.newest_gpu
     count = 0
     for cell in range(start, cells):
         if count > room:
@@ -305,10 +316,10 @@ def frame(
             counts[LATE_COUNT] += 1
             continue
         t = times_ns[s]
-        if t <= state.newest_gpu[lane]:
+        if t <= newest[lane]:
             counts[OUT_OF_ORDER] += 1
             continue
-        state.newest_gpu[lane] = t
+        newest[lane] = t
         good = True
         if verdicts[s] == UNCERTAIN:
             counts[CORRECTED] += 1
@@ -317,9 +328,20 @@ def frame(
             counts[NOT_GOOD] += 1
             good = False
         for rule in range(gpu_rules):
-            value = float(values[s, g, tables.rules[rule, FIELD]])
+            c = lane * gpu_rules + rule
+            value = float(values[s, g, rows[rule, FIELD]])
             known = good and math.isfinite(value)
-            count = _sample(tables, state, lane * gpu_rules + rule, rule, t, value, known, events, count)
+            if known and phases[PHASE, c] == NORMAL:
+                # Nearly every sample of nearly every condition ends here, as it would in `_sample`.
+                kind = rows[rule, KIND]
+                if kind == VALUE and not _compare(rows[rule, OPERATOR], value, limits[0, c]):
+                    last[c] = value
+                    continue
+                if kind == NO_DATA and timers[DEADLINE, c] > t:
+                    timers[DEADLINE, c] = t + timeouts[c]
+                    soonest[0] = min(soonest[0], timers[DEADLINE, c])
+                    continue
+            count = _sample(tables, state, c, rule, t, value, known, events, count)
     return count, cells
 
 

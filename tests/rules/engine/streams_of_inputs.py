@@ -128,7 +128,9 @@ def readings(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Re
         times,
         np.zeros(count, np.int64),
         np.array(draw(st.lists(st.sampled_from((*NUMBERS, np.nan)), min_size=count, max_size=count))),
-        np.array(draw(st.lists(st.sampled_from([0, 0, 0, 0, 1, 2, 3]), min_size=count, max_size=count)), np.uint8),
+        np.array(
+            draw(st.lists(st.sampled_from([0, 0, 0, 0, 1, 2, 3]), min_size=count, max_size=count)), np.uint8
+        ),
         np.zeros(count, np.uint32),
         backfill,
     )

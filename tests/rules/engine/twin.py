@@ -89,7 +89,13 @@ class Condition:
             delay, back, running, done, said = self.rule.on_delay_ns, "normal", "raising", "active", "raised"
         else:
             true = self.until(value, self.rule.until.of(self.asset))
-            delay, back, running, done, said = self.rule.off_delay_ns, "active", "clearing", "normal", "cleared"
+            delay, back, running, done, said = (
+                self.rule.off_delay_ns,
+                "active",
+                "clearing",
+                "normal",
+                "cleared",
+            )
         if not true:
             self.phase, self.deadline, self.held = back, None, None
         elif self.phase == running:
@@ -205,7 +211,14 @@ class Twin:
     # alarms
 
     def raise_(
-        self, rule: str, asset: str, severity: Any, at: int, value: float | None, text: str, prefix: str | None
+        self,
+        rule: str,
+        asset: str,
+        severity: Any,
+        at: int,
+        value: float | None,
+        text: str,
+        prefix: str | None,
     ) -> None:
         name = f"{prefix}:0" if prefix else self.id_of()
         alarm = Alarm(
@@ -281,9 +294,7 @@ class Twin:
         if self.now is None:
             for condition in self.conditions:
                 if condition.rule.kind == "no_data":
-                    condition.deadline = (
-                        value.time_ns + condition.rule.timeouts_ns[condition.asset] + 10 * S
-                    )
+                    condition.deadline = value.time_ns + condition.rule.timeouts_ns[condition.asset] + 10 * S
         self.now = value.time_ns if self.now is None else max(self.now, value.time_ns)
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= self.now]
         for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
