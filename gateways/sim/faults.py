@@ -67,7 +67,7 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault at a time. `target` empty: the kind's first target of the site. `remove`: take it away instead."""
+    """One fault at a time. `target` empty: the kind's first target of the site. `remove`: take it away."""
 
     name: str
     at_s: float = 0.0
@@ -82,7 +82,7 @@ class Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """A fault from its short form. Raises ConfigurationError that names what is wrong, and the nearest name."""
+    """A fault from its short form. Raises ConfigurationError with what is wrong and the nearest name."""
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise _wrong(text, "not a fault", "write NAME@10s, NAME:TARGET*SIZE@10s or ~NAME@60s")
@@ -113,7 +113,7 @@ def _size(text: str, kind: FaultKind, given: str | None) -> float:
 
 
 def parse_faults(text: str) -> tuple[Fault, ...]:
-    """Several, separated by commas, in the order of their times. Raises ConfigurationError with all findings."""
+    """Several, separated by commas, ordered by their times. Raises ConfigurationError with all findings."""
     faults: list[Fault] = []
     findings: list[Finding] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
