@@ -28,7 +28,9 @@ def test_nodes_know_their_place_and_kind() -> None:
     assert [root.entries[key].kind for key in ("flag", "none")] == ["boolean", "null"]
 
 
-@pytest.mark.parametrize("text", ["0x1F", "1_000", "yes", "on", "12:30", "2026-01-01", ".inf", "NaN", "'12'"])
+@pytest.mark.parametrize(
+    "text", ["0x1F", "1_000", "yes", "on", "12:30", "2026-01-01", ".inf", "NaN", "٣", "'12'"]
+)
 def test_only_decimal_numbers_are_numbers(text: str) -> None:
     assert root_of(f"a: {text}\n").entries["a"].kind == "text"
 
