@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -27,6 +26,7 @@ from streams.record import Record
 
 BATCH_RECORDS: Final = 1000
 """A longer backlog is worked off in several steps, so that status and snapshots get their turn."""
+GATHER_S: Final = 0.002
 LOGGERS: Final = (
     "faust.transport.consumer",
     "faust.transport.drivers.aiokafka",
@@ -41,11 +41,15 @@ LOGGERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """How the worker belongs to its group. `instance`: static membership, None for a member of no fixed name."""
+    """How the worker belongs to its group. `instance`: static membership, None for a member of no fixed name.
+
+    `fetch_wait_ms`: how long a fetch may wait at the broker for the first record.
+    """
 
     group: str
     instance: str | None
     session_timeout_s: float
+    fetch_wait_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,24 @@ class Callbacks:
     failure: Callable[[BaseException], None]
 
 
+class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # as below
+    """Faust gives every fetch 1.5 s; a broker that looks again after half of the wait makes that the latency."""
+
+    fetch_wait_ms: int
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = self.fetch_wait_ms
+        return consumer
+
+
 class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types that mypy can follow
     """Seeks to where the state is, instead of to the committed offsets."""
 
     callbacks: Callbacks
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
         await super().perform_seek()
@@ -85,13 +103,14 @@ class _App(faust.App):  # type: ignore[misc]  # as above
     def _new_transport(self) -> _Transport:
         return _Transport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """They would hold tables."""
+
 
 class FaustInput:
     """One topic, carried by one agent of one Faust app."""
 
-    def __init__(
-        self, topic: str, bootstrap: str, membership: Membership, data_dir: Path, callbacks: Callbacks
-    ) -> None:
+    def __init__(self, topic: str, bootstrap: str, membership: Membership, callbacks: Callbacks) -> None:
         self._topic = topic
         self._callbacks = callbacks
         self._closed = False
@@ -100,7 +119,6 @@ class FaustInput:
             membership.group,
             broker=[f"kafka://{address.strip()}" for address in bootstrap.split(",")],
             store="memory://",
-            datadir=str(data_dir),
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,
@@ -117,6 +135,7 @@ class FaustInput:
             stream_processing_timeout=1e9,
         )
         _Consumer.callbacks = callbacks
+        _ConsumerThread.fetch_wait_ms = membership.fetch_wait_ms
         self._app.on_partitions_revoked.connect(self._revoked)
         self._app.on_rebalance_complete.connect(self._assigned)
         source = self._app.topic(
@@ -164,6 +183,9 @@ class FaustInput:
             if self._closed:
                 continue
             batch.append(_record(event.message))
+            if ready.empty() and len(batch) == 1:
+                # Faust brings records one by one; what was fetched together comes within this time.
+                await asyncio.sleep(GATHER_S)
             if ready.empty() or len(batch) >= BATCH_RECORDS:
                 taken, batch = batch, []
                 await self._guarded(self._callbacks.records(taken))

@@ -2,13 +2,14 @@
 
 Rules that this module obeys:
 - Every message is tracked until the broker's word; a snapshot waits for all that was sent before it.
-- A message that the broker refuses is a failure of the worker, no line in a log: `on_failure` hears it at once.
+- A message that the broker refuses is a failure of the worker, no line in a log: `on_failure` hears it at once,
+  and nothing settles any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from streams.bus import Producer
 from streams.record import Message
@@ -21,6 +22,7 @@ class Outbox:
         self._producer = producer
         self._on_failure = on_failure
         self._outstanding: set[asyncio.Future[int]] = set()
+        self._refused: BaseException | None = None
 
     def __len__(self) -> int:
         return len(self._outstanding)
@@ -36,18 +38,16 @@ class Outbox:
                 return
             error = done.exception()
             if error is not None:
+                self._refused = self._refused or error
                 self._on_failure(error)
             elif acknowledged is not None:
                 acknowledged()
 
         future.add_done_callback(settle)
 
-    def sent_so_far(self) -> Collection[asyncio.Future[int]]:
-        """What `settled` has to wait for to cover everything sent until now."""
-        return tuple(self._outstanding)
-
-    @staticmethod
-    async def settled(outstanding: Collection[asyncio.Future[int]]) -> None:
-        """Return when the broker has all of `outstanding`; raises the first refusal."""
-        if outstanding:
-            await asyncio.gather(*outstanding)
+    async def settled(self) -> None:
+        """Return when the broker has all that was sent until now; raises when it has ever refused anything."""
+        if self._outstanding:
+            await asyncio.wait(tuple(self._outstanding))
+        if self._refused is not None:
+            raise self._refused

@@ -294,8 +294,8 @@ class Processor:
             self._on_failure(error)
 
     async def _write(self, partition: _Partition, unit: _Unit, snapshot: Snapshot) -> None:
-        await self._outbox.settled(self._outbox.sent_so_far())
-        chunks, manifest = await asyncio.to_thread(snapshot_messages, snapshot, self._count)
+        await self._outbox.settled()
+        chunks, manifest = snapshot_messages(snapshot, self._count)
         for sent in [await self._producer.send(chunk) for chunk in chunks]:
             await sent
         self._crash.at("snapshot")
@@ -326,7 +326,7 @@ class Processor:
                 for unit in partition.units.values():
                     if unit.next_offset > unit.covered:
                         await self._write(partition, unit, self._capture(unit))
-            await self._outbox.settled(self._outbox.sent_so_far())
+            await self._outbox.settled()
 
     def metrics(self) -> dict[str, Any]:
         """The counts, and what only the state knows, for the status record."""
@@ -335,7 +335,7 @@ class Processor:
             for unit in partition.units.values():
                 engines.update(unit.engine.counters)
         return {
-            **self.counts.metrics(self._clock_s()),
+            **self.counts.metrics(self._clock_s(), self._clock_ns()),
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},

@@ -21,6 +21,7 @@ from typing import Any, Final
 from rules.engine.engine import Engine
 from rules.errors import InvariantError, UnreachableError
 from streams.bus import Producer
+from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.crash_switch import CrashSwitch
 from streams.faust_app import LOGGERS, Callbacks, FaustInput, Membership
 from streams.log_limit import limit_logs
@@ -32,8 +33,10 @@ from streams.topics import EVENTS
 log = logging.getLogger("headrace.worker")
 
 GROUP: Final = "headrace-worker"
+FETCH_WAIT_MS: Final = 500
+EMBEDDED_FETCH_WAIT_MS: Final = 10
 EMBEDDED_SESSION_S: Final = 2.0
-"""The embedded broker answers a join only after half the session (decision 0040)."""
+"""The embedded broker answers a join, and a fetch that has to wait, only after half of the time given."""
 DRAIN_S: Final = 10.0
 """How long a clean stop goes on reading; what is left then is read by the next worker."""
 _WATCH_S: Final = 1.0
@@ -48,7 +51,7 @@ async def run(context: RoleContext) -> None:
     producer, partitions = await _connected(context)
     if producer is None:
         return
-    worker = _Worker(context, producer, partitions)
+    worker = _Worker(context, producer, partitions, await _membership(context))
     try:
         await worker.work()
     finally:
@@ -75,7 +78,9 @@ async def _connected(context: RoleContext) -> tuple[Producer | None, int]:
 class _Worker:
     """One run of the worker, from joining the group to leaving it."""
 
-    def __init__(self, context: RoleContext, producer: Producer, partitions: int) -> None:
+    def __init__(
+        self, context: RoleContext, producer: Producer, partitions: int, membership: Membership
+    ) -> None:
         self._context = context
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._assigned = False
@@ -96,8 +101,7 @@ class _Worker:
         self._input = FaustInput(
             EVENTS.name,
             settings.broker.bootstrap,
-            _membership(context),
-            settings.run_dir / "faust",
+            membership,
             Callbacks(
                 self._on_assigned,
                 self._processor.revoke,
@@ -190,10 +194,11 @@ class _Worker:
         self._context.metrics["lag"] = self._input.lag()
 
 
-def _membership(context: RoleContext) -> Membership:
+async def _membership(context: RoleContext) -> Membership:
     """Static on Kafka, where a restarted member has its partitions back at once; see decision 0040."""
-    if (
-        getattr(context.bus, "idempotent", None) is False
-    ):  # the embedded broker, which makes a static member wait
-        return Membership(f"{GROUP}-{time.time_ns()}-{os.getpid()}", None, EMBEDDED_SESSION_S)
-    return Membership(GROUP, context.name, context.settings.broker.session_timeout_s)
+    bus = context.bus
+    if isinstance(bus, KafkaBus) and (await bus.cluster_id()).startswith(EMBEDDED_PREFIX):
+        # It makes a static member wait for 6 s, and a member of any other kind for half of the session.
+        group = f"{GROUP}-{time.time_ns()}-{os.getpid()}"
+        return Membership(group, None, EMBEDDED_SESSION_S, EMBEDDED_FETCH_WAIT_MS)
+    return Membership(GROUP, context.name, context.settings.broker.session_timeout_s, FETCH_WAIT_MS)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rules.engine.inputs import Frame, Input, Readings
 from rules.engine.outputs import Alarm, Command, Output
 
-_LAST: Final = 2000
-"""Latencies are of the last so many outputs."""
 
+class Latencies:
+    """Milliseconds of the last minute, and of 5,000 outputs at most: what is long over says nothing about now."""
 
-def _last() -> deque[float]:
-    return deque(maxlen=_LAST)
+    KEPT_NS: Final = 60 * 1_000_000_000
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, float]] = deque(maxlen=5000)
+
+    def add(self, now_ns: int, value_ms: float) -> None:
+        """One output's."""
+        self._seen.append((now_ns, value_ms))
+
+    def percentiles(self, now_ns: int) -> dict[str, float]:
+        """p50 and p99; empty without any output."""
+        while self._seen and self._seen[0][0] < now_ns - self.KEPT_NS:
+            self._seen.popleft()
+        ordered = sorted(value_ms for _, value_ms in self._seen)
+        return {
+            f"p{share}": round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 2)
+            for share in (50, 99)
+            if ordered
+        }
 
 
 @dataclass(slots=True)
@@ -41,8 +57,8 @@ class Counts:
     restores_on_other_log: int = 0
     restores_refused: int = 0
     snapshots_rejected: Counter[str] = field(default_factory=Counter)
-    event_to_acknowledged_ms: deque[float] = field(default_factory=_last)
-    record_to_acknowledged_ms: deque[float] = field(default_factory=_last)
+    event_to_acknowledged: Latencies = field(default_factory=Latencies)
+    record_to_acknowledged: Latencies = field(default_factory=Latencies)
 
     def input(self, value: Input) -> None:
         """Count an input that goes to an engine."""
@@ -54,11 +70,11 @@ class Counts:
 
     def acknowledged(self, output: Output, now_ns: int, record_ms: int) -> None:
         """An output is on the log. `record_ms`: when the oldest record of its batch was written."""
-        self.event_to_acknowledged_ms.append((now_ns - _event_ns(output)) / 1e6)
-        self.record_to_acknowledged_ms.append(now_ns / 1e6 - record_ms)
+        self.event_to_acknowledged.add(now_ns, (now_ns - _event_ns(output)) / 1e6)
+        self.record_to_acknowledged.add(now_ns, now_ns / 1e6 - record_ms)
 
-    def metrics(self, now_s: float) -> dict[str, Any]:
-        """As the status record has them; `now_s` is the clock of `snapshot_at_s`."""
+    def metrics(self, now_s: float, now_ns: int) -> dict[str, Any]:
+        """As the status record has them; `now_s` is the clock of `snapshot_at_s`, `now_ns` that of the events."""
         return {
             "records": self.records,
             "readings": self.readings,
@@ -81,19 +97,10 @@ class Counts:
             "restores_on_other_log": self.restores_on_other_log,
             "restores_refused": self.restores_refused,
             "latency_ms": {
-                "event_to_acknowledged": _percentiles(self.event_to_acknowledged_ms),
-                "record_to_acknowledged": _percentiles(self.record_to_acknowledged_ms),
+                "event_to_acknowledged": self.event_to_acknowledged.percentiles(now_ns),
+                "record_to_acknowledged": self.record_to_acknowledged.percentiles(now_ns),
             },
         }
-
-
-def _percentiles(values: Collection[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    return {
-        f"p{share}": round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 2)
-        for share in (50, 99)
-        if ordered
-    }
 
 
 def _event_ns(output: Output) -> int:

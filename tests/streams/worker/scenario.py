@@ -1,0 +1,239 @@
+"""A worker without Faust on the bus in memory: a small site, an engine that forgets nothing, and crashes on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import orjson
+
+from rules.engine.inputs import Identity, Input, Readings, Tick
+from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.errors import HeadraceError
+from rules.site.model import Site, Unit
+from streams.bus_memory import MemoryBus
+from streams.crash_switch import CrashSwitch
+from streams.processor import Processor
+from streams.record import Message, TopicPartition, header
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS, partition_of
+from streams.wire import encode_input
+
+PARTITIONS = 3
+UNITS = ("site", "row-a", "row-b", "row-c")
+OUTPUT_TOPICS = (ALARMS.name, COMMANDS.name, JOURNAL.name)
+
+
+def small_site(digest: str = "site-1", units: Sequence[str] = UNITS) -> Site:
+    """Units, and nothing in them: the core asks for no more."""
+    empty: MappingProxyType[str, object] = MappingProxyType({})
+    made = {unit: Unit(unit, (), (), (), {}, {}) for unit in units}
+    return Site("test", digest, 100_000_000, made, empty, empty, empty, empty)  # type: ignore[arg-type]
+
+
+class MemoryfulEngine:
+    """Says something on every input, with bytes that depend on every input before it: a loss or a double shows."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.last: dict[str, int] = {}
+        self.total = 0.0
+        self.counters: Counter[str] = Counter()
+
+    def step(self, inputs: Sequence[Input]) -> list[Output]:
+        out: list[Output] = []
+        for value in inputs:
+            identity = value.identity
+            if identity.sequence <= self.last.get(identity.source, 0):
+                self.counters["repeats"] += 1
+                continue
+            self.last[identity.source] = identity.sequence
+            self.total += float(value.values.sum()) if isinstance(value, Readings) else 0.5
+            cause = f"{self.unit}:{identity.source}:{identity.epoch}:{identity.sequence}"
+            at_ns = identity.sequence
+            out.append(Entry(f"{cause}:0", self.unit, "seen", at_ns, {"total": self.total}))
+            if identity.sequence % 3 == 0:
+                up = identity.sequence % 2 == 0
+                out.append(
+                    Alarm(
+                        f"{cause}:1", self.unit, "rule", f"asset-{identity.sequence % 4}", "high",
+                        "unacknowledged" if up else "normal", f"{cause}:1", at_ns, None if up else at_ns,
+                        self.total, "text",
+                    )
+                )  # fmt: skip
+            if identity.sequence % 5 == 0:
+                out.append(
+                    Command(
+                        f"{cause}:2", self.unit, "rule", "a", "a.x", self.total, "W", at_ns, at_ns + 9, "why"
+                    )
+                )
+        return out
+
+    def snapshot(self) -> bytes:
+        return orjson.dumps({"last": self.last, "total": self.total}, option=orjson.OPT_SORT_KEYS)
+
+    def restore(self, state: bytes) -> None:
+        try:
+            said = orjson.loads(state)
+        except orjson.JSONDecodeError:
+            raise HeadraceError("not a state of this engine") from None
+        self.last, self.total = said["last"], said["total"]
+
+
+class SimulatedCrash(Exception):
+    """The process ended here."""
+
+
+@dataclass
+class Plant:
+    """A log with inputs, and one worker after another on it."""
+
+    run_dir: Path
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    site: Site = field(default_factory=small_site)
+    program_digest: str = "program-1"
+    state_bytes: int = 0
+    now_s: float = 0.0
+    committed: dict[int, int] = field(default_factory=dict)
+    failures: list[BaseException] = field(default_factory=list)
+    starts: list[dict[int, int]] = field(default_factory=list)
+    processors: list[Processor] = field(default_factory=list)
+    batch_seed: int = 0
+
+    async def ready(self) -> Plant:
+        await self.bus.create_topics(TOPICS, PARTITIONS)
+        return self
+
+    async def send(self, *messages: Message) -> None:
+        producer = await self.bus.producer("test")
+        for message in messages:
+            await (await producer.send(message))
+
+    async def worker(self, crash_at: str = "", partitions: Sequence[int] = range(PARTITIONS)) -> Processor:
+        """A worker that has just been assigned `partitions`."""
+
+        def end(_: int) -> None:
+            raise SimulatedCrash
+
+        mine: dict[int, int] = {}
+
+        async def acknowledge(partition: int, offset: int) -> None:
+            assert offset > mine.get(partition, 0)
+            mine[partition] = offset
+            self.committed[partition] = max(offset, self.committed.get(partition, 0))
+
+        processor = Processor(
+            bus=self.bus,
+            producer=await self.bus.producer("worker"),
+            site=self.site,
+            program_digest=self.program_digest,
+            new_engine=MemoryfulEngine,
+            partitions=PARTITIONS,
+            snapshot_every_s=2.0,
+            acknowledge=acknowledge,
+            on_failure=self.failures.append,
+            crash=CrashSwitch(crash_at, self.run_dir, end),
+            clock_s=lambda: self.now_s,
+        )
+        self.processors.append(processor)
+        self.starts.append(await processor.assign(list(partitions)))
+        return processor
+
+    async def feed(self, processor: Processor, limit: int | None = None, until: int = 1 << 60) -> None:
+        """Bring records in batches of changing size, up to the end; one second passes with each batch.
+
+        Raises what the worker raises, or has failed with in the background.
+        """
+        cut = random.Random(self.batch_seed)
+        start = {TopicPartition(EVENTS.name, n): offset for n, offset in processor.positions().items()}
+        reader = await self.bus.reader([EVENTS.name], start)
+        seen = 0
+        while limit is None or seen < limit:
+            records = [r for r in await reader.read(0.0, limit=cut.randint(1, 25)) if r.offset < until]
+            if not records:
+                break
+            seen += len(records)
+            self.now_s += 1.0
+            await processor.process(records)
+            await self.idle()
+
+    async def idle(self) -> None:
+        """Let what runs in the background come to rest; raises what it failed with."""
+        for _ in range(30):
+            await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop()
+
+    async def run(self, crash_at: str = "") -> int:
+        """Work off the log, with a new worker after every crash, to a clean stop; how often it crashed."""
+        crashes = 0
+        while True:
+            processor = await self.worker(crash_at)
+            try:
+                await self.feed(processor)
+                await processor.finish()
+            except SimulatedCrash:
+                crashes += 1
+                await processor.revoke()
+            else:
+                return crashes
+
+    def outputs(self) -> dict[str, bytes]:
+        """Bytes by id. Fails when one id has two contents."""
+        found: dict[str, bytes] = {}
+        for topic in OUTPUT_TOPICS:
+            for record in self.bus.records(topic):
+                assert record.value is not None
+                name = orjson.loads(record.value)["id"]
+                assert found.setdefault(name, record.value) == record.value, f"{name} has two contents"
+        return found
+
+    def alarms(self) -> dict[bytes | None, bytes | None]:
+        """The last word on every alarm."""
+        return {record.key: record.value for record in self.bus.records(ALARMS.name)}
+
+    def dead_letters(self) -> list[tuple[bytes | None, bytes | None, bytes | None]]:
+        """(reason, partition, offset) of every dead letter, in order."""
+        names = ("dead-letter-reason", "dead-letter-partition", "dead-letter-offset")
+        return [
+            tuple(header(record.headers, name) for name in names)  # type: ignore[misc]
+            for record in self.bus.records(DEAD_LETTERS.name)
+        ]
+
+
+def tick(unit: str, sequence: int) -> Message:
+    return encode_input(Tick(unit, Identity("ticker", 0, sequence), sequence * 100_000_000), PARTITIONS)
+
+
+def readings(unit: str, sequence: int, source: str = "plant") -> Message:
+    values = np.array([sequence * 1.25, 2.0])
+    stamps = np.array([sequence, sequence])
+    flags = np.zeros(2, np.uint8)
+    value = Readings(
+        unit, Identity(source, 7, sequence), sequence, ("p", "q"), stamps, stamps, values, flags, flags.astype(np.uint32)
+    )  # fmt: skip
+    return encode_input(value, PARTITIONS)
+
+
+def garbage(unit: str) -> Message:
+    return Message(
+        EVENTS.name, partition_of(unit, PARTITIONS), unit.encode(), b"\x00garbage", (("schema", b"tick/1"),)
+    )
+
+
+def inputs(count: int, *, bad_every: int = 0) -> list[Message]:
+    """`count` ticks and batches of readings for every unit; every `bad_every`-th is followed by garbage."""
+    messages: list[Message] = []
+    for sequence in range(1, count + 1):
+        for unit in UNITS:
+            messages += [readings(unit, sequence), tick(unit, sequence)]
+        if sequence % 4 == 0:
+            messages.append(readings("row-a", sequence - 1))  # a repeat
+        if bad_every and sequence % bad_every == 0:
+            messages.append(garbage(UNITS[sequence % len(UNITS)]))
+    return messages
