@@ -39,6 +39,7 @@ EMBEDDED_PREFIX = "headrace-"
 FETCH_WAIT_MS = 500
 EMBEDDED_FETCH_WAIT_MS = 50
 """Kafka answers a waiting fetch when a record comes; Tansu looks again after about half of the wait."""
+QUERY_FETCH_WAIT_MS = 10
 TOPIC_EXISTS = 36
 
 
@@ -106,9 +107,7 @@ class KafkaBus:
             bootstrap_servers=self.settings.bootstrap,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
-            fetch_max_wait_ms=EMBEDDED_FETCH_WAIT_MS
-            if cluster_id.startswith(EMBEDDED_PREFIX)
-            else FETCH_WAIT_MS,
+            fetch_max_wait_ms=EMBEDDED_FETCH_WAIT_MS if is_embedded(cluster_id) else FETCH_WAIT_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
             request_timeout_ms=max(1000, round(self.settings.request_timeout_s * 1000)),
         )
@@ -174,7 +173,9 @@ class KafkaBus:
             try:
                 if self._clients is None:
                     admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap)
-                    query = aiokafka.AIOKafkaConsumer(bootstrap_servers=self.settings.bootstrap)
+                    query = aiokafka.AIOKafkaConsumer(
+                        bootstrap_servers=self.settings.bootstrap, fetch_max_wait_ms=QUERY_FETCH_WAIT_MS
+                    )
                     self._clients = _Clients(admin, query)
                     await self.start(admin)
                     await self.start(query)
@@ -218,13 +219,12 @@ class KafkaBus:
         wanted = [
             aiokafka.TopicPartition(topic, number) for topic in topics for number in range(described[topic])
         ]
-        found = await self._ask(
-            lambda clients: (
-                clients.query.beginning_offsets(wanted)
-                if start == "earliest"
-                else clients.query.end_offsets(wanted)
-            )
-        )
+        if start == "earliest":
+            found = await self._ask(lambda clients: clients.query.beginning_offsets(wanted))
+        elif is_embedded(await self.cluster_id()):
+            found = await self._ask(lambda clients: _high_watermarks(clients.query, wanted))
+        else:
+            found = await self._ask(lambda clients: clients.query.end_offsets(wanted))
         return {TopicPartition(key.topic, key.partition): offset for key, offset in found.items()}
 
 
@@ -245,7 +245,9 @@ class KafkaReader:
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
         """The next records; waits up to `timeout_s` for the first one."""
-        self._look_for_fresh_log()
+        if self._bus.last_cluster_id not in {None, self._cluster_id}:
+            self._cluster_id = str(self._bus.last_cluster_id)
+            self._start_again(list(self._positions))
         try:
             batches = await self._consumer.getmany(timeout_ms=round(timeout_s * 1000), max_records=limit)
         except KafkaError as error:
@@ -253,6 +255,8 @@ class KafkaReader:
             logger.warning("reading from %s: %s", self._bus.settings.bootstrap, type(error).__name__)
             await asyncio.sleep(min(timeout_s, 0.1))
             return ()
+        if not batches and is_embedded(self._cluster_id) and (beyond := self._beyond_the_log()):
+            self._start_again(beyond)
         records = [
             Record(
                 found.topic,
@@ -278,18 +282,43 @@ class KafkaReader:
         """Let go."""
         await stop_client(self._consumer)
 
-    def _look_for_fresh_log(self) -> None:
-        """Offsets of another cluster mean nothing here: records already read from it are read once more."""
-        current = self._bus.last_cluster_id
-        if current is None or current == self._cluster_id:
-            return
+    def _beyond_the_log(self) -> list[TopicPartition]:
+        """Partitions whose log ends before our position: Kafka would say OffsetOutOfRange, Tansu says nothing."""
+        return [
+            partition
+            for partition, position in self._positions.items()
+            if (end := self._consumer.highwater(aiokafka.TopicPartition(*partition))) is not None
+            and end < position
+        ]
+
+    def _start_again(self, partitions: list[TopicPartition]) -> None:
+        """Offsets of another log mean nothing here: what was already read of the fresh one is read once more."""
         logger.warning(
             "the log at %s is a fresh one: reading it from its start", self._bus.settings.bootstrap
         )
-        self._cluster_id = current
-        for partition in self._positions:
+        for partition in partitions:
             self._positions[partition] = 0
             self._consumer.seek(aiokafka.TopicPartition(*partition), 0)
+
+
+def is_embedded(cluster_id: str) -> bool:
+    """Whether the cluster is an embedded broker of ours."""
+    return cluster_id.startswith(EMBEDDED_PREFIX)
+
+
+async def _high_watermarks(
+    query: aiokafka.AIOKafkaConsumer, partitions: list[aiokafka.TopicPartition]
+) -> dict[aiokafka.TopicPartition, int]:
+    """As a fetch has them: Tansu's ListOffsets counts its last batch as one record, however many it has."""
+    query.assign(partitions)
+    for partition, offset in (await query.end_offsets(partitions)).items():
+        query.seek(partition, max(0, offset - 1))
+    try:
+        while any(query.highwater(partition) is None for partition in partitions):
+            await query.getmany(timeout_ms=QUERY_FETCH_WAIT_MS)
+        return {partition: query.highwater(partition) for partition in partitions}
+    finally:
+        query.unsubscribe()
 
 
 def _new_topic(topic: Topic, partitions: int, replicas: int) -> NewTopic:
