@@ -201,6 +201,19 @@ def bench_soak(
     raise typer.Exit(bench(site, duration, as_json))
 
 
+@bench_app.command("kills")
+def bench_kills(
+    site: SiteArgument = DEMO_SITE,
+    seed: Annotated[int, typer.Option(help="Decides the moments, the faults and the disturbances.")] = 1,
+    kills: Annotated[int, typer.Option(help="How often the worker is killed.", min=2)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill the worker again and again under a misbehaving log; compare the run with its replay."""
+    from gateways.bench.kills import bench_kills as bench
+
+    raise typer.Exit(bench(site, seed, kills, as_json))
+
+
 def _register_replay() -> None:
     """Replay and recording bring commands of their own (see gateways/cli/replay.py)."""
     from gateways.cli.replay_commands import recording_app, replay

@@ -105,7 +105,7 @@ def _racks(observer: Observer) -> Panel:
             part = slice(low, high)
             if np.isnan(gpus.temperature_degc[part]).all():
                 continue
-            hottest = float(np.nanmax(gpus.temperature_degc[part]))
+            hottest = float(np.fmax.reduce(gpus.temperature_degc[part]))
             table.add_row(
                 asset.id,
                 unit.id,
@@ -115,7 +115,7 @@ def _racks(observer: Observer) -> Panel:
                 Text(f"{hottest:.1f} °C", "red" if hottest > 80 else ""),
                 f"{np.nanmean(gpus.temperature_degc[part]):.1f} °C",
                 f"{np.nansum(gpus.power_w[part]) / 1000:.1f} kW",
-                f"{np.nanmin(gpus.limit_w[part]):.0f} W",
+                f"{np.fmin.reduce(gpus.limit_w[part]):.0f} W",
             )
     return Panel(table, title="racks", title_align="left")
 

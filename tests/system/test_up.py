@@ -93,7 +93,7 @@ def test_the_replay_of_a_stripped_copy_equals_the_live_run(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     replayed = json.loads(done.stdout)
     live_alarms = {(alarm["id"], alarm["rule"], alarm["asset"]) for alarm in run.summary["alarms"]}
-    assert {(alarm["raised_id"], alarm["rule"], alarm["asset"]) for alarm in replayed["alarms"]} == live_alarms
+    assert {(alarm["id"], alarm["rule"], alarm["asset"]) for alarm in replayed["alarms"]} == live_alarms
     assert {command["id"] for command in replayed["commands"]} == {c["id"] for c in run.summary["commands"]}
 
 

@@ -1,0 +1,168 @@
+"""What `headrace up` counts and shows, from made records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gateways.up.observer import Observer
+from gateways.up.resources import Resources
+from gateways.up.summary import Cost, in_words, percentiles_ms, summarize
+from gateways.up.view import render
+from rules.engine.inputs import Frame, Gap, Identity, Readings, Receipt
+from rules.engine.outputs import Alarm, Command, Entry
+from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from streams.record import Message, Record
+from streams.site_folder import load_site
+from streams.wire import encode_input, encode_output
+
+SITE = load_site(Path(__file__).parents[3] / "examples" / "narvik")
+
+
+def record(message: Message, at_ms: int = 1000) -> Record:
+    return Record(message.topic, message.partition, 0, at_ms, message.key, message.value, message.headers)
+
+
+def frame(sequence: int, temperature_degc: float) -> Frame:
+    values = np.full((1, 72, FIELD_COUNT), np.nan, np.float32)
+    values[0, :, FIELD_INDEX["temperature"]] = temperature_degc
+    return Frame(
+        "row-a",
+        Identity("plant-frames", 1, sequence),
+        5,
+        "R02",
+        np.array([5]),
+        np.arange(72, dtype=np.uint16),
+        values,
+        np.zeros((1, 72), np.uint8),
+        np.full((1, 72), -1),
+    )
+
+
+def command(cause_ns: int = 0) -> Command:
+    return Command(
+        "c1", "row-a", "rack-flow-low", "R02", "R02-T01-G1.power_limit", 500.0, "W", cause_ns, 10**10, "flow"
+    )
+
+
+def alarm(cleared_ns: int | None = None) -> Alarm:
+    return Alarm(
+        "a1" if cleared_ns is None else "a2",
+        "row-a",
+        "rack-flow-low",
+        "R02",
+        "urgent",
+        "unacknowledged" if cleared_ns is None else "normal",
+        "a1",
+        7,
+        cleared_ns,
+        3.0,
+        "no flow",
+    )
+
+
+@pytest.fixture
+def observer() -> Observer:
+    return Observer(SITE)
+
+
+def cost() -> Cost:
+    return Cost({"worker": 1.0, "broker": 0.5}, 10.0, Resources(), 2.5)
+
+
+def test_holes_repeats_and_readings_are_counted(observer: Observer) -> None:
+    for sequence in (1, 2, 2, 5):
+        observer.see(record(encode_input(frame(sequence, 50.0), 3)))
+    summary = summarize(observer, cost())
+    assert (summary["lost"], summary["duplicates"], summary["frames"]) == (2, 1, 4)
+    assert summary["readings"] == 4 * 72 * FIELD_COUNT
+
+
+def test_the_hottest_gpu_of_a_unit_is_kept(observer: Observer) -> None:
+    observer.see(record(encode_input(frame(1, 71.0), 3)))
+    observer.see(record(encode_input(frame(2, 50.0), 3)))
+    assert summarize(observer, cost())["gpu_temperature_max_degc"] == {"row-a": 71.0}
+
+
+def test_a_gap_that_a_source_reports_is_no_loss(observer: Observer) -> None:
+    observer.see(record(encode_input(Gap("row-a", Identity("s", 1, 1), "spool-full", 3, 9, 120), 3)))
+    summary = summarize(observer, cost())
+    assert summary["lost"] == 0
+    assert [(gap["reason"], gap["readings"]) for gap in summary["gaps"]] == [("spool-full", 120)]
+
+
+def test_a_command_said_twice_is_one_command_and_keeps_its_first_time(observer: Observer) -> None:
+    observer.see(record(encode_output(command(), 3), at_ms=40))
+    observer.see(record(encode_output(command(), 3), at_ms=9000))
+    receipt = Receipt("row-a", Identity("actuators", 1, 1), "c1", "x", "done", 500.0, 500.0, 55_000_000, "")
+    observer.see(record(encode_input(receipt, 3)))
+    summary = summarize(observer, cost())
+    assert [one["status"] for one in summary["commands"]] == ["done"]
+    assert summary["latency_ms"]["sample_to_command"]["p50"] == 40.0
+    assert summary["latency_ms"]["sample_to_receipt"]["p50"] == 55.0
+    assert summary["broken_ids"] == 0
+
+
+def test_the_same_id_with_other_bytes_is_a_broken_invariant(observer: Observer) -> None:
+    observer.see(record(encode_output(command(cause_ns=1), 3)))
+    observer.see(record(encode_output(command(cause_ns=2), 3)))
+    assert summarize(observer, cost())["broken_ids"] == 1
+
+
+def test_an_alarm_is_one_line_from_its_raise_to_its_clearing(observer: Observer) -> None:
+    observer.see(record(encode_output(alarm(), 3)))
+    assert [one.rule for one in observer.active] == ["rack-flow-low"]
+    observer.see(record(encode_output(alarm(cleared_ns=99), 3)))
+    assert observer.active == []
+    (line,) = summarize(observer, cost())["alarms"]
+    assert (line["id"], line["cleared_at"][-4:]) == ("a1", "099Z")
+
+
+def test_garbage_is_left_to_the_worker(observer: Observer) -> None:
+    for topic in ("events", "alarms", "status"):
+        observer.see(Record(topic, 0, 0, 0, b"\xff", b"{", (("schema", b"tick/1"),)))
+    observer.see(Record("dead-letters", 0, 0, 0, None, b"{", (("reason", b"bad-json"),)))
+    assert summarize(observer, cost())["dead_letters"] == 1
+
+
+def test_the_view_shows_racks_alarms_and_commands(observer: Observer) -> None:
+    points = ("R02.RackLiquidFlow", "R02.RackPower")
+    one = np.array([5, 5])
+    readings = Readings(
+        "row-a", Identity("plant-opcua", 1, 1), 5, points, one, one, np.array([31.5, 98.0]),
+        np.zeros(2, np.uint8), np.zeros(2, np.uint32),
+    )  # fmt: skip
+    for message in (
+        encode_input(readings, 3),
+        encode_input(frame(1, 71.0), 3),
+        encode_output(alarm(), 3),
+        encode_output(command(), 3),
+        encode_output(Entry("e1", "row-a", "gap", 5, {}), 3),
+    ):
+        observer.see(record(message))
+    console = Console(width=160, record=True, quiet=False, file=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render(observer, Resources(), 3.0, 1000.0, 0))
+    shown = capture.get()
+    for text in (
+        "R02",
+        "31.5 L/min",
+        "71.0 °C",
+        "rack-flow-low",
+        "no flow",
+        "R02-T01-G1.power_limit",
+        "500 W",
+    ):
+        assert text in shown
+
+
+def test_percentiles_of_nothing_are_nothing() -> None:
+    assert percentiles_ms([]) == {"p50": None, "p99": None, "count": 0}
+
+
+def test_the_summary_in_words_names_what_was_lost(observer: Observer) -> None:
+    observer.see(record(encode_input(frame(4, 50.0), 3)))
+    assert "lost 3" in in_words(summarize(observer, cost()))
