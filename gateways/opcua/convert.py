@@ -22,6 +22,7 @@ BAD_OUT_OF_RANGE = 0x803C0000
 _OVERFLOW = 0x0480
 """InfoType 'DataValue' (bit 10) with the overflow bit (7): the server's queue lost samples of this item."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TIME_NS = 2**63 - 2**32
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -36,11 +37,12 @@ class Sample(NamedTuple):
 
 
 def time_ns(moment: datetime | None) -> int:
-    """A decoded DateTime in ns; 0 for null, and for OPC UA's 'no time' (1601) and anything before 1970."""
+    """A decoded DateTime in ns. 0 for null, for OPC UA's least and greatest (1601, 9999), and what int64 can't hold."""
     if moment is None:
         return 0
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max((aware - _EPOCH) // _MICROSECOND * 1000, 0)
+    stamp = (aware - _EPOCH) // _MICROSECOND * 1000
+    return stamp if 0 < stamp < _NO_TIME_NS else 0
 
 
 def number_of(value: Any) -> tuple[float, int]:

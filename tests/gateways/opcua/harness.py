@@ -49,19 +49,23 @@ class ServerProcess:
 
     def start(self):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(self._command, **pipes, env=self._env)
+        self._process = subprocess.Popen(self._command, bufsize=0, env=self._env, **pipes)
         self._expect(b"ready", 30)
         return self
 
     def tell(self, *command):
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._process.stdin.flush()
         self._expect(b"done", 10)
 
     def _expect(self, word, timeout_s):
-        readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
-        assert readable, f"the server did not say {word}"
-        assert self._process.stdout.readline().strip() == word
+        """Read lines until one is `word`: node-opcua has things to say about itself."""
+        end = time.monotonic() + timeout_s
+        line = b""
+        while line.strip() != word:
+            readable, _, _ = select.select([self._process.stdout], [], [], max(end - time.monotonic(), 0))
+            assert readable, f"the server did not say {word}"
+            line = self._process.stdout.readline()
+            assert line, f"the server ended before it said {word}"
 
     def send_signal(self, number):
         self._process.send_signal(number)

@@ -62,7 +62,7 @@ async def serve(port, certificates, names):
         variables[name] = (node, variant_type)
         if type_name == "Double" and not isinstance(value, list):
             unit = ua.EUInformation(DisplayName=ua.LocalizedText("degC"))
-            await node.add_property(index, "EngineeringUnits", unit)
+            await node.add_property(ua.NodeId(f"{name}.unit", index), "0:EngineeringUnits", unit)
 
     for name in names:
         await add(name, 20.0)

@@ -95,6 +95,7 @@ def test_without_a_source_time_the_servers_counts():
 def test_times_without_zone_are_utc_and_no_time_is_zero():
     assert time_ns(NOON.replace(tzinfo=None)) == NOON_NS
     assert time_ns(datetime(1601, 1, 1, tzinfo=UTC)) == 0
+    assert time_ns(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)) == 0
     assert time_ns(None) == 0
 
 

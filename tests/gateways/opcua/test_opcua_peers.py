@@ -1,0 +1,103 @@
+"""Independent OPC UA peers (node-opcua): our gateway against their server, their client against our plant."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rules.quality import BAD_NO_COMMUNICATION, Quality
+from tests.gateways.opcua.harness import ServerProcess, free_port, make_site, point, running, until
+
+pytestmark = pytest.mark.node
+
+PEERS = Path(__file__).parents[2] / "support" / "node-opcua"
+CACHE = Path(__file__).parents[3] / ".cache" / "node-opcua"
+NAMES = [f"p{number}" for number in range(36)]
+
+
+@pytest.fixture(scope="module")
+def node_env(request):
+    """The environment for node; installs the peers once. Without node or npm: skipped, and said on the terminal."""
+    reason = ""
+    if not (shutil.which("node") and shutil.which("npm")):
+        reason = "Node.js or npm is not installed"
+    else:
+        installed = subprocess.run([PEERS / "install.sh", CACHE], capture_output=True, text=True, check=False)
+        if installed.returncode:
+            reason = f"npm could not install node-opcua: {installed.stderr.strip()[-300:]}"
+    if reason:
+        request.config.get_terminal_writer().line(f"\nindependent OPC UA peers skipped: {reason}")
+        pytest.skip(reason)
+    return os.environ | {"NODE_PATH": str(CACHE / "node_modules")}
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """node-opcua makes its keys once, in some seconds of a core."""
+    return tmp_path_factory.mktemp("pki")
+
+
+@pytest.fixture(scope="module")
+def their_server(node_env, pki):
+    port = free_port()
+    process = ServerProcess(port, "node", PEERS / "server.cjs", port, pki / "server", env=node_env).start()
+    yield process
+    process.kill()
+
+
+def ask(node_env, pki, **request):
+    """What node-opcua's client says of a server."""
+    given = {"browse": False, "points": [], "security": "None"} | request
+    command = ["node", PEERS / "client.cjs", json.dumps(given), pki]
+    done = subprocess.run(command, env=node_env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("security", ["None", "Basic256Sha256"])
+async def test_the_gateway_reads_their_server(their_server, tmp_path, security):
+    points = [point(name, period_s=1.0, low=0.0, high=200.0, engineering_unit="degC") for name in NAMES]
+    site = make_site(points, their_server.port, security=security)
+    async with running(site, tmp_path / "run") as (gateway, publisher):
+        await until(lambda: all(len(publisher.of(p.id)) > 2 for p in points[:-1]), 30)
+        metrics = gateway.metrics()
+        assert (metrics["missing_nodes"], metrics["differences"], metrics["points_bad"]) == (0, [], 0)
+        assert {reading.value for reading in publisher.of("A1.p20")} == {40.0}
+        # p35 was never written: node-opcua gives such a value the greatest DateTime as its server time.
+        written = [reading for reading in publisher.readings if reading.point != "A1.p35"]
+        assert all(reading.server_ns >= reading.time_ns > 0 for reading in written)
+        stamps = [reading.time_ns for reading in publisher.of("A1.p20")]
+        assert stamps == sorted(set(stamps))
+
+
+async def test_the_gateway_survives_kill_and_restart_of_their_server(their_server, tmp_path):
+    points = [point(name, period_s=1.0) for name in NAMES[:-1]]
+    async with running(make_site(points, their_server.port), tmp_path / "run") as (gateway, publisher):
+        await until(lambda: all(publisher.last(p.id) for p in points), 30)
+        before_ns = max(reading.time_ns for reading in publisher.readings)
+        their_server.kill()
+        await until(lambda: all(publisher.last(p.id).status == BAD_NO_COMMUNICATION for p in points))
+        their_server.start()
+        await until(lambda: all(publisher.last(p.id).quality == Quality.GOOD for p in points), 30)
+        ((unit, reason, from_ns, to_ns, lost),) = publisher.gaps
+        assert (unit, reason) == ("row-a", "disconnected")
+        assert lost == len(points) * ((to_ns - from_ns) // 1_000_000_000)
+        assert from_ns - before_ns < 2_000_000_000
+        await until(lambda: all(publisher.last(p.id).time_ns > to_ns for p in points))
+        assert gateway.metrics()["reconnects"] == 1
+
+
+async def test_a_dead_band_and_an_overflow_at_their_server(their_server, tmp_path):
+    points = [
+        point("p35", period_s=60.0, queue_size=2, sampling_ns=20_000_000),
+        point("p0", period_s=60.0, deadband_kind="absolute", deadband=50.0),
+    ]
+    async with running(make_site(points, their_server.port), tmp_path / "run") as (gateway, publisher):
+        await until(lambda: publisher.last("A1.p35") and publisher.last("A1.p0"))
+        their_server.tell("burst", "p35", list(range(100, 120)))
+        await until(lambda: publisher.last("A1.p35").value == 119.0)
+        assert len(publisher.of("A1.p0")) == 1
+        assert gateway.metrics().get("filters_refused", 0) == 0
