@@ -47,6 +47,8 @@ COMMON: Mapping[str, str] = {
     "J/kg/K": "specific heat",
     "K/s": "temperature rate",
     "K/min": "temperature rate",
+    "kVA/s": "power rate",
+    "kW/s": "power rate",
     "MHz": "frequency",
     "MiB": "information",
     "kB/s": "information rate",
