@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -29,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 5.0
-STOP_LIMIT_S = 3.0
 ATTEMPTS = 5
 
 
@@ -87,22 +85,11 @@ class EmbeddedBroker:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """End it; its log goes with it."""
+        """End it; its log goes with it. SIGKILL: it has nothing to save, and SIGTERM waits for its clients."""
         process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
-        except TimeoutError:
+        if process is not None and process.returncode is None:
             process.kill()
             await process.wait()
-
-    async def kill(self) -> None:
-        """End it with SIGKILL, for tests of what a crash does."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
-            await self._process.wait()
 
     def resident_mb(self) -> float:
         """Memory of the process in MB, 0 when it does not run: what `embedded_limit_mb` is compared with."""
