@@ -88,6 +88,11 @@ class RecordingWriter:
         for name, data in sorted((attachments or {}).items()):
             self._writer.add_attachment(0, 0, name, "application/octet-stream", data)
         self._schemas: dict[tuple[str, bytes], int] = {}
+        # Always in the file: a wrapped frame needs its schema too.
+        self._arrow = {
+            name: self._schema(name, "arrow", schema.serialize().to_pybytes())
+            for name, schema in ARROW_SCHEMAS.items()
+        }
         self._channels: dict[_Key, int] = {}
         self._wrapped: dict[tuple[str, int, int], int] = {}
         self._counts: dict[str, int] = {}
@@ -152,8 +157,7 @@ class RecordingWriter:
         self._counts[record.topic] = count + 1
         name = metadata.get("header.schema", "")
         if name in ARROW_SCHEMAS:
-            data = ARROW_SCHEMAS[name].serialize().to_pybytes()
-            encoding, schema = "arrow", self._schema(name, "arrow", data)
+            encoding, schema = "arrow", self._arrow[name]
         elif record.value is not None and record.value.startswith(b"{"):
             encoding, schema = "json", self._schema(name or "object", "jsonschema", b'{"type":"object"}')
         else:

@@ -64,6 +64,8 @@ class Replay:
     frames: int = 0
     readings: int = 0
     not_available: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
     gaps: list[Gap] = field(default_factory=list)
     undecodable: Counter[str] = field(default_factory=Counter)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -143,6 +145,10 @@ def _batches(inputs: Iterable[Input], result: Replay) -> Iterator[tuple[str, lis
 
 
 def _count(value: Input, result: Replay) -> None:
+    if isinstance(value, Readings | Frame) and len(value.time_ns):
+        first_ns, last_ns = int(value.time_ns.min()), int(value.time_ns.max())
+        result.first_ns = first_ns if result.first_ns is None else min(result.first_ns, first_ns)
+        result.last_ns = last_ns if result.last_ns is None else max(result.last_ns, last_ns)
     if isinstance(value, Readings):
         missing = int(np.count_nonzero(value.quality == Quality.MISSING))
         result.not_available += missing

@@ -40,6 +40,8 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "site": result.site.name,
         "site_digest": result.site.digest,
         "rules_digest": result.program.digest,
+        "from": None if result.first_ns is None else iso_utc(result.first_ns),
+        "to": None if result.last_ns is None else iso_utc(result.last_ns),
         "inputs": result.counter("inputs"),
         "readings": result.readings,
         "not_available": result.not_available,
