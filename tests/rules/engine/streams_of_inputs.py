@@ -78,7 +78,7 @@ class _Writer:
 def frames(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Frame:
     samples = draw(st.integers(1, 3))
     gpus = draw(st.lists(st.integers(0, 4 if trouble else 3), min_size=1, max_size=4, unique=not trouble))
-    end_ns = now_ns + draw(st.integers(0, 90)) * MS
+    end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
     ingest_ns = end_ns + 5 * MS
     if trouble:
         end_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S, -100 * MS]))
@@ -111,7 +111,7 @@ _skips = st.sampled_from([0] * 9 + [1, 5])
 def readings(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Readings:
     points = draw(st.lists(st.sampled_from(POINTS), min_size=1, max_size=4))
     count = len(points)
-    end_ns = now_ns + draw(st.integers(0, 90)) * MS
+    end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
     times = np.full(count, end_ns, np.int64) - 20 * MS * np.arange(count, dtype=np.int64)[::-1]
     ingest_ns = end_ns + 5 * MS
     source, backfill = "plant", False
@@ -153,7 +153,10 @@ def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
 
 @st.composite
 def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]:
-    """A log: ticks forward, data about the time of the last one; with `trouble`, whatever can go wrong."""
+    """A log: ticks forward, data about the time of the last one; with `trouble`, whatever can go wrong.
+
+    Without it, no sample is older than the tick before it: the domain in which ticks' density means nothing.
+    """
     writer = _Writer()
     now_ns = START
     log: list[Input] = [tick(now_ns)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from rules.engine.engine import Engine
@@ -13,7 +13,7 @@ from tests.rules.engine.plant import MS, START, UNIT, site, tick
 from tests.rules.engine.streams_of_inputs import logs, programs
 from tests.rules.engine.twin import Twin
 
-CASES = settings(max_examples=120, deadline=None)
+CASES = settings(max_examples=120, deadline=None, phases=[p for p in Phase if p is not Phase.shrink])
 
 
 @CASES

@@ -1,6 +1,7 @@
 """The engine's slow and obvious twin: one Python object per (rule, asset), dictionaries, no kernel, no batches.
 
-It shares with the engine only inputs, outputs and the program. Written from docs/architecture.md, not from the engine.
+It shares with the engine only inputs, outputs and the program. Written from docs/architecture.md, not from the
+engine.
 """
 
 from __future__ import annotations
