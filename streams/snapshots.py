@@ -205,6 +205,8 @@ def _close(value: bytes, chunks: Mapping[tuple[bytes, int], bytes]) -> Snapshot 
     try:
         said = orjson.loads(value)
         digest = said["digest"].encode()
+        if said["chunks"] > len(chunks):
+            return None
         pieces = [chunks.get((digest, index)) for index in range(said["chunks"])]
         whole = b"".join(piece for piece in pieces if piece is not None)
         if None in pieces:

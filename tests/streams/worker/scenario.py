@@ -1,4 +1,4 @@
-"""A worker without Faust on the bus in memory: a small site, an engine that forgets nothing, and crashes on demand."""
+"""A worker without Faust on the bus in memory: a small site, an engine that forgets nothing, crashes on demand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def small_site(digest: str = "site-1", units: Sequence[str] = UNITS) -> Site:
 
 
 class MemoryfulEngine:
-    """Says something on every input, with bytes that depend on every input before it: a loss or a double shows."""
+    """Says something on every input, with bytes that depend on every input before it: a loss or double shows."""
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -85,7 +85,7 @@ class MemoryfulEngine:
         self.last, self.total = said["last"], said["total"]
 
 
-class SimulatedCrash(Exception):
+class SimulatedCrashError(Exception):
     """The process ended here."""
 
 
@@ -118,7 +118,7 @@ class Plant:
         """A worker that has just been assigned `partitions`."""
 
         def end(_: int) -> None:
-            raise SimulatedCrash
+            raise SimulatedCrashError
 
         mine: dict[int, int] = {}
 
@@ -177,7 +177,7 @@ class Plant:
             try:
                 await self.feed(processor)
                 await processor.finish()
-            except SimulatedCrash:
+            except SimulatedCrashError:
                 crashes += 1
                 await processor.revoke()
             else:
@@ -227,7 +227,7 @@ def garbage(unit: str) -> Message:
 
 
 def inputs(count: int, *, bad_every: int = 0) -> list[Message]:
-    """`count` ticks and batches of readings for every unit; every `bad_every`-th is followed by garbage."""
+    """`count` ticks and batches of readings for every unit; each `bad_every`-th is followed by garbage."""
     messages: list[Message] = []
     for sequence in range(1, count + 1):
         for unit in UNITS:

@@ -1,0 +1,208 @@
+"""Snapshots on the topic: whole ones are found, everything else is told from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import orjson
+import pytest
+
+from rules.errors import UnreachableError
+from streams.bus_memory import MemoryBus
+from streams.record import Message, TopicPartition
+from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
+from streams.topics import SNAPSHOTS, TOPICS, partition_of
+from tests.streams.worker.scenario import PARTITIONS, UNITS, Plant, inputs, small_site
+
+LOG = "log-1"
+
+
+def snapshot(number: int, state: bytes = b"state", unit: str = "row-a", **changed: object) -> Snapshot:
+    made = Snapshot(unit, number, number * 10, LOG, "program-1", "site-1", state)
+    return dataclasses.replace(made, **changed)  # type: ignore[arg-type]
+
+
+async def bus_with(*messages: Message) -> MemoryBus:
+    bus = MemoryBus()
+    await bus.create_topics(TOPICS, PARTITIONS)
+    producer = await bus.producer("test")
+    for message in messages:
+        await (await producer.send(message))
+    return bus
+
+
+def written(made: Snapshot) -> list[Message]:
+    chunks, manifest = snapshot_messages(made, PARTITIONS)
+    return [*chunks, manifest]
+
+
+async def found(bus: MemoryBus, native: tuple[str, ...] = (LOG,)) -> tuple[Snapshot | None, dict[str, int]]:
+    result = await read_snapshots(bus, ["row-a"], PARTITIONS, native)
+    return result.snapshots.get("row-a"), dict(result.rejected)
+
+
+async def test_large_state_comes_back_whole_from_chunks() -> None:
+    state = bytes(range(256)) * 8000
+    chunks, _ = snapshot_messages(snapshot(1, state), PARTITIONS)
+    assert [len(chunk.value or b"") for chunk in chunks] == [
+        CHUNK_BYTES,
+        CHUNK_BYTES,
+        len(state) - 2 * CHUNK_BYTES,
+    ]
+    assert await found(await bus_with(*written(snapshot(1, state)))) == (snapshot(1, state), {})
+
+
+@pytest.mark.parametrize("state", [b"", b"x", b"x" * CHUNK_BYTES])
+async def test_states_at_the_edges_of_chunks(state: bytes) -> None:
+    assert (await found(await bus_with(*written(snapshot(1, state)))))[0] == snapshot(1, state)
+
+
+async def test_no_snapshot_at_all() -> None:
+    assert await found(await bus_with()) == (None, {})
+
+
+async def test_a_crash_between_chunks_leaves_the_last_one_whole() -> None:
+    old, new = snapshot(4, b"o" * CHUNK_BYTES * 2), snapshot(5, b"n" * CHUNK_BYTES * 2)
+    assert (await found(await bus_with(*written(old), *written(new)[:1])))[0] == old
+    assert (await found(await bus_with(*written(old), *written(new)[:2])))[0] == old
+
+
+async def test_compaction_between_two_chunks_keeps_the_last_whole_one() -> None:
+    log = [m for number in (3, 4) for m in written(snapshot(number, bytes([number]) * CHUNK_BYTES * 2))]
+    log += written(snapshot(5, b"n" * CHUNK_BYTES * 2))[:1]
+    kept = list({message.key: message for message in log}.values())
+    assert (await found(await bus_with(*kept)))[0] == snapshot(4, b"\4" * CHUNK_BYTES * 2)
+
+
+async def test_two_writers_that_interleave_are_not_mixed_up() -> None:
+    a, b = snapshot(3, b"a" * CHUNK_BYTES * 2), snapshot(5, b"b" * CHUNK_BYTES * 2)
+    (a0, a1, a_end), (b0, b1, b_end) = written(a), written(b)
+    assert a0.key == b0.key
+    assert (await found(await bus_with(a0, b0, b1, a1, b_end, a_end)))[0] == b
+    assert (await found(await bus_with(b0, a0, b1, b_end, a1)))[0] == b
+
+
+async def test_a_corrupt_chunk_is_noticed_and_counted() -> None:
+    old, new = written(snapshot(1)), written(snapshot(2, b"newer"))
+    new[0] = dataclasses.replace(new[0], value=b"nawer")
+    assert await found(await bus_with(*old, *new)) == (snapshot(1), {"corrupt": 1})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: b"\xff not json",
+        lambda said: b"[]",
+        lambda said: orjson.dumps({**said, "chunks": "1"}),
+        lambda said: orjson.dumps({**said, "next_offset": -1}),
+        lambda said: orjson.dumps({**said, "next_offset": 1.5}),
+        lambda said: orjson.dumps({**said, "digest": None}),
+        lambda said: orjson.dumps({**said, "unit": "row-b"}),
+        lambda said: orjson.dumps({key: said[key] for key in said if key != "log_id"}),
+    ],
+)
+async def test_a_manifest_that_says_nonsense_is_counted(change: object) -> None:
+    old, new = written(snapshot(1)), written(snapshot(2, b"newer"))
+    said = orjson.loads(new[-1].value or b"")
+    new[-1] = dataclasses.replace(new[-1], value=change(said))  # type: ignore[operator]
+    made, rejected = await found(await bus_with(*old, *new))
+    assert made == snapshot(1)
+    assert rejected == {"bad-manifest": 1}
+
+
+async def test_a_manifest_of_more_chunks_than_there_are_is_a_torn_one() -> None:
+    chunks, manifest = snapshot_messages(snapshot(2), PARTITIONS)
+    said = {**orjson.loads(manifest.value or b""), "chunks": 10**12}
+    torn = dataclasses.replace(manifest, value=orjson.dumps(said))
+    assert await found(await bus_with(*written(snapshot(1)), *chunks, torn)) == (snapshot(1), {})
+
+
+async def test_garbage_on_the_topic_changes_nothing() -> None:
+    partition = partition_of("row-a", PARTITIONS)
+    junk = [
+        Message(SNAPSHOTS.name, partition, key, value, headers)
+        for key in (None, b"", b"row-a", b"row-a:a:0000", b"\xff\xfe:a:manifest")
+        for value, headers in ((None, ()), (b"x", ()), (b"x", (("schema", b"snapshot/1"),)))
+    ]
+    assert (await found(await bus_with(*written(snapshot(1)), *junk)))[0] == snapshot(1)
+
+
+async def test_the_last_snapshot_is_found_behind_many_others() -> None:
+    mine = written(snapshot(1))
+    same = [
+        u for u in (*UNITS, "x1", "x2", "x3", "x4", "x5") if partition_of(u, PARTITIONS) == mine[0].partition
+    ]
+    others = [m for n in range(1, 60) for u in same if u != "row-a" for m in written(snapshot(n, unit=u))]
+    assert len(others) > 100
+    assert (await found(await bus_with(*mine, *others)))[0] == snapshot(1)
+
+
+async def test_a_snapshot_of_this_log_goes_before_one_of_another() -> None:
+    foreign = snapshot(9, log_id="log-0")
+    assert (await found(await bus_with(*written(foreign))))[0] == foreign
+    assert (await found(await bus_with(*written(foreign), *written(snapshot(2)))))[0] == snapshot(2)
+
+
+async def test_a_log_has_one_id_for_ever_and_another_log_has_another() -> None:
+    bus, other = await bus_with(), await bus_with()
+    ids = await log_ids(bus, await bus.producer("one"))
+    assert len(ids) == 1
+    for number in range(20):
+        for message in written(snapshot(number)):
+            await (await (await bus.producer("w")).send(message))
+    assert await log_ids(bus, await bus.producer("two")) == ids
+    assert await log_ids(other, await other.producer("one")) != ids
+
+
+async def test_a_missing_topic_is_said() -> None:
+    bus = MemoryBus()
+    with pytest.raises(UnreachableError, match="create the topics"):
+        await log_ids(bus, await bus.producer("test"))
+
+
+async def test_other_rules_go_on_where_the_old_ones_stopped(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(10))
+    await plant.run()
+    plant.program_digest = "program-2"
+    processor = await plant.worker()
+    ends = await plant.bus.ends("events")
+    assert plant.starts[-1] == {place.partition: end for place, end in ends.items()}
+    assert processor.counts.restores_of_other_program == len(UNITS)
+
+
+async def test_a_state_that_the_engine_refuses_is_counted_and_begins_empty_at_its_offset(
+    tmp_path: Path,
+) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(10))
+    await plant.run()
+    (name,) = await log_ids(plant.bus, await plant.bus.producer("test"))
+    place = TopicPartition("events", partition_of("row-a", PARTITIONS))
+    end = (await plant.bus.ends("events"))[place]
+    await plant.send(*written(snapshot(90, b"of an older version", next_offset=end, log_id=name)))
+    processor = await plant.worker()
+    assert processor.counts.restores_refused == 1
+    assert processor.positions()[place.partition] == end
+
+
+async def test_a_log_that_is_shorter_than_the_snapshot_is_another_log(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path, site=small_site(units=["row-a"])).ready()
+    (name,) = await log_ids(plant.bus, await plant.bus.producer("test"))
+    state = orjson.dumps({"last": {"plant": 3}, "total": 1.0})
+    await plant.send(*written(snapshot(5, state, next_offset=1000, log_id=name)))
+    processor = await plant.worker()
+    assert processor.positions() == dict.fromkeys(range(PARTITIONS), 0)
+    assert processor.counts.restores_on_other_log == 1
+
+
+async def test_retention_that_overtook_the_worker_is_counted(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path, site=small_site(units=["row-a"])).ready()
+    await plant.send(*(m for m in inputs(20) if m.key == b"row-a"))
+    place = TopicPartition("events", partition_of("row-a", PARTITIONS))
+    plant.bus.truncate(place, 12)
+    processor = await plant.worker()
+    await plant.feed(processor)
+    assert processor.counts.skipped_offsets == 12
+    assert processor.positions()[place.partition] == (await plant.bus.ends("events"))[place]
