@@ -142,14 +142,21 @@ def make_site(points, port, **source):
 
 
 @contextlib.asynccontextmanager
-async def running(site, run_dir, publisher=None):
-    """A gateway at work; gives (gateway, publisher)."""
-    publisher = publisher or RecordingPublisher()
-    gateway = SourceGateway(site, site.sources["plant"], publisher, run_dir)
+async def running_gateway(gateway):
+    """A gateway at work until the end of the block."""
     stop = asyncio.Event()
     task = asyncio.create_task(gateway.run(stop))
     try:
-        yield gateway, publisher
+        yield
     finally:
         stop.set()
         await task
+
+
+@contextlib.asynccontextmanager
+async def running(site, run_dir):
+    """The gateway of the site's source `plant` at work; gives (gateway, publisher)."""
+    publisher = RecordingPublisher()
+    gateway = SourceGateway(site, site.sources["plant"], publisher, run_dir)
+    async with running_gateway(gateway):
+        yield gateway, publisher

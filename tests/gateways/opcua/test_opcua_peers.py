@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,51 @@ async def test_a_dead_band_and_an_overflow_at_their_server(their_server, tmp_pat
         await until(lambda: publisher.last("A1.p35").value == 119.0)
         assert len(publisher.of("A1.p0")) == 1
         assert gateway.metrics().get("filters_refused", 0) == 0
+
+
+def seconds_old(stamp):
+    return abs((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds())
+
+
+async def test_their_client_browses_and_reads_the_simulated_plant(simulated_plant, node_env, pki):
+    (source,) = simulated_plant.sources.values()
+    names = ["R01.RackLiquidFlow", "R08.RackLiquidSupplyTemperature", "FEED-A.ActivePower"]
+    assert set(names) <= set(simulated_plant.points)
+    common = {"endpoint": source.endpoint, "namespace": "urn:headrace:plant"}
+    said = ask(node_env, pki / "client", **common, browse=True, points=names)
+    prefix = "nsu=urn:headrace:plant;s="
+    found = {variable.split(";s=", 1)[1] for variable in said["variables"]}
+    configured = {p.address.removeprefix(prefix) for p in simulated_plant.points.values()}
+    assert configured <= found
+    for name in names:
+        point, shown = simulated_plant.points[name], said["points"][name]
+        assert shown["unit"] == {"degC": "°C", "percent": "%"}.get(
+            point.engineering_unit, point.engineering_unit
+        )
+        assert shown["range"] == [point.low, point.high]
+        assert (shown["status"], shown["type"]) == (0, "Double")
+        assert point.low <= shown["value"] <= point.high
+        assert seconds_old(shown["source"]) < 30
+        assert seconds_old(shown["server"]) < 30
+
+
+async def test_their_client_reads_and_writes_the_simulated_plant_signed_and_encrypted(
+    simulated_plant, node_env, pki
+):
+    (source,) = simulated_plant.sources.values()
+    actuator = simulated_plant.actuators["CDU-A-P1.PumpSpeed"]
+    name = actuator.address.removeprefix("nsu=urn:headrace:plant;s=")
+    value = (actuator.low + actuator.default) / 2
+    said = ask(
+        node_env,
+        pki / "client",
+        endpoint=source.endpoint,
+        namespace="urn:headrace:plant",
+        security="Basic256Sha256",
+        points=["R01.RackLiquidFlow"],
+        write={"name": name, "value": value, "type": "Double"},
+    )
+    assert said["channel"]["mode"] == "SignAndEncrypt"
+    assert said["channel"]["policy"].endswith("#Basic256Sha256")
+    assert said["points"]["R01.RackLiquidFlow"]["status"] == 0
+    assert said["written"] == {"status": 0, "value": value}
