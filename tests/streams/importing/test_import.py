@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import itertools
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.engine.inputs import Activation, Frame, Gap, Input, Readings, Tick
+from rules.errors import ConfigurationError
+from rules.quality import Quality
+from streams.importing.report import ImportReport
+from streams.importing.run import import_recording
+from streams.recording import Recording
+from streams.replay import choose_site, replay
+from streams.wire import decode_input
+
+SITE = """
+name: small
+tick: 10 s
+rules: [rules.yaml]
+sources:
+  log: {{kind: file, period: 5 min, lateness: 1 h, clock_tolerance: {tolerance}}}
+  gpus: {{kind: file, period: 5 min, lateness: 1 h, clock_tolerance: {tolerance}, assets: [HOST-A, HOST-B]}}
+templates:
+  host:
+    type: Tray
+    contains: {{"-G[1..2]": {{type: GPU}}}}
+units:
+  hall:
+    assets:
+      P-1:
+        type: Pump
+        points:
+          PumpSpeed: {{range: 0..100 %, source: log}}
+          LiquidTemperature: {{range: 0..100 degC, source: log}}
+      HOST-A: host
+      HOST-B: host
+"""
+RULES = """
+rules:
+  pump-slow:
+    for: Pump
+    when: PumpSpeed < 50 percent
+    deadband: 5 percent
+    on_delay: 7 min
+    off_delay: 3 min
+    severity: high
+    message: "{asset}: {value:.0f} %"
+  gpu-hot:
+    for: GPU
+    when: temperature > 80 degC
+    severity: high
+    message: "{asset}: {value:.0f} degC"
+"""
+CSV_MAP = """
+site: site
+format: csv
+time: {column: t, zone: UTC}
+order: oldest first
+max_gap: 10 min
+not_available: [N/A]
+columns:
+  speed: {to: P-1.PumpSpeed, unit: percent}
+  temp: {to: P-1.LiquidTemperature, unit: degF}
+ignored: [note]
+"""
+
+
+def folder(tmp_path: Path, text: str, tolerance: str = "1 h") -> Path:
+    (tmp_path / "site").mkdir(exist_ok=True)
+    (tmp_path / "site" / "site.yaml").write_text(SITE.format(tolerance=tolerance))
+    (tmp_path / "site" / "rules.yaml").write_text(RULES)
+    (tmp_path / "map.yaml").write_text(textwrap.dedent(text))
+    return tmp_path / "map.yaml"
+
+
+def run(
+    tmp_path: Path, map_text: str, *texts: str, names: tuple[str, ...] = (), tolerance: str = "1 h"
+) -> tuple[ImportReport, list[Input]]:
+    files = []
+    for number, text in enumerate(texts):
+        file = tmp_path / (names[number] if names else f"data{number}.csv")
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+        files.append(file)
+    told: list[int] = []
+    report = import_recording(
+        files, folder(tmp_path, map_text, tolerance), tmp_path / "out.mcap", told.append
+    )
+    records = Recording(tmp_path / "out.mcap").records()
+    return report, [decode_input(one.key, one.headers, one.value) for one in records]
+
+
+def values(inputs: list[Input]) -> list[tuple[str, int, float]]:
+    return [
+        (point, int(time), float(value))
+        for one in inputs
+        if isinstance(one, Readings)
+        for point, time, value, quality in zip(one.points, one.time_ns, one.values, one.quality, strict=True)
+        if quality != Quality.MISSING
+    ]
+
+
+MIN = 60_000_000_000
+T0 = 1_767_225_600_000_000_000  # 2026-01-01
+
+
+def test_a_csv_with_everything_wrong_is_accounted_for_line_by_line(tmp_path: Path) -> None:
+    report, inputs = run(
+        tmp_path,
+        CSV_MAP,
+        "\ufefft,speed,temp,note\n"
+        "2026-01-01 00:00:00,90,212,a\n"
+        "2026-01-01 00:05:00,,N/A,b\n"
+        "\n"
+        "2026-01-01 00:10:00,fast,32,c\n"
+        "yesterday,1,2,d\n"
+        "2026-01-01 00:15:00,1\n"
+        "2026-01-01 00:15:00,80,50,e\n"
+        "2026-01-01 00:15:00,80,50,e\n"
+        "2026-01-01 00:15:00,81,50,e\n"
+        "2026-01-01 00:12:00,70,50,e\n"
+        '2026-01-01 01:00:00,60,50,"two\nlines"\n'
+        "2026-01-01 01:05:00,1_000,inf,\udcff\n",
+    )
+    assert [(one.line, one.column) for one in report.rejections] == [
+        (5, "speed"), (6, ""), (7, ""), (14, "speed"), (14, "temp"),
+    ]  # fmt: skip
+    assert "'fast' is no number" in report.rejections[0].reason
+    assert "no time of the form 'iso'" in report.rejections[1].reason
+    assert "2 cells, the head has 4" in report.rejections[2].reason
+    counted = (report.rows, report.readings, report.not_available, report.blank, report.rejected)
+    assert counted == (9, 13, 2, 1, 5)
+    assert (report.duplicates, report.conflicting, report.out_of_order) == (2, 1, 1)
+    assert report.left_out == {"note": 9}
+    assert [(gap.from_ns - T0, gap.to_ns - T0) for gap in report.gaps] == [(15 * MIN, 60 * MIN)]
+    found = values(inputs)
+    assert len(found) == report.readings
+    assert found[:3] == [
+        ("P-1.PumpSpeed", T0, 90.0),
+        ("P-1.LiquidTemperature", T0, pytest.approx(100.0)),
+        ("P-1.LiquidTemperature", T0 + 10 * MIN, pytest.approx(0.0)),
+    ]
+    gaps = [one for one in inputs if isinstance(one, Gap)]
+    assert [(gap.reason, gap.from_ns - T0, gap.to_ns - T0) for gap in gaps] == [
+        ("not-recorded", 15 * MIN, 60 * MIN)
+    ]
+    assert gaps[0].readings == 2 * 8
+
+
+def test_the_log_is_in_order_and_its_sequences_have_no_holes(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2026-01-01 {minute // 60:02}:{minute % 60:02}:13.5,{minute},50,\n" for minute in range(0, 600, 5)
+    )
+    _, inputs = run(tmp_path, CSV_MAP, "t,speed,temp,note\n" + rows)
+    assert isinstance(inputs[0], Tick)
+    assert isinstance(inputs[1], Activation)
+    ticks = [one.time_ns for one in inputs if isinstance(one, Tick)]
+    assert ticks == sorted(set(ticks))
+    assert all(tick % (10 * 10**9) == 0 for tick in ticks)
+    sequences = [one.identity.sequence for one in inputs if isinstance(one, Readings)]
+    assert sequences == list(range(1, len(sequences) + 1))
+    assert len(sequences) < 20  # rows of one hour share an input
+    now = 0
+    for one in inputs:
+        if isinstance(one, Tick):
+            now = one.time_ns
+        elif isinstance(one, Readings):
+            assert (one.time_ns >= now).all()
+            assert (one.time_ns - now < 3600 * 10**9).all()
+            assert one.ingest_ns == one.time_ns.max()
+    assert ticks[-1] > max(int(one.time_ns.max()) for one in inputs if isinstance(one, Readings))
+
+
+def test_newest_first_and_any_order_give_the_same_log(tmp_path: Path) -> None:
+    rows = [f"2026-01-01 00:{minute:02}:00,{minute},50,\n" for minute in range(0, 60, 5)]
+    head = "t,speed,temp,note\n"
+    run(tmp_path, CSV_MAP, head + "".join(rows))
+    expected = list(Recording(tmp_path / "out.mcap").records())
+    for order, shuffled in (("newest first", rows[::-1]), ("any", rows[1::2] + rows[::2])):
+        report, _ = run(tmp_path, CSV_MAP.replace("oldest first", order), head + "".join(shuffled))
+        assert list(Recording(tmp_path / "out.mcap").records()) == expected
+        assert report.out_of_order == 0
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    text = "t,speed,temp,note\n2026-01-01 00:00:00,90,212,a\n2026-01-01 00:05:00,91,212,a\n"
+    run(tmp_path, CSV_MAP, text)
+    first = (tmp_path / "out.mcap").read_bytes()
+    run(tmp_path, CSV_MAP, text)
+    assert (tmp_path / "out.mcap").read_bytes() == first
+
+
+TSV_MAP = """
+site: site
+format: tsv
+time: {column: when, format: "%d.%m.%Y %H:%M", zone: Europe/Oslo}
+order: newest first
+decimal: ","
+max_gap: 2 h
+series: {column: host, names: {a: HOST-A, b: HOST-B}}
+columns:
+  power: {to: "{series}-G1.power_mean", unit: kW}
+  temp: {to: "{series}-G2.temperature", unit: degC}
+"""
+
+
+def test_gpu_columns_become_frames_and_local_time_is_read_by_the_direction_of_the_file(
+    tmp_path: Path,
+) -> None:
+    lines = ["25.10.2026 03:00", "25.10.2026 02:00", "25.10.2026 02:00", "25.10.2026 01:00"]
+    text = "host\twhen\tpower\ttemp\n" + "".join(f"a\t{when}\t0,7\t40\n" for when in lines)
+    text += "c\t24.10.2026 12:00\t1\t2\na\t29.03.2026 02:30\t1\t2\n"
+    report, inputs = run(tmp_path, TSV_MAP, text)
+    frames = [one for one in inputs if isinstance(one, Frame)]
+    hours = [int(time) // (3600 * 10**9) for frame in frames for time in frame.time_ns]
+    assert [hour - hours[0] for hour in hours] == [0, 1, 2, 3]
+    assert [one.reason for one in report.rejections] == [
+        "'c' is no series of the map",
+        "2026-03-29 02:30:00 does not exist in Europe/Oslo",
+    ]
+    assert frames[0].asset == "HOST-A"
+    assert frames[0].gpu.tolist() == [0, 1]
+    assert frames[0].values[0, 0, 1] == np.float32(700.0)
+    assert frames[0].values[0, 1, 3] == np.float32(40.0)
+    assert np.count_nonzero(~np.isnan(frames[0].values[0])) == 2
+    assert report.readings == 8
+
+
+def test_two_files_are_merged_by_time(tmp_path: Path) -> None:
+    texts = [
+        "host\twhen\tpower\ttemp\n"
+        + "".join(f"{host}\t01.06.2026 {hour:02}:00\t1\t2\n" for hour in range(9, 0, -1))
+        for host in "ab"
+    ]
+    report, inputs = run(tmp_path, TSV_MAP, *texts)
+    times = [int(time) for one in inputs if isinstance(one, Frame) for time in one.time_ns]
+    assert times == sorted(times)
+    assert (report.rows, report.duplicates, report.out_of_order, len(report.gaps)) == (18, 0, 0, 0)
+
+
+METRICS_MAP = """
+site: site
+format: prometheus
+time: {start: 2026-01-01T00:00:00Z, step: 1 min}
+series: {label: uuid, names: {one: HOST-A, two: HOST-B}}
+columns:
+  gpu_temp: {to: "{series}-G1.temperature", unit: degC}
+  gpu_clock_hz: {to: "{series}-G1.sm_clock", unit: Hz, labels: {kind: sm}}
+ignored: [gpu_info, gpu_clock_hz]
+"""
+
+
+def test_exposition_text_becomes_one_row_per_series_and_snapshot(tmp_path: Path) -> None:
+    first = (
+        "# HELP gpu_temp temperature\n# TYPE gpu_temp gauge\n"
+        'gpu_temp{uuid="one"} 41\n'
+        'gpu_temp{uuid="two"} NaN\n'
+        'gpu_clock_hz{uuid="one",kind="sm"} 1.98e+09\n'
+        'gpu_clock_hz{uuid="one",kind="memory"} 3e+09\n'
+        'gpu_info{uuid="one",name="x"} 1\n'
+        'gpu_temp{uuid="one"} 42\n'
+        "gpu_temp{uuid=\n"
+        'gpu_temp{uuid="three"} 42\n'
+        'gpu_fan{uuid="one"} 3\n'
+    )
+    report, inputs = run(tmp_path, METRICS_MAP, first, 'gpu_temp{uuid="one"} 43\n')
+    frames = [one for one in inputs if isinstance(one, Frame)]
+    found = {(frame.asset, int(frame.time_ns[0] - T0) // MIN): frame for frame in frames}
+    assert set(found) == {("HOST-A", 0), ("HOST-B", 0), ("HOST-A", 1)}
+    assert found["HOST-A", 0].values[0, 0, [3, 7]].tolist() == [41.0, 1980.0]
+    assert found["HOST-B", 0].quality.tolist() == [[Quality.MISSING]]
+    assert (report.readings, report.not_available) == (3, 3)
+    assert report.left_out == {"gpu_info": 1, "gpu_clock_hz": 1}
+    assert [one.line for one in report.rejections] == [8, 9, 10, 11]
+
+
+def test_everything_wrong_in_a_map_is_said_at_once(tmp_path: Path) -> None:
+    wrong = """
+    site: site
+    format: csv
+    time: {column: t, zone: Europe/Olso}
+    order: sideways
+    colour: red
+    columns:
+      a: {to: P-1.PumpSpede, unit: percent}
+      b: {to: P-1.PumpSpeed, unit: furlong}
+      c: {to: P-1.LiquidTemperature, unit: kW}
+      d: {to: HOST-A-G1.temprature, unit: degC}
+      e: {unit: degC}
+    """
+    with pytest.raises(ConfigurationError) as raised:
+        run(tmp_path, wrong, "t\n")
+    said = "\n".join(str(one) for one in raised.value.findings)
+    for part in (
+        "unknown zone 'Europe/Olso'", "unknown order 'sideways'", "unknown key 'colour'",
+        "did you mean 'P-1.PumpSpeed'",
+        "'furlong'", "'kW' can't be converted to 'degC'", "did you mean 'temperature'", "the key 'to' is missing",
+    ):  # fmt: skip
+        assert part in said
+    assert all(one.line > 0 for one in raised.value.findings)
+    assert not (tmp_path / "out.mcap").exists()
+
+
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        ("t,speed\n", "no column 'temp'"),
+        ("t,speed,temp,extra,note\n", "'extra' is not in"),
+        ("t,speed,temp,temp,note\n", "occurs twice"),
+        ("", "no column 't'"),
+    ],
+)
+def test_a_head_that_does_not_fit_the_map_is_a_finding(tmp_path: Path, head: str, part: str) -> None:
+    (tmp_path / "out.mcap").write_bytes(b"kept")
+    with pytest.raises(ConfigurationError, match=part):
+        run(tmp_path, CSV_MAP, head)
+    assert (tmp_path / "out.mcap").read_bytes() == b"kept"
+    assert not list(tmp_path.glob(".out*"))
+
+
+_cell = st.sampled_from(["1", "55.5", "", "N/A", "x", " 7 ", "nan", "1e400"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 300), _cell, _cell), max_size=40))
+def test_no_cell_and_no_row_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]]
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("import")
+    text = "t,speed,temp,note\n" + "".join(
+        f"2026-01-01 {minute // 60:02}:{minute % 60:02}:00,{a},{b},\n" for minute, a, b in rows
+    )
+    report, inputs = run(tmp_path, CSV_MAP, text)
+    assert report.rows == len(rows)
+    assert report.readings + report.not_available + report.rejected == 2 * len(rows)
+    delivered = sum(len(one.points) for one in inputs if isinstance(one, Readings))
+    assert delivered == report.readings + report.not_available
+    assert len(values(inputs)) == report.readings
+
+
+def test_how_rows_are_cut_into_inputs_changes_no_alarm(tmp_path: Path) -> None:
+    speeds = [90, 40, 40, 40, 90, 90, 40, 90, 40, 45, 52, 56, 90, 20, 20, 20]
+    text = "t,speed,temp,note\n" + "".join(
+        f"2026-01-01 {m // 60:02}:{m % 60:02}:07,{speed},50,\n"
+        for m, speed in zip(itertools.count(0, 5), speeds, strict=False)
+    )
+    said = []
+    for tolerance in ("1 h", "10 s", "17 min"):
+        run(tmp_path, CSV_MAP, text, tolerance=tolerance)
+        recording = Recording(tmp_path / "out.mcap")
+        result = replay([recording], *choose_site(recording, None, None), verify=True)
+        said.append(
+            sorted((a.rule, a.asset, a.raised_ns, a.cleared_ns, a.value) for a in result.alarms.values())
+        )
+        assert result.counter("late") == result.counter("clock_corrected") == 0
+    assert said[0] == said[1] == said[2]
+    assert len(said[0]) >= 2
