@@ -91,7 +91,7 @@ def _target(site: Site, command: CommandText, asset: Asset, warn: Warn) -> Targe
 def _value(site: Site, text: LimitText, asset: Asset, actuator: Actuator) -> float:
     if text.constant == f"default_{actuator.quantity}" and not _has_constant(site, asset, text):
         return text.factor * actuator.default
-    return number_in(asset, site, text, actuator.engineering_unit)
+    return number_in(asset, site, text, actuator.engineering_unit, whose="actuator")
 
 
 def _has_constant(site: Site, asset: Asset, text: LimitText) -> bool:

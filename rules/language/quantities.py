@@ -96,17 +96,23 @@ def shared(values: Mapping[str, float]) -> Limit:
     return Limit(first) if all(value == first for value in values.values()) else Limit(first, dict(values))
 
 
-def number_in(asset: Asset, site: Site, text: LimitText, unit: str, difference: bool = False) -> float:
-    """The number that `text` is for one asset, in `unit`. Raises ExpressionError."""
+def number_in(
+    asset: Asset, site: Site, text: LimitText, unit: str, difference: bool = False, whose: str = "signal"
+) -> float:
+    """The number that `text` is for one asset, in `unit`, which is that of `whose`. Raises ExpressionError."""
     if text.constant:
         value, own = constant_of(asset, site, text)
-        return text.factor * _converted(value, own, unit, text.offset, difference, f"'{text.constant}' is in")
+        given = f"'{text.constant}' is in {own or 'no unit'}"
+        _check(own, unit, text.offset, difference, f"{given}, the {whose} in {unit or 'no unit'}")
+        return text.factor * _converted(value, own, unit, difference)
     written = units.normal(text.unit)
     if not written and unit:
         raise ExpressionError(
-            text.offset, f"the number needs a unit: the signal is in {unit}", f"such as '{unit}'"
+            text.offset, f"the number needs a unit: the {whose} is in {unit}", f"such as '{unit}'"
         )
-    return _converted(text.factor, written, unit, text.unit_offset, difference, "the limit is in")
+    given = f"the limit is in {written or 'no unit'}"
+    _check(written, unit, text.unit_offset, difference, f"{given}, the {whose} in {unit or 'no unit'}")
+    return _converted(text.factor, written, unit, difference)
 
 
 def constant_of(asset: Asset, site: Site, text: LimitText) -> tuple[float, str]:
@@ -122,16 +128,20 @@ def constant_of(asset: Asset, site: Site, text: LimitText) -> tuple[float, str]:
     raise ExpressionError(text.offset, message, _hint(text.constant, seen, "constants"))
 
 
-def _converted(value: float, unit: str, to: str, offset: int, difference: bool, whose: str) -> float:
-    to_plain = to.replace("degC", "K") if difference else to
-    plain = unit.replace("degC", "K") if difference else unit
+def _check(unit: str, to: str, offset: int, difference: bool, what: str) -> None:
     if not units.is_unit(unit):
         raise ExpressionError(offset, f"unknown unit '{unit}'", nearest(unit, units.COMMON))
-    if not units.same_dimension(plain, to_plain):
-        raise ExpressionError(
-            offset, f"{whose} {unit or 'no unit'}, the signal in {to or 'no unit'}: not the same dimension"
-        )
-    return units.convert(value, plain, to_plain)
+    if not units.same_dimension(*_plain(unit, to, difference)):
+        raise ExpressionError(offset, f"{what}: not the same dimension")
+
+
+def _converted(value: float, unit: str, to: str, difference: bool) -> float:
+    return units.convert(value, *_plain(unit, to, difference))
+
+
+def _plain(unit: str, to: str, difference: bool) -> tuple[str, str]:
+    """A difference of temperatures is in kelvin, whatever the scale."""
+    return (unit.replace("degC", "K"), to.replace("degC", "K")) if difference else (unit, to)
 
 
 def _hint(name: str, valid: Iterable[str], what: str) -> str:

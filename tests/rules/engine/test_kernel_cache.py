@@ -1,0 +1,34 @@
+"""Numba's cache: a folder that can't be written costs a compile and a word, never a start."""
+
+from __future__ import annotations
+
+import warnings
+
+import numba
+import pytest
+
+from rules.engine import kernel
+
+
+def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = numba.njit
+
+    def njit(*args: object, **options: object) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function 'twice': no locator available")
+        return real(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+
+    def twice(x: int) -> int:
+        return 2 * x
+
+    with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
+        compiled = kernel._compiled(numba.int64(numba.int64))(twice)
+    assert compiled(21) == 42
+
+
+def test_the_kernel_is_cached_here() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kernel.frame.stats.cache_path
