@@ -47,6 +47,9 @@ class RoleContext:
     bus: Bus
     stop: asyncio.Event
     options: dict[str, str] = field(default_factory=dict)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the role has returned: what its status says then is its last word."""
+
     state: str = "starting"
     metrics: dict[str, Any] = field(default_factory=dict)
     """Counters and gauges for the status record; the role changes them in place."""
@@ -91,20 +94,23 @@ def status_message(context: RoleContext) -> Message:
 
 
 async def report_status(context: RoleContext, every_s: float = 1.0) -> None:
-    """Publish the status once a second, and a last time at the stop. A broker that is away is no reason to end."""
+    """Publish the status once a second, and a last time when the role has ended ('stopping').
+
+    A broker that is away is no reason to end.
+    """
     producer = None
     while True:
-        stopping = context.stop.is_set()
-        if stopping:
+        ended = context.ended.is_set()
+        if ended:
             context.state = "stopping"
         try:
             producer = producer or await context.bus.producer(f"{context.name}-status")
             await (await producer.send(status_message(context)))
         except UnreachableError:
             context.metrics["status_unsent"] = context.metrics.get("status_unsent", 0) + 1
-        if stopping:
+        if ended:
             break
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(context.stop.wait(), every_s)
+            await asyncio.wait_for(context.ended.wait(), every_s)
     if producer is not None:
         await producer.close()

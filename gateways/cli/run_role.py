@@ -77,10 +77,9 @@ def run_role(role: str, site_dir: Path, name: str, options: list[str]) -> int:
 async def _run(
     role: Callable[[RoleContext], Awaitable[None]], site_dir: Path, name: str, options: dict[str, str]
 ) -> int:
-    from streams.site_folder import load_site
-
     from streams.bus_kafka import KafkaBus
     from streams.settings import load_settings
+    from streams.site_folder import load_site
 
     settings = load_settings(site_dir / "headrace.yaml")
     site = with_endpoints(load_site(site_dir), options)
@@ -104,6 +103,7 @@ async def _run(
         return 1
     finally:
         stop.set()
+        context.ended.set()
         await status
         await context.bus.close()
     return 0
