@@ -88,7 +88,9 @@ def status_message(context: RoleContext) -> Message:
         STATUS.name,
         0,
         context.name.encode(),
-        orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY),
+        orjson.dumps(
+            body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+        ),
         (("schema", b"status/1"),),
     )
 
