@@ -6,6 +6,8 @@ heat and power in W, flows as heat capacity rates in W/K.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,4 +81,5 @@ def heat_pump_cop(condensing_c: float, evaporating_c: float, eta: float = 0.55) 
 
 def francis_efficiency(flow: float) -> float:
     """Efficiency of a Francis turbine over its relative flow: 0.93 near 80 %, poor below 40 %."""
-    return min(max(0.93 - 0.55 * (flow - 0.8) ** 2 - 0.9 * max(0.4 - flow, 0.0) ** 1.5, 0.05), 0.93)
+    poor = 0.9 * math.pow(max(0.4 - flow, 0.0), 1.5)
+    return min(max(0.93 - 0.55 * (flow - 0.8) ** 2 - poor, 0.05), 0.93)

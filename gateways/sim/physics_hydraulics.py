@@ -1,6 +1,6 @@
 """Pumps of a CDU and the flow through its racks.
 
-Rules: pure, vectorised over rows (loops) and their pumps; speeds and flows are shares of nominal, 1 at the design point.
+Rules: pure, vectorised over rows (loops) and their pumps; speeds are shares of full speed, flows of design flow.
 
 A pump's head is s² - a·q² (affinity laws), the loop needs k·Q²/opening² above the spring of the discharge check valve.
 That spring (0.2 bar of 2.3 bar) is why a pump that loses 70 % of its speed loses nearly all of its flow: head goes
@@ -16,7 +16,7 @@ import numpy as np
 from gateways.sim.physics_curves import Array
 
 PUMP_SLOPE = 0.25
-CHECK_VALVE_HEAD = 0.088
+CHECK_VALVE_HEAD = 0.092
 NOMINAL_SPEED = 0.8
 """Speed, as a share of full speed, that gives the design flow."""
 LOOP_RESISTANCE = NOMINAL_SPEED**2 - PUMP_SLOPE - CHECK_VALVE_HEAD * NOMINAL_SPEED**2

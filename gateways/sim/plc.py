@@ -3,7 +3,7 @@
 Rules: it acts on what its own transmitters measure, never on a fault's name; its trips latch until the PLC is reset.
 
 1. A row whose flow stays below 70 % of design for 20 s gets its standby pump.
-2. A tray with a GPU over the critical limit plus 10 K for 1 s is switched off.
+2. A tray with a GPU over the critical limit plus 15 K for 1 s is switched off.
 3. A rack whose leak detector stays on for 3 s is isolated: electrically, 2 s later from the coolant.
 """
 
@@ -18,7 +18,7 @@ from gateways.sim.physics_hydraulics import NOMINAL_SPEED, Pumps
 
 LOW_FLOW = 0.7
 STANDBY_AFTER_S = 20.0
-OVER_CRITICAL_K = 10.0
+OVER_CRITICAL_K = 15.0
 OVER_TEMPERATURE_AFTER_S = 1.0
 LEAK_AFTER_S = 3.0
 LIQUID_AFTER_S = LEAK_AFTER_S + 2.0

@@ -67,7 +67,8 @@ class Sensors:
         self._values = np.zeros(count)
         self._time_ns = np.zeros(count, dtype=np.int64)
         self._frozen = np.zeros(count, dtype=np.bool_)
-        self._stale = np.zeros(count, dtype=np.bool_)
+        self.stale = np.zeros(count, dtype=np.bool_)
+        """(N,) True where a point isn't updated any more."""
         self._skew_ns = np.zeros(count, dtype=np.int64)
         self._drift_s = np.zeros(count)
         self._drift_from_ns = np.zeros(count, dtype=np.int64)
@@ -82,18 +83,18 @@ class Sensors:
         fresh = native * self._factor + self._offset
         fresh += self._noise * self._random.standard_normal(len(fresh))
         fresh += self._drift_s * (now_ns - self._drift_from_ns) / 1e9
-        held = self._frozen | self._stale
+        held = self._frozen | self.stale
         self._values = np.where(held, self._values, fresh)
         shown = np.clip(self._values, self._low, self._high)
         beyond = np.abs(self._values - shown) > 20 * self._noise + 1e-9
-        self._time_ns = np.where(self._stale, self._time_ns, now_ns + self._skew_ns)
+        self._time_ns = np.where(self.stale, self._time_ns, now_ns + self._skew_ns)
         status = np.where(beyond, OUT_OF_SPAN, GOOD).astype(np.uint32)
         return Snapshot(self.ids, shown, self._time_ns.copy(), status)
 
     def set_faults(self, active: list[Fault], now_ns: int) -> None:
         """Take the sensor faults at work; one that goes leaves no trace. Drift counts from the fault's own time."""
         self._frozen[:] = False
-        self._stale[:] = False
+        self.stale[:] = False
         self._skew_ns[:] = 0
         self._drift_s[:] = 0.0
         for fault in active:
@@ -110,7 +111,7 @@ class Sensors:
                 if fault.name == "sensor_frozen":
                     self._frozen[places] = True
                 elif fault.name == "stale":
-                    self._stale[places] = True
+                    self.stale[places] = True
                 else:
                     self._drift_s[places] = fault.size / 100.0 / 60.0 * (self._high - self._low)[places]
                     self._drift_from_ns[places] = min(round(fault.at_s * 1e9), now_ns)

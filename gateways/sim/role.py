@@ -1,0 +1,207 @@
+"""The role `plant`: the simulated plant on the wall clock, with its OPC UA server, NVML state and GPU frames.
+
+Options: `seed` (number), `faults` (short forms, comma-separated; times count from the start), `plc` (on, off),
+`nvml_state` (path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
+
+Rules: physics steps are 100 ms of plant time each, whatever the wall clock does; a step that comes late is made up
+for, and counted; commands reach the plant over OPC UA or NVML only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from gateways.nvml.state import FILE_NAME, NvmlState
+from gateways.sim.faults import parse_faults
+from gateways.sim.frames import FrameSource, frame_sources
+from gateways.sim.plant import Plant
+from gateways.sim.server import PlantServer
+from gateways.sim.telemetry import Telemetry
+from rules.errors import ConfigurationError
+from rules.findings import Finding, nearest
+from rules.site.model import Actuator
+from streams.publisher import Publisher
+from streams.role import RoleContext
+
+STEP_NS = 100_000_000
+STEP_S = 0.1
+CATCH_UP_STEPS = 20
+"""Further behind than this (a suspended machine), the plant's time is set to the wall clock anew."""
+OPTIONS = ("seed", "faults", "plc", "nvml_state", "write_log")
+
+
+class WriteLog:
+    """What the device itself saw: one JSON line a write. Without a path it only counts."""
+
+    def __init__(self, path: str | None) -> None:
+        self._file = None if path is None else _opened(Path(path))
+        self.writes = 0
+
+    def add(self, via: str, actuator: str, node: str, old: float, new: float) -> None:
+        """One write that took effect."""
+        self.writes += 1
+        if self._file is not None:
+            line = {
+                "at_ns": time.time_ns(),
+                "via": via,
+                "actuator": actuator,
+                "node": node,
+                "old": old,
+                "new": new,
+            }
+            self._file.write(orjson.dumps(line) + b"\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _opened(path: Path) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
+
+
+class LivePlant:
+    """The plant, what shows it, and the time between plant and wall clock."""
+
+    def __init__(self, context: RoleContext) -> None:
+        options = _checked(context)
+        self._context = context
+        self.plant = Plant(context.site, int(options.get("seed", "1")), options.get("plc", "on") == "on")
+        for fault in parse_faults(options.get("faults", "")):
+            self.plant.inject(fault)
+        self.log = WriteLog(options.get("write_log"))
+        gpu_ids = self.plant.layout.ids["GPU"]
+        state_file = Path(options.get("nvml_state") or context.settings.run_dir / FILE_NAME)
+        self._limit_of = {
+            actuator.asset: actuator
+            for actuator in context.site.actuators.values()
+            if actuator.kind == "nvml"
+        }
+        limits = [self._limit_of[gpu] for gpu in gpu_ids if gpu in self._limit_of]
+        span = (limits[0].low, limits[0].high, limits[0].default) if limits else (500.0, 1600.0, 1400.0)
+        self.telemetry = Telemetry(self.plant, NvmlState.create(state_file, gpu_ids, *span))
+        self.servers = [
+            PlantServer(context.site, source, context.settings.run_dir, self._written)
+            for source in context.site.sources.values()
+            if source.kind == "opcua"
+        ]
+        self._places = {point.id: place for place, point in enumerate(self.plant.sensors.points)}
+        self._period_ns = np.array(
+            [max(point.period_ns // STEP_NS, 1) * STEP_NS for point in self.plant.sensors.points]
+        )
+        self._frames: list[tuple[FrameSource, Publisher]] = []
+        self._base_ns = 0
+        self.metrics = context.metrics
+        self.metrics.update(steps=0, late_steps=0, resets=0, points_shown=0, writes=0, gpu_max_c=0.0)
+
+    async def start(self) -> None:
+        """Servers listen and publishers send from here on."""
+        for source in frame_sources(self._context.site):
+            self._frames.append((source, await Publisher.open(self._context, source.id)))
+        for server in self.servers:
+            await server.start()
+        self._base_ns = time.time_ns() - self.plant.time_ns
+        self.telemetry.update(STEP_S)
+        await self._show_points()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        for server in self.servers:
+            await server.stop()
+        for _, publisher in self._frames:
+            await publisher.close()
+        self.log.close()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """One step every 100 ms until `stop`."""
+        while not stop.is_set():
+            due_ns = self._base_ns + self.plant.time_ns + STEP_NS
+            wait_s = (due_ns - time.time_ns()) / 1e9
+            if wait_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait_s)
+                continue
+            behind = int(-wait_s / STEP_S)
+            if behind > CATCH_UP_STEPS:
+                self._base_ns += behind * STEP_NS
+                self.metrics["resets"] += 1
+            elif behind:
+                self.metrics["late_steps"] += 1
+            await self._step()
+
+    async def _step(self) -> None:
+        plant = self.plant
+        gpu_ids = plant.layout.ids["GPU"]
+        for gpu, old_w, new_w in self.telemetry.take_limits():
+            actuator = self._limit_of.get(gpu_ids[gpu])
+            name = actuator.id if actuator else f"{gpu_ids[gpu]}.power_limit"
+            self.log.add("nvml", name, gpu_ids[gpu], old_w, new_w)
+        plant.step(STEP_S)
+        self.telemetry.update(STEP_S)
+        for source, publisher in self._frames:
+            if plant.time_ns % source.period_ns < STEP_NS:
+                await source.publish(publisher, self.telemetry, self._base_ns + plant.time_ns)
+        await self._show_points()
+        self.metrics["steps"] += 1
+        self.metrics["writes"] = self.log.writes
+        self.metrics["gpu_max_c"] = round(float(plant.gpus.temperature_c.max()), 1)
+        self.metrics["trays_tripped"] = int(plant.plc.tray_tripped.sum())
+        self.metrics["standby_starts"] = plant.plc.standby_starts
+
+    async def _show_points(self) -> None:
+        """Points whose period is over, to the servers; a stale point isn't shown again."""
+        now_ns = self.plant.time_ns
+        due = now_ns % self._period_ns == 0
+        if not due.any():
+            return
+        shown = self.plant.points()
+        due &= ~self.plant.sensors.stale
+        for server in self.servers:
+            places = np.array([self._places[point.id] for point in server.points], dtype=np.intp)
+            mine = np.flatnonzero(due[places])
+            at = places[mine]
+            times = (shown.time_ns[at] + self._base_ns).tolist()
+            await server.show(mine.tolist(), shown.values[at].tolist(), times, shown.status[at].tolist())
+            self.metrics["points_shown"] += len(mine)
+
+    def _written(self, actuator: Actuator, old: float, new: float) -> None:
+        self.plant.write(actuator.id, new)
+        self.log.add("opcua", actuator.id, actuator.address, old, new)
+
+
+def _checked(context: RoleContext) -> dict[str, str]:
+    """The options of this role; ConfigurationError for an unknown one. `endpoint.SOURCE` are the command line's."""
+    findings = [
+        Finding("--option", 0, 0, f"the role plant has no option '{name}'", nearest(name, OPTIONS))
+        for name in context.options
+        if name not in OPTIONS and not name.startswith("endpoint.")
+    ]
+    seed, plc = context.options.get("seed", "1"), context.options.get("plc", "on")
+    if not seed.isdecimal():
+        findings.append(Finding("--option", 0, 0, f"seed '{seed}' is not a whole number", "such as seed=1"))
+    if plc not in ("on", "off"):
+        findings.append(Finding("--option", 0, 0, f"plc '{plc}'", "on or off"))
+    if findings:
+        raise ConfigurationError(findings)
+    return context.options
+
+
+async def run(context: RoleContext) -> None:
+    """Simulate until told to stop. Raises ConfigurationError, UnreachableError (a port that is taken)."""
+    live = LivePlant(context)
+    try:
+        await live.start()
+        context.ready()
+        await live.run(context.stop)
+    finally:
+        await live.close()
