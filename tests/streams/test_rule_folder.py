@@ -1,0 +1,90 @@
+"""Rule files of a folder, and the story that the example's rules must tell: flow lost, GPUs limited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rules.engine.engine import Engine
+from rules.engine.inputs import Identity, Readings, Tick
+from rules.engine.outputs import Alarm, Command
+from rules.errors import ConfigurationError
+from rules.site.model import Site
+from rules.site.parse import parse_site
+from streams.rule_folder import load_program, rule_texts
+
+NARVIK = Path(__file__).parents[2] / "examples" / "narvik"
+S = 1_000_000_000
+START = 1_700_000_000 * S
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    parsed, _ = parse_site((NARVIK / "site.yaml").read_text(encoding="utf-8"), "site.yaml")
+    assert parsed is not None
+    return parsed
+
+
+def test_rule_files_are_named_as_in_the_site_folder(site: Site) -> None:
+    assert sorted(rule_texts(NARVIK, site)) == ["rules/gpu.yaml", "rules/plant.yaml"]
+
+
+def test_another_folder_or_file_takes_the_place_of_the_sites_own(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("rules: {}\n")
+    (tmp_path / "notes.txt").write_text("not a rule")
+    assert list(rule_texts(NARVIK, site, tmp_path)) == [str(tmp_path / "mine.yaml")]
+    assert load_program(NARVIK, site, tmp_path / "mine.yaml").rules == ()
+
+
+def test_what_can_not_be_read_is_a_finding(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can't be read: No such file"):
+        rule_texts(NARVIK, site, tmp_path / "missing.yaml")
+    with pytest.raises(ConfigurationError, match="no rule file in this folder"):
+        rule_texts(NARVIK, site, tmp_path)
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        rule_texts(NARVIK, site, tmp_path)
+
+
+def test_a_wrong_rule_stops_the_whole_program(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("rules: {a: {for: Rock}}")
+    with pytest.raises(ConfigurationError, match="no asset of type 'Rock'"):
+        load_program(NARVIK, site, tmp_path)
+
+
+def test_flow_lost_is_an_urgent_alarm_and_limits_all_gpus_behind(site: Site) -> None:
+    engine = Engine(load_program(NARVIK, site), site, "row-a")
+    racks = tuple(f"R0{n}.RackLiquidFlow" for n in (1, 2, 3, 4))
+
+    def flows(sequence: int, at_ns: int, value: float) -> Readings:
+        n = len(racks)
+        return Readings(
+            "row-a",
+            Identity("plant-opcua", 1, sequence),
+            at_ns,
+            racks,
+            np.full(n, at_ns),
+            np.zeros(n, np.int64),
+            np.full(n, value),
+            np.zeros(n, np.uint8),
+            np.zeros(n, np.uint32),
+        )
+
+    def ticks(first_ns: int, until_ns: int) -> list[Tick]:
+        times = range(first_ns, until_ns, site.tick_ns)
+        return [Tick("row-a", Identity("ticker", 0, at // site.tick_ns), at) for at in times]
+
+    assert engine.step([*ticks(START, START + S), flows(1, START + S, 158.0)]) == []
+    lost_ns = START + 2 * S
+    outputs = engine.step([*ticks(START + S, lost_ns), flows(2, lost_ns, 12.0), *ticks(lost_ns, lost_ns + S)])
+    alarms = [a for a in outputs if isinstance(a, Alarm)]
+    commands = [c for c in outputs if isinstance(c, Command)]
+    assert {(a.rule, a.asset, a.severity) for a in alarms} == {
+        ("rack-flow-low", f"R0{n}", "urgent") for n in (1, 2, 3, 4)
+    }
+    assert all(lost_ns < a.raised_ns <= lost_ns + 2 * S for a in alarms)
+    assert {c.actuator for c in commands} == {f"{gpu}.power_limit" for gpu in site.units["row-a"].gpus}
+    assert {(c.value, c.engineering_unit) for c in commands} == {(500.0, "W")}
+    assert len(commands) == 288
