@@ -213,7 +213,6 @@ class Processor:
                 self.counts.steps += unit.id in batches
                 for output in outputs:
                     await self._publish(output, oldest_ms[unit.id])
-        await self._acknowledge_idle()
         self._snapshot_if_due()
 
     def _advance(self, partition: _Partition, record: Record) -> bool:
@@ -270,7 +269,14 @@ class Processor:
         if due:
             _, _, partition, unit = min(due, key=lambda entry: entry[:2])
             unit.due_s = now_s + self._every_s
-            self._writing = asyncio.create_task(self._write_or_fail(partition, unit, self._capture(unit)))
+            self._writing = asyncio.create_task(
+                self._or_fail(self._write(partition, unit, self._capture(unit)))
+            )
+            return
+        for partition in self._partitions.values():
+            if not partition.units and partition.position > partition.acknowledged:
+                self._writing = asyncio.create_task(self._or_fail(self._pass(partition, partition.position)))
+                return
 
     def _capture(self, unit: _Unit) -> Snapshot:
         started_s = time.perf_counter()
@@ -287,9 +293,9 @@ class Processor:
             state,
         )
 
-    async def _write_or_fail(self, partition: _Partition, unit: _Unit, snapshot: Snapshot) -> None:
+    async def _or_fail(self, work: Awaitable[None]) -> None:
         try:
-            await self._write(partition, unit, snapshot)
+            await work
         except Exception as error:
             self._on_failure(error)
 
@@ -309,13 +315,11 @@ class Processor:
             partition.acknowledged = partition.covered
             await self._acknowledge(partition.number, partition.covered)
 
-    async def _acknowledge_idle(self) -> None:
-        """A partition without units has no state: what the broker has acknowledged may be acknowledged."""
-        if not len(self._outbox):
-            for partition in self._partitions.values():
-                if not partition.units and partition.position > partition.acknowledged:
-                    partition.acknowledged = partition.position
-                    await self._acknowledge(partition.number, partition.position)
+    async def _pass(self, partition: _Partition, offset: int) -> None:
+        """A partition without units has no state: what the broker has taken of its dead letters is all there is."""
+        await self._outbox.settled()
+        partition.acknowledged = offset
+        await self._acknowledge(partition.number, offset)
 
     async def finish(self) -> None:
         """A clean stop: a snapshot of every unit that has moved, and the acknowledgements that follow."""
@@ -326,6 +330,8 @@ class Processor:
                 for unit in partition.units.values():
                     if unit.next_offset > unit.covered:
                         await self._write(partition, unit, self._capture(unit))
+                if not partition.units and partition.position > partition.acknowledged:
+                    await self._pass(partition, partition.position)
             await self._outbox.settled()
 
     def metrics(self) -> dict[str, Any]:

@@ -214,9 +214,9 @@ def readings(unit: str, sequence: int, source: str = "plant") -> Message:
     values = np.array([sequence * 1.25, 2.0])
     stamps = np.array([sequence, sequence])
     flags = np.zeros(2, np.uint8)
-    value = Readings(
-        unit, Identity(source, 7, sequence), sequence, ("p", "q"), stamps, stamps, values, flags, flags.astype(np.uint32)
-    )  # fmt: skip
+    status = flags.astype(np.uint32)
+    identity = Identity(source, 7, sequence)
+    value = Readings(unit, identity, sequence, ("p", "q"), stamps, stamps, values, flags, status)
     return encode_input(value, PARTITIONS)
 
 
