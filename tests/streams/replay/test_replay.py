@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from gateways.cli.main import run_app
+from rules.engine.engine import Engine
+from rules.engine.inputs import Gap, Identity, Input, Readings, Tick
+from streams.record import Record
+from streams.recorded_site import recorded_site, recording_metadata, site_attachments
+from streams.recording import Recording, RecordingWriter
+from streams.rule_folder import load_program
+from streams.site_folder import load_site
+from streams.topics import partition_of
+from streams.wire import encode_input, encode_output
+
+SITE = """
+name: small
+tick: 1 s
+rules: [rules]
+sources:
+  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
+units:
+  row-a:
+    assets: {P-1: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}, actuators: {PumpSpeed: {default: 80 %}}}}
+  row-b:
+    assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}, actuators: {PumpSpeed: {default: 80 %}}}}
+"""
+RULES = """
+rules:
+  pump-slow:
+    for: Pump
+    when: PumpSpeed < 50 percent
+    deadband: 5 percent
+    on_delay: 2 s
+    severity: high
+    message: "{asset}: {value:.0f} %"
+    then:
+      - command: set PumpSpeed to 100 percent
+"""
+S = 1_000_000_000
+T0 = 1_767_225_600 * S
+
+
+def inputs_of(unit: str, point: str) -> list[Input]:
+    """90 s: slow from second 10 to 20 and from 40 on; a gap and a repeat in between."""
+    inputs: list[Input] = []
+    for second in range(90):
+        time_ns = T0 + second * S
+        inputs.append(Tick(unit, Identity("ticker", 0, time_ns // S), time_ns))
+        if second == 30:
+            inputs.append(Gap(unit, Identity("plc", 5, second + 1), "disconnected", time_ns - S, time_ns, 1))
+            continue
+        speed = 30.0 if 10 <= second < 20 or second >= 40 else 80.0
+        times = np.array([time_ns + 1000])
+        zero = np.zeros(1, np.int64)
+        inputs.append(
+            Readings(
+                unit, Identity("plc", 5, second + 1), int(times[0]), (point,), times, zero, np.array([speed]),
+                zero.astype(np.uint8), zero.astype(np.uint32),
+            )
+        )  # fmt: skip
+        if second == 50:
+            inputs.append(inputs[-1])
+    return inputs
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, list[Record]]:
+    """A site folder and the records of a run: inputs and what the engine said to them, as a worker writes them."""
+    site_dir = tmp_path / "site"
+    (site_dir / "rules").mkdir(parents=True)
+    (site_dir / "site.yaml").write_text(SITE)
+    (site_dir / "rules" / "pumps.yaml").write_text(RULES)
+    site = load_site(site_dir)
+    program = load_program(site_dir, site)
+    engines = {unit: Engine(program, site, unit) for unit in site.units}
+    offsets: dict[tuple[str, int], int] = {}
+    records: list[Record] = []
+
+    def add(message: object) -> None:
+        place = (message.topic, message.partition)  # type: ignore[attr-defined]
+        offset = offsets[place] = offsets.get(place, -1) + 1
+        records.append(Record(*place, offset, 1, message.key, message.value, message.headers))  # type: ignore[attr-defined]
+
+    both = zip(inputs_of("row-a", "P-1.PumpSpeed"), inputs_of("row-b", "P-2.PumpSpeed"), strict=True)
+    for value in (one for pair in both for one in pair):
+        add(encode_input(value, 2))
+        for output in engines[value.unit].step([value]):
+            add(encode_output(output, 2))
+    records.append(
+        Record("events", partition_of("row-a", 2), 10**6, 1, b"row-a", b"garbage", (("schema", b"tick/1"),))
+    )
+    return site_dir, records
+
+
+def write(path: Path, site_dir: Path, records: list[Record]) -> Path:
+    site = load_site(site_dir)
+    attachments = site_attachments(site_dir, site)
+    with RecordingWriter(
+        path, attachments=attachments, metadata=recording_metadata(site, attachments)
+    ) as writer:
+        for log_ns, record in enumerate(records):
+            writer.write(record, log_ns)
+    return path
+
+
+def run(capfdbinary: pytest.CaptureFixture[bytes], *arguments: object) -> tuple[int, bytes]:
+    code = run_app([str(argument) for argument in arguments])
+    return code, capfdbinary.readouterr().out
+
+
+def test_replay_says_what_the_run_said_byte_for_byte(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    code, first = run(capfdbinary, "replay", path, "--json")
+    assert (code, first) == run(capfdbinary, "replay", path, "--json")
+    said = json.loads(first)
+    assert code == 0
+    assert said["verification"]["differences"] == 0
+    assert said["verification"]["compared"] == sum(r.topic != "events" for r in made[1])
+    assert (said["readings"], said["duplicates"], said["lost"]) == (2 * 89, 2, 0)
+    assert [gap["reason"] for gap in said["gaps"]] == ["disconnected"] * 2
+    assert said["dead_letters"] == {"bad-json": 1}
+    slow = [alarm for alarm in said["alarms"] if alarm["rule"] == "pump-slow"]
+    assert [(alarm["unit"], alarm["cleared_at"] is None) for alarm in slow] == [
+        ("row-a", False), ("row-b", False), ("row-a", True), ("row-b", True),
+    ]  # fmt: skip
+    assert slow[0]["raised_at"] == "2026-01-01T00:00:12.000001000Z"
+    assert len(said["commands"]) == 4
+
+
+def test_a_copy_without_its_outputs_gives_the_same(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    assert run(capfdbinary, "recording", "strip", path, "-o", tmp_path / "bare.mcap")[0] == 0
+    assert {one.topic for one in Recording(tmp_path / "bare.mcap").records()} == {"events"}
+    _, full = run(capfdbinary, "replay", path, "--json", "--no-verify")
+    _, bare = run(capfdbinary, "replay", tmp_path / "bare.mcap", "--json")
+    assert full == bare
+    assert json.loads(bare)["verification"] is None
+
+
+def change(records: list[Record], topic: str, number: int, edit: Callable[[dict[str, object]], None]) -> str:
+    """Edit the body of the n-th record of a topic; its id."""
+    index = [index for index, record in enumerate(records) if record.topic == topic][number]
+    envelope = orjson.loads(records[index].value or b"")
+    edit(envelope)
+    one = records[index]
+    records[index] = Record(
+        one.topic, one.partition, one.offset, 1, one.key,
+        orjson.dumps(envelope, option=orjson.OPT_SORT_KEYS), one.headers,
+    )  # fmt: skip
+    return str(envelope["id"])
+
+
+@pytest.mark.parametrize("how", ["other value", "left out", "never said", "two words"])
+def test_an_output_that_differs_is_named(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes], how: str
+) -> None:
+    site_dir, records = made
+    index = next(index for index, record in enumerate(records) if record.topic == "commands")
+    original = records[index]
+    wanted = str(orjson.loads(original.value or b"")["id"])
+    if how == "left out":
+        del records[index]
+    elif how == "never said":
+        wanted = change(records, "commands", 0, lambda envelope: envelope.update(id="row-a:plc:5:999:0"))
+        records.insert(index, original)
+    else:
+        change(records, "commands", 0, lambda envelope: envelope["body"].update(value=99.0))  # type: ignore[attr-defined]
+        if how == "two words":
+            records.insert(index, original)
+    code, out = run(capfdbinary, "replay", write(tmp_path / "run.mcap", site_dir, records), "--json")
+    found = json.loads(out)["verification"]
+    assert code == 1
+    assert found["differences"] == 1
+    assert (found["first"]["topic"], found["first"]["id"]) == ("commands", wanted)
+    assert bool(found["first"]["replayed"]) == (how != "never said")
+    assert bool(found["first"]["recorded"]) == (how != "left out")
+
+
+def test_a_recording_that_ends_before_the_worker_had_answered_is_no_difference(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    site_dir, records = made
+    for topic in ("alarms", "commands", "journal"):
+        last = [index for index, record in enumerate(records) if record.topic == topic][-1]
+        del records[last]
+    code, out = run(capfdbinary, "replay", write(tmp_path / "run.mcap", site_dir, records), "--json")
+    assert code == 0
+    assert json.loads(out)["verification"]["after_end"] == 3
+
+
+def test_other_rules_give_other_alarms_and_are_not_compared(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    (tmp_path / "other.yaml").write_text(
+        RULES.replace("pump-slow", "pump-slower").replace("on_delay: 2 s", "")
+    )
+    code, out = run(capfdbinary, "replay", path, "--rules", tmp_path / "other.yaml", "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said["verification"] is None
+    assert {alarm["rule"] for alarm in said["alarms"]} == {"pump-slower", "source-gap"}
+
+
+def test_the_table_says_whether_it_was_the_same(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    code, out = run(capfdbinary, "replay", write(tmp_path / "run.mcap", *made))
+    assert code == 0
+    assert b"byte for byte" in out
+    code, out = run(capfdbinary, "recording", "info", tmp_path / "run.mcap", "--json")
+    assert code == 0
+    assert json.loads(out)["records"]["commands"] == 4
+
+
+def test_two_recordings_in_a_row_are_one_log(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    site_dir, records = made
+    whole = write(tmp_path / "run.mcap", site_dir, records)
+    first = write(tmp_path / "first.mcap", site_dir, records[:200])
+    rest = write(tmp_path / "rest.mcap", site_dir, records[200:])
+    _, one = run(capfdbinary, "replay", whole, "--json")
+    code, two = run(capfdbinary, "replay", first, rest, "--json")
+    assert code == 0
+    for name in ("alarms", "commands", "readings", "gaps", "lost"):
+        assert json.loads(one)[name] == json.loads(two)[name]
+
+
+def test_without_a_site_one_is_asked_for(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    with RecordingWriter(tmp_path / "bare.mcap"):
+        pass
+    assert run(capfdbinary, "replay", tmp_path / "bare.mcap")[0] == 2
+    assert run(capfdbinary, "replay", tmp_path / "absent.mcap")[0] == 2
+    assert (
+        run(
+            capfdbinary,
+            "recording",
+            "strip",
+            tmp_path / "bare.mcap",
+            "-o",
+            tmp_path / "x",
+            "--topics",
+            "alarm",
+        )[0]
+        == 2
+    )
+
+
+def test_the_recorded_site_is_the_one_of_the_folder(tmp_path: Path, made: tuple[Path, list[Record]]) -> None:
+    site, program = recorded_site(Recording(write(tmp_path / "run.mcap", *made)))
+    assert site == load_site(made[0])
+    assert program.digest == load_program(made[0], site).digest
