@@ -16,13 +16,23 @@ on a point. `tests/rules/engine/twin.py` is the slow and obvious form of all thi
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from rules.engine.arrays import (
+    EVENTS,
+    I64,
+    PAIR,
+    STATE,
+    TABLES,
+    Events,
+    State,
+    Tables,
+    compiled,
+    read_only,
+)
 
 VALUE, RATE, NO_DATA = range(3)
 OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
@@ -54,73 +64,7 @@ RING = 34
 """Kept samples of a rate: 32 steps of a window, one more on each side."""
 
 
-class Tables(NamedTuple):
-    """What a program is to the kernel; never changes while it runs. R rules, C conditions, P points."""
-
-    rules: NDArray[np.int64]  # (R, 8), the GPU's rules first
-    limits: NDArray[np.float64]  # (2, C): when, until
-    timeouts: NDArray[np.int64]  # (C,) of no_data
-    rings: NDArray[np.int64]  # (C,) which ring a rate keeps its samples in, -1 for none
-    condition_rule: NDArray[np.int64]  # (C,) row of `rules`
-    point_first: NDArray[np.int64]  # (P + 1,)
-    point_conditions: NDArray[np.int64]
-
-
-class State(NamedTuple):
-    """Everything that the kernel remembers. C conditions, K rings, G GPUs, P points."""
-
-    timers: NDArray[np.int64]  # (3, C)
-    values: NDArray[np.float64]  # (C,) last known value, NaN for none
-    phases: NDArray[np.int8]  # (2, C)
-    ring_times: NDArray[np.int64]  # (K, RING)
-    ring_values: NDArray[np.float64]  # (K, RING)
-    ring_ends: NDArray[np.int64]  # (K, 2): place of the next sample, samples held
-    newest_gpu: NDArray[np.int64]  # (G,) newest sample
-    newest_point: NDArray[np.int64]  # (P,)
-    next_deadline: NDArray[np.int64]  # (1,) no deadline lies before it
-
-
-class Events(NamedTuple):
-    """Where a kernel writes transitions: it stops when there is no room, and the caller calls again."""
-
-    what: NDArray[np.int64]  # (E, 4)
-    values: NDArray[np.float64]  # (E,)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_I8 = numba.types.Array(numba.int8, 2, "C")
-_I64, _I64_2 = numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.int64, 2, "C")
-_F64, _F64_2 = numba.types.Array(numba.float64, 1, "C"), numba.types.Array(numba.float64, 2, "C")
-_TABLES = numba.types.NamedTuple([_I64_2, _F64_2, _I64, _I64, _I64, _I64, _I64], Tables)
-_STATE = numba.types.NamedTuple([_I64_2, _F64, _I8, _I64_2, _F64_2, _I64_2, _I64, _I64, _I64], State)
-_EVENTS = numba.types.NamedTuple([_I64_2, _F64], Events)
-_PAIR = numba.types.UniTuple(numba.int64, 2)
-
-
-def _read_only(kind: Any, dimensions: int) -> Any:
-    # A view of a record's bytes can't be written to; a writable array passes for one too.
-    return numba.types.Array(kind, dimensions, "C", readonly=True)
-
-
-def _compiled(*signature: Any) -> Callable[[F], F]:
-    """Numba with its cache on disk; without, and with a word about it, where no cache can be written."""
-
-    def decorate(function: F) -> F:
-        try:
-            return cast("F", numba.njit(*signature, cache=True)(function))
-        except RuntimeError as error:
-            warnings.warn(
-                f"compiled rules can't be cached ({error}): every start compiles them anew;"
-                " set NUMBA_CACHE_DIR to a folder that can be written",
-                stacklevel=2,
-            )
-            return cast("F", numba.njit(*signature)(function))
-
-    return decorate
-
-
-@_compiled()
+@compiled()
 def _compare(operator: int, value: float, limit: float) -> bool:
     if operator == LT:
         return value < limit
@@ -135,7 +79,7 @@ def _compare(operator: int, value: float, limit: float) -> bool:
     return value != limit
 
 
-@_compiled()
+@compiled()
 def _emit(
     events: Events, count: int, condition: int, transition: int, at: int, by_deadline: int, value: float
 ) -> int:
@@ -147,20 +91,20 @@ def _emit(
     return count + 1
 
 
-@_compiled()
+@compiled()
 def _start(state: State, c: int, deadline: int) -> None:
     state.timers[DEADLINE, c] = deadline
     state.next_deadline[0] = min(state.next_deadline[0], deadline)
 
 
-@_compiled()
+@compiled()
 def _stop(state: State, c: int, phase: int) -> None:
     state.phases[PHASE, c] = phase
     state.phases[HELD, c] = 0
     state.timers[DEADLINE, c] = NEVER
 
 
-@_compiled()
+@compiled()
 def _fire(state: State, c: int, events: Events, count: int) -> int:
     """The delay or time-out of condition `c` is over: its transition, stamped with the deadline itself."""
     at = state.timers[DEADLINE, c]
@@ -170,7 +114,7 @@ def _fire(state: State, c: int, events: Events, count: int) -> int:
     return _emit(events, count, c, RAISED if raised else CLEARED, at, 1, state.values[c])
 
 
-@_compiled()
+@compiled()
 def _rate(tables: Tables, state: State, c: int, rule: int, t: int, value: float) -> float:
     """Slope per second to the newest kept sample that is a window old; NaN if none, or older than two
     windows.
@@ -201,7 +145,7 @@ def _rate(tables: Tables, state: State, c: int, rule: int, t: int, value: float)
     return slope
 
 
-@_compiled()
+@compiled()
 def _no_data(tables: Tables, state: State, c: int, t: int, good: bool, events: Events, count: int) -> int:
     if not good:
         return count
@@ -214,7 +158,7 @@ def _no_data(tables: Tables, state: State, c: int, t: int, good: bool, events: E
     return count
 
 
-@_compiled()
+@compiled()
 def _sample(
     tables: Tables,
     state: State,
@@ -272,10 +216,10 @@ def _sample(
     return count
 
 
-@_compiled(
-    _PAIR(
-        _I64, _I64, _I64, _read_only(numba.float32, 3), _read_only(numba.uint8, 2), numba.int64, numba.int64,
-        _TABLES, _STATE, _EVENTS, _I64,
+@compiled(
+    PAIR(
+        I64, I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64, numba.int64,
+        TABLES, STATE, EVENTS, I64,
     )
 )  # fmt: skip
 def frame(
@@ -345,10 +289,10 @@ def frame(
     return count, cells
 
 
-@_compiled(
-    _PAIR(
-        _I64, _read_only(numba.int64, 1), _read_only(numba.float64, 1), _read_only(numba.uint8, 1),
-        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, _TABLES, _STATE, _EVENTS, _I64,
+@compiled(
+    PAIR(
+        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1),
+        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, TABLES, STATE, EVENTS, I64,
     )
 )  # fmt: skip
 def readings(
@@ -406,7 +350,7 @@ def readings(
     return count, points.shape[0]
 
 
-@_compiled(numba.int64(numba.int64, _STATE, _I64))
+@compiled(numba.int64(numba.int64, STATE, I64))
 def due(now_ns: int, state: State, found: NDArray[np.int64]) -> int:
     """Conditions whose deadline is not after `now_ns` into `found` (C,), unsorted; sets the next deadline
     anew.
@@ -424,7 +368,7 @@ def due(now_ns: int, state: State, found: NDArray[np.int64]) -> int:
     return count
 
 
-@_compiled(numba.int64(_I64, _STATE, _EVENTS))
+@compiled(numba.int64(I64, STATE, EVENTS))
 def fire(conditions: NDArray[np.int64], state: State, events: Events) -> int:
     """Fire `conditions` in the order given; `events` has room for one each."""
     count = 0
@@ -433,7 +377,7 @@ def fire(conditions: NDArray[np.int64], state: State, events: Events) -> int:
     return count
 
 
-@_compiled(numba.void(numba.int64, _TABLES, _STATE))
+@compiled(numba.void(numba.int64, TABLES, STATE))
 def begin(now_ns: int, tables: Tables, state: State) -> None:
     """The first tick: what was never seen is silent from here on, and has a grace: its gateway may still start."""
     for c in range(state.timers.shape[1]):

@@ -21,7 +21,7 @@ import orjson
 from numpy.typing import NDArray
 
 from rules.engine import kernel
-from rules.engine.kernel import State
+from rules.engine.arrays import State
 from rules.engine.tables import Compiled, fresh_state
 from rules.errors import HeadraceError
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import kernel
-from rules.engine.kernel import NEVER, OPERATORS, RING, State, Tables
+from rules.engine.arrays import State, Tables
+from rules.engine.kernel import NEVER, OPERATORS, RING
 from rules.gpu_fields import FIELD_INDEX
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Unit

@@ -8,6 +8,7 @@ import numba
 import pytest
 
 from rules.engine import kernel
+from rules.engine.arrays import compiled
 
 
 def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,8 +25,8 @@ def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pyte
         return 2 * x
 
     with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
-        compiled = kernel._compiled(numba.int64(numba.int64))(twice)
-    assert compiled(21) == 42
+        made = compiled(numba.int64(numba.int64))(twice)
+    assert made(21) == 42
 
 
 def test_the_kernel_is_cached_here() -> None:
