@@ -46,6 +46,16 @@ CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
 DRAIN_STEP_S = 0.1
+COUNTERS = (
+    "accepted",
+    "acknowledged",
+    "retried",
+    "spooled",
+    "drained",
+    "dropped",
+    "dropped_readings",
+    "oversized",
+)
 
 
 @dataclasses.dataclass(slots=True)
@@ -86,27 +96,17 @@ class Publisher:
         self._held = False
         self._spooling = False
         self._spooled: dict[str, Span] = {}
-        self._sent_until: dict[str, int] = {}
+        self._sent_until = self._spool.sent_until()
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
         self._failed = False
         """An acknowledgement brought an error: nothing may be sent before the sender has begun again."""
         self.metrics: dict[str, Any] = {
-            "state": "live",
-            "accepted": 0,
-            "acknowledged": 0,
-            "unsent": 0,
-            "retried": 0,
-            "spooled": 0,
-            "drained": 0,
-            "dropped": 0,
-            "dropped_readings": 0,
-            "oversized": 0,
-            "spool_records": self._spool.records,
-            "spool_mb": 0.0,
-            "units": {},
+            **dict.fromkeys(COUNTERS, 0),
+            "units": {unit: {"accepted": 0, "acknowledged": 0} for unit in self._sent_until},
         }
+        self._note()
 
     @classmethod
     async def open(cls, context: RoleContext, source: str) -> Publisher:
@@ -121,7 +121,7 @@ class Publisher:
     async def start(self) -> None:
         """Begin to send. What the process before this one may have lost is the first thing said, per unit."""
         now = self._clock()
-        for unit, until_ns in self._spool.sent_until().items():
+        for unit, until_ns in self._sent_until.items():
             self._accept(Gap(unit, self._none(), "restart", until_ns, now, 0))
         self._report_dropped()
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._drain())]
@@ -249,6 +249,10 @@ class Publisher:
                 )
             return
         self._sequences[value.unit] = sequence
+        if value.unit not in self._sent_until:
+            # On disk before it leaves: whoever comes after this process must know that the source has spoken.
+            self._sent_until[value.unit] = self._clock()
+            self._spool.remember_sent(self._sent_until)
         self._unit(value.unit)["accepted"] = sequence
         self._window.append(_Entry(value, message, self._clock(), None, reported))
         self._work.set()

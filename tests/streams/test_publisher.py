@@ -252,6 +252,17 @@ async def test_a_killed_process_loses_nothing_of_its_spool_and_reports_its_tail(
     assert sequences(of(found, "plant/backfill")) == list(range(1, spooled + 1))
 
 
+async def test_a_process_that_is_killed_at_once_is_missed_too(bench: Bench) -> None:
+    first = await bench.publisher()
+    bench.bus.go_away()
+    await bench.reading(first)
+    await bench.drop(first)
+    bench.bus.come_back()
+    second = await bench.publisher()
+    await until(lambda: second.metrics["acknowledged"] == 1)
+    assert [value.reason for value in inputs(bench.bus) if isinstance(value, Gap)] == ["restart"]
+
+
 async def test_a_kill_between_sending_and_deleting_repeats_the_same_identities(bench: Bench) -> None:
     first = await bench.publisher(memory_s=1)
     await outage(bench, first, 10)

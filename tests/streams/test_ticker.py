@@ -1,11 +1,14 @@
 """The ticker: aligned, held back, never backwards, and the same identities from two of them."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from rules.engine.inputs import Identity, Tick
+from rules.engine.engine import Engine
+from rules.engine.inputs import Identity, Input, Tick
+from rules.engine.outputs import Alarm, Entry
 from rules.errors import UnreachableError
 from rules.site.model import Site, Unit
 from streams.bus_memory import MemoryBus
@@ -14,9 +17,19 @@ from streams.settings import Settings
 from streams.ticker import Ticker, run
 from streams.topics import EVENTS
 from streams.wire import decode_input
+from tests.rules.engine.plant import START, UNIT, flow, program
+from tests.rules.engine.plant import site as plant_site
 
 PERIOD = 100_000_000
 T0 = 1_700_000_000_000_000_000
+LOW_FLOW = """
+  flow-low:
+    for: Rack
+    when: RackLiquidFlow < 50 L/min
+    on_delay: 500 ms
+    severity: high
+    message: low flow
+"""
 
 
 class Clock:
@@ -98,6 +111,25 @@ async def test_two_tickers_say_the_same() -> None:
     found = ticks(bus)
     assert len(found) == 6
     assert found[0::2] == found[1::2]
+
+
+async def test_an_engine_takes_the_ticks_of_two_tickers_for_one() -> None:
+    bus, clock = MemoryBus(), Clock(START)
+    one, two = Ticker(await context(bus), clock), Ticker(await context(bus, "ticker-2"), clock)
+    for _ in range(20):
+        await one.tick()
+        await two.tick()
+        clock.now_ns += PERIOD
+    doubled = [dataclasses.replace(tick, unit=UNIT) for tick in ticks(bus)]
+    hot: list[Input] = [flow(1, doubled[0].time_ns, 10)]
+    both, single = (Engine(program(LOW_FLOW), plant_site(), UNIT) for _ in range(2))
+    said = both.step([doubled[0], *hot, *doubled[1:]])
+    assert [alarm for alarm in said if isinstance(alarm, Alarm)]
+    expected = single.step([doubled[0], *hot, *doubled[2::2]])
+    assert [out for out in said if not isinstance(out, Entry)] == [
+        o for o in expected if not isinstance(o, Entry)
+    ]
+    assert both.counters["repeats"] == 20
 
 
 async def test_a_tick_that_failed_is_not_said_late() -> None:
