@@ -56,7 +56,7 @@ class WriteLog:
                 "old": old,
                 "new": new,
             }
-            self._file.write(orjson.dumps(line) + b"\n")
+            self._file.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -90,6 +90,8 @@ class LivePlant:
         limits = [self._limit_of[gpu] for gpu in gpu_ids if gpu in self._limit_of]
         span = (limits[0].low, limits[0].high, limits[0].default) if limits else (500.0, 1600.0, 1400.0)
         self.telemetry = Telemetry(self.plant, NvmlState.create(state_file, gpu_ids, *span))
+        # at once: a gateway that reads before the first step must not see a cold GPU
+        self.telemetry.update(STEP_S)
         self.servers = [
             PlantServer(context.site, source, context.settings.run_dir, self._written)
             for source in context.site.sources.values()
