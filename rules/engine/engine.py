@@ -19,18 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import kernel, snapshot
+from rules.engine.arrays import Events
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
-from rules.engine.outputs import Output, Severity
-from rules.engine.sources import NOTES, Admission, SourceState, admit
+from rules.engine.outputs import Output
+from rules.engine.sources import BACKFILL, Sources, SourceState, sane
 from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
 from rules.engine.tables import LONG_AGO, compile_unit, fresh_state
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import SOURCE_GAP, Program
-from rules.site.model import Site, Source
+from rules.site.model import Site
 
-SOURCE_GAP_SEVERITY: Final[Severity] = "medium"
-BACKFILL: Final = "/backfill"
 EVENT_ROOM: Final = 4096
 
 COUNTERS: Final = (
@@ -57,12 +56,11 @@ class Engine:
         self._compiled = compile_unit(program, self.unit)
         self._tables = self._compiled.tables
         self._state = fresh_state(self._compiled)
-        self._sources: dict[str, SourceState] = {}
-        self._noted = False
         self._statements = Statements(unit_id, self.counters)
+        self._sources = Sources(site, self._statements)
         per_lane = int(np.diff(self._tables.point_first).max(initial=self._compiled.gpu_rules))
         room = max(EVENT_ROOM, 2 * per_lane)
-        self._events = kernel.Events(np.zeros((room, 4), np.int64), np.zeros(room))
+        self._events = Events(np.zeros((room, 4), np.int64), np.zeros(room))
         self._counts = np.zeros(4, np.int64)
         self._due = np.zeros(len(self._compiled.assets), np.int64)
         self._lanes = {
@@ -90,7 +88,7 @@ class Engine:
                 self._tick(value, out)
                 continue
             cause = input_cause(self.unit.id, value.identity)
-            if self._admitted(value, cause, out):
+            if self._sources.is_new(value, self.now_ns, cause, out):
                 self._take[type(value)](value, cause, out)
         return out
 
@@ -101,11 +99,7 @@ class Engine:
             "program": self._program.digest,
             "now_ns": self.now_ns,
             "counters": dict(self.counters),
-            "noted": self._noted,
-            "sources": [
-                [name, s.first_epoch, s.epoch, s.sequence, s.notes]
-                for name, s in sorted(self._sources.items())
-            ],
+            "sources": self._sources.saved(),
             "active": [[*key, *raised] for key, raised in sorted(self._statements.active.items())],
             "orphans": self._statements.orphans,
         }
@@ -121,136 +115,29 @@ class Engine:
         self.now_ns = header["now_ns"]
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
-        self._noted = header["noted"]
-        self._sources = {
-            name: self._new_source(name, first_epoch, epoch, sequence, notes)
-            for name, first_epoch, epoch, sequence, notes in header["sources"]
-        }
+        self._sources.adopt(header["sources"])
         active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
         orphans = [(rule, asset) for rule, asset in header["orphans"]]
         self._statements.adopt(active, orphans, kept | {SOURCE_GAP})
         if self.now_ns != LONG_AGO:
             kernel.begin(self.now_ns, self._tables, self._state)
 
-    # -- identity
-
-    def _admitted(self, value: Input, cause: Cause, out: list[Output]) -> bool:
-        """Whether an input is new; says so when something before it is missing."""
-        identity = value.identity
-        known = self._sources.get(identity.source)
-        admission = admit(known, identity)
-        if known is None:
-            known = self._new_source(identity.source, identity.epoch, identity.epoch, 0, {})
-            self._sources[identity.source] = known
-        elif admission.standing == "repeat":
-            self.counters["repeats"] += 1
-            self._note(known, "repeat", 1)
-            return False
-        known.epoch, known.sequence = identity.epoch, identity.sequence
-        if admission.standing == "joined":
-            place: Detail = {
-                "source": identity.source,
-                "epoch": identity.epoch,
-                "sequence": identity.sequence,
-            }
-            self._statements.entry(out, cause, "joined", self._time_of(value), place)
-        elif admission.standing == "gap" or (
-            # Writers of data say what a restart has cost them; the others have nothing to lose.
-            admission.standing == "restart" and isinstance(value, Frame | Readings)
-        ):
-            self._missing(value, admission, cause, out)
-        elif not isinstance(value, Gap) and (SOURCE_GAP, identity.source) in self._statements.active:
-            self._gap_over(value, cause, out)
-        return True
-
-    def _missing(self, value: Input, admission: Admission, cause: Cause, out: list[Output]) -> None:
-        source, missing = value.identity.source, admission.missing
-        self.counters["inputs_missing"] += missing
-        reason, text = "restart-unannounced", f"{source}: started again without a word on what it lost"
-        if missing:
-            last = admission.after_missing - 1
-            reason = "sequence"
-            text = f"{source}: {missing} inputs missing, sequence {admission.first_missing} to {last}"
-        detail: Detail = {
-            "source": source,
-            "reason": reason,
-            "epoch": value.identity.epoch,
-            "first_missing": admission.first_missing,
-            "missing": missing,
-        }
-        self._gap_found(out, cause, source, self._time_of(value), float(missing), text, detail)
-
-    def _gap_found(
-        self,
-        out: list[Output],
-        cause: Cause,
-        source: str,
-        at_ns: int,
-        value: float,
-        text: str,
-        detail: Detail,
-    ) -> None:
-        self.counters["gaps"] += 1
-        self._statements.entry(out, cause, "gap", at_ns, detail)
-        if (SOURCE_GAP, source) not in self._statements.active:
-            self._statements.raise_alarm(
-                out, cause, SOURCE_GAP, source, SOURCE_GAP_SEVERITY, at_ns, value, text
-            )
-
-    def _gap_over(self, value: Input, cause: Cause, out: list[Output]) -> None:
-        source = value.identity.source
-        at_ns = max(self._time_of(value), self._statements.active[SOURCE_GAP, source].at_ns)
-        self._statements.clear_alarm(out, cause, SOURCE_GAP, source, at_ns, 0.0, f"{source}: complete again")
-
-    def _new_source(
-        self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int]
-    ) -> SourceState:
-        source = self._site.sources.get(name.removesuffix(BACKFILL), _UNKNOWN)
-        return SourceState(
-            first_epoch, epoch, sequence, source.clock_tolerance_ns, source.lateness_ns, dict(notes)
-        )
-
-    def _note(self, source: SourceState, kind: str, count: int) -> None:
-        if count:
-            source.notes[kind] = source.notes.get(kind, 0) + count
-            self._noted = True
-
-    def _time_of(self, value: Input) -> int:
-        """When an input says that it happened, for what is said about the input itself."""
-        if isinstance(value, Frame | Readings):
-            at_ns = value.ingest_ns
-        elif isinstance(value, Receipt):
-            at_ns = value.at_ns
-        elif isinstance(value, Gap):
-            at_ns = value.to_ns
-        else:
-            at_ns = self.now_ns
-        return _sane(at_ns) if self.now_ns == LONG_AGO else min(_sane(at_ns), self.now_ns + _AHEAD_NS)
-
     # -- time
 
     def _tick(self, tick: Tick, out: list[Output]) -> None:
-        identity = tick.identity
-        known = self._sources.get(identity.source)
-        if known is None:
-            known = self._sources[identity.source] = self._new_source(
-                identity.source, identity.epoch, identity.epoch, identity.sequence, {}
-            )
-        elif (identity.epoch, identity.sequence) <= (known.epoch, known.sequence):
-            self.counters["repeats"] += 1
+        if not self._sources.is_new_tick(tick.identity):
             return
-        known.epoch, known.sequence = identity.epoch, identity.sequence
         self.counters["ticks"] += 1
         first = self.now_ns == LONG_AGO
-        self.now_ns = max(self.now_ns, _sane(tick.time_ns))
+        self.now_ns = max(self.now_ns, sane(tick.time_ns))
         if first:
             kernel.begin(self.now_ns, self._tables, self._state)
         if self._state.next_deadline[0] <= self.now_ns:
             self._fire(out)
-        if self._noted or self._statements.orphans:
-            cause = input_cause(self.unit.id, identity)
+        if self._sources.notes_due or self._statements.orphans:
+            cause = input_cause(self.unit.id, tick.identity)
             self._statements.close_orphans(out, cause, self.now_ns)
-            self._say_notes(cause, out)
+            self._sources.say_notes(self.now_ns, cause, out)
 
     def _fire(self, out: list[Output]) -> None:
         """Deadlines up to now, in the order (deadline, rule, asset)."""
@@ -263,16 +150,6 @@ class Engine:
         for start in range(0, count, len(self._events.values)):
             part = due[start : start + len(self._events.values)]
             self._say(kernel.fire(part, self._state, self._events), None, out)
-
-    def _say_notes(self, cause: Cause, out: list[Output]) -> None:
-        for name, source in sorted(self._sources.items()):
-            for kind in NOTES:
-                count = source.notes.get(kind, 0)
-                if count:
-                    detail: Detail = {"source": name, "count": count}
-                    self._statements.entry(out, cause, kind, self.now_ns, detail)
-            source.notes.clear()
-        self._noted = False
 
     # -- data
 
@@ -313,9 +190,9 @@ class Engine:
         it.
         """
         # Python's numbers: a frame has few samples, and they can't overflow.
-        times_ns = [_sane(time_ns) for time_ns in value.time_ns.tolist()]
+        times_ns = [sane(time_ns) for time_ns in value.time_ns.tolist()]
         newest_ns = max(times_ns, default=0)
-        ingest_ns = _sane(value.ingest_ns)
+        ingest_ns = sane(value.ingest_ns)
         event_ns = ingest_ns if abs(newest_ns - ingest_ns) > source.tolerance_ns else newest_ns
         if event_ns > self.now_ns + source.tolerance_ns:
             event_ns = self.now_ns
@@ -340,7 +217,7 @@ class Engine:
         place = 0
         while place < total:
             count, place = kernel.readings(
-                index, times_ns, values, quality, _sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
+                index, times_ns, values, quality, sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
                 source.lateness_ns, place, self._tables, self._state, self._events, self._counts,
             )  # fmt: skip
             self._say(count, cause, out)
@@ -367,8 +244,8 @@ class Engine:
         self.counters["not_good"] += not_good
         self.counters["late"] += late
         self.counters["clock_corrected"] += corrected
-        self._note(source, "out-of-order", out_of_order)
-        self._note(source, "late", late)
+        self._sources.note(source, "out-of-order", out_of_order)
+        self._sources.note(source, "late", late)
 
     def _say(self, count: int, cause: Cause | None, out: list[Output]) -> None:
         """The kernel's events as outputs."""
@@ -391,22 +268,7 @@ class Engine:
     # -- the rest
 
     def _gap(self, value: Gap, cause: Cause, out: list[Output]) -> None:
-        source = value.identity.source
-        self.counters["readings_lost"] += value.readings if value.reason != "spooled" else 0
-        text = f"{source}: {value.readings} readings not delivered ({value.reason})"
-        detail: Detail = {
-            "source": source,
-            "reason": value.reason,
-            "from_ns": value.from_ns,
-            "to_ns": value.to_ns,
-            "readings": value.readings,
-        }
-        met = self._sources[source].first_epoch == value.identity.epoch and value.identity.sequence == 1
-        if met and value.reason == "restart":
-            # The first word of a source that this engine never heard: there is nothing that it missed.
-            self._statements.entry(out, cause, "joined", self._time_of(value), detail)
-            return
-        self._gap_found(out, cause, source, self._time_of(value), float(value.readings), text, detail)
+        self._sources.gap(value, self.now_ns, cause, out)
 
     def _receipt(self, value: Receipt, cause: Cause, out: list[Output]) -> None:
         self.counters["receipts"] += 1
@@ -423,7 +285,7 @@ class Engine:
     def _activation(self, value: Activation, cause: Cause, out: list[Output]) -> None:
         self.counters["activations"] += 1
         detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
-        self._statements.entry(out, cause, "activation", self._time_of(value), detail)
+        self._statements.entry(out, cause, "activation", max(self.now_ns, 0), detail)
 
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
         # No rule reads facts yet; they are admitted so that their sequences are watched from the first one
@@ -431,15 +293,7 @@ class Engine:
         self.counters["facts"] += 1
 
 
-_UNKNOWN: Final = Source("", "simulator")
-"""The allowances of a source that the site file does not name."""
-_AHEAD_NS: Final = 1_000_000_000
 _NO_LANES: Final = np.zeros(0, np.int64)
-
-
-def _sane(time_ns: int) -> int:
-    """A time that the kernel can add to without overflow."""
-    return min(max(time_ns, 0), kernel.NEVER)
 
 
 def _plain(array: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:

@@ -6,10 +6,17 @@ input's content.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from rules.engine.inputs import Identity
+from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
+from rules.engine.kernel import NEVER
+from rules.engine.outputs import Output, Severity
+from rules.engine.statements import Cause, Detail, Statements
+from rules.engine.tables import LONG_AGO
+from rules.language.program import SOURCE_GAP
+from rules.site.model import Site, Source
 
 Standing = Literal["next", "joined", "repeat", "gap", "restart"]
 """What an identity is to the last one of its source.
@@ -18,7 +25,15 @@ next: what was due. joined: the first that this engine sees, and not the first o
 before, or of an epoch that is over. gap: sequences are missing. restart: a new epoch that starts at 1.
 """
 
-NOTES = ("late", "out-of-order", "repeat")
+SOURCE_GAP_SEVERITY: Final[Severity] = "medium"
+BACKFILL: Final = "/backfill"
+AHEAD_NS: Final = 1_000_000_000
+"""What is said of an input is stamped with its own time, but no further ahead of now than this."""
+
+UNKNOWN: Final = Source("", "simulator")
+"""The allowances of a source that the site file does not name."""
+
+NOTES: Final = ("late", "out-of-order", "repeat")
 """What is journaled once per source and tick, in this order."""
 
 
@@ -66,3 +81,171 @@ def admit(known: SourceState | None, identity: Identity) -> Admission:
     if identity.sequence == 1:
         return Admission("restart")
     return Admission("gap", 1, identity.sequence)
+
+
+def sane(time_ns: int) -> int:
+    """A time that the kernel can add to without overflow."""
+    return min(max(time_ns, 0), NEVER)
+
+
+class Sources:
+    """Every source that a unit has heard of. `notes_due`: the next tick has something to say of one."""
+
+    def __init__(self, site: Site, statements: Statements) -> None:
+        self._site = site
+        self._statements = statements
+        self._known: dict[str, SourceState] = {}
+        self.notes_due = False
+
+    def __getitem__(self, name: str) -> SourceState:
+        return self._known[name]
+
+    def saved(self) -> list[list[Any]]:
+        """For a snapshot."""
+        return [[n, s.first_epoch, s.epoch, s.sequence, s.notes] for n, s in sorted(self._known.items())]
+
+    def adopt(self, saved: Iterable[list[Any]]) -> None:
+        """Take over what `saved` gave."""
+        self._known = {name: self._state(name, *rest) for name, *rest in saved}
+        self.notes_due = any(source.notes for source in self._known.values())
+
+    def _state(
+        self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int]
+    ) -> SourceState:
+        source = self._site.sources.get(name.removesuffix(BACKFILL), UNKNOWN)
+        return SourceState(
+            first_epoch, epoch, sequence, source.clock_tolerance_ns, source.lateness_ns, dict(notes)
+        )
+
+    def is_new_tick(self, identity: Identity) -> bool:
+        """Whether a tick is above the last one; its sequences may have holes."""
+        known = self._known.get(identity.source)
+        if known is None:
+            first = self._state(identity.source, identity.epoch, identity.epoch, identity.sequence, {})
+            self._known[identity.source] = first
+            return True
+        if (identity.epoch, identity.sequence) <= (known.epoch, known.sequence):
+            self._statements.counters["repeats"] += 1
+            return False
+        known.epoch, known.sequence = identity.epoch, identity.sequence
+        return True
+
+    def is_new(self, value: Input, now_ns: int, cause: Cause, out: list[Output]) -> bool:
+        """Whether an input is new; says so when something before it is missing."""
+        identity = value.identity
+        known = self._known.get(identity.source)
+        admission = admit(known, identity)
+        if known is None:
+            known = self._state(identity.source, identity.epoch, identity.epoch, 0, {})
+            self._known[identity.source] = known
+        elif admission.standing == "repeat":
+            self._statements.counters["repeats"] += 1
+            self.note(known, "repeat", 1)
+            return False
+        known.epoch, known.sequence = identity.epoch, identity.sequence
+        if admission.standing == "joined":
+            detail: Detail = {
+                "source": identity.source,
+                "epoch": identity.epoch,
+                "sequence": identity.sequence,
+            }
+            self._statements.entry(out, cause, "joined", _time_of(value, now_ns), detail)
+        elif admission.standing == "gap" or (
+            # Writers of data say what a restart has cost them; the others have nothing to lose.
+            admission.standing == "restart" and isinstance(value, Frame | Readings)
+        ):
+            self._missing(value, _time_of(value, now_ns), admission, cause, out)
+        elif not isinstance(value, Gap) and (SOURCE_GAP, identity.source) in self._statements.active:
+            self._gap_over(identity.source, _time_of(value, now_ns), cause, out)
+        return True
+
+    def gap(self, value: Gap, now_ns: int, cause: Cause, out: list[Output]) -> None:
+        """A source's own word on what it could not deliver."""
+        source = value.identity.source
+        self._statements.counters["readings_lost"] += value.readings if value.reason != "spooled" else 0
+        text = f"{source}: {value.readings} readings not delivered ({value.reason})"
+        detail: Detail = {
+            "source": source,
+            "reason": value.reason,
+            "from_ns": value.from_ns,
+            "to_ns": value.to_ns,
+            "readings": value.readings,
+        }
+        at_ns = _time_of(value, now_ns)
+        met = self._known[source].first_epoch == value.identity.epoch and value.identity.sequence == 1
+        if met and value.reason == "restart":
+            # The first word of a source that this engine never heard: there is nothing that it missed.
+            self._statements.entry(out, cause, "joined", at_ns, detail)
+            return
+        self._gap_found(out, cause, source, at_ns, float(value.readings), text, detail)
+
+    def note(self, source: SourceState, kind: str, count: int) -> None:
+        """Something to say of a source with the next tick."""
+        if count:
+            source.notes[kind] = source.notes.get(kind, 0) + count
+            self.notes_due = True
+
+    def say_notes(self, now_ns: int, cause: Cause, out: list[Output]) -> None:
+        """What was noted since the last tick, source by source."""
+        for name, source in sorted(self._known.items()):
+            for kind in NOTES:
+                count = source.notes.get(kind, 0)
+                if count:
+                    detail: Detail = {"source": name, "count": count}
+                    self._statements.entry(out, cause, kind, now_ns, detail)
+            source.notes.clear()
+        self.notes_due = False
+
+    def _missing(
+        self, value: Input, at_ns: int, admission: Admission, cause: Cause, out: list[Output]
+    ) -> None:
+        source, missing = value.identity.source, admission.missing
+        self._statements.counters["inputs_missing"] += missing
+        reason, text = "restart-unannounced", f"{source}: started again without a word on what it lost"
+        if missing:
+            last = admission.after_missing - 1
+            reason = "sequence"
+            text = f"{source}: {missing} inputs missing, sequence {admission.first_missing} to {last}"
+        detail: Detail = {
+            "source": source,
+            "reason": reason,
+            "epoch": value.identity.epoch,
+            "first_missing": admission.first_missing,
+            "missing": missing,
+        }
+        self._gap_found(out, cause, source, at_ns, float(missing), text, detail)
+
+    def _gap_found(
+        self,
+        out: list[Output],
+        cause: Cause,
+        source: str,
+        at_ns: int,
+        value: float,
+        text: str,
+        detail: Detail,
+    ) -> None:
+        self._statements.counters["gaps"] += 1
+        self._statements.entry(out, cause, "gap", at_ns, detail)
+        if (SOURCE_GAP, source) not in self._statements.active:
+            self._statements.raise_alarm(
+                out, cause, SOURCE_GAP, source, SOURCE_GAP_SEVERITY, at_ns, value, text
+            )
+
+    def _gap_over(self, source: str, at_ns: int, cause: Cause, out: list[Output]) -> None:
+        since_ns = self._statements.active[SOURCE_GAP, source].at_ns
+        text = f"{source}: complete again"
+        self._statements.clear_alarm(out, cause, SOURCE_GAP, source, max(at_ns, since_ns), 0.0, text)
+
+
+def _time_of(value: Input, now_ns: int) -> int:
+    """When an input says that it happened, for what is said about the input itself."""
+    if isinstance(value, Frame | Readings):
+        at_ns = value.ingest_ns
+    elif isinstance(value, Receipt):
+        at_ns = value.at_ns
+    elif isinstance(value, Gap):
+        at_ns = value.to_ns
+    else:
+        at_ns = now_ns
+    return sane(at_ns) if now_ns == LONG_AGO else min(sane(at_ns), now_ns + AHEAD_NS)

@@ -62,7 +62,7 @@ class Statements:
         self.unit = unit
         self.active: dict[tuple[str, str], Raised] = {}
         self.orphans: list[tuple[str, str]] = []
-        self._counters = counters
+        self.counters = counters
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
         """A line of the journal."""
@@ -82,7 +82,7 @@ class Statements:
         """An alarm becomes active, and the journal says so."""
         name = cause.next_id()
         self.active[rule, asset] = Raised(name, at_ns, severity)
-        self._counters["alarms_raised"] += 1
+        self.counters["alarms_raised"] += 1
         out.append(
             Alarm(name, self.unit, rule, asset, severity, "unacknowledged", name, at_ns, None, value, message)
         )
@@ -101,7 +101,7 @@ class Statements:
         """An active alarm returns to normal, and the journal says so."""
         raised = self.active.pop((rule, asset))
         severity = raised.severity
-        self._counters["alarms_cleared"] += 1
+        self.counters["alarms_cleared"] += 1
         name = cause.next_id()
         out.append(
             Alarm(
@@ -142,7 +142,7 @@ class Statements:
         message = render(rule.message, asset, value)
         self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, value, message)
         targets = rule.targets.get(asset, ())
-        self._counters["commands"] += len(targets)
+        self.counters["commands"] += len(targets)
         for target in targets:
             out.append(
                 Command(
