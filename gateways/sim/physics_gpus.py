@@ -115,9 +115,9 @@ class Gpus:
         flow_w_k = np.maximum(flow * self.design.flow_w_k, 1e-9)
         to_inlet = flow_w_k * -np.expm1(-ua / flow_w_k)
         standing = STANDING_W_K * self.contact
-        conductance = to_inlet + standing
+        conductance = np.maximum(to_inlet + standing, 1e-3)
         capacity = self.design.heat_capacity_j_k
-        settled = (self.power_w + to_inlet * inlet_c + standing * standing_c) / np.maximum(conductance, 1e-9)
+        settled = (self.power_w + to_inlet * inlet_c + standing * standing_c) / conductance
         before = self.temperature_c
         self.temperature_c = settled + (before - settled) * np.exp(-conductance * dt_s / capacity)
         self.heat_w = self.power_w - capacity * (self.temperature_c - before) / dt_s

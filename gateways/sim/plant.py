@@ -80,6 +80,11 @@ class Plant:
         return self.time_ns / 1e9
 
     @property
+    def active_faults(self) -> tuple[Fault, ...]:
+        """Faults at work."""
+        return tuple(self._active)
+
+    @property
     def load_w(self) -> float:
         """What the site takes, W: racks, pumps, chiller and heat pump."""
         machines_w = float(self.rack_power_w.sum() + self.pumps.power_w.sum())
