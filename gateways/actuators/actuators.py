@@ -116,6 +116,9 @@ class Actuators:
                 records = await reader.read(0.2, BATCH)
                 if records:
                     await self._take(records, dead_letters)
+                self._metrics["positions"] = {
+                    place.partition: offset for place, offset in reader.positions().items()
+                }
             except UnreachableError as error:
                 self._context.state = "degraded"
                 log.warning("commands can't be read: %s", error)
