@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import time
@@ -154,6 +155,7 @@ class System:
 
     def _sample_memory(self) -> None:
         others = {name: pid for name, child in self.processes.children.items() if (pid := child.pid)}
+        others["up"] = os.getpid()
         self.resources.sample(time.monotonic() - self.started, self.broker.pid, others)
 
     def _sample_cpu(self) -> None:
