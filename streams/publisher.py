@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,10 @@ from numpy.typing import NDArray
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus
 from rules.errors import InvariantError, UnreachableError
 from streams.bus import Bus, Producer, refuse_oversized
-from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.spool import Span, Spool, span_of
+from streams.window import Entry, Window
 from streams.wire import encode_input
 
 logger = logging.getLogger(__name__)
@@ -58,17 +57,6 @@ COUNTERS = (
 )
 
 
-@dataclasses.dataclass(slots=True)
-class _Entry:
-    """An accepted live input until the broker has it. `reported`: what its acknowledgement makes reported."""
-
-    value: Input
-    message: Message
-    accepted_ns: int
-    acknowledgement: asyncio.Future[int] | None = None
-    reported: Span | None = None
-
-
 class Publisher:
     """The only writer of a source."""
 
@@ -90,9 +78,7 @@ class Publisher:
         self._spool = Spool(file, source, self._settings.limit_mb * 1_000_000, clock())
         self._epoch = self._spool.next_live_epoch(clock())
         self._sequences: dict[str, int] = {}
-        self._window: deque[_Entry] = deque()
-        self._next = 0
-        """Index in the window of the first entry that was not handed to the producer since the last failure."""
+        self._window = Window()
         self._held = False
         self._spooling = False
         self._spooled: dict[str, Span] = {}
@@ -100,8 +86,7 @@ class Publisher:
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
-        self._failed = False
-        """An acknowledgement brought an error: nothing may be sent before the sender has begun again."""
+        self._released_ns = 0
         self.metrics: dict[str, Any] = {
             **dict.fromkeys(COUNTERS, 0),
             "units": {unit: {"accepted": 0, "acknowledged": 0} for unit in self._sent_until},
@@ -182,13 +167,14 @@ class Publisher:
     def release(self) -> None:
         """Send again, in order."""
         self._held = False
+        self._released_ns = self._clock()
         self._note()
         self._work.set()
 
     @property
     def in_flight(self) -> int:
         """Handed to the broker and not acknowledged: 0 soon after `hold` when the broker is there."""
-        return self._next
+        return self._window.handed_over
 
     async def close(self) -> None:
         """Send what can be sent in a few seconds; the rest goes to the spool."""
@@ -196,15 +182,13 @@ class Publisher:
         self._work.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0 if self._spooling else CLOSE_PATIENCE_S):
-                while self._window:
+                while len(self._window):
                     await asyncio.sleep(0.02)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for entry in self._window:
+        for entry in self._window.clear():
             self._to_spool(entry.value)
-        self._window.clear()
-        self._next = 0
         self._note()
         self._spool.remember_sent(self._sent_until)
         self._spool.close()
@@ -222,16 +206,19 @@ class Publisher:
             if task.done():
                 raise InvariantError(f"the publisher of {self.source} has ended") from _reason(task)
         self.metrics["accepted"] += 1
-        if not self._spooling and self._window and reported is None:
-            limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if self._held else self._settings.memory_s
-            if self._clock() - self._window[0].accepted_ns > limit_s * 1e9:
-                logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
-                self._spooling = True
+        if not self._spooling and len(self._window) and reported is None and self._overdue():
+            logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
+            self._spooling = True
         if self._spooling:
             self._to_spool(value)
         else:
             self._to_window(value, reported)
         self._note()
+
+    def _overdue(self) -> bool:
+        """Whether memory has waited for the broker long enough. Time in a hold is not the broker's."""
+        limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if self._held else self._settings.memory_s
+        return self._clock() - max(self._window.oldest_ns, self._released_ns) > limit_s * 1e9
 
     def _to_window(self, value: Input, reported: Span | None) -> None:
         sequence = self._sequences.get(value.unit, 0) + 1
@@ -254,7 +241,7 @@ class Publisher:
             self._sent_until[value.unit] = self._clock()
             self._spool.remember_sent(self._sent_until)
         self._unit(value.unit)["accepted"] = sequence
-        self._window.append(_Entry(value, message, self._clock(), None, reported))
+        self._window.append(Entry(value, message, self._clock(), reported))
         self._work.set()
 
     def _to_spool(self, value: Input) -> None:
@@ -292,54 +279,38 @@ class Publisher:
 
     async def _send_waiting(self, producer: Producer) -> None:
         """Hand everything that waits to the producer. UnreachableError when something before it has failed."""
-        while self._failed or (self._next < len(self._window) and not self._held):
-            # A message behind one that failed would overtake it, and its repeat be taken for an old one.
-            # Looked at here as well as in the callback, which may come later.
-            for sent in self._window:
-                failure = _failure(sent.acknowledgement)
-                if failure is not None:
-                    raise UnreachableError(str(failure))
-            self._failed = False
-            if self._next >= len(self._window):
+        while True:
+            # Looked at before every message, not in a callback alone: that may come later.
+            failure = self._window.failure()
+            if failure is not None:
+                raise UnreachableError(str(failure))
+            if self._held or not self._window.waits:
                 return
-            entry = self._window[self._next]
-            entry.acknowledgement = asyncio.ensure_future(await producer.send(entry.message))
-            self._next += 1
-            entry.acknowledgement.add_done_callback(self._acknowledged)
+            acknowledgement = await self._window.hand_over(producer)
+            acknowledgement.add_done_callback(self._acknowledged)
 
     def _begin_again(self) -> None:
         """From the oldest that is not acknowledged, under the same identities."""
         self._settle()
-        self.metrics["retried"] += self._next
-        for entry in self._window:
-            entry.acknowledgement = None
-        self._next = 0
-        self._failed = False
+        self.metrics["retried"] += self._window.begin_again()
         self._work.set()
 
     def _acknowledged(self, acknowledgement: asyncio.Future[int]) -> None:
-        if _failure(acknowledgement) is None:
-            self._settle()
+        if acknowledgement.cancelled() or acknowledgement.exception() is not None:
+            self._work.set()  # The sender looks for what failed.
         else:
-            self._failed = True
-            self._work.set()
+            self._settle()
 
     def _settle(self) -> None:
         """Let go of what the broker has, oldest first."""
-        while self._window:
-            entry = self._window[0]
-            done = entry.acknowledgement
-            if done is None or not done.done() or _failure(done) is not None:
-                break
-            self._window.popleft()
-            self._next = max(0, self._next - 1)
+        for entry in self._window.arrived():
             unit = entry.value.unit
             self.metrics["acknowledged"] += 1
             self._unit(unit)["acknowledged"] = entry.value.identity.sequence
             self._sent_until[unit] = entry.accepted_ns
             if entry.reported is not None:
                 self._spool.forget_dropped(unit, entry.reported)
-        if not self._window and self._spooling:
+        if self._spooling and not len(self._window):
             self._go_live()
         self._note()
 
@@ -370,7 +341,7 @@ class Publisher:
             if time.monotonic() >= remember_at:
                 self._spool.remember_sent(self._sent_until)
                 remember_at = time.monotonic() + REMEMBER_EVERY_S
-            if not self._spool.records or self._spooling or self._held or self._next < len(self._window):
+            if not self._spool.records or self._spooling or self._held or self._window.waits:
                 continue
             try:
                 producer = producer or await self._new_producer(f"{self.source}-backfill")
@@ -404,13 +375,6 @@ class Publisher:
 
 def _as_backfill(value: Input) -> Input:
     return dataclasses.replace(value, backfill=True) if isinstance(value, Frame | Readings) else value
-
-
-def _failure(acknowledgement: asyncio.Future[int] | None) -> BaseException | None:
-    """Why the broker does not have it; None while that is open, and when it has it."""
-    if acknowledgement is None or not acknowledgement.done():
-        return None
-    return asyncio.CancelledError() if acknowledgement.cancelled() else acknowledgement.exception()
 
 
 def _reason(task: asyncio.Task[None]) -> BaseException | None:

@@ -304,8 +304,9 @@ async def test_a_hold_keeps_live_data_live(bench: Bench) -> None:
     assert len(before) == 1
     bench.bus.replace_log()
     publisher.release()
+    await bench.reading(publisher)
     await until(lambda: publisher.metrics["unsent"] == 0)
-    assert sequences(inputs(bench.bus)) == list(range(2, 12))
+    assert sequences(inputs(bench.bus)) == list(range(2, 13))
     assert publisher.metrics["spooled"] == 0
 
 

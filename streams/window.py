@@ -1,0 +1,102 @@
+"""What a publisher has accepted and the broker does not have yet, in order, in memory.
+
+Rules: entries leave at the front only, when they and all before them are acknowledged. After a failure everything
+that is left is handed over again, from the oldest: a message behind one that failed would overtake it, and its
+repeat be taken for an old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from rules.engine.inputs import Input
+from streams.bus import Producer
+from streams.record import Message
+from streams.spool import Span
+
+
+@dataclass(slots=True)
+class Entry:
+    """An accepted input. `reported`: the loss that counts as reported once this is acknowledged."""
+
+    value: Input
+    message: Message
+    accepted_ns: int
+    reported: Span | None = None
+    acknowledgement: asyncio.Future[int] | None = None
+
+
+class Window:
+    """Entries in the order of their acceptance; the first `handed_over` of them are with the producer."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque()
+        self.handed_over = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an entry is still to be handed to a producer."""
+        return self.handed_over < len(self._entries)
+
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest entry was accepted; only where there is one."""
+        return self._entries[0].accepted_ns
+
+    def append(self, entry: Entry) -> None:
+        """Add the newest."""
+        self._entries.append(entry)
+
+    def failure(self) -> BaseException | None:
+        """Why one of the entries handed over did not arrive, if one did not."""
+        for entry in self._entries:
+            if entry.acknowledgement is None:
+                return None
+            if (error := _error(entry.acknowledgement)) is not None:
+                return error
+        return None
+
+    async def hand_over(self, producer: Producer) -> asyncio.Future[int]:
+        """Give the next entry to the producer; what comes back is its acknowledgement. UnreachableError."""
+        entry = self._entries[self.handed_over]
+        entry.acknowledgement = asyncio.ensure_future(await producer.send(entry.message))
+        # Others may have left at the front while this one waited for room.
+        self.handed_over += 1
+        return entry.acknowledgement
+
+    def arrived(self) -> list[Entry]:
+        """Take from the front what the broker has."""
+        taken = []
+        while self._entries:
+            done = self._entries[0].acknowledgement
+            if done is None or not done.done() or _error(done) is not None:
+                break
+            taken.append(self._entries.popleft())
+            self.handed_over -= 1
+        return taken
+
+    def begin_again(self) -> int:
+        """Hand over everything once more; how many that were."""
+        count, self.handed_over = self.handed_over, 0
+        for entry in self._entries:
+            entry.acknowledgement = None
+        return count
+
+    def clear(self) -> list[Entry]:
+        """Give up what is left, and return it."""
+        left = list(self._entries)
+        self._entries.clear()
+        self.handed_over = 0
+        return left
+
+
+def _error(acknowledgement: asyncio.Future[int]) -> BaseException | None:
+    """Why the broker does not have it; None while that is open, and when it has it."""
+    if not acknowledgement.done():
+        return None
+    return asyncio.CancelledError() if acknowledgement.cancelled() else acknowledgement.exception()
