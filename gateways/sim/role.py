@@ -56,7 +56,7 @@ class WriteLog:
                 "old": old,
                 "new": new,
             }
-            self._file.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            self._file.write(orjson.dumps(line) + b"\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -113,7 +113,6 @@ class LivePlant:
         for server in self.servers:
             await server.start()
         self._base_ns = time.time_ns() - self.plant.time_ns
-        self.telemetry.update(STEP_S)
         await self._show_points()
 
     async def close(self) -> None:
@@ -129,7 +128,10 @@ class LivePlant:
         while not stop.is_set():
             due_ns = self._base_ns + self.plant.time_ns + STEP_NS
             wait_s = (due_ns - time.time_ns()) / 1e9
-            if wait_s > 0:
+            if wait_s > 10 * STEP_S:  # the wall clock was set back
+                self._base_ns = time.time_ns() - self.plant.time_ns - STEP_NS
+                self.metrics["resets"] += 1
+            elif wait_s > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), wait_s)
                 continue

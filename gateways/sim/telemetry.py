@@ -51,7 +51,7 @@ class Telemetry:
         changed = np.flatnonzero(limits != self._limit_mw)
         if len(changed) == 0:
             return []
-        changes = [(int(gpu), self._limit_mw[gpu] / 1000.0, limits[gpu] / 1000.0) for gpu in changed]
+        changes = [(int(gpu), int(self._limit_mw[gpu]) / 1000, int(limits[gpu]) / 1000) for gpu in changed]
         self._plant.gpus.limit_w[changed] = limits[changed] / 1000.0
         self._limit_mw = limits
         return changes
