@@ -1,7 +1,7 @@
 """An OPC UA data value as a reading: number, source and server time, quality and status code.
 
 What is not a finite number is data with quality bad and a status code that says why; nothing is raised or dropped.
-Status codes are OPC 10000-4 table 179 and 10000-6 annex A, kept as they came, information bits included.
+Status codes (OPC 10000-4, 7.39) are kept as they came, information bits included.
 """
 
 from __future__ import annotations

@@ -82,6 +82,9 @@ async def serve(port, certificates, names):
                 node, variant_type = variables[name]
                 for value in values:
                     await node.write_value(data_value(value, variant_type, status))
+            elif command == "drop_subscriptions":
+                service = server.iserver.subscription_service
+                await service.delete_subscriptions(list(service.subscriptions))
             elif command == "freeze":
                 frozen.update(arguments)
             print("done", flush=True)

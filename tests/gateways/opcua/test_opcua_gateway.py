@@ -11,19 +11,12 @@ from gateways.opcua.gateway import REQUEST_TIMEOUT_S
 from gateways.opcua.points import FLUSH_AFTER_S
 from gateways.opcua.session import LOOK_EVERY_S, SILENCE_S
 from rules.quality import BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN, Quality
-from tests.gateways.opcua.harness import ServerProcess, free_port, make_site, point, running, until
+from tests.gateways.opcua.harness import ServerProcess, make_site, point, running, until
 
 
 @pytest.fixture(scope="module")
 def server():
-    """One server for the tests that let it live; each has nodes of its own."""
-    process = ServerProcess.asyncua()
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def mortal():
+    """One server for all of them. Each test adds nodes of its own; after a restart `live` and `quiet` are there."""
     process = ServerProcess.asyncua("live", "quiet")
     yield process
     process.kill()
@@ -67,7 +60,8 @@ async def test_an_unchanged_value_is_reported_with_each_new_source_time_and_a_st
 ):
     furnish(server, live_fresh=20.0, live_stuck=20.0)
     server.tell("freeze", "live_stuck")
-    points = [point("live_fresh"), point("live_stuck")]
+    # A period of a minute: no read of a silent point helps the fresh one.
+    points = [point("live_fresh", period_s=60.0), point("live_stuck")]
     async with running(make_site(points, server.port), tmp_path) as (gateway, publisher):
         await until(lambda: len(publisher.of("A1.live_fresh")) > 15)
         stamps = [reading.time_ns for reading in publisher.of("A1.live_fresh")]
@@ -130,17 +124,17 @@ async def test_nodes_that_the_server_lacks_are_named_and_the_rest_goes_on(
         assert gateway.metrics()["missing_node_names"] == ["A1.t"]
 
 
-async def test_killed_and_restarted_all_is_bad_then_back_by_itself_and_the_gap_is_counted(mortal, tmp_path):
+async def test_killed_and_restarted_all_is_bad_then_back_by_itself_and_the_gap_is_counted(server, tmp_path):
     points = [point("live"), point("quiet", period_s=1.0), point("live", asset="B1")]
-    async with running(make_site(points, mortal.port), tmp_path) as (gateway, publisher):
+    async with running(make_site(points, server.port), tmp_path) as (gateway, publisher):
         await until(lambda: publisher.last("B1.live") and publisher.last("A1.live"))
         assert publisher.gaps == []
         killed_ns = time.time_ns()
-        mortal.kill()
+        server.kill()
         await until(lambda: lost(publisher, points))
         assert gateway.metrics()["state"] == "disconnected"
         assert gateway.metrics()["points_bad"] == 3
-        mortal.start()
+        server.start()
         back = lambda: all(publisher.last(p.id).quality == Quality.GOOD for p in points)  # noqa: E731
         await until(back, 40)
         assert {gap[:2] for gap in publisher.gaps} == {("row-a", "disconnected"), ("row-b", "disconnected")}
@@ -157,32 +151,42 @@ def test_the_longest_silence_leaves_time_to_say_so_within_three_seconds():
     assert REQUEST_TIMEOUT_S < SILENCE_S
 
 
-async def test_a_server_that_hangs_is_gone_too_and_comes_back(mortal, tmp_path):
+async def test_a_server_that_hangs_is_gone_too_and_comes_back(server, tmp_path, monkeypatch):
+    # With so slow a keep-alive it is the unanswered read that shows the hang, and not the subscription.
+    monkeypatch.setattr("gateways.opcua.subscriptions.KEEP_ALIVE_MS", 10_000.0)
     points = [point("live")]
-    async with running(make_site(points, mortal.port), tmp_path) as (_, publisher):
+    async with running(make_site(points, server.port), tmp_path) as (gateway, publisher):
         await until(lambda: publisher.last("A1.live"))
-        mortal.send_signal(signal.SIGSTOP)
+        server.send_signal(signal.SIGSTOP)
         await until(lambda: lost(publisher, points))
-        mortal.send_signal(signal.SIGCONT)
+        assert "no answer" in gateway.metrics()["reason"]
+        server.send_signal(signal.SIGCONT)
         await until(lambda: publisher.last("A1.live").quality == Quality.GOOD)
         assert [gap[1] for gap in publisher.gaps] == ["disconnected"]
         assert publisher.gaps[0][4] >= 10
 
 
-async def test_a_server_that_is_not_there_at_the_start_is_said_and_waited_for(tmp_path):
-    port = free_port()
+async def test_a_subscription_that_the_server_has_lost_is_noticed_while_it_answers_everything_else(
+    server, tmp_path
+):
     points = [point("live")]
-    async with running(make_site(points, port), tmp_path) as (gateway, publisher):
+    async with running(make_site(points, server.port), tmp_path) as (gateway, publisher):
+        await until(lambda: publisher.last("A1.live"))
+        server.tell("drop_subscriptions")
+        await until(lambda: gateway.metrics()["reconnects"] == 1)
+        await until(lambda: publisher.last("A1.live").quality == Quality.GOOD)
+        assert len(publisher.gaps) == 1
+
+
+async def test_a_server_that_is_not_there_at_the_start_is_said_and_waited_for(server, tmp_path):
+    server.kill()
+    points = [point("live")]
+    async with running(make_site(points, server.port), tmp_path) as (gateway, publisher):
         await until(lambda: lost(publisher, points))
-        assert (
-            "refused" in gateway.metrics()["reason"] or "Connect call failed" in gateway.metrics()["reason"]
-        )
-        server = ServerProcess.asyncua("live", port=port)
-        try:
-            await until(lambda: publisher.last("A1.live").quality == Quality.GOOD, 30)
-            assert [gap[1] for gap in publisher.gaps] == ["disconnected"]
-        finally:
-            server.kill()
+        assert "Connect call failed" in gateway.metrics()["reason"]
+        server.start()
+        await until(lambda: publisher.last("A1.live").quality == Quality.GOOD, 30)
+        assert [gap[1] for gap in publisher.gaps] == ["disconnected"]
 
 
 async def test_many_points_are_spread_over_subscriptions(server, tmp_path, monkeypatch):
