@@ -256,6 +256,11 @@ class Processor:
 
     # Snapshots.
 
+    async def snapshot_if_due(self) -> None:
+        """For the time in which no record comes: what came last is covered too."""
+        async with self._busy:
+            self._snapshot_if_due()
+
     def _snapshot_if_due(self) -> None:
         if self._writing is not None and not self._writing.done():
             return
@@ -264,7 +269,7 @@ class Processor:
             (unit.due_s, unit.id, partition, unit)
             for partition in self._partitions.values()
             for unit in partition.units.values()
-            if unit.due_s <= now_s
+            if unit.due_s <= now_s and unit.next_offset > unit.covered
         ]
         if due:
             _, _, partition, unit = min(due, key=lambda entry: entry[:2])
@@ -310,6 +315,9 @@ class Processor:
         self.counts.snapshots += 1
         self.counts.snapshot_bytes = len(snapshot.state)
         self.counts.snapshot_at_s = self._clock_s()
+        await self._acknowledge_covered(partition)
+
+    async def _acknowledge_covered(self, partition: _Partition) -> None:
         if partition.covered > partition.acknowledged:
             self._crash.at("ack")
             partition.acknowledged = partition.covered
@@ -330,6 +338,7 @@ class Processor:
                 for unit in partition.units.values():
                     if unit.next_offset > unit.covered:
                         await self._write(partition, unit, self._capture(unit))
+                await self._acknowledge_covered(partition)
                 if not partition.units and partition.position > partition.acknowledged:
                     await self._pass(partition, partition.position)
             await self._outbox.settled()

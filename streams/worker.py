@@ -165,6 +165,7 @@ class _Worker:
         while True:
             await asyncio.sleep(_WATCH_S)
             self._update()
+            await self._processor.snapshot_if_due()
             if self._input.crashed:
                 self._fail(InvariantError("Faust has crashed"))
             positions = dict(self._processor.positions())

@@ -1,0 +1,220 @@
+"""The worker as a process on the embedded broker: killed with -9, ended from inside at the worst moments, stopped.
+
+What every life of it says together must be what the engines say when nobody disturbs them, in ids and bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from gateways.broker import EmbeddedBroker
+from rules.engine.engine import Engine
+from rules.engine.inputs import Frame, Identity, Input, Tick
+from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from rules.site.model import Site
+from streams.bus import Producer
+from streams.bus_kafka import KafkaBus
+from streams.record import Message, Record
+from streams.rule_folder import load_program
+from streams.settings import BrokerSettings
+from streams.site_folder import load_site
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS, partition_of
+from streams.wire import encode_input, encode_output
+
+pytestmark = pytest.mark.system
+ROOT = Path(__file__).parents[2]
+NARVIK = ROOT / "examples" / "narvik"
+PARTITIONS = 3
+T0 = 1_800_000_000 * 10**9
+STEP_NS = 100_000_000
+RULE = """
+rules:
+  gpu-hot:
+    for: GPU
+    when: temperature > 85 degC
+    until: temperature < 80 degC
+    on_delay: 300 ms
+    severity: high
+    message: "{asset}: {value:.0f} degC"
+    then:
+      - command: limit each GPU.power_limit to 500 W
+"""
+
+
+@dataclass
+class World:
+    """A broker, a site folder, and one worker process at a time."""
+
+    folder: Path
+    broker: EmbeddedBroker
+    bus: KafkaBus
+    producer: Producer
+    site_dir: Path
+    site: Site
+    sent: list[Input] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def worker(self, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        command = ["-m", "gateways.cli.main", "run", "worker", str(self.site_dir)]
+        command += [word for option in options for word in ("--option", option)]
+        with (self.folder / "worker.log").open("ab") as words:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, cwd=ROOT, stdout=words, stderr=words,
+                env={
+                    **os.environ,
+                    "HEADRACE_BROKER__BOOTSTRAP": self.broker.bootstrap,
+                    "HEADRACE_RUN_DIR": str(self.folder),
+                    "HEADRACE_WORKER__SNAPSHOT_EVERY_S": "0.5",
+                },
+            )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def send(self, first: int, last: int) -> None:
+        """Frames and ticks of the steps `first` to `last`, in the order of their times."""
+        for step in range(first, last):
+            for value in inputs_of(self.site, step):
+                self.sent.append(value)
+                await self.producer.send(encode_input(value, PARTITIONS))
+        await self.producer.flush()
+
+    async def read(self, *topics: str) -> list[Record]:
+        reader = await self.bus.reader(topics)
+        ends = {place: end for topic in topics for place, end in (await self.bus.ends(topic)).items()}
+        records: list[Record] = []
+        while any(reader.positions()[place] < end for place, end in ends.items()):
+            records += await reader.read(0.5)
+        await reader.close()
+        return records
+
+    async def status(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first status of the worker that is as `wanted`."""
+        reader = await self.bus.reader([STATUS.name])
+        try:
+            async with asyncio.timeout(25):
+                while True:
+                    for record in await reader.read(0.5):
+                        said = orjson.loads(record.value or b"{}")
+                        if record.key == b"worker" and wanted(said):
+                            return dict(said)
+        except TimeoutError:
+            pytest.fail(
+                f"the worker did not come so far:\n{(self.folder / 'worker.log').read_text()[-3000:]}"
+            )
+        finally:
+            await reader.close()
+
+    async def worked_off(self, pid: int) -> dict[str, Any]:
+        """The status of the process `pid` when it has come to the end of the log."""
+        ends = {str(place.partition): end for place, end in (await self.bus.ends(EVENTS.name)).items()}
+        return await self.status(lambda said: said["pid"] == pid and said["metrics"].get("positions") == ends)
+
+    def undisturbed(self) -> dict[str, bytes]:
+        """What the engines say to everything that was sent, by id."""
+        program = load_program(self.site_dir, self.site)
+        engines = {unit: Engine(program, self.site, unit) for unit in self.site.units}
+        outputs = [output for value in self.sent for output in engines[value.unit].step([value])]
+        return {output.id: encode_output(output, PARTITIONS).value or b"" for output in outputs}
+
+    async def said(self) -> dict[str, bytes]:
+        """Outputs on the log by id; no id with two contents."""
+        found: dict[str, bytes] = {}
+        for record in await self.read(ALARMS.name, COMMANDS.name, JOURNAL.name):
+            assert record.value is not None
+            name = orjson.loads(record.value)["id"]
+            assert found.setdefault(name, record.value) == record.value
+        return found
+
+
+def inputs_of(site: Site, step: int) -> list[Input]:
+    """One sample of 100 ms: a frame per rack, of which one GPU gets hot for half a second in every second."""
+    time_ns = T0 + step * STEP_NS
+    values: list[Input] = []
+    ticks: list[Input] = []
+    for name, unit in site.units.items():
+        racks = [asset.id for asset in unit.assets if asset.type == "Rack"]
+        for index, rack in enumerate(racks):
+            low, high = unit.gpu_range[rack]
+            data = np.full((1, high - low, FIELD_COUNT), 50.0, np.float32)
+            data[0, step // 10 % (high - low), FIELD_INDEX["temperature"]] = 95.0 if step % 10 < 5 else 50.0
+            flags = np.zeros((1, high - low), np.uint8)
+            identity = Identity("plant-frames", 1, step * len(racks) + index + 1)
+            gpus = np.arange(high - low, dtype=np.uint16)
+            energy = np.full((1, high - low), step, np.int64)
+            values.append(
+                Frame(name, identity, time_ns, rack, np.array([time_ns]), gpus, data, flags, energy)
+            )
+        ticks.append(Tick(name, Identity("ticker", 0, time_ns // STEP_NS), time_ns))
+    return [*values, *ticks]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    site_dir = tmp_path / "site"
+    (site_dir / "rules").mkdir(parents=True)
+    (site_dir / "site.yaml").write_text((NARVIK / "site.yaml").read_text())
+    (site_dir / "rules" / "rules.yaml").write_text(RULE)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    broker = EmbeddedBroker(port, tmp_path, PARTITIONS)
+    await broker.start()
+    bus = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS))
+    producer = await bus.producer("test")
+    try:
+        yield World(tmp_path, broker, bus, producer, site_dir, load_site(site_dir))
+    finally:
+        await producer.close()
+        await bus.close()
+        await broker.stop()
+
+
+async def test_killed_crashed_and_stopped_it_says_what_an_undisturbed_one_says(world: World) -> None:
+    garbage = Message(
+        EVENTS.name, partition_of("row-a", PARTITIONS), b"row-a", b"\0", (("schema", b"tick/1"),)
+    )
+    await world.send(0, 25)
+    async with world.worker() as worker:
+        await world.status(lambda said: said["metrics"].get("snapshots", {}).get("written", 0) > 0)
+        await world.send(25, 40)
+        await world.producer.send(garbage)
+        await world.send(40, 50)
+        worker.send_signal(signal.SIGKILL)
+        assert await worker.wait() == -signal.SIGKILL
+
+    # Each of the three moments once; the switch remembers what it has done, so that the fourth life goes on.
+    crashes = "crash_at=publish:3,snapshot:2,ack:1"
+    for part in range(3):
+        async with world.worker(crashes) as worker:
+            await world.send(50 + part * 15, 65 + part * 15)
+            assert await asyncio.wait_for(worker.wait(), 15) == 137, f"no crash in life {part}"
+
+    async with world.worker(crashes) as worker:
+        said = await world.worked_off(worker.pid)
+        assert said["metrics"]["restores"] == 3
+        worker.terminate()
+        assert await asyncio.wait_for(worker.wait(), 10) == 0
+    final = await world.status(lambda said: said["pid"] == worker.pid and said["state"] == "stopping")
+    assert final["metrics"]["acknowledged"] == final["metrics"]["positions"]
+
+    wanted = world.undisturbed()
+    assert len(wanted) > 100
+    assert await world.said() == wanted
+    assert {record.value for record in await world.read(DEAD_LETTERS.name)} == {b"\0"}
