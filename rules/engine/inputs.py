@@ -76,7 +76,8 @@ class Tick:
 class Gap:
     """A source says what it could not deliver: sequences, time span and readings lost, and why.
 
-    reason: 'restart', 'disconnected', 'spool-full', 'spooled' (nothing lost: it follows as backfill).
+    reason: 'restart', 'disconnected', 'spool-full', 'spooled' (nothing lost: it follows as backfill), 'oversized';
+    OPC UA also 'overflow' (a queue of the server's) and 'missed' (a notification message).
     """
 
     unit: str

@@ -12,7 +12,7 @@ from tests.gateways.opcua.harness import HERE, ServerProcess, free_port
 SITE = Path(__file__).parents[3] / "examples" / "narvik"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def simulated_plant(tmp_path_factory):
     """(site with only the plant's OPC UA source, at the port where it listens)."""
     port = free_port()

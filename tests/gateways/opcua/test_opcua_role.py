@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 
+import orjson
 import pytest
 
 from gateways.opcua import role
@@ -10,7 +11,7 @@ from rules.engine.inputs import Gap, Readings
 from rules.errors import ConfigurationError
 from rules.quality import BAD_NO_COMMUNICATION, Quality
 from streams.bus_memory import MemoryBus
-from streams.role import RoleContext
+from streams.role import RoleContext, status_message
 from streams.settings import load_settings
 from streams.topics import TOPICS
 from streams.wire import decode_input
@@ -63,6 +64,9 @@ async def test_readings_and_gaps_reach_the_log_in_one_sequence_per_unit(tmp_path
         assert any(BAD_NO_COMMUNICATION in value.status for value in readings)
         assert readings[-1].quality[-1] == Quality.GOOD
     assert context.metrics["reconnects"] == 1
+    body = orjson.loads(status_message(context).value)
+    assert body["metrics"]["sources"]["plant"]["state"] == "connected"
+    assert body["metrics"]["publishers"]["plant"]["unsent"] == 0
 
 
 async def test_every_wrong_source_and_address_is_a_finding_before_anything_is_tried(tmp_path):
