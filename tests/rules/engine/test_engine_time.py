@@ -232,6 +232,12 @@ def test_what_a_late_sample_completes_is_never_stamped_before_the_last_transitio
     assert run(made, flow(2, START + 2500 * MS, 60)) == [("R1", "normal", 3.0)]
 
 
+def test_a_late_sample_ends_an_alarm_no_sooner_than_it_began() -> None:
+    made = engine(FLOW_LOW.replace("    off_delay: 2 s\n", ""))
+    made.step([flow(1, START + 100 * MS, 60), tick(START + S)])
+    assert run(made, flow(2, START + 300 * MS, 100)) == [("R1", "normal", 0.6)]
+
+
 def test_an_input_of_another_unit_is_a_broken_invariant() -> None:
     with pytest.raises(InvariantError, match="unit 'hall' reached the engine of 'row'"):
         engine(HOT).step([tick(START, "hall")])
