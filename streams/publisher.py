@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus
 from rules.errors import InvariantError, UnreachableError
 from streams.bus import Bus, Producer, refuse_oversized
+from streams.catch_up import CatchUp
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.spool import Span, Spool, span_of
@@ -45,6 +46,7 @@ CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
 DRAIN_STEP_S = 0.1
+CATCH_UP_STEP_S = 0.005
 COUNTERS = (
     "accepted",
     "acknowledged",
@@ -86,7 +88,9 @@ class Publisher:
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
-        self._released_ns = 0
+        self._held_ns = 0
+        self._catch_up: CatchUp | None = None
+        self._catch_up_over_ns = 0
         self.metrics: dict[str, Any] = {
             **dict.fromkeys(COUNTERS, 0),
             "units": {unit: {"accepted": 0, "acknowledged": 0} for unit in self._sent_until},
@@ -161,13 +165,16 @@ class Publisher:
 
     def hold(self) -> None:
         """Send nothing more, accept everything: the log is about to be replaced."""
+        if not self._held:
+            self._held_ns = self._may_send_until_ns()
         self._held = True
         self._note()
 
     def release(self) -> None:
-        """Send again, in order."""
+        """Send again, in order, and in step with the other sources until the present is reached."""
+        if self._held:
+            self._catch_up = CatchUp(self._held_ns, self._clock())
         self._held = False
-        self._released_ns = self._clock()
         self._note()
         self._work.set()
 
@@ -178,7 +185,7 @@ class Publisher:
 
     async def close(self) -> None:
         """Send what can be sent in a few seconds; the rest goes to the spool."""
-        self._held = False
+        self._held, self._catch_up = False, None
         self._work.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0 if self._spooling else CLOSE_PATIENCE_S):
@@ -216,9 +223,21 @@ class Publisher:
         self._note()
 
     def _overdue(self) -> bool:
-        """Whether memory has waited for the broker long enough. Time in a hold is not the broker's."""
-        limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if self._held else self._settings.memory_s
-        return self._clock() - max(self._window.oldest_ns, self._released_ns) > limit_s * 1e9
+        """Whether memory has waited for the broker long enough. Time in and after a hold is not the broker's."""
+        planned = self._held or self._may_send_until_ns() < self._clock()
+        limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if planned else self._settings.memory_s
+        begin_ns = max(self._window.oldest_ns, self._catch_up_over_ns)
+        return self._clock() - begin_ns > limit_s * 1e9
+
+    def _may_send_until_ns(self) -> int:
+        """What was accepted up to here may leave: all of it, but for a while after a hold."""
+        now = self._clock()
+        if self._catch_up is None:
+            return now
+        if self._catch_up.is_over(now):
+            self._catch_up, self._catch_up_over_ns = None, now
+            return now
+        return self._catch_up.until_ns(now)
 
     def _to_window(self, value: Input, reported: Span | None) -> None:
         sequence = self._sequences.get(value.unit, 0) + 1
@@ -285,6 +304,9 @@ class Publisher:
             if failure is not None:
                 raise UnreachableError(str(failure))
             if self._held or not self._window.waits:
+                return
+            if self._window.next_ns > self._may_send_until_ns():
+                asyncio.get_running_loop().call_later(CATCH_UP_STEP_S, self._work.set)
                 return
             acknowledgement = await self._window.hand_over(producer)
             acknowledgement.add_done_callback(self._acknowledged)

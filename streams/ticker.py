@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from rules.engine.inputs import Identity, Tick
 from rules.errors import UnreachableError
 from streams.bus import Producer
+from streams.catch_up import SPEED, CatchUp
 from streams.role import RoleContext
 from streams.wire import encode_input
 
@@ -28,7 +29,7 @@ SOURCE = "ticker"
 
 
 class Ticker:
-    """Ticks of all units of a site. `hold` and `release` as a publisher's: ticks of a hold are skipped."""
+    """Ticks of all units of a site. `hold` and `release` as a publisher's, and then in step with them."""
 
     def __init__(self, context: RoleContext, clock: Callable[[], int] = time.time_ns) -> None:
         self._context = context
@@ -37,25 +38,40 @@ class Ticker:
         self._hold_back_ns = context.settings.ticker.hold_back_ms * 1_000_000
         self._last = 0
         self._held = False
+        self._held_ns = 0
+        self._catch_up: CatchUp | None = None
         self._producer: Producer | None = None
         context.metrics.update(ticks=0, skipped=0, failed=0, last_tick_ns=0, clock_back=0)
 
     def hold(self) -> None:
         """Say nothing from now on."""
+        if not self._held:
+            self._held_ns = self._now_ns()
         self._held = True
 
     def release(self) -> None:
-        """Go on with the current tick."""
+        """Go on with the tick at which the hold began."""
+        if self._held:
+            self._catch_up = CatchUp(self._held_ns, self._clock())
         self._held = False
+
+    def _now_ns(self) -> int:
+        """The present, but for a while after a hold."""
+        now = self._clock()
+        if self._catch_up is not None and self._catch_up.is_over(now):
+            self._catch_up = None
+        return now if self._catch_up is None else self._catch_up.until_ns(now)
 
     def due_in_s(self) -> float:
         """How long until the next tick may be said; 0 when it may be now."""
-        due_ns = ((self._clock() - self._hold_back_ns) // self._period_ns + 1) * self._period_ns
-        return max(0.0, (due_ns + self._hold_back_ns - self._clock()) / 1e9)
+        now = self._now_ns()
+        due_ns = ((now - self._hold_back_ns) // self._period_ns + 1) * self._period_ns
+        speed = 1 if self._catch_up is None else SPEED
+        return max(0.0, (due_ns + self._hold_back_ns - now) / 1e9 / speed)
 
     async def tick(self) -> bool:
         """Say the current tick of every unit, if it is above the last one; whether it was. UnreachableError."""
-        sequence = (self._clock() - self._hold_back_ns) // self._period_ns
+        sequence = (self._now_ns() - self._hold_back_ns) // self._period_ns
         metrics = self._context.metrics
         if sequence <= self._last:
             metrics["clock_back"] += sequence < self._last

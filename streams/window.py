@@ -48,6 +48,11 @@ class Window:
         """When the oldest entry was accepted; only where there is one."""
         return self._entries[0].accepted_ns
 
+    @property
+    def next_ns(self) -> int:
+        """When the next entry to hand over was accepted; only where one waits."""
+        return self._entries[self.handed_over].accepted_ns
+
     def append(self, entry: Entry) -> None:
         """Add the newest."""
         self._entries.append(entry)

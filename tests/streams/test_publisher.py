@@ -305,8 +305,13 @@ async def test_a_hold_keeps_live_data_live(bench: Bench) -> None:
     bench.bus.replace_log()
     publisher.release()
     await bench.reading(publisher)
+    bench.clock.forward(1)
+    await until(lambda: len(bench.bus.records(EVENTS.name)) == 6)
+    assert publisher.metrics["unsent"] == 5, "five seconds of it in one, in step with the ticker"
+    await bench.reading(publisher)
+    bench.clock.forward(2)
     await until(lambda: publisher.metrics["unsent"] == 0)
-    assert sequences(inputs(bench.bus)) == list(range(2, 13))
+    assert sequences(inputs(bench.bus)) == list(range(2, 14))
     assert publisher.metrics["spooled"] == 0
 
 

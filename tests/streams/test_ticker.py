@@ -147,15 +147,21 @@ async def test_a_tick_that_failed_is_not_said_late() -> None:
     assert [tick.time_ns - ticks(bus)[0].time_ns for tick in ticks(bus)] == [0, 2 * PERIOD]
 
 
-async def test_a_hold_skips() -> None:
+async def test_after_a_hold_ticks_go_on_where_they_were_until_the_present_is_reached() -> None:
     bus, clock = MemoryBus(), Clock()
     ticker = Ticker(await context(bus), clock)
+    await ticker.tick()
     ticker.hold()
-    assert not await ticker.tick()
+    for _ in range(40):
+        clock.now_ns += PERIOD
+        assert not await ticker.tick()
     ticker.release()
-    clock.now_ns += PERIOD
-    assert await ticker.tick()
-    assert len(ticks(bus)) == 1
+    while ticks(bus)[-1].time_ns < clock.now_ns - 2 * PERIOD:
+        clock.now_ns += PERIOD // 5
+        await ticker.tick()
+    assert clock.now_ns - T0 == pytest.approx(50 * PERIOD, abs=2 * PERIOD), "40 periods, five times as fast"
+    sequences = [tick.identity.sequence for tick in ticks(bus)]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
 
 
 async def test_the_role_ticks_waits_for_the_broker_and_stops() -> None:
