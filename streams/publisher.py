@@ -211,7 +211,7 @@ class Publisher:
     def _accept(self, value: Input, reported: Span | None = None) -> None:
         for task in self._tasks:
             if task.done():
-                raise InvariantError(f"the publisher of {self.source} has ended") from _reason(task)
+                raise InvariantError(f"the publisher of {self.source} has ended: {task!r}")
         self.metrics["accepted"] += 1
         if not self._spooling and len(self._window) and reported is None and self._overdue():
             logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
@@ -397,7 +397,3 @@ class Publisher:
 
 def _as_backfill(value: Input) -> Input:
     return dataclasses.replace(value, backfill=True) if isinstance(value, Frame | Readings) else value
-
-
-def _reason(task: asyncio.Task[None]) -> BaseException | None:
-    return None if task.cancelled() else task.exception()
