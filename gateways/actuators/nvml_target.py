@@ -20,7 +20,10 @@ from rules.errors import UnreachableError
 from rules.site.model import Actuator
 
 ANSWER_WITHIN_S: Final = 5.0
-DRIVER_REFUSED: Final = "actuators set no limits on real GPUs yet, only on the simulated plant's (the fake library, or simulated NVML)"
+DRIVER_REFUSED: Final = (
+    "actuators set no limits on real GPUs yet, only on the simulated plant's "
+    "(the fake library, or simulated NVML)"
+)
 
 
 class NvmlTarget:
