@@ -65,6 +65,7 @@ def _print(report: ImportReport, output: Path) -> None:
         console.print(
             f"gap: {series}{iso_utc(gap.from_ns)} to {iso_utc(gap.to_ns)}, about {gap.readings:,} readings",
             highlight=False,
+            markup=False,
         )
     for one in report.rejections[:SHOWN]:
         column = f", column {one.column}" if one.column else ""

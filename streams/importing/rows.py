@@ -17,6 +17,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from streams.importing.map_file import ImportMap
 from streams.importing.report import ImportReport
+from streams.importing.times import in_range
 
 Progress = Callable[[int], None]
 """Told how many bytes were read since the last call."""
@@ -215,17 +216,15 @@ def _exposition(
             report.left_out[sample.name] += 1
             continue
         try:
-            series = (
-                of_file
-                if plan.series.by != "label"
-                else _series_named(sample.labels.get(plan.series.key, ""), plan)
-            )
-        except ValueError as error:
+            series = of_file
+            if plan.series.by == "label":
+                series = _series_named(sample.labels.get(plan.series.key, ""), plan)
+            time_ns = snapshot_ns
+            if sample.timestamp is not None:
+                time_ns = in_range(round(float(sample.timestamp) * 1000) * 1_000_000, str(sample.timestamp))
+        except (ValueError, OverflowError) as error:
             report.reject(path.name, line, sample.name, str(error))
             continue
-        time_ns = (
-            snapshot_ns if sample.timestamp is None else round(float(sample.timestamp) * 1000) * 1_000_000
-        )
         row = rows.setdefault((time_ns, series), [math.nan] * len(plan.columns))
         for index in columns:
             if (time_ns, series, index) in filled:

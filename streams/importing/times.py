@@ -11,6 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+NS_MAX: Final = 1 << 62
+"""The engine's own limit (the year 2116): times are sums of ns in 64 bits."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX: Final = {"unix s": 1_000_000_000, "unix ms": 1_000_000, "unix us": 1_000, "unix ns": 1}
 
@@ -42,16 +44,16 @@ class TimeReader:
         """
         if self._form in _UNIX:
             try:
-                return int(Decimal(text) * _UNIX[self._form])
-            except (InvalidOperation, OverflowError, ValueError):
+                return in_range(int(Decimal(text) * _UNIX[self._form]), text)
+            except (InvalidOperation, OverflowError):
                 raise ValueError(f"{text!r} is no number of {self._form}") from None
         try:
             moment = datetime.fromisoformat(text) if self._form == "iso" else self._parse(text)
         except ValueError:
             raise ValueError(f"{text!r} is no time of the form '{self._form}'") from None
         if moment.tzinfo is not None or self._zone is UTC:
-            return _ns(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
-        return self._local(moment.replace(tzinfo=self._zone), previous_ns, ascending)
+            return in_range(_ns(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)), text)
+        return in_range(self._local(moment.replace(tzinfo=self._zone), previous_ns, ascending), text)
 
     def _parse(self, text: str) -> datetime:
         return datetime.strptime(text, self._form)  # noqa: DTZ007 - `read` puts the zone to it
@@ -65,6 +67,13 @@ class TimeReader:
         if ascending:
             return first if first > previous_ns else second
         return second if second < previous_ns else first
+
+
+def in_range(time_ns: int, text: str) -> int:
+    """The time itself. Raises ValueError outside of 1970 to 2116."""
+    if not 0 <= time_ns < NS_MAX:
+        raise ValueError(f"{text!r} is not between 1970 and 2116")
+    return time_ns
 
 
 def _ns(moment: datetime) -> int:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateways.cli.main import run_app
 from rules.engine.inputs import Activation, Frame, Gap, Input, Readings, Tick
 from rules.errors import ConfigurationError
 from rules.quality import Quality
 from streams.importing.report import ImportReport
 from streams.importing.run import import_recording
+from streams.importing.times import TimeReader
 from streams.recording import Recording
 from streams.replay import choose_site, replay
 from streams.wire import decode_input
@@ -360,3 +362,39 @@ def test_how_rows_are_cut_into_inputs_changes_no_alarm(tmp_path: Path) -> None:
         assert result.counter("late") == result.counter("clock_corrected") == 0
     assert said[0] == said[1] == said[2]
     assert len(said[0]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [
+        ("iso", "2026-01-01T01:00:00+01:00", T0),
+        ("iso", "2026-01-01 00:00:00.123456", T0 + 123_456_000),
+        ("unix s", "1767225600.5", T0 + 500_000_000),
+        ("unix ms", "1767225600001", T0 + 1_000_000),
+        ("%d/%m/%y %H.%M", "01/01/26 00.00", T0),
+        ("iso", "1969-12-31T23:59:59", None),
+        ("unix s", "1e30", None),
+        ("unix s", "soon", None),
+        ("unix s", "nan", None),
+        ("iso", "9999-01-01", None),
+    ],
+)
+def test_times(form: str, text: str, expected: int | None) -> None:
+    if expected is not None:
+        assert TimeReader(form).read(text) == expected
+        return
+    with pytest.raises(ValueError, match=r"is no |is not between|convert NaN"):
+        TimeReader(form).read(text)
+
+
+def test_the_command_reports_and_a_wrong_map_ends_with_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.csv").write_text("t,speed,temp,note\n2026-01-01 00:00:00,90,x,\n")
+    call = ["import", str(tmp_path / "data.csv"), "-o", str(tmp_path / "out.mcap"), "--map"]
+    assert run_app([*call, str(folder(tmp_path, CSV_MAP))]) == 0
+    said = capfd.readouterr().out
+    assert "readings" in said
+    assert "data.csv:2, column temp: 'x' is no number" in said.replace("\n", " ")
+    assert run_app([*call, str(folder(tmp_path, CSV_MAP.replace("max_gap", "max_gab")))]) == 2
+    assert "did you mean 'max_gap'" in capfd.readouterr().err
