@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlparse
 
 from asyncua import Client
@@ -57,15 +59,32 @@ async def secure(client: Client, source: Source, run_dir: Path) -> None:
     if source.security == "None":
         return
     folder = run_dir / "certificates"
-    client.application_uri = APPLICATION_URI
-    certificate, key = await client.setup_self_signed_certificate(
-        folder / "opcua-gateway.key.pem", folder / "opcua-gateway.der"
-    )
-    key.chmod(0o600)
+    certificate, key = await own_certificate(client, folder)
     client.certificate_validator = _trust_on_first_use(folder / "servers" / f"{source.id}.der")
     await client.set_security(
         SecurityPolicyBasic256Sha256, certificate, key, mode=MessageSecurityMode.SignAndEncrypt
     )
+
+
+def _lock_file(folder: Path) -> TextIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "lock").open("w")
+
+
+async def own_certificate(client: Client, folder: Path) -> tuple[Path, Path]:
+    """(certificate, key) of this machine's client, made when they are not there or out of date.
+
+    Locked: gateway and actuators start together and share them; two makers would mix one's key with the other's
+    certificate.
+    """
+    client.application_uri = APPLICATION_URI
+    with _lock_file(folder) as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        certificate, key = await client.setup_self_signed_certificate(
+            folder / "opcua-gateway.key.pem", folder / "opcua-gateway.der"
+        )
+        key.chmod(0o600)
+    return certificate, key
 
 
 def _trust_on_first_use(kept: Path) -> Any:

@@ -1,8 +1,15 @@
 """Security of the gateway's connection: refused without it on a network, certificates made and kept."""
 
+import asyncio
+import fcntl
+
 import pytest
+from asyncua import Client
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_der_x509_certificate
 
 from gateways.opcua.gateway import SourceGateway
+from gateways.opcua.security import own_certificate
 from rules.errors import ConfigurationError
 from rules.quality import Quality
 from rules.site.model import Source
@@ -41,6 +48,18 @@ def test_a_wrong_security_or_endpoint_is_named_with_the_nearest_right_one():
 def test_all_addresses_that_are_no_node_ids_are_named_at_once():
     found = findings_of([point("t", address="R01.Flow"), point("u"), point("v", address="ns=x;s=1")])
     assert ["A1.t" in found[0], "A1.v" in found[1], len(found)] == [True, True, 2]
+
+
+async def test_who_starts_together_shares_one_key_and_its_certificate(tmp_path):
+    with (tmp_path / "lock").open("w") as another_process:
+        fcntl.flock(another_process, fcntl.LOCK_EX)
+        making = asyncio.create_task(own_certificate(Client("opc.tcp://127.0.0.1:4840"), tmp_path))
+        await asyncio.wait([making], timeout=0.7)
+        assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    await making
+    key = load_pem_private_key((tmp_path / "opcua-gateway.key.pem").read_bytes(), None)
+    certificate = load_der_x509_certificate((tmp_path / "opcua-gateway.der").read_bytes())
+    assert key.public_key() == certificate.public_key()
 
 
 @pytest.fixture
