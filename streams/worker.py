@@ -159,6 +159,13 @@ class _Worker:
         self._context.ready()
 
     async def _watch(self) -> None:
+        """The watchdog, which must not end unheard either."""
+        try:
+            await self._watch_progress()
+        except Exception as error:
+            self._fail(error)
+
+    async def _watch_progress(self) -> None:
         """Ends the process when input waits and nothing moves, or when Faust has crashed."""
         patience_s = self._context.settings.worker.watchdog_s
         moved_s, before = time.monotonic(), dict(self._processor.positions())
