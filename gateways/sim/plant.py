@@ -41,6 +41,7 @@ class Plant:
 
     def __init__(self, site: Site, seed: int = 1, plc: bool = True) -> None:
         self.layout = layout = layout_of(site)
+        setpoints.check_actuators(layout)
         self._random = np.random.Generator(np.random.PCG64([seed, 0]))
         self.coolant = build.coolant(layout)
         self.rows = build.build_rows(layout, self._random)
@@ -109,7 +110,7 @@ class Plant:
 
     def inject(self, fault: Fault) -> None:
         """Schedule a fault or a removal. Raises ConfigurationError where the site has no such target."""
-        target = fault.target if fault.remove else resolve(self.layout, fault)
+        target = "" if fault.remove and not fault.target else resolve(self.layout, fault)
         resolved = Fault(fault.name, fault.at_s, target, fault.size, fault.remove)
         self._waiting = sorted([*self._waiting, resolved], key=lambda waiting: waiting.at_s)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NOISE_OF_SPAN = 5e-5
 GOOD = 0
-OUT_OF_SPAN = 0x408E0000
+OUT_OF_SPAN = 0x40940000
 """OPC UA 'UncertainEngineeringUnitsExceeded': the value is held at the end of the span."""
 
 

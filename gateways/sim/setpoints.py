@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gateways.sim.layout import Layout
 from gateways.sim.units import to_native
+from rules.errors import ConfigurationError
+from rules.findings import Finding, nearest
 
 if TYPE_CHECKING:
     from gateways.sim.plant import Plant
@@ -23,9 +26,7 @@ def write(plant: Plant, actuator_id: str, value: float) -> None:
         raise ValueError(
             f"{actuator_id}: {value:g} is outside {actuator.low:g} to {actuator.high:g} {actuator.engineering_unit}"
         )
-    setter = _SETTERS.get((site.assets[actuator.asset].type, actuator.quantity))
-    if setter is None:
-        raise KeyError(f"{actuator_id}: the simulated plant has nothing to set there")
+    setter = _SETTERS[site.assets[actuator.asset].type, actuator.quantity]
     setter(
         plant,
         plant.layout.index(actuator.asset),
@@ -33,9 +34,18 @@ def write(plant: Plant, actuator_id: str, value: float) -> None:
     )
 
 
-def settable(asset_type: str, quantity: str) -> bool:
-    """Whether the plant has such a set point."""
-    return (asset_type, quantity) in _SETTERS
+def check_actuators(layout: Layout) -> None:
+    """Raise ConfigurationError for every actuator of the site that has nothing to set in the plant."""
+    findings = []
+    for actuator in layout.site.actuators.values():
+        asset_type = layout.site.assets[actuator.asset].type
+        if (asset_type, actuator.quantity) not in _SETTERS:
+            has = [quantity for kind, quantity in _SETTERS if kind == asset_type]
+            hint = nearest(actuator.quantity, has) or f"a {asset_type} has {', '.join(has) or 'none'}"
+            message = f"the simulated plant has no set point for {actuator.id}"
+            findings.append(Finding("site", 0, 0, message, hint))
+    if findings:
+        raise ConfigurationError(findings)
 
 
 def _pump_speed(plant: Plant, index: int, value: float) -> None:

@@ -12,6 +12,7 @@ from gateways.sim.sensors import Snapshot
 from gateways.sim.telemetry import Telemetry
 from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_INDEX
+from rules.quality import Quality, quality_of_status
 from rules.site.model import Site
 
 
@@ -112,6 +113,15 @@ def test_sensor_drift(site: Site) -> None:
     assert sum(shown[f"R0{rack}.RackLiquidFlow"] for rack in range(1, 5)) == pytest.approx(632, abs=2.0)
     remove(plant, "sensor_drift")
     assert run(plant, 0.2)["CDU-A.LiquidFlow"] == pytest.approx(632, abs=2.0)
+
+
+def test_a_drift_beyond_the_span_is_uncertain(site: Site) -> None:
+    plant = start(site, "sensor_drift:HU-1.Frequency*200")
+    shown = run(plant, 60.0)
+    place = shown.ids.index("HU-1.Frequency")
+    assert shown.values[place] == 55.0
+    assert quality_of_status(int(shown.status[place])) == Quality.UNCERTAIN
+    assert (np.delete(shown.status, place) == 0).all()
 
 
 def test_stale(site: Site) -> None:
