@@ -78,6 +78,7 @@ class Gap:
 
     reason: 'restart', 'disconnected', 'spool-full', 'spooled' (nothing lost: it follows as backfill), 'oversized';
     OPC UA also 'overflow' (a queue of the server's) and 'missed' (a notification message).
+    Imports: 'not-recorded' (the file has no rows for the span).
     """
 
     unit: str
