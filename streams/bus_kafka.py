@@ -25,6 +25,7 @@ from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.bus import Start
 from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
+from streams.contiguous import before_hole
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition
 from streams.settings import BrokerSettings
@@ -257,6 +258,8 @@ class KafkaReader:
             return ()
         if not batches and is_embedded(self._cluster_id) and (beyond := self._beyond_the_log()):
             self._start_again(beyond)
+        if is_embedded(self._cluster_id):
+            batches = {place: self._without_hole(place, batch) for place, batch in batches.items()}
         records = [
             Record(
                 found.topic,
@@ -281,6 +284,13 @@ class KafkaReader:
     async def close(self) -> None:
         """Let go."""
         await stop_client(self._consumer)
+
+    def _without_hole(self, place: aiokafka.TopicPartition, batch: list[Any]) -> Sequence[Any]:
+        position = self._positions.get(TopicPartition(place.topic, place.partition), 0)
+        kept = before_hole(batch, position)
+        if len(kept) < len(batch):
+            self._consumer.seek(place, kept[-1].offset + 1 if kept else position)
+        return kept
 
     def _beyond_the_log(self) -> list[TopicPartition]:
         """Partitions whose log ends before our position: Kafka would say OffsetOutOfRange, Tansu says nothing."""
