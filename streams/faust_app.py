@@ -22,6 +22,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.contiguous import before_hole
 from streams.record import Record
 
 BATCH_RECORDS: Final = 1000
@@ -43,13 +44,15 @@ LOGGERS: Final = (
 class Membership:
     """How the worker belongs to its group. `instance`: static membership, None for a member of no fixed name.
 
-    `fetch_wait_ms`: how long a fetch may wait at the broker for the first record.
+    `fetch_wait_ms`: how long a fetch may wait at the broker for the first record. `hides_records`: the broker may
+    show a record before the one in front of it (`streams.contiguous`).
     """
 
     group: str
     instance: str | None
     session_timeout_s: float
     fetch_wait_ms: int
+    hides_records: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,29 @@ class Callbacks:
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # as below
     """Faust gives every fetch 1.5 s; a broker that looks again after half of the wait makes that the latency."""
 
-    fetch_wait_ms: int
+    membership: Membership
+    wanted: dict[TP, int]
+    """The next offset of each partition, set at every rebalance and by what was fetched since."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = self.fetch_wait_ms
+        consumer._fetch_max_wait_ms = self.membership.fetch_wait_ms
         return consumer
+
+    async def _fetch_records(self, consumer: Any, *given: Any, **named: Any) -> Any:
+        fetched = await super()._fetch_records(consumer, *given, **named)
+        if not self.membership.hides_records:
+            return fetched
+        return {place: self._without_hole(consumer, place, batch) for place, batch in fetched.items()}
+
+    def _without_hole(self, consumer: Any, place: TP, batch: list[Any]) -> Sequence[Any]:
+        wanted = self.wanted.get(place, batch[0].offset if batch else 0)
+        kept = before_hole(batch, wanted)
+        wanted = kept[-1].offset + 1 if kept else wanted
+        self.wanted[place] = wanted
+        if len(kept) < len(batch) and place in consumer.assignment():
+            consumer.seek(place, wanted)
+        return kept
 
 
 class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types that mypy can follow
@@ -80,11 +100,16 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types 
     callbacks: Callbacks
 
     def _new_consumer_thread(self) -> _ConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread = _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread.wanted = {}
+        return thread
 
     async def perform_seek(self) -> None:
         await super().perform_seek()
         wanted = self.callbacks.positions()
+        self._thread.wanted = {
+            place: wanted[place.partition] for place in self.assignment() if place.partition in wanted
+        }
         for place in self.assignment():
             if place.partition in wanted:
                 # Both: with `_committed_offset` behind, Faust would see a gap; `seek` sets what it reads next.
@@ -135,7 +160,7 @@ class FaustInput:
             stream_processing_timeout=1e9,
         )
         _Consumer.callbacks = callbacks
-        _ConsumerThread.fetch_wait_ms = membership.fetch_wait_ms
+        _ConsumerThread.membership = membership
         self._app.on_partitions_revoked.connect(self._revoked)
         self._app.on_rebalance_complete.connect(self._assigned)
         source = self._app.topic(

@@ -208,5 +208,5 @@ async def _membership(context: RoleContext) -> Membership:
     if isinstance(bus, KafkaBus) and (await bus.cluster_id()).startswith(EMBEDDED_PREFIX):
         # It makes a static member wait for 6 s, and a member of any other kind for half of the session.
         group = f"{GROUP}-{time.time_ns()}-{os.getpid()}"
-        return Membership(group, None, EMBEDDED_SESSION_S, EMBEDDED_FETCH_WAIT_MS)
+        return Membership(group, None, EMBEDDED_SESSION_S, EMBEDDED_FETCH_WAIT_MS, hides_records=True)
     return Membership(GROUP, context.name, context.settings.broker.session_timeout_s, FETCH_WAIT_MS)

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 import psutil
 from rich.console import Console
-from streams.rule_folder import load_program
-from streams.site_folder import load_site
 
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
+from streams.rule_folder import load_program
 from streams.settings import Settings, load_settings
+from streams.site_folder import load_site
 from streams.topics import TOPICS
 
 Word = Literal["ok", "warning", "wrong"]

@@ -204,3 +204,26 @@ async def test_what_no_broker_takes_is_refused_at_once(bus: Bus, topic: str) -> 
     assert len((await read(reader, 1))[0].value or b"") == MAX_MESSAGE_BYTES
     await reader.close()
     await producer.close()
+
+
+async def test_a_reader_at_the_end_misses_nothing_while_several_producers_append(
+    bus: Bus, topic: str
+) -> None:
+    """The embedded broker may show a record before the one in front of it (decision 0030)."""
+    writers, each = 8, 500
+    reader = await bus.reader([topic], "earliest")
+
+    async def write(number: int) -> None:
+        producer = await bus.producer(f"writer-{number}")
+        for count in range(each):
+            await (await producer.send(Message(topic, 0, b"k", f"{number}:{count}".encode().ljust(8000))))
+        await producer.close()
+
+    found, *_ = await asyncio.gather(
+        read(reader, writers * each), *(write(number) for number in range(writers))
+    )
+    assert [record.offset for record in found] == list(range(writers * each))
+    for number in range(writers):
+        mine = [record.value.strip() for record in found if record.value and record.value.startswith(b"%d:" % number)]
+        assert mine == [f"{number}:{count}".encode() for count in range(each)]
+    await reader.close()
