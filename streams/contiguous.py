@@ -25,7 +25,9 @@ R = TypeVar("R", bound=HasOffset)
 
 def before_hole(records: Sequence[R], position: int) -> Sequence[R]:
     """The first of `records` (ascending) that follow `position` without a hole; all, when there is none."""
-    if not records or (records[0].offset <= position and records[-1].offset - records[0].offset == len(records) - 1):
+    if not records or (
+        records[0].offset <= position and records[-1].offset - records[0].offset == len(records) - 1
+    ):
         return records
     for count, record in enumerate(records):
         if record.offset > position:

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
@@ -23,11 +28,15 @@ PREFIX = "HEADRACE_"
 class BrokerSettings(BaseModel, extra="forbid"):
     """How to reach the log."""
 
-    bootstrap: str = Field("127.0.0.1:19092", description="host:port of a broker, several separated by commas")
+    bootstrap: str = Field(
+        "127.0.0.1:19092", description="host:port of a broker, several separated by commas"
+    )
     partitions: int = Field(3, ge=1, description="partitions of `events` and of what is keyed by unit")
     session_timeout_s: float = Field(6.0, gt=0)
     request_timeout_s: float = Field(5.0, gt=0)
-    embedded_limit_mb: int = Field(700, ge=64, description="roll the embedded broker to a fresh log before this")
+    embedded_limit_mb: int = Field(
+        700, ge=64, description="roll the embedded broker to a fresh log before this"
+    )
 
 
 class SpoolSettings(BaseModel, extra="forbid"):
@@ -41,14 +50,18 @@ class SpoolSettings(BaseModel, extra="forbid"):
 class TickerSettings(BaseModel, extra="forbid"):
     """The only clock of the engine."""
 
-    hold_back_ms: int = Field(30, ge=0, description="a tick follows its time by this, so that samples come first")
+    hold_back_ms: int = Field(
+        30, ge=0, description="a tick follows its time by this, so that samples come first"
+    )
 
 
 class WorkerSettings(BaseModel, extra="forbid"):
     """How the worker keeps its state."""
 
     snapshot_every_s: float = Field(10.0, gt=0)
-    watchdog_s: float = Field(15.0, gt=0, description="no progress for this long while input waits: end the process")
+    watchdog_s: float = Field(
+        15.0, gt=0, description="no progress for this long while input waits: end the process"
+    )
 
 
 class Settings(BaseSettings):
@@ -56,7 +69,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
 
-    run_dir: Path = Field(Path("run"), description="spools, de-duplication, logs, certificates of this machine")
+    run_dir: Path = Field(
+        Path("run"), description="spools, de-duplication, logs, certificates of this machine"
+    )
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     ticker: TickerSettings = Field(default_factory=TickerSettings)
@@ -110,7 +125,11 @@ def _hint(location: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = Settings
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        if (
+            field is None
+            or not isinstance(field.annotation, type)
+            or not issubclass(field.annotation, BaseModel)
+        ):
             return ""
         model = field.annotation
     return nearest(str(location[-1]), model.model_fields)
@@ -126,7 +145,9 @@ def _unknown_environment(environment: Mapping[str, str] | None = None) -> list[F
     return [
         Finding("environment", 0, 0, f"unknown variable {name}", nearest(name.upper(), valid))
         for name in sorted(given)
-        if name.upper().startswith(PREFIX) and name.upper() not in valid and name.upper() not in OTHER_VARIABLES
+        if name.upper().startswith(PREFIX)
+        and name.upper() not in valid
+        and name.upper() not in OTHER_VARIABLES
     ]
 
 

@@ -27,7 +27,9 @@ COMMANDS = Topic("commands", "commands to actuators", key="unit", retention_ms=2
 JOURNAL = Topic("journal", "every transition, append-only", key="unit", retention_ms=400 * 24 * 3600 * 1000)
 SNAPSHOTS = Topic("snapshots", "engine state per unit, in chunks", key="unit:chunk", cleanup="compact")
 DEAD_LETTERS = Topic("dead-letters", "records that nobody could read, with the reason", key="as it came")
-STATUS = Topic("status", "what every role says of itself once a second", key="role", partitions=1, cleanup="compact")
+STATUS = Topic(
+    "status", "what every role says of itself once a second", key="role", partitions=1, cleanup="compact"
+)
 
 TOPICS: tuple[Topic, ...] = (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, DEAD_LETTERS, STATUS)
 

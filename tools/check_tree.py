@@ -17,13 +17,17 @@ ADDRESS = re.compile(
     r"(?:https?|git\+\w+)://[^\s\"'<>)]*(?:pypi|pythonhosted|npmjs|registry|maven\.org|proxy\.golang|deb\.debian|mirror)",
     re.IGNORECASE,
 )
-MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:" + "|".join(("work", "farm", "root", "home/\\w+", "Users/\\w+")) + r")/\w")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~-])/(?:" + "|".join(("work", "farm", "root", "home/\\w+", "Users/\\w+")) + r")/\w"
+)
 
 
 def tracked() -> list[Path]:
     """Files that git knows, tracked or new but not ignored."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
     )
     return [Path(name) for name in listed.stdout.decode().split("\0") if name]
 

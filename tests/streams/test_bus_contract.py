@@ -224,6 +224,10 @@ async def test_a_reader_at_the_end_misses_nothing_while_several_producers_append
     )
     assert [record.offset for record in found] == list(range(writers * each))
     for number in range(writers):
-        mine = [record.value.strip() for record in found if record.value and record.value.startswith(b"%d:" % number)]
+        mine = [
+            record.value.strip()
+            for record in found
+            if record.value and record.value.startswith(b"%d:" % number)
+        ]
         assert mine == [f"{number}:{count}".encode() for count in range(each)]
     await reader.close()
