@@ -1,7 +1,7 @@
 """Keeps addresses and machine paths out of the tree: it must install and read the same anywhere.
 
-Rules: no lock file or page carries an index or download address or a `resolved` entry; no tracked file carries a path of
-a build machine or a user's home. Exit 1 with file:line for each.
+Rules: no lock file or page carries an index or download address or a `resolved` entry; no tracked file carries a
+path of a build machine or a user's home. Exit 1 with file:line for each.
 """
 
 from __future__ import annotations
