@@ -1,7 +1,7 @@
 """The role `plant`: the simulated plant on the wall clock, with its OPC UA server, NVML state and GPU frames.
 
-Options: `seed` (number), `faults` (short forms, comma-separated; times count from the start), `plc` (on, off),
-`nvml_state` (path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
+Options: `seed` (number), `faults` (short forms, comma-separated), `faults_from_ns` (the wall time from which their
+times count, default the start; a plant that starts again has its past faults at once), `plc` (on, off), `nvml_state` (path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
 
 Rules: physics steps are 100 ms of plant time each, whatever the wall clock does; a step that comes late is made up
 for, and counted; commands reach the plant over OPC UA or NVML only.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ STEP_NS = 100_000_000
 STEP_S = 0.1
 CATCH_UP_STEPS = 20
 """Further behind than this (a suspended machine), the plant's time is set to the wall clock anew."""
-OPTIONS = ("seed", "faults", "plc", "nvml_state", "write_log")
+OPTIONS = ("seed", "faults", "faults_from_ns", "plc", "nvml_state", "write_log")
 
 
 class WriteLog:
@@ -77,8 +78,10 @@ class LivePlant:
         options = _checked(context)
         self._context = context
         self.plant = Plant(context.site, int(options.get("seed", "1")), options.get("plc", "on") == "on")
+        faults_from_ns = int(options.get("faults_from_ns", time.time_ns()))
         for fault in parse_faults(options.get("faults", "")):
-            self.plant.inject(fault)
+            passed_s = (time.time_ns() - faults_from_ns) / 1e9
+            self.plant.inject(dataclasses.replace(fault, at_s=max(0.0, fault.at_s - passed_s)))
         self.log = WriteLog(options.get("write_log"))
         gpu_ids = self.plant.layout.ids["GPU"]
         state_file = Path(options.get("nvml_state") or context.settings.run_dir / FILE_NAME)
@@ -101,23 +104,28 @@ class LivePlant:
         self._period_ns = np.array(
             [max(point.period_ns // STEP_NS, 1) * STEP_NS for point in self.plant.sensors.points]
         )
+        self._serving: list[PlantServer] = []
         self._frames: list[tuple[FrameSource, Publisher]] = []
         self._base_ns = 0
         self.metrics = context.metrics
         self.metrics.update(steps=0, late_steps=0, resets=0, points_shown=0, writes=0, gpu_max_c=0.0)
 
     async def start(self) -> None:
-        """Servers listen and publishers send from here on."""
+        """Publishers send from here on."""
         for source in frame_sources(self._context.site):
             self._frames.append((source, await Publisher.open(self._context, source.id)))
+        self._base_ns = time.time_ns() - self.plant.time_ns
+
+    async def serve(self) -> None:
+        """Servers listen once this returns. It takes seconds, in which the plant already runs."""
         for server in self.servers:
             await server.start()
-        self._base_ns = time.time_ns() - self.plant.time_ns
-        await self._show_points()
+            self._serving.append(server)
+        await self._show_points(everything=True)
 
     async def close(self) -> None:
         """Let go of everything."""
-        for server in self.servers:
+        for server in self._serving:
             await server.stop()
         for _, publisher in self._frames:
             await publisher.close()
@@ -162,15 +170,15 @@ class LivePlant:
         self.metrics["trays_tripped"] = int(plant.plc.tray_tripped.sum())
         self.metrics["standby_starts"] = plant.plc.standby_starts
 
-    async def _show_points(self) -> None:
+    async def _show_points(self, everything: bool = False) -> None:
         """Points whose period is over, to the servers; a stale point isn't shown again."""
         now_ns = self.plant.time_ns
-        due = now_ns % self._period_ns == 0
-        if not due.any():
+        due = (now_ns % self._period_ns == 0) | everything
+        if not due.any() or not self._serving:
             return
         shown = self.plant.points()
         due &= ~self.plant.sensors.stale
-        for server in self.servers:
+        for server in self._serving:
             places = np.array([self._places[point.id] for point in server.points], dtype=np.intp)
             mine = np.flatnonzero(due[places])
             at = places[mine]
@@ -191,6 +199,8 @@ def _checked(context: RoleContext) -> dict[str, str]:
         if name not in OPTIONS and not name.startswith("endpoint.")
     ]
     seed, plc = context.options.get("seed", "1"), context.options.get("plc", "on")
+    if not context.options.get("faults_from_ns", "0").isdecimal():
+        findings.append(Finding("--option", 0, 0, "faults_from_ns is no time in ns"))
     if not seed.isdecimal():
         findings.append(Finding("--option", 0, 0, f"seed '{seed}' is not a whole number", "such as seed=1"))
     if plc not in ("on", "off"):
@@ -205,7 +215,12 @@ async def run(context: RoleContext) -> None:
     live = LivePlant(context)
     try:
         await live.start()
-        context.ready()
-        await live.run(context.stop)
+        running = asyncio.create_task(live.run(context.stop), name="plant")
+        try:
+            await live.serve()
+            context.ready()
+            await running
+        finally:
+            running.cancel()
     finally:
         await live.close()

@@ -35,6 +35,7 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
+_PLANT_PATIENCE_S = 10.0
 
 
 class System:
@@ -99,9 +100,9 @@ class System:
         }
         if request.faults:
             plant["faults"] = ",".join(request.faults)
+            plant["faults_from_ns"] = str(time.time_ns() - round((time.monotonic() - self.started) * 1e9))
         await self._start("plant", plant)
-        for role in ("opcua", "nvml", "ticker"):
-            await self._start(role)
+        await self._start("ticker")
         await self._start_consumers()
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
@@ -129,8 +130,16 @@ class System:
         await producer.close()
 
     async def watch(self) -> None:
-        """Read every topic and sample memory and CPU, until cancelled."""
-        await asyncio.gather(self._read(), self._sample())
+        """Read every topic, start the gateways when the plant is there, sample memory and CPU; until cancelled."""
+        await asyncio.gather(self._read(), self._start_gateways(), self._sample())
+
+    async def _start_gateways(self) -> None:
+        """A gateway that finds no plant would begin with a disconnection; one that waits too long, too."""
+        until = self.started + _PLANT_PATIENCE_S
+        while self.observer.status.get("plant", {}).get("state") != "ready" and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        for role in ("opcua", "nvml"):
+            await self._start(role)
 
     async def _read(self) -> None:
         reader = await self.bus.reader([topic.name for topic in TOPICS])
