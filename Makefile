@@ -20,7 +20,7 @@ run: install
 	$(BIN)/headrace up $(SITE)
 
 test: install
-	$(BIN)/python -m pytest -m "not kafka" -n 2 --dist loadgroup -rs
+	$(BIN)/python -m pytest -m "not kafka" -n 2 --dist loadfile -rs
 
 test-kafka: install
 	$(BIN)/python -m pytest -m kafka -rs

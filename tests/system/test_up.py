@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("up")]
+pytestmark = pytest.mark.system
 
 
 def headrace(*arguments: str, run_dir: Path, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
