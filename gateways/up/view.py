@@ -24,10 +24,11 @@ def render(observer: Observer, resources: Resources, elapsed_s: float, rate: flo
     """One picture of the plant."""
     return Group(
         _headline(observer, resources, elapsed_s, rate, restarts),
-        _plant(observer),
-        _racks(observer),
+        # what calls for a person comes first: a small terminal shows the top only
         _alarms(observer),
         _commands(observer),
+        _racks(observer),
+        _plant(observer),
     )
 
 
@@ -48,10 +49,14 @@ def _headline(observer: Observer, resources: Resources, elapsed_s: float, rate: 
         f"Headrace · {observer.site.name} · {elapsed_s:5.0f} s · {rate:,.0f} readings/s · "
         f"lost {observer.tracker.lost} · duplicates {observer.tracker.duplicates} · "
         f"dead letters {sum(observer.dead_letters.values())} · restarts {restarts}\n"
-        f"sample to receipt p50 {latency['p50']} ms p99 {latency['p99']} ms · "
+        f"sample to receipt p50 {_ms(latency['p50'])} p99 {_ms(latency['p99'])} · "
         f"broker {resources.broker_mb:.0f} MB · others {resources.others_mb:.0f} MB\n"
         f"readings by source: {sources}\nNVML: {through or 'not seen yet'}",
     )
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} ms"
 
 
 def _plant(observer: Observer) -> Panel:
