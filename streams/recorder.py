@@ -98,8 +98,8 @@ def _left(ends: Mapping[TopicPartition, int], positions: Mapping[TopicPartition,
 
 
 def move_aside(path: Path) -> Path | None:
-    """Give an existing file another name (`run.before-1.mcap`); that name, or None when there was none."""
-    if not path.exists():
+    """Give an existing file another name (`run.before-1.mcap`); that name, or None when there was nothing in it."""
+    if not path.exists() or not path.stat().st_size:
         return None
     for number in range(1, 10_000):
         other = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
@@ -117,4 +117,8 @@ def _file_of(options: Mapping[str, str]) -> Path:
     path = Path(options["file"])
     if not path.parent.is_dir():
         raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
     return path

@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -52,7 +53,7 @@ class UpRequest:
 
 
 def run_up(request: UpRequest) -> int:
-    """Run it; the exit code: 0 when nothing was lost, doubled or broken."""
+    """Run it; the exit code: 0 when nothing was lost, doubled or broken, 2 when a role refused its call."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s up %(levelname)s %(message)s"
     )
@@ -72,7 +73,7 @@ async def _run_up(request: UpRequest) -> int:
     settings = settings.model_copy(update={"run_dir": run_dir})
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     system = System(request, site, settings, run_dir, started)
     try:
@@ -96,6 +97,9 @@ async def _run_up(request: UpRequest) -> int:
     else:
         print(in_words(summary))
         print(f"logs of the roles: {run_dir}")
+    if system.processes.refused.done():
+        print(f"headrace: {system.processes.refused.result()}", file=sys.stderr)
+        return 2
     healthy = not (summary["lost"] or summary["duplicates"] or summary["broken_ids"])
     return 0 if healthy else 1
 
@@ -122,14 +126,14 @@ async def _stop_at(stop: asyncio.Event, at: float) -> None:
 
 
 async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[None], live: bool) -> None:
-    """The live view, or a line every few seconds, until it is time to stop or watching broke."""
-    waiting = asyncio.create_task(stop.wait())
+    """The live view, or a line every few seconds, until it is time to stop, watching broke or a role was refused."""
+    reasons: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), watch, system.processes.refused}
     console = Console()
     seen, at = 0, time.monotonic()
     with Live(console=console, screen=True, auto_refresh=False) if live else contextlib.nullcontext() as view:
         while True:
             done, _ = await asyncio.wait(
-                {waiting, watch}, timeout=0.5 if live else 5.0, return_when=asyncio.FIRST_COMPLETED
+                reasons, timeout=0.5 if live else 5.0, return_when=asyncio.FIRST_COMPLETED
             )
             observer = system.observer
             now = time.monotonic()

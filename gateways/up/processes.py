@@ -1,7 +1,8 @@
 """Role processes under supervision: start, restart with backoff, kill, end, and what they cost.
 
 Rules: a process is ended by its own pid only; a role that ends by itself is started again and counted, whatever
-its exit code.
+its exit code. One exception: a role whose first start is refused (exit code 2: its input or call is wrong) can't
+come up by trying again, so that is said at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 log = logging.getLogger("headrace.up")
 
+_REFUSED = 2
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 _LEAN = {
     # many small processes on few cores: no thread pools, no arenas that keep memory
@@ -68,6 +70,8 @@ class Processes:
         self.run_dir = run_dir
         self.environment = {**os.environ, **_LEAN, **environment}
         self.children: dict[str, Child] = {}
+        self.refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when a role's first start was refused: which role, and its words."""
 
     @property
     def restarts(self) -> int:
@@ -110,6 +114,11 @@ class Processes:
             child.cpu_s_ended += child.cpu_s_seen
             child.cpu_s_seen = 0.0
             if not child.wanted:
+                return
+            if code == _REFUSED and not child.restarts:
+                if not self.refused.done():
+                    words = await asyncio.to_thread(child.log_file.read_text, errors="replace")
+                    self.refused.set_result(f"{child.name} can't start; its words:\n{words[-2000:]}")
                 return
             quick = quick + 1 if time.monotonic() - child.started_at < 5.0 else 0
             child.restarts += 1

@@ -1,0 +1,42 @@
+"""Supervision: a role that ends is started again; one that refuses its very first start is said at once."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import psutil
+
+from gateways.up.processes import Processes
+
+ROOT = Path(__file__).parents[3]
+
+
+async def test_a_refused_first_start_is_said_with_the_words_of_the_role(tmp_path: Path) -> None:
+    processes = Processes(tmp_path, {"PYTHONPATH": str(ROOT)})
+    child = await processes.start("plant", tmp_path / "nowhere", {})
+    try:
+        words = await asyncio.wait_for(processes.refused, 30)
+    finally:
+        await processes.end_all()
+    assert words.startswith("plant can't start")
+    assert "no folder" in words
+    assert child.exits == [2]
+    assert processes.restarts == 0
+
+
+async def test_a_role_that_is_killed_starts_again_and_is_counted(tmp_path: Path) -> None:
+    processes = Processes(tmp_path, {"PYTHONPATH": str(ROOT), "HEADRACE_BROKER__BOOTSTRAP": "127.0.0.1:1"})
+    child = await processes.start("ticker", ROOT / "examples" / "narvik", {})
+    try:
+        first = child.pid
+        assert first is not None
+        processes.kill("ticker")
+        async with asyncio.timeout(30):
+            while child.pid in {None, first}:
+                await asyncio.sleep(0.01)
+        assert processes.restarts == 1
+        assert child.exits == [-9]
+        assert not processes.refused.done()
+        assert psutil.Process(child.pid).ppid() == os.getpid()
+    finally:
+        await processes.end_all()
