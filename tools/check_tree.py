@@ -22,24 +22,26 @@ MACHINE_PATH = re.compile(
 )
 
 
-def tracked() -> list[Path]:
-    """Files that git knows, tracked or new but not ignored."""
+def tracked(root: Path) -> list[Path]:
+    """Files below `root` that git knows, tracked or new but not ignored, relative to it."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
         capture_output=True,
         check=True,
     )
     return [Path(name) for name in listed.stdout.decode().split("\0") if name]
 
 
-def main() -> int:
+def main(root: Path) -> int:
     """Print every finding; 1 when there is one."""
     wrong = 0
-    for path in tracked():
-        if not path.is_file() or path == Path(__file__).relative_to(Path.cwd()):
+    for path in tracked(root):
+        file = root / path
+        if not file.is_file() or file.resolve() == Path(__file__).resolve():
             continue
         try:
-            text = path.read_text()
+            text = file.read_text()
         except UnicodeDecodeError:
             continue
         is_page = path.suffix == ".md" or path.name in LOCK_NAMES
@@ -57,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path.cwd()))
