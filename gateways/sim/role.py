@@ -1,7 +1,8 @@
 """The role `plant`: the simulated plant on the wall clock, with its OPC UA server, NVML state and GPU frames.
 
 Options: `seed` (number), `faults` (short forms, comma-separated), `faults_from_ns` (the wall time from which their
-times count, default the start; a plant that starts again has its past faults at once), `plc` (on, off), `nvml_state` (path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
+times count, default the start; a plant that starts again has its past faults at once), `plc` (on, off), `nvml_state`
+(path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
 
 Rules: physics steps are 100 ms of plant time each, whatever the wall clock does; a step that comes late is made up
 for, and counted; commands reach the plant over OPC UA or NVML only.
