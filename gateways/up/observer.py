@@ -58,6 +58,8 @@ class Observer:
     readings: int = 0
     frames: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """Records by topic that are none of ours, other than events (the worker puts those into dead-letters)."""
     journal: Counter[str] = field(default_factory=Counter)
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
     alarms: dict[str, Alarm] = field(default_factory=dict)
@@ -91,11 +93,23 @@ class Observer:
                 ]
                 self.dead_letters[reasons[0] if reasons else "unknown"] += 1
             elif record.topic == STATUS.name and record.value is not None:
-                status = orjson.loads(record.value)
-                self.status[status["role"]] = status
-        except (UndecodableError, orjson.JSONDecodeError, KeyError):
-            # the worker sends it to dead-letters, where it is counted
-            return
+                self._see_status(record.value)
+        except UndecodableError:
+            # an event that can't be read is counted by the worker, in dead-letters
+            if record.topic != EVENTS.name:
+                self.unreadable[record.topic] += 1
+
+    def _see_status(self, value: bytes) -> None:
+        """Anyone can write to the topic: what isn't a status is counted, and never ends the watching."""
+        try:
+            status = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise UndecodableError("json", str(error)) from None
+        if not isinstance(status, dict) or not isinstance(status.get("metrics"), dict):
+            raise UndecodableError("status", "no object with metrics")
+        if not isinstance(status.get("role"), str) or not isinstance(status.get("state"), str):
+            raise UndecodableError("status", "no role or state")
+        self.status[status["role"]] = status
 
     def _see_event(self, record: Record) -> None:
         event = decode_input(record.key, record.headers, record.value)

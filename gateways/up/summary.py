@@ -58,6 +58,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         ],
         "late": _engine_counter(observer, "late"),
         "dead_letters": sum(observer.dead_letters.values()),
+        "unreadable": dict(sorted(observer.unreadable.items())),
         "restarts": cost.restarts,
         "rolls": cost.rolls,
         "broken_ids": observer.broken_ids,
@@ -156,6 +157,9 @@ def in_words(summary: Mapping[str, Any]) -> str:
         f"cores {summary['cores']}; memory broker {summary['pss_mb_max']['broker']} MB, "
         f"others {summary['pss_mb_max']['others']} MB",
     ]
+    if summary["unreadable"]:
+        counts = ", ".join(f"{topic} {count:,}" for topic, count in summary["unreadable"].items())
+        lines.append(f"records that are not Headrace's, passed over: {counts}")
     for alarm in summary["alarms"][:12]:
         lines.append(
             f"  {alarm['raised_at'][11:23]} {alarm['severity']:7} {alarm['rule']:22} {alarm['message']}"

@@ -125,7 +125,28 @@ def test_garbage_is_left_to_the_worker(observer: Observer) -> None:
     for topic in ("events", "alarms", "status"):
         observer.see(Record(topic, 0, 0, 0, b"\xff", b"{", (("schema", b"tick/1"),)))
     observer.see(Record("dead-letters", 0, 0, 0, None, b"{", (("reason", b"bad-json"),)))
-    assert summarize(observer, cost())["dead_letters"] == 1
+    summary = summarize(observer, cost())
+    assert summary["dead_letters"] == 1
+    assert summary["unreadable"] == {"alarms": 1, "status": 1}
+    assert "alarms 1, status 1" in in_words(summary)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"null",
+        b"[1]",
+        b'"x"',
+        b"{}",
+        b'{"role": 1, "state": "ready", "metrics": {}}',
+        b'{"role": "worker"}',
+    ],
+)
+def test_a_status_that_is_none_never_ends_the_watching(observer: Observer, value: bytes) -> None:
+    observer.see(Record("status", 0, 0, 0, b"worker", value, ()))
+    assert observer.status == {}
+    assert observer.unreadable == {"status": 1}
 
 
 def test_the_view_shows_racks_alarms_and_commands(observer: Observer) -> None:
