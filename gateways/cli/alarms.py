@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from gateways.plain import plain_alarm
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError, UnreachableError
 from streams.bus_kafka import KafkaBus
@@ -65,18 +65,9 @@ def _decoded(records: Iterable[Record]) -> Iterable[Alarm]:
             yield output
 
 
-def as_plain(alarm: Alarm) -> dict[str, object]:
-    """An alarm for machines: its fields, and its times as text beside them."""
-    return {
-        **dataclasses.asdict(alarm),
-        "raised_at": iso_utc(alarm.raised_ns),
-        "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
-    }
-
-
 def _print_transition(alarm: Alarm, as_json: bool) -> None:
     if as_json:
-        print(orjson.dumps(as_plain(alarm)).decode(), flush=True)
+        print(orjson.dumps(plain_alarm(alarm)).decode(), flush=True)
         return
     word = "raised" if alarm.cleared_ns is None else "cleared"
     at_ns = alarm.raised_ns if alarm.cleared_ns is None else alarm.cleared_ns
@@ -89,7 +80,7 @@ def _print(alarms: Iterable[Alarm], as_json: bool) -> None:
     ordered = sorted(alarms, key=lambda alarm: (alarm.raised_ns, alarm.key))
     if as_json:
         for alarm in ordered:
-            print(orjson.dumps(as_plain(alarm)).decode())
+            print(orjson.dumps(plain_alarm(alarm)).decode())
         return
     table = Table("since", "severity", "rule", "unit", "asset", "message")
     standing = [alarm for alarm in ordered if alarm.cleared_ns is None]

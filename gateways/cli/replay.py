@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
 from streams.recording import Recording
 from streams.replay import OUTPUT_TOPICS, Replay, choose_site
@@ -52,18 +53,8 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "late": result.counter("late"),
         "out_of_order": result.counter("out_of_order"),
         "dead_letters": dict(sorted(result.undecodable.items())),
-        "gaps": [
-            {
-                "source": gap.identity.source,
-                "unit": gap.unit,
-                "reason": gap.reason,
-                "from": iso_utc(gap.from_ns),
-                "to": iso_utc(gap.to_ns),
-                "readings": gap.readings,
-            }
-            for gap in result.gaps
-        ],
-        "alarms": [_alarm(alarm) for alarm in _sorted_alarms(result)],
+        "gaps": [plain_gap(gap) for gap in result.gaps],
+        "alarms": [plain_alarm(alarm) for alarm in _sorted_alarms(result)],
         "commands": [_command(command) for command in _sorted_commands(result)],
         "counters": result.counters,
         "digests": {topic: result.digest(topic) for topic in OUTPUT_TOPICS},
@@ -92,19 +83,6 @@ def _sorted_alarms(result: Replay) -> list[Alarm]:
 
 def _sorted_commands(result: Replay) -> list[Command]:
     return sorted(result.commands, key=lambda command: (command.cause_ns, command.id))
-
-
-def _alarm(alarm: Alarm) -> dict[str, Any]:
-    return {
-        "id": alarm.raised_id,
-        "rule": alarm.rule,
-        "unit": alarm.unit,
-        "asset": alarm.asset,
-        "severity": alarm.severity,
-        "raised_at": iso_utc(alarm.raised_ns),
-        "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
-        "message": alarm.message,
-    }
 
 
 def _command(command: Command) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gateways.plain import plain_alarm, plain_gap
 from gateways.up.observer import Observer, SeenCommand
 from gateways.up.resources import Resources
 from streams.times import iso_utc
@@ -45,17 +46,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "readings_by_source": dict(sorted(observer.readings_by_source.items())),
         "lost": lost,
         "duplicates": observer.tracker.duplicates,
-        "gaps": [
-            {
-                "source": gap.identity.source,
-                "unit": gap.unit,
-                "reason": gap.reason,
-                "from": iso_utc(gap.from_ns),
-                "to": iso_utc(gap.to_ns),
-                "readings": gap.readings,
-            }
-            for gap in observer.gaps
-        ],
+        "gaps": [plain_gap(gap) for gap in observer.gaps],
         "late": _engine_counter(observer, "late"),
         "dead_letters": sum(observer.dead_letters.values()),
         "unreadable": dict(sorted(observer.unreadable.items())),
@@ -63,16 +54,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "rolls": cost.rolls,
         "broken_ids": observer.broken_ids,
         "alarms": [
-            {
-                "id": alarm.raised_id,
-                "rule": alarm.rule,
-                "unit": alarm.unit,
-                "asset": alarm.asset,
-                "severity": alarm.severity,
-                "raised_at": iso_utc(alarm.raised_ns),
-                "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
-                "message": alarm.message,
-            }
+            plain_alarm(alarm)
             for alarm in sorted(observer.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))
         ],
         "commands": [

@@ -1,0 +1,33 @@
+"""Alarms and gaps as plain data for `--json`: one form, whichever command prints them. Times are text (ISO 8601, UTC)."""
+
+from __future__ import annotations
+
+from rules.engine.inputs import Gap
+from rules.engine.outputs import Alarm
+from streams.times import iso_utc
+
+
+def plain_alarm(alarm: Alarm) -> dict[str, str | None]:
+    """One occurrence of an alarm; `id` is that of the transition that raised it."""
+    return {
+        "id": alarm.raised_id,
+        "rule": alarm.rule,
+        "unit": alarm.unit,
+        "asset": alarm.asset,
+        "severity": alarm.severity,
+        "raised_at": iso_utc(alarm.raised_ns),
+        "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
+        "message": alarm.message,
+    }
+
+
+def plain_gap(gap: Gap) -> dict[str, str | int]:
+    """What a source could not deliver, in its own words."""
+    return {
+        "source": gap.identity.source,
+        "unit": gap.unit,
+        "reason": gap.reason,
+        "from": iso_utc(gap.from_ns),
+        "to": iso_utc(gap.to_ns),
+        "readings": gap.readings,
+    }
