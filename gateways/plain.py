@@ -1,4 +1,4 @@
-"""Alarms and gaps as plain data for `--json`: one form, whichever command prints them. Times are text (ISO 8601, UTC)."""
+"""Alarms and gaps as plain data for `--json`: one form, whichever command prints them. Times are ISO 8601, UTC."""
 
 from __future__ import annotations
 

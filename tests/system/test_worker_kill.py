@@ -1,4 +1,4 @@
-"""The worker as a process on the embedded broker: killed with -9, ended from inside at the worst moments, stopped.
+"""The worker as a process on each broker: killed with -9, ended from inside at the worst moments, stopped.
 
 What every life of it says together must be what the engines say when nobody disturbs them, in ids and bytes.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from streams.record import Message, Record
 from streams.rule_folder import load_program
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
-from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS, partition_of
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS, TOPICS, partition_of
 from streams.wire import encode_input, encode_output
 
 pytestmark = pytest.mark.system
@@ -59,7 +59,7 @@ class World:
     """A broker, a site folder, and one worker process at a time."""
 
     folder: Path
-    broker: EmbeddedBroker
+    bootstrap: str
     bus: KafkaBus
     producer: Producer
     site_dir: Path
@@ -75,7 +75,7 @@ class World:
                 sys.executable, *command, cwd=ROOT, stdout=words, stderr=words,
                 env={
                     **os.environ,
-                    "HEADRACE_BROKER__BOOTSTRAP": self.broker.bootstrap,
+                    "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
                     "HEADRACE_RUN_DIR": str(self.folder),
                     "HEADRACE_WORKER__SNAPSHOT_EVERY_S": "0.5",
                 },
@@ -165,25 +165,40 @@ def inputs_of(site: Site, step: int) -> list[Input]:
     return [*values, *ticks]
 
 
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
+async def bootstrap(
+    request: pytest.FixtureRequest, apache_kafka_module: ModuleType, unused_port: int, tmp_path: Path
+) -> AsyncIterator[str]:
+    """A broker of the test's own: the site's topics have the same names everywhere."""
+    if request.param == "embedded":
+        embedded = EmbeddedBroker(unused_port, tmp_path)
+        await embedded.start()
+        yield embedded.bootstrap
+        await embedded.stop()
+        return
+    apache = apache_kafka_module.ApacheKafka(tmp_path / "kafka")
+    try:
+        await asyncio.to_thread(apache.start)
+    except apache_kafka_module.NoKafkaError as error:
+        pytest.skip(f"no Apache Kafka: {error}")
+    yield apache.bootstrap
+    await asyncio.to_thread(apache.stop)
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(bootstrap: str, tmp_path: Path) -> AsyncIterator[World]:
     site_dir = tmp_path / "site"
     (site_dir / "rules").mkdir(parents=True)
     (site_dir / "site.yaml").write_text((NARVIK / "site.yaml").read_text())
     (site_dir / "rules" / "rules.yaml").write_text(RULE)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    broker = EmbeddedBroker(port, tmp_path, PARTITIONS)
-    await broker.start()
-    bus = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS))
+    bus = KafkaBus(BrokerSettings(bootstrap=bootstrap, partitions=PARTITIONS))
+    await bus.create_topics(TOPICS, PARTITIONS)
     producer = await bus.producer("test")
     try:
-        yield World(tmp_path, broker, bus, producer, site_dir, load_site(site_dir))
+        yield World(tmp_path, bootstrap, bus, producer, site_dir, load_site(site_dir))
     finally:
         await producer.close()
         await bus.close()
-        await broker.stop()
 
 
 async def test_killed_crashed_and_stopped_it_says_what_an_undisturbed_one_says(world: World) -> None:
