@@ -196,6 +196,18 @@ async def kills(broker: Broker, tmp_path: Path, durable: bool) -> None:
     await bus.close()
 
 
+async def test_a_reader_closes_while_its_fetch_waits_for_the_broker(embedded_broker: EmbeddedBroker) -> None:
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))
+    reader = await bus.reader([EVENTS.name])
+    await embedded_broker.stop()
+    while not reader._consumer._fetcher._pending_tasks:  # aiokafka sends the next fetch, and waits after it
+        await reader.read(0.1)
+    await reader.read(0.05)
+    await reader.close()
+    assert not reader._consumer._client._conns, "no connection is left"
+    await bus.close()
+
+
 async def test_the_embedded_broker_is_killed_under_a_publisher(
     embedded_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
