@@ -25,7 +25,7 @@ from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.bus import Start
 from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
-from streams.contiguous import before_hole
+from streams.contiguous import FetchWait, before_hole
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition
 from streams.settings import BrokerSettings
@@ -243,6 +243,7 @@ class KafkaReader:
         self._consumer = consumer
         self._positions = positions
         self._cluster_id = cluster_id
+        self._fetch_wait = FetchWait(EMBEDDED_FETCH_WAIT_MS)
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
         """The next records; waits up to `timeout_s` for the first one."""
@@ -259,6 +260,7 @@ class KafkaReader:
         if not batches and is_embedded(self._cluster_id) and (beyond := self._beyond_the_log()):
             self._start_again(beyond)
         if is_embedded(self._cluster_id):
+            self._adapt_fetch_wait(batches)
             batches = {place: self._without_hole(place, batch) for place, batch in batches.items()}
         records = [
             Record(
@@ -291,6 +293,13 @@ class KafkaReader:
         if len(kept) < len(batch):
             self._consumer.seek(place, kept[-1].offset + 1 if kept else position)
         return kept
+
+    def _adapt_fetch_wait(self, batches: Mapping[Any, Any]) -> None:
+        for partition, position in self._positions.items():
+            place = aiokafka.TopicPartition(*partition)
+            end = self._consumer.highwater(place)
+            self._fetch_wait.note(partition, place not in batches and end is not None and end > position)
+        self._consumer._fetcher._fetch_max_wait_ms = self._fetch_wait.ms
 
     def _beyond_the_log(self) -> list[TopicPartition]:
         """Partitions whose log ends before our position: Kafka would say OffsetOutOfRange, Tansu says nothing."""

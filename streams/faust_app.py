@@ -22,7 +22,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.contiguous import before_hole
+from streams.contiguous import FetchWait, before_hole
 from streams.record import Record
 
 BATCH_RECORDS: Final = 1000
@@ -70,6 +70,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # a
     """Faust gives every fetch 1.5 s; a broker that looks again after half of the wait makes that the latency."""
 
     membership: Membership
+    fetch_wait: FetchWait
     wanted: dict[TP, int]
     """The next offset of each partition, set at every rebalance and by what was fetched since."""
 
@@ -78,10 +79,15 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # a
         consumer._fetch_max_wait_ms = self.membership.fetch_wait_ms
         return consumer
 
-    async def _fetch_records(self, consumer: Any, *given: Any, **named: Any) -> Any:
-        fetched = await super()._fetch_records(consumer, *given, **named)
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, *given: Any, **named: Any) -> Any:
+        fetched = await super()._fetch_records(consumer, active_partitions, *given, **named)
         if not self.membership.hides_records:
             return fetched
+        for place, wanted in self.wanted.items():
+            if place in active_partitions:
+                end = consumer.highwater(place)
+                self.fetch_wait.note(place, place not in fetched and end is not None and end > wanted)
+        consumer._fetcher._fetch_max_wait_ms = self.fetch_wait.ms
         return {place: self._without_hole(consumer, place, batch) for place, batch in fetched.items()}
 
     def _without_hole(self, consumer: Any, place: TP, batch: list[Any]) -> Sequence[Any]:
@@ -102,6 +108,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types 
     def _new_consumer_thread(self) -> _ConsumerThread:
         thread = _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
         thread.wanted = {}
+        thread.fetch_wait = FetchWait(thread.membership.fetch_wait_ms)
         return thread
 
     async def perform_seek(self) -> None:

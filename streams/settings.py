@@ -34,6 +34,11 @@ class BrokerSettings(BaseModel, extra="forbid"):
     partitions: int = Field(3, ge=1, description="partitions of `events` and of what is keyed by unit")
     session_timeout_s: float = Field(6.0, gt=0)
     request_timeout_s: float = Field(5.0, gt=0)
+    embedded_limit_records: int = Field(
+        40_000,
+        ge=100,
+        description="and before a partition has this many: Tansu looks a position up batch by batch",
+    )
     embedded_limit_mb: int = Field(
         700, ge=64, description="roll the embedded broker to a fresh log before this"
     )

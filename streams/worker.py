@@ -34,7 +34,7 @@ log = logging.getLogger("headrace.worker")
 
 GROUP: Final = "headrace-worker"
 FETCH_WAIT_MS: Final = 500
-EMBEDDED_FETCH_WAIT_MS: Final = 10
+EMBEDDED_FETCH_WAIT_MS: Final = 20
 EMBEDDED_SESSION_S: Final = 2.0
 """The embedded broker answers a join, and a fetch that has to wait, only after half of the time given."""
 DRAIN_S: Final = 10.0

@@ -46,7 +46,7 @@ async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
                 last[alarm.key] = alarm
         _print(last.values(), as_json)
         while follow:
-            for alarm in _decoded(await reader.read(timeout_s=3600.0)):
+            for alarm in _decoded(await reader.read(timeout_s=1.0)):
                 _print_transition(alarm, as_json)
         await reader.close()
     finally:

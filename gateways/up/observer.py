@@ -71,6 +71,8 @@ class Observer:
     gaps: list[Gap] = field(default_factory=list)
     readings_by_source: Counter[str] = field(default_factory=Counter)
     broken_ids: int = 0
+    longest_partition: int = 0
+    """Records in the longest partition of `events` since the log began."""
     first_reading_at: float | None = None
     event_to_log_ns: list[int] = field(default_factory=list)
     _bytes: dict[str, bytes] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Observer:
         self.status[status["role"]] = status
 
     def _see_event(self, record: Record) -> None:
+        self.longest_partition = max(self.longest_partition, record.offset + 1)
         event = decode_input(record.key, record.headers, record.value)
         if not isinstance(event, Tick):
             self.tracker.see(event.unit, event.identity, event if isinstance(event, Gap) else None)

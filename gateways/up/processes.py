@@ -83,7 +83,10 @@ class Processes:
     ) -> Child:
         """Start a role and keep it running until `end`."""
         name = name or role
+        earlier = self.children.get(name)
         child = Child(name, role, site, dict(options), self.run_dir / f"{name}.log", self.environment)
+        if earlier is not None:  # ended on purpose and started again, as in a roll: its costs go on
+            child.restarts, child.cpu_s_ended = earlier.restarts, earlier.cpu_s
         self.children[name] = child
         await self._spawn(child)
         child.watch = asyncio.create_task(self._keep(child), name=f"keep-{name}")

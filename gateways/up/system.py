@@ -69,6 +69,7 @@ class System:
         )
         self.endpoints = self._endpoints()
         self._rolling = asyncio.Lock()
+        self._roll_not_before = 0.0
         self._cpu_s_before = 0.0
 
     def _endpoints(self) -> dict[str, str]:
@@ -172,6 +173,13 @@ class System:
             if child.pid is not None:
                 child.cpu_s_seen = cpu_s(child.pid)
 
+    def _is_log_full(self) -> bool:
+        limits = self.settings.broker
+        return (
+            self.resources.broker_mb > limits.embedded_limit_mb
+            or self.observer.longest_partition > limits.embedded_limit_records
+        )
+
     async def roll(self) -> None:
         """Go on with a fresh log before memory runs out: the same act as restoring a site on an empty Kafka.
 
@@ -180,14 +188,24 @@ class System:
         """
         async with self._rolling:
             began = time.monotonic()
-            log.info("the embedded log has %.0f MB: rolling to a fresh one", self.resources.broker_mb)
+            log.info(
+                "the embedded log has %.0f MB, %d records in a partition: rolling to a fresh one",
+                self.resources.broker_mb,
+                self.observer.longest_partition,
+            )
             for role in SOURCE_ROLES:
                 self.processes.signal(role, signal.SIGUSR1)
-            await self._drained(10.0)
+            if not await self._drained(10.0):
+                # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
+                for role in SOURCE_ROLES:
+                    self.processes.signal(role, signal.SIGUSR2)
+                self._roll_not_before = time.monotonic() + 30.0
+                return
             for role in ("actuators", "worker", "recorder"):
                 await self.processes.end(role)
             carried = await carry_over(self.bus, self._fresh_log)
             self.rolls += 1
+            self.observer.longest_partition = 0
             await self._start_consumers()
             for role in SOURCE_ROLES:
                 self.processes.signal(role, signal.SIGUSR2)
@@ -198,16 +216,17 @@ class System:
         await self.broker.start()
         return self.bus
 
-    async def _drained(self, patience_s: float) -> None:
-        """Wait until worker and actuators have read everything, twice over: a receipt is new input."""
+    async def _drained(self, patience_s: float) -> bool:
+        """Whether worker and actuators have read everything within `patience_s`; a receipt is new input."""
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
             events = await self._lag("worker", EVENTS.name)
             commands = await self._lag("actuators", COMMANDS.name)
             if events == 0 and commands == 0:
-                return
+                return True
             await asyncio.sleep(0.1)
         log.warning("worker or actuators have not read everything after %.0f s", patience_s)
+        return False
 
     async def _lag(self, role: str, topic: str) -> int:
         """Records of `topic` that `role` has not read, by its last word; 0 for a role that does not run."""
