@@ -28,6 +28,7 @@ from streams.record import Record
 BATCH_RECORDS: Final = 1000
 """A longer backlog is worked off in several steps, so that status and snapshots get their turn."""
 GATHER_S: Final = 0.002
+REST_S: Final = 0.02
 LOGGERS: Final = (
     "faust.transport.consumer",
     "faust.transport.drivers.aiokafka",
@@ -80,9 +81,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # a
         return consumer
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, *given: Any, **named: Any) -> Any:
-        fetched = await super()._fetch_records(consumer, active_partitions, *given, **named)
         if not self.membership.hides_records:
-            return fetched
+            return await super()._fetch_records(consumer, active_partitions, *given, **named)
+        # a fetch costs that broker as much as its log is long, and there is one for every call of this
+        await asyncio.sleep(REST_S)
+        fetched = await super()._fetch_records(consumer, active_partitions, *given, **named)
         for place, wanted in self.wanted.items():
             if place in active_partitions:
                 end = consumer.highwater(place)

@@ -27,6 +27,7 @@ from streams.topics import TOPICS
 
 FLUSH_EVERY_S: Final = 1.0
 READ_S: Final = 0.2
+REST_S: Final = 0.2
 log = logging.getLogger(__name__)
 
 
@@ -78,6 +79,9 @@ async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter,
             writer.write(record, time.time_ns())
             counts[record.topic] = counts.get(record.topic, 0) + 1
         context.metrics["records"] = writer.records
+        if ends is None:
+            # in no hurry: a fetch costs the embedded broker as much as its log is long (decision 0030)
+            await asyncio.sleep(REST_S)
         if loop.time() >= flush_at:
             writer.flush()
             flush_at = loop.time() + FLUSH_EVERY_S

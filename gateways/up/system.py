@@ -36,6 +36,8 @@ log = logging.getLogger("headrace.up")
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
 _PLANT_PATIENCE_S = 10.0
+LOOK_EVERY_S = 0.2
+"""A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
 
 
 class System:
@@ -148,6 +150,7 @@ class System:
             while True:
                 for record in await reader.read(timeout_s=0.5, limit=2000):
                     self.observer.see(record)
+                await asyncio.sleep(LOOK_EVERY_S)
         finally:
             await reader.close()
 
