@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.live import Live
 
@@ -105,12 +107,15 @@ async def _run_up(request: UpRequest) -> int:
 
 
 def _run_dir(parent: Path) -> Path:
-    """A fresh folder for this run; the oldest ones go."""
+    """A fresh folder for this run; the oldest ones go, unless they belong to a run that goes on."""
     parent.mkdir(parents=True, exist_ok=True)
     for old in sorted(parent.glob("up-*"))[: -(_KEPT_RUNS - 1)]:
-        shutil.rmtree(old, ignore_errors=True)
+        pid_file = old / "up.pid"
+        if not pid_file.exists() or not psutil.pid_exists(int(pid_file.read_text())):
+            shutil.rmtree(old, ignore_errors=True)
     run_dir = parent.resolve() / f"up-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1_000_000:06d}"
     run_dir.mkdir()
+    (run_dir / "up.pid").write_text(str(os.getpid()))
     return run_dir
 
 

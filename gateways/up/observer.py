@@ -91,7 +91,9 @@ class Observer:
                 self._see_output(record)
             elif record.topic == DEAD_LETTERS.name:
                 reasons = [
-                    value.decode(errors="replace") for name, value in record.headers if name == "reason"
+                    value.decode(errors="replace")
+                    for name, value in record.headers
+                    if name == "dead-letter-reason"
                 ]
                 self.dead_letters[reasons[0] if reasons else "unknown"] += 1
             elif record.topic == STATUS.name and record.value is not None:

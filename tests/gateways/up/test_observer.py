@@ -124,7 +124,7 @@ def test_an_alarm_is_one_line_from_its_raise_to_its_clearing(observer: Observer)
 def test_garbage_is_left_to_the_worker(observer: Observer) -> None:
     for topic in ("events", "alarms", "status"):
         observer.see(Record(topic, 0, 0, 0, b"\xff", b"{", (("schema", b"tick/1"),)))
-    observer.see(Record("dead-letters", 0, 0, 0, None, b"{", (("reason", b"bad-json"),)))
+    observer.see(Record("dead-letters", 0, 0, 0, None, b"{", (("dead-letter-reason", b"bad-json"),)))
     summary = summarize(observer, cost())
     assert summary["dead_letters"] == 1
     assert summary["unreadable"] == {"alarms": 1, "status": 1}

@@ -1,0 +1,17 @@
+import os
+from pathlib import Path
+
+from gateways.up.command import _run_dir
+
+
+def test_old_runs_go_but_not_those_that_go_on(tmp_path: Path) -> None:
+    for number in range(8):
+        old = tmp_path / f"up-2020010{number}T000000-000000"
+        old.mkdir()
+        (old / "up.pid").write_text(str(os.getpid() if number == 0 else 2**22 + 1))
+    made = _run_dir(tmp_path)
+    left = {folder.name[:11] for folder in tmp_path.iterdir() if folder != made}
+    assert "up-20200100" in left
+    assert "up-20200101" not in left
+    assert "up-20200107" in left
+    assert made.is_dir()
