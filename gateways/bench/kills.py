@@ -28,7 +28,7 @@ from streams.settings import load_settings
 from streams.site_folder import load_site
 
 _FIRST_S = 8.0
-_APART_S = (5.0, 9.0)
+_APART_S = (9.0, 14.0)
 """Between two kills: long enough for a restart, so that each kill meets a worker that works."""
 
 

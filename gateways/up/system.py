@@ -232,12 +232,14 @@ class System:
         return False
 
     async def _lag(self, role: str, topic: str) -> int:
-        """Records of `topic` that `role` has not read, by its last word; 0 for a role that does not run."""
-        if role not in self.processes.children or self.processes.children[role].pid is None:
+        """Records of `topic` that `role` has not read, by its last word; 0 for a role that was not started."""
+        child = self.processes.children.get(role)
+        if child is None:
             return 0
-        positions: Mapping[str, Any] = (
-            self.observer.status.get(role, {}).get("metrics", {}).get("positions", {})
-        )
+        status = self.observer.status.get(role, {})
+        if child.pid is None or status.get("pid") != child.pid:
+            return 1  # it is starting again: what its predecessor had read says nothing
+        positions: Mapping[str, Any] = status.get("metrics", {}).get("positions", {})
         ends = await self.bus.ends(topic)
         return sum(max(0, end - int(positions.get(str(tp.partition), 0))) for tp, end in ends.items())
 
@@ -245,7 +247,7 @@ class System:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
         for role in SOURCE_ROLES:
             await self.processes.end(role)
-        await self._drained(10.0)
+        await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()
         for role in ("actuators", "worker", "recorder"):
