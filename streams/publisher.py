@@ -178,11 +178,6 @@ class Publisher:
         self._note()
         self._work.set()
 
-    @property
-    def in_flight(self) -> int:
-        """Handed to the broker and not acknowledged: 0 soon after `hold` when the broker is there."""
-        return self._window.handed_over
-
     async def close(self) -> None:
         """Send what can be sent in a few seconds; the rest goes to the spool."""
         self._held, self._catch_up = False, None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from gateways.bench.machine import machine
@@ -42,15 +43,15 @@ def bench_latency(site: Path, commands: int, as_json: bool) -> int:
         summary = asyncio.run(
             watch_until(
                 UpRequest(site=copy, free_ports=True),
-                lambda system: len(warm.done(system)) >= commands,
+                lambda system: len(warm.look(system)) >= commands,
                 _LIMIT_S,
                 Path(run_dir),
             )
         )
-    done = warm.seen
+    done = warm.done
     result = {
-        "commands": len(done),
-        "receipts": len(done),
+        "commands": len(warm.seen),
+        "receipts": dict(Counter(seen.receipt.status if seen.receipt else "none" for seen in warm.seen)),
         "warm_up_s": WARM_UP_S,
         "latency_ms": {
             "sample_to_command": percentiles_ms(seen.at_ns - seen.command.cause_ns for seen in done),
@@ -70,7 +71,7 @@ def bench_latency(site: Path, commands: int, as_json: bool) -> int:
         for name, values in result["latency_ms"].items():
             print(f"{name:20} p50 {values['p50']} ms  p99 {values['p99']} ms  ({values['count']} commands)")
         print(f"readings/s {result['readings_per_s']:,}, cores {result['cores']}, {result['machine']}")
-    return 0 if result["receipts"] >= commands else 1
+    return 0 if len(done) >= commands else 1
 
 
 class _Warm:
@@ -80,17 +81,18 @@ class _Warm:
         self.seen: list[SeenCommand] = []
         self._from_ns: int | None = None
 
-    def done(self, system: System) -> list[SeenCommand]:
-        """Those whose receipt says 'done'."""
+    @property
+    def done(self) -> list[SeenCommand]:
+        """Those whose receipt says 'done': only they have a latency. `seen` has the others too."""
+        return [seen for seen in self.seen if seen.receipt is not None and seen.receipt.status == "done"]
+
+    def look(self, system: System) -> list[SeenCommand]:
+        """See what there is now; `done`."""
         worker = system.observer.status.get("worker", {})
         if self._from_ns is None and worker.get("state") == "ready":
             self._from_ns = worker["at_ns"] + round(WARM_UP_S * 1e9)
         if self._from_ns is not None:
             self.seen = [
-                seen
-                for seen in system.observer.commands.values()
-                if seen.command.cause_ns >= self._from_ns
-                and seen.receipt is not None
-                and seen.receipt.status == "done"
+                seen for seen in system.observer.commands.values() if seen.command.cause_ns >= self._from_ns
             ]
-        return self.seen
+        return self.done

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -163,8 +162,3 @@ async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[N
                 watch.result()
             if done:
                 return
-
-
-def with_faults(request: UpRequest, faults: tuple[str, ...]) -> UpRequest:
-    """The same request with other faults (the benches use it)."""
-    return dataclasses.replace(request, faults=faults)

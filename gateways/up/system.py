@@ -70,7 +70,6 @@ class System:
             },
         )
         self.endpoints = self._endpoints()
-        self._rolling = asyncio.Lock()
         self._roll_not_before = 0.0
         self._cpu_s_before = 0.0
 
@@ -159,10 +158,7 @@ class System:
             self._sample_cpu()
             if int(time.monotonic() - self.started) % 5 == 0:
                 self._sample_memory()
-            if (
-                self.resources.broker_mb > self.settings.broker.embedded_limit_mb
-                and not self._rolling.locked()
-            ):
+            if self._is_log_full() and time.monotonic() >= self._roll_not_before:
                 await self.roll()
             await asyncio.sleep(1.0)
 
@@ -189,30 +185,29 @@ class System:
         Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried
         over to the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order.
         """
-        async with self._rolling:
-            began = time.monotonic()
-            log.info(
-                "the embedded log has %.0f MB, %d records in a partition: rolling to a fresh one",
-                self.resources.broker_mb,
-                self.observer.longest_partition,
-            )
-            for role in SOURCE_ROLES:
-                self.processes.signal(role, signal.SIGUSR1)
-            if not await self._drained(10.0):
-                # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
-                for role in SOURCE_ROLES:
-                    self.processes.signal(role, signal.SIGUSR2)
-                self._roll_not_before = time.monotonic() + 30.0
-                return
-            for role in ("actuators", "worker", "recorder"):
-                await self.processes.end(role)
-            carried = await carry_over(self.bus, self._fresh_log)
-            self.rolls += 1
-            self.observer.longest_partition = 0
-            await self._start_consumers()
+        began = time.monotonic()
+        log.info(
+            "the embedded log has %.0f MB, %d records in a partition: rolling to a fresh one",
+            self.resources.broker_mb,
+            self.observer.longest_partition,
+        )
+        for role in SOURCE_ROLES:
+            self.processes.signal(role, signal.SIGUSR1)
+        if not await self._drained(10.0):
+            # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
             for role in SOURCE_ROLES:
                 self.processes.signal(role, signal.SIGUSR2)
-            log.info("rolled in %.1f s, %d records carried over", time.monotonic() - began, carried)
+            self._roll_not_before = time.monotonic() + 30.0
+            return
+        for role in ("actuators", "worker", "recorder"):
+            await self.processes.end(role)
+        carried = await carry_over(self.bus, self._fresh_log)
+        self.rolls += 1
+        self.observer.longest_partition = 0
+        await self._start_consumers()
+        for role in SOURCE_ROLES:
+            self.processes.signal(role, signal.SIGUSR2)
+        log.info("rolled in %.1f s, %d records carried over", time.monotonic() - began, carried)
 
     async def _fresh_log(self) -> KafkaBus:
         await self.broker.stop()
