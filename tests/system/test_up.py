@@ -100,6 +100,10 @@ def test_the_replay_of_a_stripped_copy_equals_the_live_run(run: Run) -> None:
 def test_the_replay_of_the_recording_equals_what_it_holds_byte_for_byte(run: Run) -> None:
     done = headrace("replay", str(run.recording), "--json", run_dir=run.folder)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    verification = json.loads(done.stdout)["verification"]
+    assert verification["compared"] > 0
+    # an output that only the replay makes, after the last recorded one, is one that the live run never said
+    assert (verification["differences"], verification["after_end"]) == (0, 0)
 
 
 def test_a_script_without_headrace_finds_nothing_lost(run: Run) -> None:
