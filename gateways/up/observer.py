@@ -65,6 +65,8 @@ class Observer:
     alarms: dict[str, Alarm] = field(default_factory=dict)
     """Every occurrence by the id of its raise."""
     commands: dict[str, SeenCommand] = field(default_factory=dict)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    """The first of each command, by the command's id."""
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
     points: dict[str, tuple[float, int]] = field(default_factory=dict)
     gpus: dict[str, UnitGpus] = field(default_factory=dict)
@@ -129,9 +131,10 @@ class Observer:
             for point, value, quality in zip(event.points, event.values, event.quality, strict=True):
                 self.points[point] = (float(value), int(quality))
         elif isinstance(event, Receipt):
-            seen = self.commands.get(event.command)
-            if seen is not None and seen.receipt is None:
-                seen.receipt = event
+            # topics are read side by side: a receipt may be seen before its command
+            first = self.receipts.setdefault(event.command, event)
+            if event.command in self.commands:
+                self.commands[event.command].receipt = first
         elif isinstance(event, Gap):
             self.gaps.append(event)
 
@@ -169,7 +172,9 @@ class Observer:
         if isinstance(output, Alarm):
             self.alarms[output.raised_id] = output
         elif isinstance(output, Command):
-            self.commands[output.id] = SeenCommand(output, record.timestamp_ms * 1_000_000)
+            self.commands[output.id] = SeenCommand(
+                output, record.timestamp_ms * 1_000_000, self.receipts.get(output.id)
+            )
         elif isinstance(output, Entry):
             self.journal[output.kind] += 1
 

@@ -106,6 +106,15 @@ def test_a_command_said_twice_is_one_command_and_keeps_its_first_time(observer: 
     assert summary["broken_ids"] == 0
 
 
+@pytest.mark.parametrize("receipt_first", [False, True])
+def test_a_receipt_finds_its_command_whichever_is_read_first(observer: Observer, receipt_first: bool) -> None:
+    receipt = Receipt("row-a", Identity("actuators", 1, 1), "c1", "x", "done", 500.0, 500.0, 55_000_000, "")
+    records = [record(encode_output(command(), 3), at_ms=40), record(encode_input(receipt, 3))]
+    for one in reversed(records) if receipt_first else records:
+        observer.see(one)
+    assert [one["status"] for one in summarize(observer, cost())["commands"]] == ["done"]
+
+
 def test_the_same_id_with_other_bytes_is_a_broken_invariant(observer: Observer) -> None:
     observer.see(record(encode_output(command(cause_ns=1), 3)))
     observer.see(record(encode_output(command(cause_ns=2), 3)))
