@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LINGER_MS = 5
+LINGER_MS = 0
 BATCH_BYTES = 262_144
 NEVER_MS = 3_600_000
 FAILURES = (KafkaError, TimeoutError, OSError)

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 HOLD_MEMORY_S = 30.0
 """A hold is planned and short: live data waits for its end in memory, rather than become backfill."""
-REMEMBER_EVERY_S = 1.0
+REMEMBER_EVERY_NS = 1_000_000_000
 CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
@@ -86,6 +86,8 @@ class Publisher:
         self._spooled: dict[str, Span] = {}
         self._sent_until = self._spool.sent_until()
         self._work = asyncio.Event()
+        self._to_drain = asyncio.Event()
+        self._remembered_ns = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
         self._held_ns = 0
@@ -113,9 +115,11 @@ class Publisher:
         for unit, until_ns in self._sent_until.items():
             self._accept(Gap(unit, self._none(), "restart", until_ns, now, 0))
         self._report_dropped()
+        if self._spool.records:
+            self._to_drain.set()
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._drain())]
 
-    async def publish_frame(
+    def publish_frame(
         self,
         unit: str,
         asset: str,
@@ -130,7 +134,7 @@ class Publisher:
             Frame(unit, self._none(), self._clock(), asset, time_ns, gpu, values, quality, energy_mj)
         )
 
-    async def publish_readings(
+    def publish_readings(
         self,
         unit: str,
         points: tuple[str, ...],
@@ -145,11 +149,11 @@ class Publisher:
             Readings(unit, self._none(), self._clock(), points, time_ns, server_ns, values, quality, status)
         )
 
-    async def publish_gap(self, unit: str, reason: str, from_ns: int, to_ns: int, readings: int) -> None:
+    def publish_gap(self, unit: str, reason: str, from_ns: int, to_ns: int, readings: int) -> None:
         """What the gateway could not get: `readings` as well as they can be estimated."""
         self._accept(Gap(unit, self._none(), reason, from_ns, to_ns, readings))
 
-    async def publish_receipt(
+    def publish_receipt(
         self,
         unit: str,
         command: str,
@@ -260,6 +264,7 @@ class Publisher:
 
     def _to_spool(self, value: Input) -> None:
         gone = self._spool.put(_as_backfill(value))
+        self._to_drain.set()
         self.metrics["spooled"] += 1
         self.metrics["dropped"] += gone.records
         self.metrics["dropped_readings"] += gone.readings
@@ -327,6 +332,9 @@ class Publisher:
             self._sent_until[unit] = entry.accepted_ns
             if entry.reported is not None:
                 self._spool.forget_dropped(unit, entry.reported)
+        if self._clock() - self._remembered_ns >= REMEMBER_EVERY_NS:
+            self._remembered_ns = self._clock()
+            self._spool.remember_sent(self._sent_until)
         if self._spooling and not len(self._window):
             self._go_live()
         self._note()
@@ -352,13 +360,13 @@ class Publisher:
         """Beside the live records, in order, `drain_records_per_s`; deleted when the broker has them."""
         producer: Producer | None = None
         step = max(1, round(self._settings.drain_records_per_s * DRAIN_STEP_S))
-        remember_at = 0.0
         while True:
+            await self._to_drain.wait()
             await asyncio.sleep(step / self._settings.drain_records_per_s)
-            if time.monotonic() >= remember_at:
-                self._spool.remember_sent(self._sent_until)
-                remember_at = time.monotonic() + REMEMBER_EVERY_S
-            if not self._spool.records or self._spooling or self._held or self._window.waits:
+            if not self._spool.records:
+                self._to_drain.clear()
+                continue
+            if self._spooling or self._held or self._window.waits:
                 continue
             try:
                 producer = producer or await self._new_producer(f"{self.source}-backfill")

@@ -158,7 +158,7 @@ class Actuators:
             if isinstance(verdict, Task):
                 self._queues[target_of(verdict.actuator)].put(verdict)
             else:
-                await self._receipt(command, verdict)
+                self._receipt(command, verdict)
 
     def _judge(self, record: Record, command: Command, was_marked: bool, now_ns: int) -> Task | Outcome:
         """Act on it, or why not. The owner's epoch in `record.headers` will be looked at here, before all else."""
@@ -187,15 +187,15 @@ class Actuators:
             due = [task for task in batch if now_ns <= task.command.expires_ns]
             for task in batch:
                 if now_ns > task.command.expires_ns:
-                    await self._receipt(task.command, Outcome("expired", None, "while its target was busy"))
+                    self._receipt(task.command, Outcome("expired", None, "while its target was busy"))
             if due:
                 for task, outcome in zip(due, await target.write(due), strict=True):
-                    await self._receipt(task.command, outcome)
+                    self._receipt(task.command, outcome)
 
-    async def _receipt(self, command: Command, outcome: Outcome) -> None:
+    def _receipt(self, command: Command, outcome: Outcome) -> None:
         at_ns = time.time_ns()
         spooled = self._publisher.metrics["spooled"]
-        await self._publisher.publish_receipt(
+        self._publisher.publish_receipt(
             command.unit,
             command.id,
             command.actuator,

@@ -1,11 +1,18 @@
-"""`headrace bench soak`: the whole system for half an hour; the slope of its memory, and what it cost."""
+"""`headrace bench soak`: the whole system for half an hour; what it costs, and the slope of its memory.
+
+A slope is of one process: that of a role is the slope of its process that lived longest, without its first minute.
+What a roll of the embedded log ends and starts again (worker, actuators) is no slope.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,46 +21,89 @@ from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging, watch_until
 from gateways.cli.durations import seconds_of
 from gateways.up.command import UpRequest
+from gateways.up.resources import MemorySample
 from gateways.up.system import System
+
+log = logging.getLogger("headrace.bench")
+WARM_UP_S = 60.0
+"""Imports, first compilations and joining a group are no part of what a role costs while it works."""
+_TELL_EVERY_S = 60.0
+
+
+class _Soak:
+    """Looks at the running system: tells once a minute how it is, and notes the CPU time at the end of the warm-up."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._tell_at_s = _TELL_EVERY_S
+        self._warm: tuple[float, Mapping[str, float]] | None = None
+        self.samples: Sequence[MemorySample] = ()
+        self.cores: dict[str, float] = {}
+
+    def look(self, system: System) -> bool:
+        """Whether it is over."""
+        at_s = time.monotonic() - system.started
+        used = system.cpu_s_by_role()
+        if self._warm is None and at_s >= WARM_UP_S:
+            self._warm = (at_s, used)
+        if self._warm is not None and at_s > self._warm[0]:
+            begin_s, before = self._warm
+            self.cores = {role: (seconds - before[role]) / (at_s - begin_s) for role, seconds in used.items()}
+        if at_s >= self._tell_at_s:
+            self._tell_at_s += _TELL_EVERY_S
+            resources = system.resources
+            log.info(
+                "%.0f of %.0f s: %s readings, broker %.0f MB, others %.0f MB, rolls %d, restarts %d",
+                at_s, self._limit_s, f"{system.observer.readings:,}", resources.broker_mb, resources.others_mb,
+                system.rolls, system.processes.restarts,
+            )  # fmt: skip
+        self.samples = system.resources.samples
+        return at_s >= self._limit_s
 
 
 def bench_soak(site: Path, duration: str, as_json: bool) -> int:
-    """Run for `duration` with nothing going wrong; 1 when something was lost, doubled or restarted."""
+    """Run for `duration` with nothing going wrong; 1 when something was lost, doubled, late or restarted."""
     quiet_logging()
     limit_s = seconds_of(duration, "--for")
-    samples: list[tuple[float, float, float]] = []
-
-    def enough(system: System) -> bool:
-        samples[:] = system.resources.samples
-        return time.monotonic() - system.started >= limit_s
-
+    soak = _Soak(limit_s)
     with tempfile.TemporaryDirectory() as run_dir:
         request = UpRequest(site=site, free_ports=True)
-        summary = asyncio.run(watch_until(request, enough, limit_s + 60, Path(run_dir)))
+        summary = asyncio.run(watch_until(request, soak.look, limit_s + 60, Path(run_dir)))
+    slopes = slopes_mb_per_h(soak.samples)
     result = {
         "seconds": round(summary["wall_s"]),
         "readings": summary["readings"],
         "readings_per_s": round(summary["readings"] / summary["wall_s"]),
-        "lost": summary["lost"],
-        "duplicates": summary["duplicates"],
-        "restarts": summary["restarts"],
-        "rolls": summary["rolls"],
+        **{name: summary[name] for name in ("lost", "duplicates", "late", "restarts", "rolls")},
         "cores": summary["cores"],
         "cpu_s": summary["cpu_s"],
+        "core_percent": {role: round(100 * share, 2) for role, share in sorted(soak.cores.items())},
         "pss_mb_max": summary["pss_mb_max"],
-        "others_mb_per_h": slope_per_h(samples, column=2),
-        "broker_mb_per_min": round(slope_per_h(samples, column=1) / 60, 2),
+        "broker_mb_per_min": round(slopes.pop("broker", float("nan")) / 60, 2),
+        "mb_per_h": slopes,
+        "others_mb_per_h": round(sum(slopes.values()), 1),
         "machine": machine(),
     }
     print(
         json.dumps(result) if as_json else "\n".join(f"{name:20} {value}" for name, value in result.items())
     )
-    return 0 if not (result["lost"] or result["duplicates"] or result["restarts"]) else 1
+    wrong = [name for name in ("lost", "duplicates", "late", "restarts") if result[name]]
+    return 1 if wrong else 0
 
 
-def slope_per_h(samples: list[tuple[float, float, float]], column: int, warm_up_s: float = 60.0) -> float:
-    """Least-squares slope of a column over time, in units an hour, without the start."""
-    warm = np.array([sample for sample in samples if sample[0] >= warm_up_s])
-    if len(warm) < 3:
-        return float("nan")
-    return round(float(np.polyfit(warm[:, 0] / 3600, warm[:, column], 1)[0]), 1)
+def slopes_mb_per_h(samples: Sequence[MemorySample]) -> dict[str, float]:
+    """By role, the least-squares slope in MB an hour of its process with the most samples after the warm-up."""
+    series: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    for sample in samples:
+        series[sample.role, sample.pid].append((sample.at_s, sample.pss_mb))
+    longest: dict[str, list[tuple[float, float]]] = {}
+    for (role, _), points in sorted(series.items()):
+        warm = [point for point in points if point[0] >= points[0][0] + WARM_UP_S]
+        if len(warm) >= 3 and len(warm) > len(longest.get(role, ())):
+            longest[role] = warm
+    return {role: round(_slope(points) * 3600, 1) for role, points in longest.items()}
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> float:
+    at_s, mb = np.array(points).T
+    return float(np.polyfit(at_s, mb, 1)[0])

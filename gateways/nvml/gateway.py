@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,8 @@ class NvmlGateway:
         self._backoff_s = BACKOFF_FIRST_S
         self._outage = ""
         self._stopping = threading.Event()
-        self._queue: asyncio.Queue[Sample | _Outage | Exception | None] = asyncio.Queue()
+        self._failed: asyncio.Future[None]
+        self._silence: asyncio.TimerHandle
         metrics.update(
             face=nvml.face, gpus=self._gpu_count, frames=0, gaps=0, samples_skipped=0, bad_frames=0
         )
@@ -112,58 +113,66 @@ class NvmlGateway:
     async def run(self, stop: asyncio.Event) -> None:
         """Sample and publish until `stop`. Raises what the worker thread could not foresee."""
         loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        self._expect_word()
         # A daemon: a call that never returns must not keep the process from ending.
         thread = threading.Thread(target=self._work, args=(loop,), name=f"nvml {self.source.id}", daemon=True)
         thread.start()
-        watcher = asyncio.create_task(self._watch(stop))
+        stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         try:
-            while not stop.is_set():
-                await self._step()
+            await asyncio.wait([stopped, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
         finally:
+            stopped.cancel()
+            self._failed.cancel()
+            self._silence.cancel()
             self._stopping.set()
-            watcher.cancel()
             await asyncio.to_thread(thread.join, 2 * self._period_s)
 
-    async def _watch(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._stopping.set()
-        self._queue.put_nowait(None)
-
-    async def _step(self) -> None:
-        """Take what the thread has to say, or notice that it says nothing."""
+    def _hear(self, item: Sample | _Outage | Exception) -> None:
+        """What the thread says, in the loop. A callback: a task and a queue cost more than the sample itself."""
+        if self._failed.done():
+            return
+        self._silence.cancel()
         try:
-            async with asyncio.timeout(
-                max(GAP_PERIODS * self._period_s, BAD_EVERY_S if self._outage else 0.0)
-            ):
-                item = await self._queue.get()
-        except TimeoutError:
-            # A loop that was held up sees the timeout and what the thread said meanwhile at once.
-            hung = _Outage(self._outage or "an NVML call does not return")
-            item = hung if self._queue.empty() else self._queue.get_nowait()
-        if isinstance(item, Sample):
-            await self._publish(item)
-        elif isinstance(item, _Outage):
-            await self._publish_outage(item.reason)
-        elif item is not None:
-            raise item
+            if isinstance(item, Sample):
+                self._publish(item)
+            elif isinstance(item, _Outage):
+                self._publish_outage(item.reason)
+            else:
+                raise item
+        except Exception as error:
+            self._failed.set_exception(error)
+        else:
+            self._expect_word()
 
-    async def _publish(self, sample: Sample) -> None:
+    def _expect_word(self) -> None:
+        """Say that the GPUs are bad when the thread says nothing for too long, and again while that lasts.
+
+        A loop that was held up runs what the thread said meanwhile first: that cancels the timer.
+        """
+        limit_s = max(GAP_PERIODS * self._period_s, BAD_EVERY_S if self._outage else 0.0)
+        silent = _Outage(self._outage or "an NVML call does not return")
+        self._silence = asyncio.get_running_loop().call_later(limit_s, self._hear, silent)
+
+    def _publish(self, sample: Sample) -> None:
         if sample.time_ns <= self._bad_ns:
             self._metrics["samples_skipped"] += 1  # its GPUs have been said to be bad at a later time
             return
-        await self._close_gap(sample.time_ns)
-        await self._publish_frames(sample)
+        self._close_gap(sample.time_ns)
+        self._publish_frames(sample)
         self._last_ns = sample.time_ns
         self._context.ready()
         if sample.time_ns - self._noted_ns >= 1_000_000_000:
             self._noted_ns = sample.time_ns
             self._note_counts()
 
-    async def _publish_frames(self, sample: Sample) -> None:
+    def _publish_frames(self, sample: Sample) -> None:
         time_ns = np.array([sample.time_ns], np.int64)
         for block in self._blocks:
             part = slice(block.first, block.last)
-            await self._publisher.publish_frame(
+            self._publisher.publish_frame(
                 block.unit,
                 block.asset,
                 time_ns,
@@ -174,7 +183,7 @@ class NvmlGateway:
             )
         self._metrics["frames"] += len(self._blocks)
 
-    async def _publish_outage(self, reason: str) -> None:
+    def _publish_outage(self, reason: str) -> None:
         now_ns = time.time_ns()
         if reason != self._outage:
             self._outage = reason
@@ -186,10 +195,10 @@ class NvmlGateway:
             count = self._gpu_count
             nothing = np.full((count, FIELD_COUNT), np.nan, np.float32)
             bad = np.full(count, Quality.BAD, np.uint8)
-            await self._publish_frames(Sample(now_ns, nothing, bad, np.full(count, -1, np.int64)))
+            self._publish_frames(Sample(now_ns, nothing, bad, np.full(count, -1, np.int64)))
             self._metrics["bad_frames"] += len(self._blocks)
 
-    async def _close_gap(self, now_ns: int) -> None:
+    def _close_gap(self, now_ns: int) -> None:
         """Say what was not sampled since the last sample, once sampling goes on."""
         outage, self._outage = self._outage, ""
         missed = round((now_ns - self._last_ns) / self.source.period_ns) - 1
@@ -203,7 +212,7 @@ class NvmlGateway:
         for block in self._blocks:
             gpus[block.unit] = gpus.get(block.unit, 0) + block.last - block.first
         for unit, count in gpus.items():
-            await self._publisher.publish_gap(
+            self._publisher.publish_gap(
                 unit, "disconnected", self._last_ns, now_ns, max(0, missed) * count * FIELD_COUNT
             )
 
@@ -252,4 +261,4 @@ class NvmlGateway:
 
     def _say(self, loop: asyncio.AbstractEventLoop, item: Sample | _Outage | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(self._queue.put_nowait, item)
+            loop.call_soon_threadsafe(self._hear, item)

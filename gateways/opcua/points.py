@@ -153,24 +153,24 @@ class SourcePoints:
             if not self._finishing:
                 await asyncio.sleep(FLUSH_AFTER_S)
             self._news.clear()
-            await self._flush()
+            self._flush()
 
     def finish(self) -> None:
         """Let `carry` send the rest and return."""
         self._finishing = True
         self._news.set()
 
-    async def _flush(self) -> None:
+    def _flush(self) -> None:
         """Hand what waits to the publisher: gaps, then one batch per unit."""
         gaps, self._gaps = self._gaps, []
         for gap in gaps:
-            await self._publisher.publish_gap(*gap)
+            self._publisher.publish_gap(*gap)
         for unit, columns in self._waiting.items():
             if not columns.points:
                 continue
             self._waiting[unit] = _Columns()
             self.counts["batches"] += 1
-            await self._publisher.publish_readings(
+            self._publisher.publish_readings(
                 unit,
                 tuple(columns.points),
                 np.array(columns.time_ns, dtype=np.int64),

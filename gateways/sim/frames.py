@@ -34,14 +34,14 @@ class FrameSource:
     period_ns: int
     parts: tuple[RackPart, ...]
 
-    async def publish(self, publisher: Publisher, telemetry: Telemetry, time_ns: int) -> None:
+    def publish(self, publisher: Publisher, telemetry: Telemetry, time_ns: int) -> None:
         """One sample of every rack, stamped `time_ns` (wall clock)."""
         times = np.array([time_ns], dtype=np.int64)
         for part in self.parts:
             values = telemetry.values[part.index]
             quality = np.zeros((1, len(part.index)), dtype=np.uint8)
             energy = telemetry.energy_mj[part.index]
-            await publisher.publish_frame(
+            publisher.publish_frame(
                 part.unit, part.rack, times, part.gpu, values[np.newaxis], quality, energy[np.newaxis]
             )
 

@@ -163,7 +163,7 @@ class LivePlant:
         self.telemetry.update(STEP_S)
         for source, publisher in self._frames:
             if plant.time_ns % source.period_ns < STEP_NS:
-                await source.publish(publisher, self.telemetry, self._base_ns + plant.time_ns)
+                source.publish(publisher, self.telemetry, self._base_ns + plant.time_ns)
         await self._show_points()
         self.metrics["steps"] += 1
         self.metrics["writes"] = self.log.writes

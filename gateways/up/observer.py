@@ -76,7 +76,6 @@ class Observer:
     longest_partition: int = 0
     """Records in the longest partition of `events` since the log began."""
     first_reading_at: float | None = None
-    event_to_log_ns: list[int] = field(default_factory=list)
     _bytes: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

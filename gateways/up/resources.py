@@ -31,6 +31,16 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """Memory of one process at one moment since the start; a role that was started again is another process."""
+
+    at_s: float
+    role: str
+    pid: int
+    pss_mb: float
+
+
 @dataclass(slots=True)
 class Resources:
     """The highest memory seen, and each sample for a slope."""
@@ -39,14 +49,15 @@ class Resources:
     others_mb_max: float = 0.0
     broker_mb: float = 0.0
     others_mb: float = 0.0
-    by_role_mb: dict[str, float] = field(default_factory=dict)
-    samples: list[tuple[float, float, float]] = field(default_factory=list)
+    samples: list[MemorySample] = field(default_factory=list)
 
     def sample(self, at_s: float, broker_pid: int | None, others: dict[str, int]) -> None:
         """Take one sample; `others` maps role to pid, this process included."""
+        taken = [MemorySample(at_s, role, pid, pss_mb(pid)) for role, pid in others.items()]
         self.broker_mb = pss_mb(broker_pid) if broker_pid else 0.0
-        self.by_role_mb = {name: pss_mb(pid) for name, pid in others.items()}
-        self.others_mb = sum(self.by_role_mb.values())
+        self.others_mb = sum(sample.pss_mb for sample in taken)
         self.broker_mb_max = max(self.broker_mb_max, self.broker_mb)
         self.others_mb_max = max(self.others_mb_max, self.others_mb)
-        self.samples.append((at_s, self.broker_mb, self.others_mb))
+        if broker_pid:
+            taken.append(MemorySample(at_s, "broker", broker_pid, self.broker_mb))
+        self.samples += taken

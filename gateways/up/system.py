@@ -71,7 +71,8 @@ class System:
         )
         self.endpoints = self._endpoints()
         self._roll_not_before = 0.0
-        self._cpu_s_before = 0.0
+        self._broker_cpu_s = 0.0
+        self._broker_cpu_s_ended = 0.0
 
     def _endpoints(self) -> dict[str, str]:
         """Options that move OPC UA endpoints to free ports; refuses one that is taken."""
@@ -169,8 +170,10 @@ class System:
 
     def _sample_cpu(self) -> None:
         for child in self.processes.children.values():
-            if child.pid is not None:
-                child.cpu_s_seen = cpu_s(child.pid)
+            if child.pid is not None:  # one that is just ending has no more to say, and keeps what it said
+                child.cpu_s_seen = max(child.cpu_s_seen, cpu_s(child.pid))
+        if self.broker.pid is not None:
+            self._broker_cpu_s = max(self._broker_cpu_s, cpu_s(self.broker.pid))
 
     def _is_log_full(self) -> bool:
         limits = self.settings.broker
@@ -210,7 +213,9 @@ class System:
         log.info("rolled in %.1f s, %d records carried over", time.monotonic() - began, carried)
 
     async def _fresh_log(self) -> KafkaBus:
+        self._sample_cpu()
         await self.broker.stop()
+        self._broker_cpu_s_ended, self._broker_cpu_s = self._broker_cpu_s_ended + self._broker_cpu_s, 0.0
         await self.broker.start()
         return self.bus
 
@@ -263,17 +268,21 @@ class System:
         """End whatever still runs, the broker last."""
         await self.processes.end_all()
         await self.bus.close()
-        self._broker_cpu_s = cpu_s(self.broker.pid) if self.broker.pid else 0.0
+        self._sample_cpu()
         await self.broker.stop()
+
+    def cpu_s_by_role(self) -> dict[str, float]:
+        """CPU seconds so far, as last seen; those of a role are of all its processes."""
+        by_role = {name: child.cpu_s for name, child in self.processes.children.items()}
+        by_role["broker"] = self._broker_cpu_s_ended + self._broker_cpu_s
+        by_role["up"] = time.process_time()
+        return by_role
 
     def cost(self) -> Cost:
         """What the run cost so far."""
-        by_role = {name: child.cpu_s for name, child in self.processes.children.items()}
-        by_role["broker"] = self._broker_cpu_s
-        by_role["up"] = time.process_time()
         first = self.observer.first_reading_at
         return Cost(
-            cpu_s_by_role=by_role,
+            cpu_s_by_role=self.cpu_s_by_role(),
             wall_s=time.monotonic() - self.started,
             resources=self.resources,
             first_reading_s=None if first is None else first - self.started,

@@ -63,10 +63,10 @@ async def everything(bus: KafkaBus) -> list[Input]:
     return found
 
 
-async def publish(publisher: Publisher, number: int) -> None:
+def publish(publisher: Publisher, number: int) -> None:
     one = np.array([number])
     zero = np.zeros(1, np.int64)
-    await publisher.publish_readings(
+    publisher.publish_readings(
         "row-a", ("p",), one * 10**9, zero, one.astype(float), zero.astype(np.uint8), zero.astype(np.uint32)
     )
 
@@ -161,7 +161,7 @@ async def kills(broker: Broker, tmp_path: Path, durable: bool) -> None:
         nonlocal number
         for _ in range(count):
             number += 1
-            await publish(publisher, number)
+            publish(publisher, number)
             await asyncio.sleep(0.005)
 
     await go_on(50)

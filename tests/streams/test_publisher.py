@@ -68,9 +68,9 @@ class Bench:
         await publisher.start()
         return publisher
 
-    async def reading(self, publisher: Publisher, unit: str = "row-a", size: int = 1) -> float:
+    def reading(self, publisher: Publisher, unit: str = "row-a", size: int = 1) -> float:
         self.value += 1
-        await publisher.publish_readings(
+        publisher.publish_readings(
             unit,
             tuple(f"p{i}" for i in range(size)),
             np.full(size, self.clock()),
@@ -81,8 +81,8 @@ class Bench:
         )
         return self.value
 
-    async def frame(self, publisher: Publisher, gpus: int = 1) -> None:
-        await publisher.publish_frame(
+    def frame(self, publisher: Publisher, gpus: int = 1) -> None:
+        publisher.publish_frame(
             "row-a",
             "R01",
             np.array([self.clock()]),
@@ -116,8 +116,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_sequences_are_counted_per_unit_from_one(bench: Bench) -> None:
     publisher = await bench.publisher()
     for unit in ("row-a", "row-b", "row-a"):
-        await bench.reading(publisher, unit)
-    await publisher.publish_receipt("row-b", "c1", "P.PumpSpeed", "done", 40.0, 40.0, bench.clock())
+        bench.reading(publisher, unit)
+    publisher.publish_receipt("row-b", "c1", "P.PumpSpeed", "done", 40.0, 40.0, bench.clock())
     await until(lambda: publisher.metrics["acknowledged"] == 4)
     found = inputs(bench.bus)
     assert sequences(of(found, "plant", "row-a")) == [1, 2]
@@ -131,7 +131,7 @@ async def test_lost_acknowledgements_bring_repeats_in_order(bench: Bench) -> Non
     publisher = await bench.publisher()
     bench.bus.drop_acknowledgements(2)
     for _ in range(5):
-        await bench.reading(publisher)
+        bench.reading(publisher)
     await until(lambda: publisher.metrics["acknowledged"] == 5)
     told = sequences(inputs(bench.bus))
     fresh = [s for i, s in enumerate(told) if s > max(told[:i], default=0)]
@@ -144,7 +144,7 @@ async def test_a_short_outage_stays_in_memory(bench: Bench) -> None:
     publisher = await bench.publisher(memory_s=3)
     bench.bus.go_away()
     for _ in range(10):
-        await bench.reading(publisher)
+        bench.reading(publisher)
         bench.clock.forward(0.2)
     bench.bus.come_back()
     await until(lambda: publisher.metrics["acknowledged"] == 10)
@@ -155,20 +155,20 @@ async def test_a_short_outage_stays_in_memory(bench: Bench) -> None:
 async def outage(bench: Bench, publisher: Publisher, seconds: int) -> None:
     bench.bus.go_away()
     for _ in range(seconds):
-        await bench.reading(publisher)
+        bench.reading(publisher)
         bench.clock.forward(1)
 
 
 async def test_a_long_outage_goes_to_the_spool_and_comes_back_as_backfill(bench: Bench) -> None:
     publisher = await bench.publisher(memory_s=3)
-    await bench.reading(publisher)
+    bench.reading(publisher)
     await until(lambda: publisher.metrics["acknowledged"] == 1)
     await outage(bench, publisher, 20)
     assert publisher.metrics["state"] == "spooling"
     assert 3 <= publisher.metrics["unsent"] <= 5
     bench.bus.come_back()
     await until(lambda: publisher.metrics["state"] == "live")
-    last = await bench.reading(publisher)
+    last = bench.reading(publisher)
     await until(lambda: publisher.metrics["spool_records"] == 0 and publisher.metrics["unsent"] == 0)
 
     found = inputs(bench.bus)
@@ -189,7 +189,7 @@ async def test_live_records_go_before_the_spool(bench: Bench) -> None:
     await outage(bench, publisher, 60)
     bench.bus.come_back()
     await until(lambda: publisher.metrics["state"] == "live")
-    first = await bench.reading(publisher)
+    first = bench.reading(publisher)
     await until(lambda: publisher.metrics["spool_records"] == 0)
     found = inputs(bench.bus)
     at = next(i for i, v in enumerate(found) if isinstance(v, Readings) and v.values[0] == first)
@@ -200,19 +200,19 @@ async def test_live_records_go_before_the_spool(bench: Bench) -> None:
 async def test_a_full_spool_gives_up_frames_first_and_says_so(bench: Bench) -> None:
     publisher = await bench.publisher(memory_s=1, limit_mb=1)
     bench.bus.go_away()
-    await bench.reading(publisher)
+    bench.reading(publisher)
     bench.clock.forward(2)
     for _ in range(100):
-        await bench.frame(publisher, gpus=144)
+        bench.frame(publisher, gpus=144)
     frames = publisher.metrics["spool_records"]
     assert 0 < frames < 100, "a frame of 144 GPUs has some 15 KB"
     for _ in range(10):
-        await bench.reading(publisher, size=1000)
-    await publisher.publish_receipt("row-a", "c", "a", "done", 1.0, None, bench.clock())
+        bench.reading(publisher, size=1000)
+    publisher.publish_receipt("row-a", "c", "a", "done", 1.0, None, bench.clock())
     assert publisher.metrics["dropped"] > 100 - frames, "readings made frames go"
     while publisher.metrics["dropped"] < 105:
-        await bench.reading(publisher, size=1000)
-    await publisher.publish_receipt("row-a", "d", "a", "done", 1.0, None, bench.clock())
+        bench.reading(publisher, size=1000)
+    publisher.publish_receipt("row-a", "d", "a", "done", 1.0, None, bench.clock())
     assert publisher.metrics["spool_mb"] <= 1.001
     bench.bus.come_back()
     await until(lambda: publisher.metrics["spool_records"] == 0 and publisher.metrics["unsent"] == 0)
@@ -230,7 +230,7 @@ async def test_a_full_spool_gives_up_frames_first_and_says_so(bench: Bench) -> N
 async def test_a_killed_process_loses_nothing_of_its_spool_and_reports_its_tail(bench: Bench) -> None:
     first = await bench.publisher(memory_s=1)
     sent_ns = bench.clock()
-    await bench.reading(first)
+    bench.reading(first)
     await until(lambda: first._spool.sent_until() == {"row-a": sent_ns})
     await outage(bench, first, 10)
     spooled = first.metrics["spooled"]
@@ -239,7 +239,7 @@ async def test_a_killed_process_loses_nothing_of_its_spool_and_reports_its_tail(
 
     bench.bus.come_back()
     second = await bench.publisher(memory_s=1)
-    new = await bench.reading(second)
+    new = bench.reading(second)
     await until(lambda: second.metrics["spool_records"] == 0 and second.metrics["unsent"] == 0)
     found = inputs(bench.bus)
     after = [v for v in of(found, "plant") if v.identity.epoch == second._epoch]
@@ -255,7 +255,7 @@ async def test_a_killed_process_loses_nothing_of_its_spool_and_reports_its_tail(
 async def test_a_process_that_is_killed_at_once_is_missed_too(bench: Bench) -> None:
     first = await bench.publisher()
     bench.bus.go_away()
-    await bench.reading(first)
+    bench.reading(first)
     await bench.drop(first)
     bench.bus.come_back()
     second = await bench.publisher()
@@ -293,22 +293,22 @@ async def test_an_epoch_never_goes_back(bench: Bench) -> None:
 
 async def test_a_hold_keeps_live_data_live(bench: Bench) -> None:
     publisher = await bench.publisher(memory_s=1)
-    await bench.reading(publisher)
+    bench.reading(publisher)
     await until(lambda: publisher.metrics["acknowledged"] == 1)
     publisher.hold()
     for _ in range(10):
-        await bench.reading(publisher)
+        bench.reading(publisher)
         bench.clock.forward(1)
     await asyncio.sleep(0)
     before = bench.bus.records(EVENTS.name)
     assert len(before) == 1
     bench.bus.replace_log()
     publisher.release()
-    await bench.reading(publisher)
+    bench.reading(publisher)
     bench.clock.forward(1)
     await until(lambda: len(bench.bus.records(EVENTS.name)) == 6)
     assert publisher.metrics["unsent"] == 5, "five seconds of it in one, in step with the ticker"
-    await bench.reading(publisher)
+    bench.reading(publisher)
     bench.clock.forward(2)
     await until(lambda: publisher.metrics["unsent"] == 0)
     assert sequences(inputs(bench.bus)) == list(range(2, 14))
@@ -319,7 +319,7 @@ async def test_closing_without_a_broker_spools_what_is_left(bench: Bench) -> Non
     first = await bench.publisher(memory_s=60)
     bench.bus.go_away()
     for _ in range(5):
-        await bench.reading(first)
+        bench.reading(first)
     bench.publishers.remove(first)
     await first.close()
     assert first.metrics["unsent"] == 0
@@ -331,8 +331,8 @@ async def test_closing_without_a_broker_spools_what_is_left(bench: Bench) -> Non
 
 async def test_a_message_that_no_broker_takes_becomes_a_gap(bench: Bench) -> None:
     publisher = await bench.publisher()
-    await bench.frame(publisher, gpus=12_000)
-    await bench.reading(publisher)
+    bench.frame(publisher, gpus=12_000)
+    bench.reading(publisher)
     await until(lambda: publisher.metrics["acknowledged"] == 2)
     gap, _ = inputs(bench.bus)
     assert isinstance(gap, Gap)
@@ -342,6 +342,6 @@ async def test_a_message_that_no_broker_takes_becomes_a_gap(bench: Bench) -> Non
 
 async def test_partition_is_the_unit_s(bench: Bench) -> None:
     publisher = await bench.publisher()
-    await bench.reading(publisher)
+    bench.reading(publisher)
     await until(lambda: publisher.metrics["acknowledged"] == 1)
     assert await bench.bus.ends(EVENTS.name) == {TopicPartition(EVENTS.name, 0): 1}

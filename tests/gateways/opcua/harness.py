@@ -96,12 +96,12 @@ class RecordingPublisher:
     gaps: list = field(default_factory=list)
     batches: int = 0
 
-    async def publish_readings(self, unit, points, time_ns, server_ns, values, quality, status):
+    def publish_readings(self, unit, points, time_ns, server_ns, values, quality, status):
         self.batches += 1
         columns = zip(points, time_ns, server_ns, values, quality, status, strict=True)
         self.readings.extend(Reading(unit, row[0], *(cell.item() for cell in row[1:])) for row in columns)
 
-    async def publish_gap(self, unit, reason, from_ns, to_ns, readings):
+    def publish_gap(self, unit, reason, from_ns, to_ns, readings):
         self.gaps.append((unit, reason, from_ns, to_ns, readings))
 
     def of(self, point):
