@@ -35,7 +35,7 @@ class BrokerSettings(BaseModel, extra="forbid"):
     session_timeout_s: float = Field(6.0, gt=0)
     request_timeout_s: float = Field(5.0, gt=0)
     embedded_limit_records: int = Field(
-        40_000,
+        25_000,
         ge=100,
         description="and before a partition has this many: Tansu looks a position up batch by batch",
     )
