@@ -111,6 +111,23 @@ def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     raise typer.Exit(run_check(site, as_json))
 
 
+@app.command(name="test")
+def scenarios(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Site folders, or scenario files below one.", metavar="PATH…")
+    ] = None,
+    with_coverage: Annotated[
+        bool,
+        typer.Option("--coverage", help="Name the rules that no scenario raises, or lets pass by a little."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the scenarios of a site's rules: signals over time, and the alarms that they must and must not raise."""
+    from gateways.cli.test_rules import test_rules
+
+    raise typer.Exit(test_rules(paths or [DEMO_SITE], with_coverage, as_json))
+
+
 @app.command(name="import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="CSV, TSV or Prometheus text files.")],

@@ -47,7 +47,7 @@ def find_signal(site: Site, asset_type: str, name: str, offset: int) -> Signal:
             dict.fromkeys(assets, field.unit),
             dict.fromkeys(assets, field.low),
             dict.fromkeys(assets, field.high),
-            dict.fromkeys(assets, SILENT_NS) | _gpu_periods(site),
+            dict.fromkeys(assets, SILENT_NS) | gpu_periods(site),
         )
     points = {asset: site.points.get(f"{asset}.{name}") for asset in assets}
     having = {asset: point for asset, point in points.items() if point is not None}
@@ -79,7 +79,7 @@ def limit_of(
     return shared(values)
 
 
-def _gpu_periods(site: Site) -> dict[str, int]:
+def gpu_periods(site: Site) -> dict[str, int]:
     """How often each GPU is sampled, by the source that reads it."""
     periods = {}
     for source in site.sources.values():

@@ -1,0 +1,159 @@
+"""`headrace test`: the scenarios of a site's rules, in event time, without a plant.
+
+Rules: exit code 0 when every scenario went as expected, 1 when one did not (or `--coverage` found a rule that none
+tries), 2 when a file is wrong. What failed is shown with a small time line of its signals and alarms.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from gateways.cli.timeline import timeline
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.rule_folder import load_program
+from streams.scenarios.coverage import Coverage, coverage
+from streams.scenarios.load import load_scenarios
+from streams.scenarios.run import Result, run
+from streams.site_folder import SITE_FILE, load_site
+
+FOLDER = "scenarios"
+"""Where a site keeps them, beside its site file."""
+
+
+def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int:
+    """Run every scenario of `paths` (site folders, folders below one, or scenario files); the exit code."""
+    began_s = time.monotonic()
+    results: list[Result] = []
+    untried: list[Coverage] = []
+    covered: list[Coverage] = []
+    for site_dir, files in _by_site(paths).items():
+        site = load_site(site_dir)
+        program = load_program(site_dir, site)
+        scenarios, findings = load_scenarios({str(file): _text(file) for file in files}, site, program)
+        if findings:
+            raise ConfigurationError(findings)
+        progress = track(
+            scenarios,
+            "scenarios",
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        here = [run(scenario, site, program) for scenario in progress]
+        results += here
+        if with_coverage:
+            covered += coverage(program, here)
+    untried = [one for one in covered if not one.complete]
+    failed = [result for result in results if result.problems]
+    if as_json:
+        print(orjson.dumps(_plain(results, covered if with_coverage else None)).decode())
+    else:
+        for result in failed:
+            _print_failure(result)
+        if with_coverage:
+            _print_coverage(covered)
+        words = f"{len(results)} scenarios, {len(failed)} failed, {time.monotonic() - began_s:.1f} s"
+        print(f"{words}; {len(untried)} of {len(covered)} rules lack a scenario" if with_coverage else words)
+    return 1 if failed or untried else 0
+
+
+def _by_site(paths: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Scenario files by the folder of their site. Raises ConfigurationError for what is none."""
+    found: dict[Path, list[Path]] = {}
+    findings = []
+    for path in paths:
+        folder = path / FOLDER if (path / SITE_FILE).is_file() else path
+        site_dir = next((up for up in (path, *path.absolute().parents) if (up / SITE_FILE).is_file()), None)
+        files = sorted(folder.glob("*.yaml")) if folder.is_dir() else [path] if path.is_file() else []
+        if not files:
+            hint = f"scenario files of a site are in its folder '{FOLDER}', as *.yaml"
+            findings.append(Finding(str(path), 0, 0, "no scenarios here", hint))
+        elif site_dir is None:
+            findings.append(
+                Finding(str(path), 0, 0, "no site above these scenarios", f"a folder with a {SITE_FILE}")
+            )
+        else:
+            known = found.setdefault(site_dir, [])
+            known += [file for file in files if file not in known]
+    if findings:
+        raise ConfigurationError(findings)
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            [Finding(str(file), 0, 0, f"not UTF-8 at byte {error.start}", "save the file as UTF-8")]
+        ) from None
+    except OSError as error:
+        raise ConfigurationError([Finding(str(file), 0, 0, f"can't be read: {error.strerror}")]) from None
+
+
+def _print_failure(result: Result) -> None:
+    scenario = result.scenario
+    print(f"{scenario.file}:{scenario.line}: {scenario.name}")
+    for problem in result.problems:
+        print(f"  {problem}")
+    for line in timeline(result):
+        print(f"    {line}")
+    print()
+
+
+def _print_coverage(covered: Sequence[Coverage]) -> None:
+    table = Table("rule", "raised", "cleared", "near miss", "", box=None, pad_edge=False)
+    for one in covered:
+        lacks = [
+            name
+            for name, count in (("one that raises it", one.raised), ("a near miss", one.never))
+            if not count
+        ]
+        table.add_row(
+            one.rule,
+            str(one.raised),
+            str(one.cleared),
+            str(one.never),
+            f"lacks {' and '.join(lacks)}" if lacks else "",
+        )
+    Console(highlight=False, width=100).print(table)
+
+
+def _plain(results: Sequence[Result], covered: Sequence[Coverage] | None) -> dict[str, object]:
+    answer: dict[str, object] = {
+        "ok": not any(result.problems for result in results) and all(one.complete for one in covered or ()),
+        "scenarios": [
+            {
+                "name": result.scenario.name,
+                "file": result.scenario.file,
+                "line": result.scenario.line,
+                "ok": not result.problems,
+                "problems": list(result.problems),
+                "alarms": [
+                    {
+                        "rule": seen.rule,
+                        "asset": seen.asset,
+                        "raised_s": seen.raised_ns / 1e9,
+                        "cleared_s": None if seen.cleared_ns is None else seen.cleared_ns / 1e9,
+                    }
+                    for seen in result.seen
+                ],
+            }
+            for result in results
+        ],
+    }
+    if covered is not None:
+        answer["coverage"] = [
+            {"rule": one.rule, "raised": one.raised, "cleared": one.cleared, "near_miss": one.never}
+            for one in covered
+        ]
+    return answer

@@ -1,0 +1,76 @@
+"""`headrace test`: exit codes, what it prints of a failure, and how it finds the site of a file."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateways.cli.main import run_app
+from tests.gateways.cli.test_check import GOOD_RULE, GOOD_SITE
+
+SCENARIO = """\
+scenarios:
+  flow-is-lost:
+    asset: R01
+    for: 20 s
+    signals: {RackLiquidFlow: [150 L/min, 5 s: 40 L/min]}
+    expect: {rack-flow-low: {raised: 5 s}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "site.yaml").write_text(GOOD_SITE)
+    for name, text in (("rules", GOOD_RULE), ("scenarios", SCENARIO)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rack.yaml").write_text(text)
+    return tmp_path
+
+
+def test_what_passes_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["test", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("1 scenarios, 0 failed, ")
+
+
+def test_a_failure_names_the_place_and_shows_a_time_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / "scenarios" / "rack.yaml"
+    file.write_text(SCENARIO.replace("raised: 5 s", "raised: 9 s"))
+    assert run_app(["test", str(file)]) == 1, "the site is found above the file"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{file}:2: flow-is-lost"
+    assert lines[1] == "  rack-flow-low on R01: raised at 5 s, expected 9 s"
+    signal, alarm = lines[2].split(), lines[3]
+    assert signal[0] == "R01.RackLiquidFlow"
+    assert signal[1] == "█" * 15 + "▁" * 45
+    assert alarm.count("━") == 45
+    assert alarm.endswith("5 s")
+
+
+def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["test", str(folder), "--coverage", "--json"]) == 1, "a near miss is lacking"
+    said = orjson.loads(capsys.readouterr().out)
+    assert said["coverage"] == [{"rule": "rack-flow-low", "raised": 1, "cleared": 0, "near_miss": 0}]
+    (scenario,) = said["scenarios"]
+    assert (scenario["name"], scenario["ok"], scenario["line"]) == ("flow-is-lost", True, 2)
+    assert scenario["alarms"] == [
+        {"rule": "rack-flow-low", "asset": "R01", "raised_s": 5.0, "cleared_s": None}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("nowhere", "no scenarios here"), ("rules", "unknown key 'rules'")],
+)
+def test_what_is_no_scenario(
+    folder: Path, path: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(["test", str(folder / path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_scenarios_without_a_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text(SCENARIO)
+    assert run_app(["test", str(tmp_path)]) == 2
+    assert "no site above these scenarios" in capsys.readouterr().err
