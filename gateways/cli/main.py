@@ -177,6 +177,24 @@ def doctor(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     raise typer.Exit(examine(site, as_json))
 
 
+docs_app = typer.Typer(help="Pages made from the site's own files.", no_args_is_help=True)
+app.add_typer(docs_app, name="docs")
+
+
+@docs_app.command("rules")
+def docs_rules(
+    site: SiteArgument = DEMO_SITE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the page to this file instead of stdout.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Alarm response sheets from the rule files: condition, cause, response and action of each alarm."""
+    from gateways.cli.docs import docs_rules as run_docs_rules
+
+    raise typer.Exit(run_docs_rules(site, output, as_json))
+
+
 bench_app = typer.Typer(help="Measure: each command says on which machine.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 

@@ -1,0 +1,81 @@
+"""`headrace docs rules`: a page of alarm response sheets, made from the rule files themselves (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from rules.errors import ConfigurationError
+from rules.language.load import load_rules
+from rules.language.sheets import Sheet, sheets
+from rules.site.model import Site
+from streams.rule_folder import rule_texts
+from streams.site_folder import load_site
+
+_SAID = {
+    "when": "When",
+    "until": "Until",
+    "deadband": "Dead-band",
+    "after": "After",
+    "on_delay": "On-delay",
+    "off_delay": "Off-delay",
+}
+
+
+def docs_rules(site_dir: Path, output: Path | None, as_json: bool) -> int:
+    """Print the page, or write it to `output`; 0. Raises ConfigurationError when a rule is wrong."""
+    site = load_site(site_dir)
+    texts = rule_texts(site_dir, site)
+    program, findings = load_rules(texts, site)
+    if program is None:
+        raise ConfigurationError(findings)
+    found = sheets(texts, program)
+    if as_json:
+        text = orjson.dumps([asdict(sheet) for sheet in found]).decode() + "\n"
+    else:
+        text = "\n".join(_page(site, found)) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _page(site: Site, found: Sequence[Sheet]) -> Iterator[str]:
+    yield f"# Alarms of {site.name}"
+    yield ""
+    yield f"{len(found)} rules, most severe first. Made by `headrace docs rules`: change the rule files, not this page."
+    yield ""
+    yield "| alarm | severity | for | condition | acts |"
+    yield "| --- | --- | --- | --- | --- |"
+    for sheet in found:
+        link = f"[{sheet.rule}](#{sheet.rule})"
+        acts = "; ".join(sheet.actions)
+        yield f"| {link} | {sheet.severity} | {sheet.asset_type} | `{sheet.condition['when']}` | {acts} |"
+    for sheet in found:
+        yield ""
+        yield from _sheet(sheet)
+
+
+def _sheet(sheet: Sheet) -> Iterator[str]:
+    count = sheet.assets
+    yield f"## {sheet.rule}"
+    yield ""
+    yield f"**{sheet.severity}**, for {count} {sheet.asset_type}{'' if count == 1 else 's'}. “{sheet.message}”"
+    yield ""
+    yield "| | |"
+    yield "| --- | --- |"
+    for name, text in sheet.condition.items():
+        yield f"| {_SAID[name]} | `{text}` |"
+    yield f"| Cause | {_cell(sheet.cause) or 'not given'} |"
+    yield f"| Response | {_cell(sheet.response) or 'not given'} |"
+    for action in sheet.actions:
+        yield f"| Headrace | `{action}` |"
+    yield f"| Written in | {sheet.file}, line {sheet.line} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

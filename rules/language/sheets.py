@@ -1,0 +1,65 @@
+"""Alarm response sheets: what a rule file says to the people who get its alarms, as written.
+
+Source of the form: the alarm response procedure of ISA-18.2 (cause, consequence of no action, corrective action,
+priority) as far as the language carries it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rules.language.program import Program
+from rules.strict_yaml import load
+
+_CONDITION = ("when", "until", "deadband", "after", "on_delay", "off_delay")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One rule as its file has it.
+
+    `condition`: those of when, until, deadband, after, on_delay and off_delay that are given. `assets`: how many
+    it watches.
+    """
+
+    rule: str
+    file: str
+    line: int
+    asset_type: str
+    assets: int
+    severity: str
+    condition: Mapping[str, str]
+    message: str
+    cause: str
+    response: str
+    actions: tuple[str, ...]
+
+
+def sheets(texts: Mapping[str, str], program: Program) -> list[Sheet]:
+    """A sheet for each rule of `program`, which was loaded from `texts`, most severe first, then by name."""
+    found = []
+    rules = {rule.id: rule for rule in program.rules}
+    for file in sorted(texts):
+        root, _ = load(texts[file], file)
+        assert root is not None, "the program was loaded from it"
+        for rule_id, node in root.entries["rules"].entries.items():
+            rule, entries = rules[rule_id], node.entries
+            actions = entries["then"].items if "then" in entries else ()
+            found.append(
+                Sheet(
+                    rule_id,
+                    file,
+                    root.entries["rules"].keys[rule_id].line,
+                    entries["for"].scalar,
+                    len(rule.assets),
+                    rule.severity,
+                    {name: entries[name].scalar for name in _CONDITION if name in entries},
+                    rule.message,
+                    rule.cause,
+                    rule.response,
+                    tuple(action.entries["command"].scalar for action in actions),
+                )
+            )
+    order = ("urgent", "high", "medium", "low")
+    return sorted(found, key=lambda sheet: (order.index(sheet.severity), sheet.rule))
