@@ -47,7 +47,8 @@ def find_signal(site: Site, asset_type: str, name: str, offset: int) -> Signal:
             dict.fromkeys(assets, field.unit),
             dict.fromkeys(assets, field.low),
             dict.fromkeys(assets, field.high),
-            dict.fromkeys(assets, SILENT_NS) | gpu_periods(site),
+            dict.fromkeys(assets, SILENT_NS)
+            | {gpu: source.period_ns for gpu, source in site.gpu_sources.items()},
         )
     points = {asset: site.points.get(f"{asset}.{name}") for asset in assets}
     having = {asset: point for asset, point in points.items() if point is not None}
@@ -77,17 +78,6 @@ def limit_of(
         target = f"{unit or '1'}/s" if per_second else unit
         values[asset] = number_in(site.assets[asset], site, text, target, difference or per_second)
     return shared(values)
-
-
-def gpu_periods(site: Site) -> dict[str, int]:
-    """How often each GPU is sampled, by the source that reads it."""
-    periods = {}
-    for source in site.sources.values():
-        for asset in source.assets:
-            unit = site.units[site.assets[asset].unit]
-            low, high = unit.gpu_range[asset]
-            periods.update(dict.fromkeys(unit.gpus[low:high], source.period_ns))
-    return periods
 
 
 def shared(values: Mapping[str, float]) -> Limit:

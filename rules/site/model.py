@@ -130,6 +130,17 @@ class Site:
     rule_paths: tuple[str, ...] = ()
 
     @property
+    def gpu_sources(self) -> dict[str, Source]:
+        """By GPU the source that reads it; nothing for a GPU that none reads."""
+        found = {}
+        for source in self.sources.values():
+            for asset in source.assets:
+                unit = self.units[self.assets[asset].unit]
+                low, high = unit.gpu_range[asset]
+                found.update(dict.fromkeys(unit.gpus[low:high], source))
+        return found
+
+    @property
     def readings_per_s(self) -> float:
         """Expected readings a second: every point once a period, 24 fields per GPU once its source's period."""
         from rules.gpu_fields import FIELD_COUNT

@@ -27,7 +27,7 @@ from rules.findings import Finding, nearest
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
 from rules.language.expression import ExpressionError, parse_limit
 from rules.language.program import GPU_TYPE, Program
-from rules.language.quantities import gpu_periods, number_in
+from rules.language.quantities import number_in
 from rules.site.model import Asset, Site
 from rules.strict_yaml import DURATION_NS, Node, load
 from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Shape, Step
@@ -52,7 +52,7 @@ def load_scenarios(
     scenarios: list[Scenario] = []
     findings: list[Finding] = []
     places: dict[str, str] = {}
-    periods_ns = gpu_periods(site)
+    periods_ns = {gpu: source.period_ns for gpu, source in site.gpu_sources.items()}
     for file in sorted(texts):
         root, found = load(texts[file], file)
         fields = root.fields(("scenarios",), required=("scenarios",)) if root is not None else {}

@@ -105,12 +105,12 @@ def _samples(
                 gpus[at_ns, script.asset].append((FIELD_INDEX[script.signal], value, quality))
             else:
                 points[at_ns, site.points[name].source].append((name, value, quality))
-    sources = _gpu_sources(site)
+    sources = site.gpu_sources
     sequences: Counter[str] = Counter()
     inputs: dict[int, list[Input]] = defaultdict(list)
     for at_ns, place in sorted([*points, *gpus]):
         of_point = points.get((at_ns, place))
-        source = place if of_point else sources.get(place, "scenario")
+        source = place if of_point else sources[place].id if place in sources else "scenario"
         sequences[source] += 1
         identity = Identity(source, 1, sequences[source])
         if of_point:
@@ -118,16 +118,6 @@ def _samples(
         else:
             inputs[at_ns].append(_frame(site, unit, identity, at_ns, place, gpus[at_ns, place]))
     return inputs
-
-
-def _gpu_sources(site: Site) -> dict[str, str]:
-    found = {}
-    for source in site.sources.values():
-        for asset in source.assets:
-            unit = site.units[site.assets[asset].unit]
-            low, high = unit.gpu_range[asset]
-            found.update(dict.fromkeys(unit.gpus[low:high], source.id))
-    return found
 
 
 def _readings(unit: str, identity: Identity, at_ns: int, rows: list[tuple[str, float, int]]) -> Readings:
