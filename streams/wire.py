@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import struct
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from typing import Any, Final, cast
 
-import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -26,6 +23,7 @@ from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, R
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
+from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, one_row, read_known
 from streams.record import Headers, Message, header
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
 
@@ -34,18 +32,6 @@ def _schema(fields: list[tuple[str, Any]]) -> pa.Schema:
     return pa.schema(fields)
 
 
-FRAME_SCHEMA: Final = _schema(
-    [
-        ("sequence", pa.int64()),
-        ("ingest_ns", pa.int64()),
-        ("asset", pa.utf8()),
-        ("time_ns", pa.list_(pa.int64())),
-        ("gpu", pa.list_(pa.uint16())),
-        ("quality", pa.list_(pa.uint8())),
-        ("energy_mj", pa.list_(pa.int64())),
-        ("values", pa.list_(pa.float32())),
-    ]
-)
 READINGS_SCHEMA: Final = _schema(
     [
         ("sequence", pa.int64()),
@@ -75,82 +61,24 @@ _NAME_OF: Final[Mapping[type[Any], str]] = {
 _TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
 
 
-def _one_row(column: NDArray[Any] | pa.Array[Any]) -> pa.ListArray[Any]:
-    values = column if isinstance(column, pa.Array) else pa.array(column)
-    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
-
-
-@lru_cache(maxsize=4096)
-def _frame_layout(samples: int, gpus: int, asset: str) -> tuple[bytes, tuple[int, ...]]:
-    """A frame of this shape as Arrow writes it, and where the bytes of each column but `asset` begin in it.
-
-    A record batch without nulls and compression has its columns at places that depend on lengths alone.
-    """
-    cells = samples * gpus
-    batch = pa.RecordBatch.from_arrays(
-        [
-            pa.array([0], pa.int64()),
-            pa.array([0], pa.int64()),
-            pa.array([asset], pa.utf8()),
-            _one_row(np.zeros(samples, np.int64)),
-            _one_row(np.zeros(gpus, np.uint16)),
-            _one_row(np.zeros(cells, np.uint8)),
-            _one_row(np.zeros(cells, np.int64)),
-            _one_row(np.zeros(cells * FIELD_COUNT, np.float32)),
-        ],
-        schema=FRAME_SCHEMA,
-    )
-    body = pa.py_buffer(batch.serialize().to_pybytes())
-    written = pa.ipc.read_record_batch(body, FRAME_SCHEMA)
-    data = [column.buffers()[-1] for index, column in enumerate(written.columns) if index != 2]
-    places = tuple(
-        buffer.address - body.address if buffer is not None and buffer.size else 0 for buffer in data
-    )
-    return body.to_pybytes(), places
-
-
-def _encode_frame(frame: Frame) -> bytes:
-    """The bytes that Arrow would write, by filling in a frame of the same shape: 12 times as fast."""
-    samples, gpus = frame.quality.shape
-    if frame.values.shape != (samples, gpus, FIELD_COUNT) or frame.energy_mj.shape != (samples, gpus):
-        raise InvariantError(f"a frame of {samples} samples of {gpus} GPUs with other columns")
-    layout, places = _frame_layout(samples, gpus, frame.asset)
-    body = bytearray(layout)
-    sequence_at, ingest_at, *lists_at = places
-    struct.pack_into("<q", body, sequence_at, frame.identity.sequence)
-    struct.pack_into("<q", body, ingest_at, frame.ingest_ns)
-    columns: tuple[NDArray[Any], ...] = (
-        np.ascontiguousarray(frame.time_ns, np.int64),
-        np.ascontiguousarray(frame.gpu, np.uint16),
-        np.ascontiguousarray(frame.quality, np.uint8),
-        np.ascontiguousarray(frame.energy_mj, np.int64),
-        np.ascontiguousarray(frame.values, np.float32),
-    )
-    if columns[0].shape != (samples,) or columns[1].shape != (gpus,):
-        raise InvariantError(f"a frame of {samples} samples of {gpus} GPUs with other columns")
-    for place, column in zip(lists_at, columns, strict=True):
-        body[place : place + column.nbytes] = column.tobytes()
-    return bytes(body)
-
-
 def encode_input(value: Input, partitions: int) -> Message:
     """An input as a message for `events`."""
     identity = value.identity
     if isinstance(value, Frame):
         name = "frame/1"
-        body = _encode_frame(value)
+        body = encode_frame(value)
     elif isinstance(value, Readings):
         name = "readings/1"
         batch = pa.RecordBatch.from_arrays(
             [
                 pa.array([identity.sequence]),
                 pa.array([value.ingest_ns]),
-                _one_row(pa.array(value.points, pa.utf8())),
-                _one_row(value.time_ns),
-                _one_row(value.server_ns),
-                _one_row(value.values),
-                _one_row(value.quality),
-                _one_row(value.status),
+                one_row(pa.array(value.points, pa.utf8())),
+                one_row(value.time_ns),
+                one_row(value.server_ns),
+                one_row(value.values),
+                one_row(value.quality),
+                one_row(value.status),
             ],
             schema=READINGS_SCHEMA,
         )
@@ -242,8 +170,13 @@ def _text(raw: bytes | None, reason: str) -> str:
 
 
 def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, backfill: bool) -> Input:
+    known = read_known(value) if name == "frame/1" else None
+    if known is not None:
+        identity = Identity(source, epoch, known.sequence)
+        return _frame(unit, identity, known.ingest_ns, known.asset, known.lists, backfill)
     try:
-        batch = pa.ipc.read_record_batch(pa.py_buffer(value), ARROW_SCHEMAS[name])
+        body = pa.py_buffer(value)
+        batch = pa.ipc.read_record_batch(body, ARROW_SCHEMAS[name])
         batch.validate(full=True)
         if batch.num_rows != 1:
             raise UndecodableError("bad-shape", f"{name} needs exactly one row")
@@ -255,6 +188,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         identity = Identity(source, epoch, sequence)
         lists = [_values(column) for column in columns[-lists_of:]]
         if name == "frame/1":
+            learn(value, body, batch)
             return _frame(unit, identity, ingest_ns, rest[0], [_array(v) for v in lists], backfill)
         points = tuple(str(point) for point in lists[0].to_pylist())
         time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]

@@ -15,6 +15,8 @@ from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, R
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
+from streams import frame_bytes
+from streams.record import Message
 from streams.topics import TOPICS, partition_of
 from streams.wire import decode_input, decode_output, encode_input, encode_output
 
@@ -142,6 +144,56 @@ def test_any_bytes_give_a_reason_and_nothing_else(value: bytes, schema: bytes) -
     for decode in (lambda: decode_input(b"row-a", headers, value), lambda: decode_output(headers, value)):
         with pytest.raises(UndecodableError):
             decode()
+
+
+def read(message: Message, value: bytes) -> Input | str:
+    """The input, or why there is none."""
+    try:
+        return decode_input(message.key, message.headers, value)
+    except UndecodableError as error:
+        return error.reason
+
+
+@given(frames())
+def test_a_frame_is_read_alike_with_and_without_arrow(frame: Frame) -> None:
+    message = encode_input(frame, partitions=1)
+    assert message.value is not None
+    frame_bytes._learned.clear()
+    by_arrow = read(message, message.value)
+    assert bool(frame_bytes._learned) == bool(frame.values.size), "an empty frame has no layout to learn"
+    with_layout = read(message, message.value)
+    assert isinstance(by_arrow, Frame)
+    assert isinstance(with_layout, Frame)
+    assert same(with_layout, by_arrow)
+    assert not with_layout.values.flags.writeable
+
+
+def test_a_damaged_frame_is_read_alike_with_and_without_arrow() -> None:
+    """Every byte changed in turn, and every length: a layout that was learned changes neither frame nor reason."""
+    frame = Frame(
+        "row-a", Identity("s", 1, 5), 7, "R01", np.array([3, 4]), np.arange(2, dtype=np.uint16),
+        np.ones((2, 2, FIELD_COUNT), np.float32), np.zeros((2, 2), np.uint8), np.ones((2, 2), np.int64),
+    )  # fmt: skip
+    message = encode_input(frame, partitions=1)
+    whole = message.value
+    assert whole is not None
+    numbers_at = whole.index(frame.values.tobytes())
+    changed = [
+        whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :]
+        for place in range(numbers_at + 8)
+        for mask in (1, 0x80)
+    ]
+    cut = [whole[:length] for length in range(len(whole))] + [whole + b"\0" * 8]
+    for value in changed + cut:
+        frame_bytes._learned.clear()
+        by_arrow = read(message, value)
+        frame_bytes._learned.clear()
+        read(message, whole)
+        with_layout = read(message, value)
+        if isinstance(by_arrow, str) or isinstance(with_layout, str):
+            assert with_layout == by_arrow
+        else:
+            assert same(with_layout, by_arrow)
 
 
 @given(frames(), st.data())

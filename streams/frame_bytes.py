@@ -1,0 +1,170 @@
+"""The bytes of a GPU frame: an Arrow IPC record batch of one row, handled without Arrow once its layout is known.
+
+Rules: what Arrow would write is what is written, byte for byte; what is read here is what Arrow would read. A record
+batch without nulls and compression has its columns at places that depend on its metadata alone, so a layout is
+learned from Arrow once and used for every later frame of that shape. Bytes that are not exactly of a known layout are
+left to Arrow.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rules.engine.inputs import Frame
+from rules.errors import InvariantError
+from rules.gpu_fields import FIELD_COUNT
+
+_FIELDS: Final[list[tuple[str, Any]]] = [
+    ("sequence", pa.int64()),
+    ("ingest_ns", pa.int64()),
+    ("asset", pa.utf8()),
+    ("time_ns", pa.list_(pa.int64())),
+    ("gpu", pa.list_(pa.uint16())),
+    ("quality", pa.list_(pa.uint8())),
+    ("energy_mj", pa.list_(pa.int64())),
+    ("values", pa.list_(pa.float32())),
+]
+FRAME_SCHEMA: Final = pa.schema(_FIELDS)
+_LISTS: Final = (np.int64, np.uint16, np.uint8, np.int64, np.float32)
+_SHAPES: Final = 4096
+"""How many layouts are remembered: one for each number of samples and GPUs, and length of an asset's name."""
+
+
+class Columns(NamedTuple):
+    """What a frame holds; arrays are read-only views of its bytes."""
+
+    sequence: int
+    ingest_ns: int
+    asset: str
+    lists: list[NDArray[Any]]
+    """time_ns, gpu, quality, energy_mj, values"""
+
+
+class _Layout(NamedTuple):
+    size: int
+    sequence_at: int
+    ingest_at: int
+    asset_offsets_at: int
+    asset_at: int
+    asset_bytes: int
+    lists: tuple[tuple[int, int, int], ...]
+    """Of each list: where its two offsets are, where its values begin, and how many these are."""
+
+
+_learned: dict[bytes, _Layout] = {}
+
+
+def one_row(column: NDArray[Any] | pa.Array[Any]) -> pa.ListArray[Any]:
+    """A list column of one row."""
+    values = column if isinstance(column, pa.Array) else pa.array(column)
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The bytes that Arrow would write, by filling in a frame of the same shape: 12 times as fast."""
+    samples, gpus = frame.quality.shape
+    if frame.values.shape != (samples, gpus, FIELD_COUNT) or frame.energy_mj.shape != (samples, gpus):
+        raise InvariantError(f"a frame of {samples} samples of {gpus} GPUs with other columns")
+    template, places = _template(samples, gpus, frame.asset)
+    body = bytearray(template)
+    sequence_at, ingest_at, *lists_at = places
+    struct.pack_into("<q", body, sequence_at, frame.identity.sequence)
+    struct.pack_into("<q", body, ingest_at, frame.ingest_ns)
+    columns: tuple[NDArray[Any], ...] = (
+        np.ascontiguousarray(frame.time_ns, np.int64),
+        np.ascontiguousarray(frame.gpu, np.uint16),
+        np.ascontiguousarray(frame.quality, np.uint8),
+        np.ascontiguousarray(frame.energy_mj, np.int64),
+        np.ascontiguousarray(frame.values, np.float32),
+    )
+    if columns[0].shape != (samples,) or columns[1].shape != (gpus,):
+        raise InvariantError(f"a frame of {samples} samples of {gpus} GPUs with other columns")
+    for place, column in zip(lists_at, columns, strict=True):
+        body[place : place + column.nbytes] = column.tobytes()
+    return bytes(body)
+
+
+@lru_cache(maxsize=_SHAPES)
+def _template(samples: int, gpus: int, asset: str) -> tuple[bytes, tuple[int, ...]]:
+    """A frame of this shape as Arrow writes it, and where the bytes of each column but `asset` begin in it."""
+    cells = samples * gpus
+    batch = pa.RecordBatch.from_arrays(
+        [
+            pa.array([0], pa.int64()),
+            pa.array([0], pa.int64()),
+            pa.array([asset], pa.utf8()),
+            one_row(np.zeros(samples, np.int64)),
+            one_row(np.zeros(gpus, np.uint16)),
+            one_row(np.zeros(cells, np.uint8)),
+            one_row(np.zeros(cells, np.int64)),
+            one_row(np.zeros(cells * FIELD_COUNT, np.float32)),
+        ],
+        schema=FRAME_SCHEMA,
+    )
+    body = pa.py_buffer(batch.serialize().to_pybytes())
+    written = pa.ipc.read_record_batch(body, FRAME_SCHEMA)
+    data = [column.buffers()[-1] for index, column in enumerate(written.columns) if index != 2]
+    places = tuple(
+        buffer.address - body.address if buffer is not None and buffer.size else 0 for buffer in data
+    )
+    return body.to_pybytes(), places
+
+
+def read_known(value: bytes) -> Columns | None:
+    """The columns of a frame whose layout was learned; None for all other bytes, which are Arrow's to read."""
+    layout = _learned.get(_metadata(value))
+    if layout is None or len(value) != layout.size:
+        return None
+    if struct.unpack_from("<ii", value, layout.asset_offsets_at) != (0, layout.asset_bytes):
+        return None
+    lists: list[NDArray[Any]] = []
+    for (offsets_at, values_at, count), kind in zip(layout.lists, _LISTS, strict=True):
+        if struct.unpack_from("<ii", value, offsets_at) != (0, count):
+            return None
+        lists.append(np.frombuffer(value, kind, count, values_at))
+    try:
+        asset = value[layout.asset_at : layout.asset_at + layout.asset_bytes].decode()
+    except UnicodeDecodeError:
+        return None
+    (sequence,) = struct.unpack_from("<q", value, layout.sequence_at)
+    (ingest_ns,) = struct.unpack_from("<q", value, layout.ingest_at)
+    return Columns(sequence, ingest_ns, asset, lists)
+
+
+def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
+    """Remember the layout of a frame that Arrow has read (`batch`, from `body`, the buffer of `value`) as valid."""
+    places: list[int] = []
+    for column in batch.columns:
+        buffers = column.buffers()
+        null_masks, held = (buffers[::2], buffers[1::2]) if len(buffers) != 3 else (buffers[:1], buffers[1:])
+        if any(mask is not None for mask in null_masks):
+            return
+        for buffer in held:
+            place = -1 if buffer is None else buffer.address - body.address
+            if buffer is None or not buffer.size or not 0 <= place <= len(value) - buffer.size:
+                return  # empty, or decompressed: not in these bytes
+            places.append(place)
+    sequence_at, ingest_at, asset_offsets_at, asset_at, *of_lists = places
+    counts = (len(column.values) for column in batch.columns[3:])
+    if len(_learned) >= _SHAPES:
+        _learned.clear()
+    _learned[_metadata(value)] = _Layout(
+        len(value),
+        sequence_at,
+        ingest_at,
+        asset_offsets_at,
+        asset_at,
+        len(batch.column(2)[0].as_py().encode()),
+        tuple(zip(of_lists[::2], of_lists[1::2], counts, strict=True)),
+    )
+
+
+def _metadata(value: bytes) -> bytes:
+    """A message's head: a mark, the length of its metadata, the metadata (Arrow's IPC format)."""
+    return value[: 8 + int.from_bytes(value[4:8], "little")]
