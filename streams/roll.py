@@ -11,8 +11,12 @@ Rules that this module obeys:
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import islice
 
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
@@ -22,7 +26,12 @@ from streams.snapshots import LOG_KEY, log_ids
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, SNAPSHOTS, STATUS
 from streams.wire import decode_output
 
+log = logging.getLogger(__name__)
+
 _PATIENCE_S = 10
+_SEND_WITHIN_S = 30.0
+_SEND_AT_ONCE = 500
+_PAUSE_S = 0.1
 
 
 async def carry_over(
@@ -40,16 +49,38 @@ async def carry_over(
     messages += [_copy(record) async for record in _records(old, COMMANDS.name) if _may_act(record, now_ns)]
     for topic in (JOURNAL, DEAD_LETTERS):
         messages += [_copy(record) async for record in _records(old, topic.name)]
-    new = await fresh_log()
-    producer = await new.producer("roll")
-    try:
-        await log_ids(new, producer)
-        for message in messages:
-            await producer.send(message)
-        await producer.flush()
-    finally:
-        await producer.close()
+    await _send_all(await fresh_log(), messages)
     return len(messages)
+
+
+async def _send_all(new: Bus, messages: Sequence[Message]) -> None:
+    """Every message in its order, again where one fails: the old log may be gone, so there is no second chance.
+
+    One that failed may be on the log all the same, and is then there twice: the same bytes, which is fine everywhere.
+    UnreachableError only when nothing arrives for `_SEND_WITHIN_S`.
+    """
+    left = deque(messages)
+    until_s = time.monotonic() + _SEND_WITHIN_S
+    identified = False
+    while left or not identified:
+        try:
+            producer = await new.producer("roll")
+            try:
+                if not identified:
+                    await log_ids(new, producer)
+                    identified = True
+                while left:
+                    for arrived in [await producer.send(message) for message in islice(left, _SEND_AT_ONCE)]:
+                        await arrived
+                        left.popleft()
+                        until_s = time.monotonic() + _SEND_WITHIN_S
+            finally:
+                await producer.close()
+        except UnreachableError as error:
+            if time.monotonic() > until_s:
+                raise
+            log.info("%s; %d records are still to be carried over", error, len(left))
+            await asyncio.sleep(_PAUSE_S)
 
 
 async def _last_words(bus: Bus, topic: str) -> list[Message]:

@@ -240,7 +240,10 @@ class System:
         if child.pid is None or status.get("pid") != child.pid:
             return 1  # it is starting again: what its predecessor had read says nothing
         positions: Mapping[str, Any] = status.get("metrics", {}).get("positions", {})
-        ends = await self.bus.ends(topic)
+        try:
+            ends = await self.bus.ends(topic)
+        except UnreachableError:
+            return 1  # nobody knows: it is asked again
         return sum(max(0, end - int(positions.get(str(tp.partition), 0))) for tp, end in ends.items())
 
     async def end(self) -> None:

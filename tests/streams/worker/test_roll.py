@@ -9,7 +9,7 @@ import orjson
 from rules.engine.outputs import Command
 from streams.bus_memory import MemoryBus
 from streams.roll import carry_over
-from streams.snapshots import read_snapshots
+from streams.snapshots import LOG_KEY, read_snapshots
 from streams.topics import ALARMS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS
 from streams.wire import decode_output, encode_output
 from tests.streams.worker.scenario import PARTITIONS, UNITS, Plant, inputs
@@ -92,6 +92,29 @@ async def test_of_alarms_and_snapshots_the_last_word_is_carried(tmp_path: Path) 
     old = await read_snapshots(plant.bus, UNITS, PARTITIONS, ())
     assert (await read_snapshots(new, UNITS, PARTITIONS, ())).snapshots == old.snapshots
     assert orjson.loads(old.snapshots["row-a"].state)["last"]["plant"] == 40
+
+
+async def test_a_record_that_the_new_log_refuses_is_carried_again(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(40, bad_every=7))
+    await plant.run()
+    wanted = await fresh()
+    await carry_over(plant.bus, lambda: _given(wanted), clock_ns=lambda: 0)
+    new = await fresh()
+
+    async def failing() -> MemoryBus:
+        # a first writer beside others on a fresh partition of the embedded broker is told 'UnknownError'
+        new.drop_acknowledgements(3)
+        return new
+
+    await carry_over(plant.bus, failing, clock_ns=lambda: 0)
+    for topic in TOPICS:
+        once = [
+            (r.key, r.value) for r in wanted.records(topic.name) if not (r.key or b"").startswith(LOG_KEY)
+        ]
+        found = [(r.key, r.value) for r in new.records(topic.name) if not (r.key or b"").startswith(LOG_KEY)]
+        assert list(dict.fromkeys(found)) == list(dict.fromkeys(once)), topic.name
+    assert orjson.loads((await read_snapshots(new, UNITS, PARTITIONS, ())).snapshots["row-a"].state)
 
 
 async def test_an_empty_log_rolls_into_an_empty_log() -> None:
