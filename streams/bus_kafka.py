@@ -25,7 +25,7 @@ from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.bus import Start
 from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
-from streams.contiguous import FetchWait, before_hole
+from streams.contiguous import FetchWait, Holes
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition
 from streams.settings import BrokerSettings
@@ -244,6 +244,7 @@ class KafkaReader:
         self._positions = positions
         self._cluster_id = cluster_id
         self._fetch_wait = FetchWait(EMBEDDED_FETCH_WAIT_MS)
+        self._holes = Holes()
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
         """The next records; waits up to `timeout_s` for the first one."""
@@ -289,7 +290,7 @@ class KafkaReader:
 
     def _without_hole(self, place: aiokafka.TopicPartition, batch: list[Any]) -> Sequence[Any]:
         position = self._positions.get(TopicPartition(place.topic, place.partition), 0)
-        kept = before_hole(batch, position)
+        kept = self._holes.follow(place, batch, position)
         if len(kept) < len(batch):
             self._consumer.seek(place, kept[-1].offset + 1 if kept else position)
         return kept

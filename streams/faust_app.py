@@ -22,7 +22,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.contiguous import FetchWait, before_hole
+from streams.contiguous import FetchWait, Holes
 from streams.record import Record
 
 BATCH_RECORDS: Final = 1000
@@ -72,6 +72,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # a
 
     membership: Membership
     fetch_wait: FetchWait
+    holes: Holes
     wanted: dict[TP, int]
     """The next offset of each partition, set at every rebalance and by what was fetched since."""
 
@@ -95,7 +96,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # a
 
     def _without_hole(self, consumer: Any, place: TP, batch: list[Any]) -> Sequence[Any]:
         wanted = self.wanted.get(place, batch[0].offset if batch else 0)
-        kept = before_hole(batch, wanted)
+        kept = self.holes.follow(place, batch, wanted)
         wanted = kept[-1].offset + 1 if kept else wanted
         self.wanted[place] = wanted
         if len(kept) < len(batch) and place in consumer.assignment():
@@ -112,6 +113,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types 
         thread = _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
         thread.wanted = {}
         thread.fetch_wait = FetchWait(thread.membership.fetch_wait_ms)
+        thread.holes = Holes()
         return thread
 
     async def perform_seek(self) -> None:

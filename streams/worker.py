@@ -97,6 +97,7 @@ class _Worker:
             acknowledge=self._commit,
             on_failure=self._fail,
             crash=CrashSwitch(context.options.get("crash_at", ""), settings.run_dir),
+            with_holes=membership.hides_records,
         )
         self._input = FaustInput(
             EVENTS.name,

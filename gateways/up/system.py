@@ -205,6 +205,8 @@ class System:
         for role in ("actuators", "worker", "recorder"):
             await self.processes.end(role)
         carried = await carry_over(self.bus, self._fresh_log)
+        # also the first records of `events`, from one writer: several at once can leave a hole (decision 0030)
+        await self._activate()
         self.rolls += 1
         self.observer.longest_partition = 0
         await self._start_consumers()

@@ -114,7 +114,9 @@ class Plant:
         for message in messages:
             await (await producer.send(message))
 
-    async def worker(self, crash_at: str = "", partitions: Sequence[int] = range(PARTITIONS)) -> Processor:
+    async def worker(
+        self, crash_at: str = "", partitions: Sequence[int] = range(PARTITIONS), with_holes: bool = False
+    ) -> Processor:
         """A worker that has just been assigned `partitions`."""
 
         def end(_: int) -> None:
@@ -138,6 +140,7 @@ class Plant:
             acknowledge=acknowledge,
             on_failure=self.failures.append,
             crash=CrashSwitch(crash_at, self.run_dir, end),
+            with_holes=with_holes,
             clock_s=lambda: self.now_s,
         )
         self.processors.append(processor)

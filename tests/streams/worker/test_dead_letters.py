@@ -97,6 +97,10 @@ async def test_a_hole_in_the_offsets_ends_the_worker(tmp_path: Path) -> None:
     assert processor.counts.redelivered == 1
     with pytest.raises(InvariantError, match="from offset 2 to 5"):
         await processor.process([at(5)])
+    tolerant = await plant.worker(with_holes=True)
+    await tolerant.process([at(0), at(5)])
+    assert tolerant.counts.skipped_offsets == 4, "on the embedded broker it is counted"
+    assert tolerant.positions()[HERE] == 6
 
 
 @given(
