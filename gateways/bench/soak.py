@@ -92,10 +92,10 @@ def bench_soak(site: Path, duration: str, as_json: bool) -> int:
 
 
 def slopes_mb_per_h(samples: Sequence[MemorySample]) -> dict[str, float]:
-    """By role, the least-squares slope in MB an hour of its process with the most samples after the warm-up."""
+    """By role, the least-squares slope in MB an hour of the anonymous memory of its longest-lived process."""
     series: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
     for sample in samples:
-        series[sample.role, sample.pid].append((sample.at_s, sample.pss_mb))
+        series[sample.role, sample.pid].append((sample.at_s, sample.anonymous_mb))
     longest: dict[str, list[tuple[float, float]]] = {}
     for (role, _), points in sorted(series.items()):
         warm = [point for point in points if point[0] >= points[0][0] + WARM_UP_S]

@@ -5,21 +5,22 @@ PSS divides a shared page among those that map it, so that the sum over processe
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 
-def pss_mb(pid: int) -> float:
-    """Proportional set size in MB (10^6 bytes); 0.0 for a process that has ended."""
-    try:
+def memory_mb(pid: int) -> tuple[float, float]:
+    """(proportional set size, anonymous part of it) in MB (10^6 bytes); zeros for a process that has ended."""
+    found = {"Pss": 0.0, "Anonymous": 0.0}
+    with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    return 0.0
+            name, _, rest = line.partition(":")
+            if name in found:
+                found[name] = int(rest.split()[0]) * 1024 / 1e6
+    return found["Pss"], found["Anonymous"]
 
 
 def cpu_s(pid: int) -> float:
@@ -39,6 +40,8 @@ class MemorySample:
     role: str
     pid: int
     pss_mb: float
+    anonymous_mb: float
+    """What no other process shares: a slope of it says nothing of libraries that others begin or end to use."""
 
 
 @dataclass(slots=True)
@@ -53,11 +56,12 @@ class Resources:
 
     def sample(self, at_s: float, broker_pid: int | None, others: dict[str, int]) -> None:
         """Take one sample; `others` maps role to pid, this process included."""
-        taken = [MemorySample(at_s, role, pid, pss_mb(pid)) for role, pid in others.items()]
-        self.broker_mb = pss_mb(broker_pid) if broker_pid else 0.0
+        taken = [MemorySample(at_s, role, pid, *memory_mb(pid)) for role, pid in others.items()]
+        broker = MemorySample(
+            at_s, "broker", broker_pid or 0, *(memory_mb(broker_pid) if broker_pid else (0.0, 0.0))
+        )
+        self.broker_mb = broker.pss_mb
         self.others_mb = sum(sample.pss_mb for sample in taken)
         self.broker_mb_max = max(self.broker_mb_max, self.broker_mb)
         self.others_mb_max = max(self.others_mb_max, self.others_mb)
-        if broker_pid:
-            taken.append(MemorySample(at_s, "broker", broker_pid, self.broker_mb))
-        self.samples += taken
+        self.samples += [*taken, broker] if broker_pid else taken
