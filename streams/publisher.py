@@ -186,10 +186,11 @@ class Publisher:
         """Send what can be sent in a few seconds; the rest goes to the spool."""
         self._held, self._catch_up = False, None
         self._work.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0 if self._spooling else CLOSE_PATIENCE_S):
-                while len(self._window):
-                    await asyncio.sleep(0.02)
+        # Not asyncio.timeout: in a task that was cancelled, which closes in its `finally`, Python 3.11.2 turns the
+        # time-out into another cancellation, and what comes after it would never run.
+        until_s = time.monotonic() + (0.0 if self._spooling else CLOSE_PATIENCE_S)
+        while len(self._window) and time.monotonic() < until_s:
+            await asyncio.sleep(0.02)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
