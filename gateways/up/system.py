@@ -71,6 +71,7 @@ class System:
         )
         self.endpoints = self._endpoints()
         self._roll_not_before = 0.0
+        self._rolling = False
         self._broker_cpu_s = 0.0
         self._broker_cpu_s_ended = 0.0
 
@@ -134,7 +135,17 @@ class System:
 
     async def watch(self) -> None:
         """Read every topic, start the gateways when the plant is there, sample memory and CPU; until cancelled."""
-        await asyncio.gather(self._read(), self._start_gateways(), self._sample())
+        await asyncio.gather(self._read(), self._start_gateways(), self._sample(), self._watch_broker())
+
+    async def _watch_broker(self) -> None:
+        """Its log is in its memory: when it ends by itself, there is nothing left to go on with."""
+        while True:
+            code = await self.broker.wait()
+            if not self._rolling and self.broker.pid is None:
+                raise UnreachableError(
+                    f"the embedded broker ended with {code}, and its log, which was in its memory, is gone: start again"
+                )
+            await asyncio.sleep(0.05)
 
     async def _start_gateways(self) -> None:
         """A gateway that finds no plant would begin with a disconnection; one that waits too long, too."""
@@ -216,9 +227,11 @@ class System:
 
     async def _fresh_log(self) -> KafkaBus:
         self._sample_cpu()
+        self._rolling = True
         await self.broker.stop()
         self._broker_cpu_s_ended, self._broker_cpu_s = self._broker_cpu_s_ended + self._broker_cpu_s, 0.0
         await self.broker.start()
+        self._rolling = False
         return self.bus
 
     async def _drained(self, patience_s: float) -> bool:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -112,3 +113,33 @@ def test_a_script_without_headrace_finds_nothing_lost(run: Run) -> None:
         [sys.executable, str(script), str(run.recording)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_its_broker_it_ends_at_once_and_says_so(tmp_path: Path) -> None:
+    up = subprocess.Popen(
+        [sys.executable, "-m", "gateways.cli.main", "up", "--for", "90s", "--free-ports", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "HEADRACE_RUN_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert up.stderr is not None
+        for line in up.stderr:
+            if "readings/s" in line:
+                break
+        brokers = [
+            child
+            for child in psutil.Process(up.pid).children()
+            if "--cluster-id" in " ".join(child.cmdline())
+        ]
+        assert len(brokers) == 1
+        brokers[0].kill()
+        out, words = up.communicate(timeout=60)
+    finally:
+        up.kill()
+    assert up.returncode == 3, words[-2000:]
+    assert out == ""
+    assert "the embedded broker ended with -9, and its log, which was in its memory, is gone" in words
+    assert "Traceback" not in words
