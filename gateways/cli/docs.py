@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from rules.errors import ConfigurationError
+from rules.findings import Finding
 from rules.language.load import load_rules
 from rules.language.sheets import Sheet, sheets
 from rules.site.model import Site
@@ -40,7 +41,12 @@ def docs_rules(site_dir: Path, output: Path | None, as_json: bool) -> int:
     if output is None:
         print(text, end="")
     else:
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                [Finding(str(output), 0, 0, f"can't be written: {error.strerror or error}")]
+            ) from None
     return 0
 
 

@@ -162,11 +162,9 @@ class _Reader:
                 )
             if "seed" in fields:
                 seed = fields["seed"].as_integer(0, 2**32 - 1) or 0
-        found = (
-            [self._step(signal, item, duration_ns) for item in steps.as_list_or_one()]
-            if steps.kind != "mapping"
-            else []
-        )
+        # without `steps`, which was reported, the mapping has nothing else to read
+        items = () if steps is node and node.kind == "mapping" else steps.as_list_or_one()
+        found = [self._step(signal, item, duration_ns) for item in items]
         kept = [step for step in found if step is not None]
         for item, one, other in zip(steps.items[1:], kept, kept[1:], strict=False):
             if other.at_ns < one.at_ns + one.over_ns:

@@ -63,6 +63,7 @@ def test_a_good_one() -> None:
         ("raised: 5500 ms, ", "", 12, "the key 'raised' is missing", ""),
         ("R01-T01-G1.power_limit", "R01-T01-G1.power_limi", 12, "the site has no actuator", "did you mean"),
         ("for: 20 s", "fro: 20 s", 4, "unknown key 'fro'", "did you mean 'for'?"),
+        ("RackLiquidFlow:\n", "RackLiquidFlow: {steps: {}}\n    RackPower:\n", 6, "expected a list", ""),
         ("within: 1 s", "on: R09", 12, "the site has no asset 'R09'", "did you mean"),
         ("within: 1 s", "on: CDU-A", 12, "rule 'rack-flow-low' does not watch CDU-A", "it is for Rack"),
     ],
