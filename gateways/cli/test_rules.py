@@ -33,7 +33,6 @@ def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int
     """Run every scenario of `paths` (site folders, folders below one, or scenario files); the exit code."""
     began_s = time.monotonic()
     results: list[Result] = []
-    untried: list[Coverage] = []
     covered: list[Coverage] = []
     for site_dir, files in _by_site(paths).items():
         site = load_site(site_dir)

@@ -181,7 +181,7 @@ class _Reader:
                 node.report("a step has one time and one value", "such as '- 5 s: 40 L/min'")
                 return None
             ((text, written),) = node.entries.items()
-            time = _as_duration(node.keys[text], duration_ns)
+            time = node.keys[text].as_duration_ns(0, duration_ns)
             if time is None:
                 return None
             at_ns = time
@@ -264,8 +264,3 @@ class _Reader:
             return {}
         asset = self._site.assets[actuator.asset]
         return {name: self._number(asset, actuator.engineering_unit, node, node.scalar)}
-
-
-def _as_duration(key: Node, duration_ns: int) -> int | None:
-    """A time that stands as a key."""
-    return key.as_duration_ns(0, duration_ns)
