@@ -21,13 +21,13 @@ def plain_alarm(alarm: Alarm) -> dict[str, str | None]:
     }
 
 
-def plain_gap(gap: Gap) -> dict[str, str | int]:
-    """What a source could not deliver, in its own words."""
+def plain_gap(gap: Gap) -> dict[str, str | int | None]:
+    """What a source could not deliver, in its own words; `readings` None for a restart: nobody was there to count."""
     return {
         "source": gap.identity.source,
         "unit": gap.unit,
         "reason": gap.reason,
         "from": iso_utc(gap.from_ns),
         "to": iso_utc(gap.to_ns),
-        "readings": gap.readings,
+        "readings": None if gap.reason == "restart" else gap.readings,
     }

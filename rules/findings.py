@@ -23,7 +23,8 @@ class Finding:
     source_line: str = ""
 
     def __str__(self) -> str:
-        head = f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}"
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        head = f"{where}: {self.severity}: {self.message}"
         return f"{head} ({self.hint})" if self.hint else head
 
     def as_dict(self) -> dict[str, str | int]:

@@ -33,7 +33,11 @@ log = logging.getLogger(__name__)
 
 async def run(context: RoleContext) -> None:
     """Record until the stop. Raises ConfigurationError without a usable file, UnreachableError without topics."""
-    path = _file_of(context.options)
+    if "file" not in context.options:
+        raise ConfigurationError(
+            [Finding("recorder", 0, 0, "no file to record to", "--option file=run.mcap")]
+        )
+    path = writable_file(Path(context.options["file"]))
     drain_s = float(context.options.get("drain_s", "10"))
     topics = [topic.name for topic in TOPICS]
     missing = [topic for topic in topics if not await context.bus.partitions(topic)]
@@ -113,12 +117,8 @@ def move_aside(path: Path) -> Path | None:
     raise ConfigurationError([Finding(str(path), 0, 0, "too many older recordings beside it: remove some")])
 
 
-def _file_of(options: Mapping[str, str]) -> Path:
-    if "file" not in options:
-        raise ConfigurationError(
-            [Finding("recorder", 0, 0, "no file to record to", "--option file=run.mcap")]
-        )
-    path = Path(options["file"])
+def writable_file(path: Path) -> Path:
+    """`path`, once it is known that a recording can be written there; ConfigurationError when not."""
     if not path.parent.is_dir():
         raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
     try:

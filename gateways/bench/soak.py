@@ -19,7 +19,7 @@ import numpy as np
 
 from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging, watch_until
-from gateways.cli.durations import seconds_of
+from gateways.cli.durations import duration_s
 from gateways.up.command import UpRequest
 from gateways.up.resources import MemorySample
 from gateways.up.system import System
@@ -64,7 +64,7 @@ class _Soak:
 def bench_soak(site: Path, duration: str, as_json: bool) -> int:
     """Run for `duration` with nothing going wrong; 1 when something was lost, doubled, late or restarted."""
     quiet_logging()
-    limit_s = seconds_of(duration, "--for")
+    limit_s = duration_s(duration, "--for")
     soak = _Soak(limit_s)
     with tempfile.TemporaryDirectory() as run_dir:
         request = UpRequest(site=site, free_ports=True)

@@ -63,7 +63,8 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     except HeadraceError as error:
         yield Check("settings", "wrong", str(error).splitlines()[0], f"correct {site_dir / 'headrace.yaml'}")
         return
-    yield Check("settings", "ok", f"broker {settings.broker.bootstrap}, run folder {settings.run_dir}")
+    yield Check("settings", "ok", f"broker {settings.broker.bootstrap}")
+    yield _run_folder(settings.run_dir)
     yield from _embedded_broker()
     yield asyncio.run(_broker(settings))
     try:
@@ -111,6 +112,17 @@ def _compile_cache() -> Check:
             f"not writable: {error.strerror}",
             "set NUMBA_CACHE_DIR to a writable folder",
         )
+
+
+def _run_folder(run_dir: Path) -> Check:
+    """It is made when it is first needed: so what counts is the nearest folder above it that is there."""
+    there = next(path for path in (run_dir.absolute(), *run_dir.absolute().parents) if path.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return Check("run folder", "ok", str(run_dir))
+    found = f"{run_dir}: {there} is no folder" if not there.is_dir() else f"{there} can't be written"
+    return Check(
+        "run folder", "wrong", found, "set run_dir, or HEADRACE_RUN_DIR, to a folder that can be written"
+    )
 
 
 def _embedded_broker() -> Iterator[Check]:

@@ -19,3 +19,11 @@ def seconds_of(text: str, what: str) -> float:
             [Finding(what, 0, 0, f"{text!r} is no time", "write for example 40s, 5min or 1h")]
         )
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def duration_s(text: str, what: str) -> float:
+    """As `seconds_of`, for how long something goes on: 0 is refused too."""
+    seconds = seconds_of(text, what)
+    if seconds <= 0.0:
+        raise ConfigurationError([Finding(what, 0, 0, f"{text!r} leaves no time", "write for example 40s")])
+    return seconds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from gateways.cli.durations import seconds_of
+from gateways.cli.durations import duration_s
 from streams.bus_kafka import KafkaBus
 from streams.recorder import run as run_recorder
 from streams.role import RoleContext
@@ -22,7 +22,7 @@ def record(site_dir: Path, output: Path, duration: str | None, as_json: bool) ->
     """Record; 0, or 1 when what was in the log at the stop is not all in the file."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    seconds = None if duration is None else seconds_of(duration, "--for")
+    seconds = None if duration is None else duration_s(duration, "--for")
     metrics = asyncio.run(_record(site_dir, output, seconds))
     if as_json:
         sys.stdout.write(orjson.dumps(metrics, option=orjson.OPT_SORT_KEYS).decode() + "\n")

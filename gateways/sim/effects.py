@@ -6,15 +6,17 @@ active faults whenever one comes or goes, so that the order of removal never mat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gateways.sim.faults import FAULTS, Fault
-from gateways.sim.layout import Layout
+from gateways.sim.layout import Layout, layout_of
 from gateways.sim.physics_power import INCIDENT_W
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
+from rules.site.model import Site
 
 if TYPE_CHECKING:
     from gateways.sim.plant import Plant
@@ -48,6 +50,20 @@ def resolve(layout: Layout, fault: Fault) -> str:
         f"{fault.name} can't act on '{fault.target}'",
         nearest(fault.target, valid) or f"its target is a {kind.targets}",
     )
+
+
+def check_targets(site: Site, faults: Iterable[Fault]) -> None:
+    """Before a plant is started. ConfigurationError names every fault that the site has no target for."""
+    layout = layout_of(site)
+    findings: list[Finding] = []
+    for fault in faults:
+        try:
+            if fault.target or not fault.remove:
+                resolve(layout, fault)
+        except ConfigurationError as error:
+            findings.extend(error.findings)
+    if findings:
+        raise ConfigurationError(findings)
 
 
 def _valid_targets(layout: Layout, name: str) -> list[str]:

@@ -121,9 +121,31 @@ def parse_faults(text: str) -> tuple[Fault, ...]:
             faults.append(parse_fault(part))
         except ConfigurationError as error:
             findings.extend(error.findings)
+    faults.sort(key=lambda fault: fault.at_s)
+    findings += [
+        _nothing_to_remove(fault) for at, fault in enumerate(faults) if not _removes(fault, faults[:at])
+    ]
     if findings:
         raise ConfigurationError(findings)
-    return tuple(sorted(faults, key=lambda fault: fault.at_s))
+    return tuple(faults)
+
+
+def _removes(fault: Fault, earlier: list[Fault]) -> bool:
+    """False for a removal that no earlier fault could be meant by; a fault without target has one of the site's."""
+    if not fault.remove:
+        return True
+    targets = {other.target for other in earlier if other.name == fault.name and not other.remove}
+    return bool(targets) and (not fault.target or bool(targets & {"", fault.target}))
+
+
+def _nothing_to_remove(fault: Fault) -> Finding:
+    return Finding(
+        "--fault",
+        0,
+        0,
+        f"{fault} removes a fault that was not set before",
+        "set it first, at an earlier time",
+    )
 
 
 def _wrong(text: str, message: str, hint: str) -> ConfigurationError:

@@ -23,12 +23,16 @@ import psutil
 from rich.console import Console
 from rich.live import Live
 
-from gateways.cli.durations import seconds_of
-from gateways.sim.faults import parse_fault
+from gateways.cli.durations import duration_s
+from gateways.sim.effects import check_targets
+from gateways.sim.faults import parse_faults
 from gateways.up.schedule import parse_kills
 from gateways.up.summary import in_words, summarize
 from gateways.up.system import System
 from gateways.up.view import render
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.recorder import writable_file
 from streams.settings import load_settings
 from streams.site_folder import load_site
 
@@ -64,12 +68,14 @@ def run_up(request: UpRequest) -> int:
 
 async def _run_up(request: UpRequest) -> int:
     started = time.monotonic()
-    for fault in request.faults:
-        parse_fault(fault)
+    faults = parse_faults(",".join(request.faults))
     kills = parse_kills(request.kills)
-    duration_s = None if request.duration is None else seconds_of(request.duration, "--for")
+    watched_s = None if request.duration is None else duration_s(request.duration, "--for")
     settings = load_settings(request.site / "headrace.yaml")
     site = load_site(request.site)
+    check_targets(site, faults)
+    if request.record is not None:
+        writable_file(request.record)
     run_dir = _run_dir(settings.run_dir)
     settings = settings.model_copy(update={"run_dir": run_dir})
     stop = asyncio.Event()
@@ -81,8 +87,8 @@ async def _run_up(request: UpRequest) -> int:
         await system.start()
         tasks = [asyncio.create_task(system.watch(), name="watch")]
         tasks += [asyncio.create_task(_kill_at(system, started + kill.at_s, kill.role)) for kill in kills]
-        if duration_s is not None:
-            tasks.append(asyncio.create_task(_stop_at(stop, started + duration_s)))
+        if watched_s is not None:
+            tasks.append(asyncio.create_task(_stop_at(stop, started + watched_s)))
         await _show_until(stop, system, tasks[0], live=sys.stdout.isatty() and not request.as_json)
         for task in tasks[1:]:
             task.cancel()
@@ -107,6 +113,20 @@ async def _run_up(request: UpRequest) -> int:
 
 def _run_dir(parent: Path) -> Path:
     """A fresh folder for this run; the oldest ones go, unless they belong to a run that goes on."""
+    try:
+        return _fresh_run_dir(parent)
+    except OSError as error:
+        raise ConfigurationError(
+            [
+                Finding(
+                    "run_dir", 0, 0, f"no run folder can be made in {parent}: {error.strerror}",
+                    "set run_dir in headrace.yaml, or HEADRACE_RUN_DIR, to a folder that can be written",
+                )
+            ]
+        ) from None  # fmt: skip
+
+
+def _fresh_run_dir(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     for old in sorted(parent.glob("up-*"))[: -(_KEPT_RUNS - 1)]:
         pid_file = old / "up.pid"

@@ -56,6 +56,8 @@ class Observer:
 
     site: Site
     readings: int = 0
+    """Values that were there, without `not_available`: as `headrace replay` counts them."""
+    not_available: int = 0
     frames: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
@@ -123,10 +125,12 @@ class Observer:
             self.tracker.see(event.unit, event.identity, event if isinstance(event, Gap) else None)
         if isinstance(event, Frame):
             self.frames += 1
-            self._count(event.values.size, event.identity.source)
+            missing = int(np.count_nonzero(np.isnan(event.values)))
+            self._count(event.values.size, missing, event.identity.source)
             self._see_frame(event)
         elif isinstance(event, Readings):
-            self._count(len(event.points), event.identity.source)
+            missing = int(np.count_nonzero(event.quality == Quality.MISSING))
+            self._count(len(event.points), missing, event.identity.source)
             for point, value, quality in zip(event.points, event.values, event.quality, strict=True):
                 self.points[point] = (float(value), int(quality))
         elif isinstance(event, Receipt):
@@ -137,11 +141,12 @@ class Observer:
         elif isinstance(event, Gap):
             self.gaps.append(event)
 
-    def _count(self, readings: int, source: str) -> None:
+    def _count(self, values: int, missing: int, source: str) -> None:
         if self.first_reading_at is None:
             self.first_reading_at = time.monotonic()
-        self.readings += readings
-        self.readings_by_source[source] += readings
+        self.not_available += missing
+        self.readings += values - missing
+        self.readings_by_source[source] += values - missing
 
     def _see_frame(self, frame: Frame) -> None:
         gpus = self.gpus.get(frame.unit)

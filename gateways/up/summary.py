@@ -42,12 +42,14 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
     lost = observer.tracker.lost + unsent(observer.status)
     return {
         "readings": observer.readings,
+        "not_available": observer.not_available,
         "frames": observer.frames,
         "readings_by_source": dict(sorted(observer.readings_by_source.items())),
         "lost": lost,
         "duplicates": observer.tracker.duplicates,
         "gaps": [plain_gap(gap) for gap in observer.gaps],
         "late": _engine_counter(observer, "late"),
+        "out_of_order": _engine_counter(observer, "out_of_order"),
         "dead_letters": sum(observer.dead_letters.values()),
         "unreadable": dict(sorted(observer.unreadable.items())),
         "restarts": cost.restarts,
@@ -127,9 +129,11 @@ def in_words(summary: Mapping[str, Any]) -> str:
     latency = summary["latency_ms"]["sample_to_receipt"]
     done = sum(command["status"] == "done" for command in summary["commands"])
     lines = [
-        f"{summary['wall_s']:.0f} s: {summary['readings']:,} readings in {summary['frames']:,} frames; "
+        f"{summary['wall_s']:.0f} s, start and end included: {summary['readings']:,} readings in "
+        f"{summary['frames']:,} frames, {summary['not_available']:,} values not available",
         f"lost {summary['lost']}, duplicates {summary['duplicates']}, late {summary['late']}, "
-        f"dead letters {summary['dead_letters']}, restarts {summary['restarts']}",
+        f"out of order {summary['out_of_order']}, dead letters {summary['dead_letters']}, "
+        f"restarts {summary['restarts']}",
         f"alarms {len(summary['alarms'])}; commands {len(summary['commands'])}, of these {done} done"
         + (
             f"; sample to receipt p50 {latency['p50']} ms, p99 {latency['p99']} ms"

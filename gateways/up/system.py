@@ -72,6 +72,9 @@ class System:
         self.endpoints = self._endpoints()
         self._roll_not_before = 0.0
         self._rolling = False
+        self._changing = asyncio.Lock()
+        """Held by who starts or ends roles: an end that comes in between would leave some of them running."""
+        self._ending = False
         self._broker_cpu_s = 0.0
         self._broker_cpu_s_ended = 0.0
 
@@ -135,7 +138,14 @@ class System:
 
     async def watch(self) -> None:
         """Read every topic, start the gateways when the plant is there, sample memory and CPU; until cancelled."""
-        await asyncio.gather(self._read(), self._start_gateways(), self._sample(), self._watch_broker())
+        parts = (self._read(), self._start_gateways(), self._sample(), self._watch_broker())
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:  # one that fails takes the others with it: nothing is started any more
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch_broker(self) -> None:
         """Its log is in its memory: when it ends by itself, there is nothing left to go on with."""
@@ -152,8 +162,9 @@ class System:
         until = self.started + _PLANT_PATIENCE_S
         while self.observer.status.get("plant", {}).get("state") != "ready" and time.monotonic() < until:
             await asyncio.sleep(0.05)
-        for role in ("opcua", "nvml"):
-            await self._start(role)
+        async with self._changing:
+            for role in ("opcua", "nvml") if not self._ending else ():
+                await self._start(role)
 
     async def _read(self) -> None:
         reader = await self.bus.reader([topic.name for topic in TOPICS])
@@ -171,7 +182,9 @@ class System:
             if int(time.monotonic() - self.started) % 5 == 0:
                 self._sample_memory()
             if self._is_log_full() and time.monotonic() >= self._roll_not_before:
-                await self.roll()
+                async with self._changing:
+                    if not self._ending:
+                        await self.roll()
             await asyncio.sleep(1.0)
 
     def _sample_memory(self) -> None:
@@ -263,6 +276,11 @@ class System:
 
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
+        self._ending = True
+        async with self._changing:
+            await self._end_in_order()
+
+    async def _end_in_order(self) -> None:
         for role in SOURCE_ROLES:
             await self.processes.end(role)
         await self._drained(20.0)

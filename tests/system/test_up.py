@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -143,3 +144,50 @@ def test_without_its_broker_it_ends_at_once_and_says_so(tmp_path: Path) -> None:
     assert out == ""
     assert "the embedded broker ended with -9, and its log, which was in its memory, is gone" in words
     assert "Traceback" not in words
+
+
+def test_told_to_stop_before_the_plant_is_ready_it_ends_soon_and_leaves_nobody(tmp_path: Path) -> None:
+    up = subprocess.Popen(
+        [sys.executable, "-m", "gateways.cli.main", "up", "--free-ports", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "HEADRACE_RUN_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not list(tmp_path.glob("up-*/plant.log")):
+            assert up.poll() is None, "it ended by itself"
+            time.sleep(0.01)
+        roles = psutil.Process(up.pid).children()
+        up.terminate()
+        out, words = up.communicate(timeout=60)
+    finally:
+        up.kill()
+    assert up.returncode == 0, words[-2000:]
+    assert "have not read everything" not in words
+    assert json.loads(out)["readings"] == 0  # no gateway was started behind the end of the sources
+    assert not list(tmp_path.glob("up-*/opcua.log"))
+    assert not [role for role in roles if role.is_running()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--for", "0s"], "--for: error: '0s' leaves no time"),
+        (
+            ["--fault", "pump_trip:CDU-Z@10s"],
+            "--fault: error: pump_trip can't act on 'CDU-Z'",
+        ),
+        (["--fault", "~pump_trip@5s"], "removes a fault that was not set before"),
+        (["--record", "nowhere/run.mcap"], "run.mcap: error: the folder nowhere does not exist"),
+        (["--record", "docs"], "docs: error: can't be written: Is a directory"),
+    ],
+)
+def test_a_wrong_call_is_refused_before_anything_starts(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    done = headrace("up", *arguments, run_dir=tmp_path, timeout_s=30)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
 import pytest
 
-from gateways.cli.durations import seconds_of
+from gateways.cli.durations import duration_s, seconds_of
 from rules.errors import ConfigurationError
 
 
@@ -15,3 +15,9 @@ def test_times_as_people_type_them(text: str, seconds: float) -> None:
 def test_other_words_are_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match="--for"):
         seconds_of(text, "--for")
+
+
+def test_nothing_goes_on_for_no_time() -> None:
+    assert duration_s("250ms", "--for") == pytest.approx(0.25)
+    with pytest.raises(ConfigurationError, match="--for: error: '0s' leaves no time"):
+        duration_s("0s", "--for")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateways.sim.effects import check_targets
 from gateways.sim.faults import FAULTS, Fault, parse_fault, parse_faults
 from rules.errors import ConfigurationError
+from rules.site.model import Site
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,28 @@ def test_several_are_sorted_and_all_findings_come_at_once() -> None:
 def test_every_kind_reads_its_own_default() -> None:
     for name, kind in FAULTS.items():
         assert kind.low <= parse_fault(f"{name}@0s").size <= kind.high
+
+
+@pytest.mark.parametrize(
+    "text", ["~leak@5s", "~leak@5s,leak@10s", "leak:R01@1s,~leak:R02@5s", "~leak@1s,~leak@2s"]
+)
+def test_what_was_not_set_before_can_not_be_removed(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="removes a fault that was not set before"):
+        parse_faults(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["leak@1s,~leak:R01@2s", "leak:R01@1s,~leak@2s", "leak:R01@1s,leak:R02@1s,~leak:R02@2s"]
+)
+def test_a_fault_is_removed_by_name_or_by_target(text: str) -> None:
+    assert parse_faults(text)[-1].remove
+
+
+def test_every_target_that_the_site_lacks_is_named(site: Site) -> None:
+    check_targets(site, parse_faults("pump_trip:CDU-A@1s,leak@1s,~leak@2s"))
+    with pytest.raises(ConfigurationError) as caught:
+        check_targets(site, parse_faults("pump_trip:CDU-Z@1s,leak:R99@1s,leak@3s"))
+    assert [finding.message for finding in caught.value.findings] == [
+        "pump_trip can't act on 'CDU-Z'",
+        "leak can't act on 'R99'",
+    ]

@@ -48,7 +48,7 @@ def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_page_that_can_t_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(["docs", "rules", str(NARVIK), "-o", str(tmp_path / "none" / "alarms.md")]) == 2
-    assert "alarms.md:0:0: error: can't be written: No such file or directory" in capsys.readouterr().err
+    assert "alarms.md: error: can't be written: No such file or directory" in capsys.readouterr().err
 
 
 def test_a_wrong_rule_is_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
