@@ -1,8 +1,11 @@
 """The arrays that a kernel works on, what Numba calls them, and how a kernel is compiled.
 
-Rules: struct of arrays, so that a loop over conditions reads what it needs and no more; a kernel's constants are not
-here but in its own file, because Numba's cache does not notice a global that changes in another one. What does change
-here, the number and type of arrays, is part of every signature.
+Rules: struct of arrays, rows of one value for all lanes, so that an operation goes over a block of lanes; a kernel's
+constants are not here but in its own file, because Numba's cache does not notice a global that changes in another one.
+What does change here, the number and type of arrays, is part of every signature.
+
+GPU rules and plant rules are the same to the kernel: a *code* and its *lanes*. The GPUs' code runs over W lanes at
+once, its rows are rules; a plant condition has its own piece of code over one lane, its rows are conditions.
 """
 
 from __future__ import annotations
@@ -16,52 +19,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNCACHED: Final = (
-    "compiled rules can't be cached, so that every start compiles them anew (some 7 s): "
+    "compiled rules can't be cached, so that every start compiles them anew (some 20 s): "
     "set NUMBA_CACHE_DIR to a folder that can be written"
 )
 
 
-class Tables(NamedTuple):
-    """What a program is to the kernel; never changes while it runs. R rules, C conditions, P points."""
+class Code(NamedTuple):
+    """What rules are to the kernel; never changes while it runs. W lanes, K rules or conditions."""
 
-    rules: NDArray[np.int64]  # (R, 8), the GPU's rules first
-    limits: NDArray[np.float64]  # (2, C): when, until
-    timeouts: NDArray[np.int64]  # (C,) of no_data
-    rings: NDArray[np.int64]  # (C,) which ring a rate keeps its samples in, -1 for none
-    condition_rule: NDArray[np.int64]  # (C,) row of `rules`
-    point_first: NDArray[np.int64]  # (P + 1,)
-    point_conditions: NDArray[np.int64]
+    ops: NDArray[np.int64]  # (O, 8), see the kernel
+    numbers: NDArray[np.float64]  # (N,) that are the same for all lanes
+    lane_numbers: NDArray[np.float64]  # (M, W)
+    lane_points: NDArray[np.int64]  # (Q, W) index of a point, -1 for a lane without
+    delays: NDArray[np.int64]  # (K, 2): on, off
+    timeouts: NDArray[np.int64]  # (K, W) of no_data, NEVER elsewhere
+    shown: NDArray[np.int64]  # registers of the numbers that messages show
 
 
-class State(NamedTuple):
-    """Everything that the kernel remembers. C conditions, K rings, G GPUs, P points."""
+class Lanes(NamedTuple):
+    """What the kernel remembers of K rules or conditions over W lanes."""
 
-    timers: NDArray[np.int64]  # (3, C)
-    values: NDArray[np.float64]  # (C,) last known value, NaN for none
-    phases: NDArray[np.int8]  # (2, C)
-    ring_times: NDArray[np.int64]  # (K, RING)
-    ring_values: NDArray[np.float64]  # (K, RING)
-    ring_ends: NDArray[np.int64]  # (K, 2): place of the next sample, samples held
-    newest_gpu: NDArray[np.int64]  # (G,) newest sample
-    newest_point: NDArray[np.int64]  # (P,)
-    next_deadline: NDArray[np.int64]  # (1,) no deadline lies before it
+    phases: NDArray[np.int8]  # (K, W)
+    held: NDArray[np.int8]  # (K, W) 1 where a delay stands still
+    deadlines: NDArray[np.int64]  # (K, W)
+    remaining: NDArray[np.int64]  # (K, W) of a delay that stands still
+    changed: NDArray[np.int64]  # (K, W) the last transition
+    shown: NDArray[np.float64]  # (K * V, W) numbers of the last evaluation that was not quiet
+    floats: NDArray[np.float64]  # (F, W) of functions of time
+    marks: NDArray[np.int64]  # (I, W) of functions of time: times and panes
+
+
+class Points(NamedTuple):
+    """The last word of every point, and which conditions hang on it. P points."""
+
+    values: NDArray[np.float64]  # (P,) NaN where it was not good
+    times: NDArray[np.int64]  # (P,) of the newest accepted sample
+    stale_after: NDArray[np.int64]  # (P,) ns
+    first: NDArray[np.int64]  # (P + 1,) of `conditions`
+    conditions: NDArray[np.int64]  # (H, 2): condition, and its bit for this point
+    code_first: NDArray[np.int64]  # (K + 1,) of the plant's operations
+    evaluated: NDArray[np.int64]  # (K,) time of each condition
+
+
+class Work(NamedTuple):
+    """Registers: what is worked with, and never remembered."""
+
+    numbers: NDArray[np.float64]  # (R, W)
+    truths: NDArray[np.bool_]  # (T, W)
 
 
 class Events(NamedTuple):
     """Where a kernel writes transitions: it stops when there is no room, and the caller calls again."""
 
-    what: NDArray[np.int64]  # (E, 4)
-    values: NDArray[np.float64]  # (E,)
+    what: NDArray[np.int64]  # (E, 5)
+    values: NDArray[np.float64]  # (E, V)
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-I8 = numba.types.Array(numba.int8, 2, "C")
+I8_2 = numba.types.Array(numba.int8, 2, "C")
 I64, I64_2 = numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.int64, 2, "C")
 F64, F64_2 = numba.types.Array(numba.float64, 1, "C"), numba.types.Array(numba.float64, 2, "C")
-TABLES = numba.types.NamedTuple([I64_2, F64_2, I64, I64, I64, I64, I64], Tables)
-STATE = numba.types.NamedTuple([I64_2, F64, I8, I64_2, F64_2, I64_2, I64, I64, I64], State)
-EVENTS = numba.types.NamedTuple([I64_2, F64], Events)
+TRUTHS = numba.types.Array(numba.boolean, 2, "C")
+CODE = numba.types.NamedTuple([I64_2, F64, F64_2, I64_2, I64_2, I64_2, I64], Code)
+LANES = numba.types.NamedTuple([I8_2, I8_2, I64_2, I64_2, I64_2, F64_2, F64_2, I64_2], Lanes)
+POINTS = numba.types.NamedTuple([F64, I64, I64, I64, I64_2, I64, I64], Points)
+WORK = numba.types.NamedTuple([F64_2, TRUTHS], Work)
+EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
 PAIR = numba.types.UniTuple(numba.int64, 2)
 
 
@@ -71,13 +95,16 @@ def read_only(kind: Any, dimensions: int) -> Any:
 
 
 def compiled(*signature: Any) -> Callable[[F], F]:
-    """Numba with its cache on disk; without, and with a word about it, where no cache can be written."""
+    """Numba with its cache on disk; without, and with a word about it, where no cache can be written.
+
+    `error_model`: a division by zero is infinite or no number, as everywhere else; a check would stop vectorisation.
+    """
 
     def decorate(function: F) -> F:
         try:
-            return cast("F", numba.njit(*signature, cache=True)(function))
+            return cast("F", numba.njit(*signature, cache=True, error_model="numpy")(function))
         except RuntimeError:
             warnings.warn(UNCACHED, stacklevel=1)
-            return cast("F", numba.njit(*signature)(function))
+            return cast("F", numba.njit(*signature, error_model="numpy")(function))
 
     return decorate

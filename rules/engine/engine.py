@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
+from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
 from rules.engine.sources import BACKFILL, Sources, SourceState, sane
 from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
-from rules.engine.tables import LONG_AGO, compile_unit, fresh_state
+from rules.engine.tables import LONG_AGO, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import SOURCE_GAP, Program
@@ -54,13 +55,13 @@ class Engine:
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.now_ns = LONG_AGO
         self._compiled = compile_unit(program, self.unit)
-        self._tables = self._compiled.tables
         self._state = fresh_state(self._compiled)
+        self._work = fresh_work(self._compiled)
         self._statements = Statements(unit_id, self.counters)
         self._sources = Sources(site, self._statements)
-        per_lane = int(np.diff(self._tables.point_first).max(initial=self._compiled.gpu_rules))
-        room = max(EVENT_ROOM, 2 * per_lane)
-        self._events = Events(np.zeros((room, 4), np.int64), np.zeros(room))
+        most = int(np.diff(self._compiled.point_first).max(initial=self._compiled.gpu_conditions))
+        room = max(EVENT_ROOM, 4 * most)
+        self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, self._compiled.shown)))
         self._counts = np.zeros(4, np.int64)
         self._due = np.zeros(len(self._compiled.assets), np.int64)
         self._lanes = {
@@ -120,7 +121,7 @@ class Engine:
         orphans = [(rule, asset) for rule, asset in header["orphans"]]
         self._statements.adopt(active, orphans, kept | {SOURCE_GAP})
         if self.now_ns != LONG_AGO:
-            kernel.begin(self.now_ns, self._tables, self._state)
+            self._begin()
 
     # -- time
 
@@ -131,25 +132,34 @@ class Engine:
         first = self.now_ns == LONG_AGO
         self.now_ns = max(self.now_ns, sane(tick.time_ns))
         if first:
-            kernel.begin(self.now_ns, self._tables, self._state)
-        if self._state.next_deadline[0] <= self.now_ns:
+            self._begin()
+        if self._state.soonest[0] <= self.now_ns:
             self._fire(out)
         if self._sources.notes_due or self._statements.orphans:
             cause = input_cause(self.unit.id, tick.identity)
             self._statements.close_orphans(out, cause, self.now_ns)
             self._sources.say_notes(self.now_ns, cause, out)
 
+    def _begin(self) -> None:
+        compiled, state = self._compiled, self._state
+        kernel.begin(self.now_ns, compiled.gpu_code, state.gpus, state.soonest)
+        kernel.begin(self.now_ns, compiled.plant_code, state.plant, state.soonest)
+
     def _fire(self, out: list[Output]) -> None:
         """Deadlines up to now, in the order (deadline, rule, asset)."""
-        count = kernel.due(self.now_ns, self._state, self._due)
+        state, base = self._state, self._compiled.gpu_conditions
+        state.soonest[0] = NEVER
+        count = kernel.due(self.now_ns, state.gpus, 0, state.soonest, self._due, 0)
+        count = kernel.due(self.now_ns, state.plant, base, state.soonest, self._due, count)
         if not count:
             return
         due = self._due[:count]
         order = self._compiled.order[due]
-        due = due[np.lexsort((order[:, 1], order[:, 0], self._state.timers[kernel.DEADLINE, due]))]
+        at = np.concatenate([state.gpus.deadlines.ravel(), state.plant.deadlines.ravel()])[due]
+        due = due[np.lexsort((order[:, 1], order[:, 0], at))]
         for start in range(0, count, len(self._events.values)):
             part = due[start : start + len(self._events.values)]
-            self._say(kernel.fire(part, self._state, self._events), None, out)
+            self._say(kernel.fire(part, state.gpus, state.plant, self._events), None, out)
 
     # -- data
 
@@ -164,13 +174,15 @@ class Engine:
         times_ns, verdicts = self._frame_times(value, source)
         values = _plain(value.values, np.float32)
         quality = _plain(value.quality, np.uint8)
-        cell, cells = 0, samples * gpus
-        while cell < cells:
-            count, cell = kernel.frame(
-                times_ns, verdicts, lanes, values, quality, cell, self._compiled.gpu_rules,
-                self._tables, self._state, self._events, self._counts,
+        state, sample = self._state, 0
+        while sample < samples:
+            count, sample = kernel.frame(
+                times_ns, verdicts, lanes, values, quality, sample, self._compiled.gpu_code, state.gpus,
+                self._work[0], state.points, state.newest_gpu, state.soonest, self._events, self._counts,
             )  # fmt: skip
-            self._say(count, cause, out)
+            if count:  # a frame whose lanes come in parts says part after part: by sample, rule, lane instead
+                order = np.lexsort(self._events.what[:count, (CONDITION, SAMPLE)].T)
+                self._say(count, cause, out, order)
         self._count(source, FIELD_COUNT)
 
     def _gpu_lanes(self, value: Frame, samples: int) -> NDArray[np.int64]:
@@ -214,11 +226,12 @@ class Engine:
         times_ns = _plain(value.time_ns, np.int64)
         values = _plain(value.values, np.float64)
         quality = _plain(value.quality, np.uint8)
-        place = 0
+        state, place = self._state, 0
         while place < total:
             count, place = kernel.readings(
                 index, times_ns, values, quality, sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
-                source.lateness_ns, place, self._tables, self._state, self._events, self._counts,
+                source.lateness_ns, place, self._compiled.gpu_conditions, self._compiled.plant_code, state.plant,
+                self._work[1], state.points, state.soonest, self._events, self._counts,
             )  # fmt: skip
             self._say(count, cause, out)
         self._count(source, 1)
@@ -247,23 +260,28 @@ class Engine:
         self._sources.note(source, "out-of-order", out_of_order)
         self._sources.note(source, "late", late)
 
-    def _say(self, count: int, cause: Cause | None, out: list[Output]) -> None:
-        """The kernel's events as outputs."""
+    def _say(
+        self, count: int, cause: Cause | None, out: list[Output], order: NDArray[np.intp] | None = None
+    ) -> None:
+        """The kernel's events as outputs, in `order` where it is not that of the kernel."""
         if not count:
             return
-        condition_rule = self._tables.condition_rule
-        for (c, transition, at_ns, by_deadline), number in zip(
-            self._events.what[:count].tolist(), self._events.values[:count].tolist(), strict=True
-        ):
-            rule, asset = self._compiled.rules[condition_rule[c]], self._compiled.assets[c]
-            value = None if math.isnan(number) else number
+        what, numbers = self._events.what[:count], self._events.values[:count]
+        if order is not None:
+            what, numbers = what[order], numbers[order]
+        for (c, transition, at_ns, by_deadline, _), row in zip(what.tolist(), numbers.tolist(), strict=True):
+            rule, asset = self._compiled.rules[self._compiled.rule_of[c]], self._compiled.assets[c]
+            shown = {
+                name: number if math.isfinite(number) else None
+                for name, number in zip(rule.shown, row, strict=False)
+            }
             said = cause
             if said is None or by_deadline:
                 said = deadline_cause(self.unit.id, rule.id, asset, at_ns)
             if transition == kernel.RAISED:
-                self._statements.condition_raised(out, said, rule, asset, at_ns, value)
+                self._statements.condition_raised(out, said, rule, asset, at_ns, shown)
             else:
-                self._statements.condition_cleared(out, said, rule, asset, at_ns, value)
+                self._statements.condition_cleared(out, said, rule, asset, at_ns, shown)
 
     # -- the rest
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rules.engine.inputs import Identity
 from rules.engine.outputs import Alarm, Command, Entry, Output, Severity
@@ -16,6 +16,9 @@ from rules.language.message import render
 from rules.language.program import Rule
 
 Detail = Mapping[str, str | int | float | bool | None]
+Shown = Mapping[str, float | None]
+"""What a message shows, by name; `value` is the number that the alarm carries."""
+VALUE: Final = "value"
 
 
 class Raised(NamedTuple):
@@ -136,11 +139,11 @@ class Statements:
         self.entry(out, cause, kind, at_ns, detail)
 
     def condition_raised(
-        self, out: list[Output], cause: Cause, rule: Rule, asset: str, at_ns: int, value: float | None
+        self, out: list[Output], cause: Cause, rule: Rule, asset: str, at_ns: int, shown: Shown
     ) -> None:
         """A rule's alarm and its commands."""
-        message = render(rule.message, asset, value)
-        self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, value, message)
+        message = render(rule.message, asset, shown)
+        self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, shown.get(VALUE), message)
         targets = rule.targets.get(asset, ())
         self.counters["commands"] += len(targets)
         for target in targets:
@@ -160,11 +163,11 @@ class Statements:
             )
 
     def condition_cleared(
-        self, out: list[Output], cause: Cause, rule: Rule, asset: str, at_ns: int, value: float | None
+        self, out: list[Output], cause: Cause, rule: Rule, asset: str, at_ns: int, shown: Shown
     ) -> None:
         """A rule's alarm is over. What it commanded stays: nothing is released yet."""
-        message = render(rule.message, asset, value)
-        self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message)
+        message = render(rule.message, asset, shown)
+        self.clear_alarm(out, cause, rule.id, asset, at_ns, shown.get(VALUE), message)
 
     def adopt(
         self, active: Mapping[tuple[str, str], Raised], orphans: list[tuple[str, str]], kept: Set[str]
