@@ -225,9 +225,9 @@ def _see(r: Numbers, a: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane) -
 
 @compiled()
 def _average(
-    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane
-) -> None:
-    """F … 17 sums, 17 counts, sum and count of the panes that are closed."""
+    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
+    """Rows f …: 17 sums, 17 counts, sum and count of the panes that are closed."""
     newest, closed = marks[j, lo], f + 2 * KEPT
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
@@ -252,19 +252,9 @@ def _average(
 
 @compiled()
 def _extreme(
-    op: int,
-    r: Numbers,
-    d: int,
-    a: int,
-    floats: Numbers,
-    f: int,
-    marks: Times,
-    j: int,
-    p: int,
-    lo: Lane,
-    hi: Lane,
-) -> None:
-    """F … 17 extremes, and that of the panes that are closed."""
+    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
+    """Rows f …: 17 extremes, and that of the panes that are closed."""
     newest, closed = marks[j, lo], f + KEPT
     none = math.inf if op == MIN else -math.inf
     if p != newest:
@@ -295,20 +285,10 @@ def _extreme(
 
 @compiled()
 def _count(
-    r: Numbers,
-    m: Truths,
-    d: int,
-    a: int,
-    b: int,
-    floats: Numbers,
-    f: int,
-    marks: Times,
-    j: int,
-    p: int,
-    lo: Lane,
+    r: Numbers, m: Truths, d: int, a: int, b: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane,
     hi: Lane,
-) -> None:
-    """F … 17 counts, and that of the panes that are closed; a and b: where it is true, where false."""
+) -> None:  # fmt: skip
+    """Rows f …: 17 counts, and that of the panes that are closed; a and b: where it is true, where false."""
     for i in range(lo, hi):
         r[d, i] = 1.0 if m[a, i] else 0.0 if m[b, i] else math.nan
     newest, closed = marks[j, lo], f + KEPT
@@ -331,9 +311,9 @@ def _count(
 
 @compiled()
 def _deviation(
-    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane
-) -> None:
-    """F … 17 numbers of samples, 17 means, 17 sums of squared distances (Welford), merged after Chan et al. (1979)."""
+    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
+    """Rows f …: 17 counts, 17 means, 17 sums of squared distances (Welford), merged as Chan et al. do (1979)."""
     newest = marks[j, lo]
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
@@ -373,20 +353,10 @@ def _deviation(
 
 @compiled()
 def _area(
-    op: int,
-    r: Numbers,
-    d: int,
-    a: int,
-    floats: Numbers,
-    f: int,
-    marks: Times,
-    j: int,
-    t: int,
-    pane: int,
-    lo: Lane,
+    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, pane: int, lo: Lane,
     hi: Lane,
-) -> None:
-    """TWA and INTEGRAL: f … 17 areas, 17 durations, the last known value; marks j+3: when that was."""
+) -> None:  # fmt: skip
+    """TWA and INTEGRAL. Rows f …: 17 areas, 17 durations, the last known value; marks j+3: when that was."""
     p, newest = t // pane, marks[j, lo]
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
@@ -424,20 +394,10 @@ def _area(
 
 @compiled()
 def _slope(
-    op: int,
-    r: Numbers,
-    d: int,
-    a: int,
-    floats: Numbers,
-    f: int,
-    marks: Times,
-    j: int,
-    t: int,
-    pane: int,
-    lo: Lane,
+    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, pane: int, lo: Lane,
     hi: Lane,
-) -> None:
-    """RATE and DELTA: f … 33 last samples of panes, marks j+1 … their times, -NEVER for an empty pane."""
+) -> None:  # fmt: skip
+    """RATE and DELTA. Rows f …: 33 last samples of panes, marks j+1 … their times, -NEVER for an empty pane."""
     p, newest = t // pane, marks[j, lo]
     if p != newest:
         for q in range(max(newest + 1, p - 2 * PANES), p + 1):
@@ -479,19 +439,10 @@ def _slope(
 
 @compiled()
 def _smooth(
-    r: Numbers,
-    d: int,
-    a: int,
-    floats: Numbers,
-    f: int,
-    marks: Times,
-    j: int,
-    t: int,
-    tau_ns: int,
-    lo: Lane,
+    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, tau_ns: int, lo: Lane,
     hi: Lane,
-) -> None:
-    """EWMA: f the value, marks j when it was. Backward Euler: no exponential, whose last bit is the library's."""
+) -> None:  # fmt: skip
+    """EWMA. Row f: the value, marks j when it was. Backward Euler: no exponential, whose last bit is the library's."""
     tau = tau_ns / 1e9
     for i in range(lo, hi):
         v = r[a, i]
@@ -509,8 +460,8 @@ def _smooth(
 
 @compiled()
 def _cumulate(
-    r: Numbers, d: int, a: int, target: int, allowance: int, floats: Numbers, f: int, lo: Lane, hi: Lane
-) -> None:
+    r: Numbers, d: int, a: int, target: int, allowance: int, floats: Numbers, f: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
     for i in range(lo, hi):
         step = r[a, i] - r[target, i] - r[allowance, i]
         if step == step:  # noqa: PLR0124
@@ -523,8 +474,8 @@ def _cumulate(
 
 @compiled()
 def _since(
-    r: Numbers, m: Truths, d: int, a: int, b: int, marks: Times, j: int, t: int, lo: Lane, hi: Lane
-) -> None:
+    r: Numbers, m: Truths, d: int, a: int, b: int, marks: Times, j: int, t: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
     for i in range(lo, hi):
         if m[a, i]:
             marks[j, i] = t
@@ -534,22 +485,9 @@ def _since(
 
 @compiled()
 def _function(
-    op: int,
-    r: Numbers,
-    m: Truths,
-    d: int,
-    a: int,
-    b: int,
-    floats: Numbers,
-    f: int,
-    marks: Times,
-    j: int,
-    extra: int,
-    window: int,
-    t: int,
-    lo: Lane,
-    hi: Lane,
-) -> None:
+    op: int, r: Numbers, m: Truths, d: int, a: int, b: int, floats: Numbers, f: int, marks: Times, j: int,
+    extra: int, window: int, t: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
     """A function of time over a block. `extra`: the third argument of CUSUM."""
     if op == EWMA:
         _smooth(r, d, a, floats, f, marks, j, t, window, lo, hi)
@@ -588,17 +526,9 @@ def _function(
 
 @compiled()
 def _emit(
-    events: Events,
-    count: int,
-    condition: int,
-    transition: int,
-    at: int,
-    by_deadline: int,
-    sample: int,
-    shown: Numbers,
-    k: int,
-    i: int,
-) -> int:
+    events: Events, count: int, condition: int, transition: int, at: int, by_deadline: int, sample: int,
+    shown: Numbers, k: int, i: int,
+) -> int:  # fmt: skip
     events.what[count, CONDITION] = condition
     events.what[count, TRANSITION] = transition
     events.what[count, AT] = at
@@ -635,20 +565,9 @@ def _fire(lanes: Lanes, k: int, i: int, condition: int, sample: int, events: Eve
 
 @compiled()
 def _step(
-    code: Code,
-    lanes: Lanes,
-    r: Numbers,
-    m: Truths,
-    o: int,
-    t: int,
-    sample: int,
-    base: int,
-    soonest: Times,
-    lo: Lane,
-    hi: Lane,
-    events: Events,
-    count: int,
-) -> int:
+    code: Code, lanes: Lanes, r: Numbers, m: Truths, o: int, t: int, sample: int, base: int, soonest: Times,
+    lo: Lane, hi: Lane, events: Events, count: int,
+) -> int:  # fmt: skip
     """STEP: D the condition's row; A, B where `when` is true, false; C, E where `until` is; F, G what to show."""
     k, when, unless = code.ops[o, D], code.ops[o, A], code.ops[o, B]
     until, still = code.ops[o, C], code.ops[o, E]
@@ -699,16 +618,9 @@ def _step(
 
 @compiled()
 def _all_heard(
-    r: Numbers,
-    a: int,
-    phases: NDArray[np.int8],
-    deadlines: Times,
-    timeouts: Times,
-    k: int,
-    t: int,
-    lo: Lane,
+    r: Numbers, a: int, phases: NDArray[np.int8], deadlines: Times, timeouts: Times, k: int, t: int, lo: Lane,
     hi: Lane,
-) -> int:
+) -> int:  # fmt: skip
     """The quiet path of NO_DATA: every lane had a good sample in time, and its time-out begins again."""
     loud = False
     for i in range(lo, hi):
@@ -725,19 +637,9 @@ def _all_heard(
 
 @compiled()
 def _no_data(
-    code: Code,
-    lanes: Lanes,
-    r: Numbers,
-    o: int,
-    t: int,
-    sample: int,
-    base: int,
-    soonest: Times,
-    lo: Lane,
-    hi: Lane,
-    events: Events,
-    count: int,
-) -> int:
+    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, soonest: Times, lo: Lane,
+    hi: Lane, events: Events, count: int,
+) -> int:  # fmt: skip
     """NO_DATA: D the condition's row, A the signal."""
     k, a = code.ops[o, D], code.ops[o, A]
     nearest = _all_heard(r, a, lanes.phases, lanes.deadlines, code.timeouts, k, t, lo, hi)
@@ -762,8 +664,8 @@ def _no_data(
 
 @compiled()
 def _point(
-    r: Numbers, d: int, row: int, lane_points: Times, points: Points, sampled: int, t: int, lo: Lane, hi: Lane
-) -> None:
+    r: Numbers, d: int, row: int, lane_points: Times, points: Points, sampled: int, t: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
     """What points say at t: unknown once they are stale. `sampled` is the one that speaks now, -1 for none."""
     values, times, stale_after = points.values, points.times, points.stale_after
     for i in range(lo, hi):
@@ -775,23 +677,9 @@ def _point(
 
 @compiled()
 def _run(
-    code: Code,
-    lanes: Lanes,
-    work: Work,
-    points: Points,
-    first: int,
-    last: int,
-    sampled: int,
-    bit: int,
-    t: int,
-    sample: int,
-    base: int,
-    soonest: Times,
-    lo: Lane,
-    hi: Lane,
-    events: Events,
-    count: int,
-) -> int:
+    code: Code, lanes: Lanes, work: Work, points: Points, first: int, last: int, sampled: int, bit: int, t: int,
+    sample: int, base: int, soonest: Times, lo: Lane, hi: Lane, events: Events, count: int,
+) -> int:  # fmt: skip
     """Operations first … last over lanes lo … hi at time t; the number of events by then."""
     ops, constants = code.ops, code.numbers
     r, m, floats, marks, phases = work.numbers, work.truths, lanes.floats, lanes.marks, lanes.phases
@@ -839,16 +727,9 @@ def _run(
 
 @compiled()
 def _columns(
-    values: NDArray[np.float32],
-    s: int,
-    g: int,
-    quality: NDArray[np.uint8],
-    believed: bool,
-    r: Numbers,
-    lo: Lane,
-    hi: Lane,
-    counts: Times,
-) -> None:
+    values: NDArray[np.float32], s: int, g: int, quality: NDArray[np.uint8], believed: bool, r: Numbers, lo: Lane,
+    hi: Lane, counts: Times,
+) -> None:  # fmt: skip
     """A block of GPUs of one sample as columns of numbers; what is not good is unknown."""
     for i in range(lo, hi):
         row = g + np.int64(i - lo)
@@ -1009,8 +890,8 @@ def readings(
 
 @compiled(numba.int64(numba.int64, LANES, numba.int64, I64, I64, numba.int64))
 def due(
-    now_ns: int, lanes: Lanes, base: int, soonest: NDArray[np.int64], found: NDArray[np.int64], count: int
-) -> int:
+    now_ns: int, lanes: Lanes, base: int, soonest: NDArray[np.int64], found: NDArray[np.int64], count: int,
+) -> int:  # fmt: skip
     """Conditions whose deadline is not after `now_ns` into `found` from `count` on, unsorted; the new count.
 
     `soonest` becomes the nearest of the others, if that is before what it is.
