@@ -1,8 +1,7 @@
 """A checked program: what the rule files say, resolved against a site, before it becomes tables for a kernel.
 
-Rules: plain immutable values in canonical units (ns, the signal's own engineering unit); nothing here knows
-YAML, NumPy or Numba, so that another kernel can be put behind it. Rules are in the order of their ids,
-whatever the files' names and order: order is part of the output.
+Rules: plain immutable values; nothing here knows YAML, NumPy or Numba, so that another kernel can be put behind it.
+Rules are in the order of their ids, whatever the files' names and order: order is part of the output.
 """
 
 from __future__ import annotations
@@ -10,32 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import orjson
 
 from rules.engine.outputs import Severity
-
-Kind = Literal["value", "rate", "no_data"]
-Operator = Literal["<", "<=", ">", ">=", "==", "!="]
+from rules.language.terms import Term
 
 GPU_TYPE = "GPU"
 """The asset type whose signals are the 24 fields of a frame rather than points."""
 
 SOURCE_GAP = "source-gap"
 """The engine's own rule, reserved: a source lost something, or can't say what it lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit in the signal's unit (per second for a rate). `by_asset` only where assets differ."""
-
-    value: float
-    by_asset: Mapping[str, float] = field(default_factory=dict)
-
-    def of(self, asset: str) -> float:
-        """The limit that holds for one asset."""
-        return self.by_asset.get(asset, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +34,27 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule for every asset of a type. `assets` are those that have the signal, in site order.
+    """One rule for every asset of a type. `assets` are those that have all its signals, in site order.
 
-    `limit` makes it true, `until` (with its operator) makes it false again. `window_ns` is the least span of
-    a rate. `timeout_ns` of `no_data`, by asset. `targets`: the commands of an asset's alarm.
+    `when` makes it true, `until` makes it false again; without `until`, the opposite of `when` does. A rule with
+    `silent` is the condition `no_data(SIGNAL)` instead and has neither: true when that signal of the asset had no good
+    sample for `timeouts_ns` (by asset). `shown`: what its message shows, by name; the first is `value`, the number
+    that the alarm carries. `written`: when, until and so on as the file has them. `targets`: the commands of an
+    asset's alarm.
     """
 
     id: str
     asset_type: str
     assets: tuple[str, ...]
-    kind: Kind
-    signal: str
-    operator: Operator
-    limit: Limit
-    until_operator: Operator
-    until: Limit
-    window_ns: int
+    when: Term | None
+    until: Term | None
+    silent: Term | None
     timeouts_ns: Mapping[str, int]
     on_delay_ns: int
     off_delay_ns: int
     severity: Severity
     message: str
+    shown: Mapping[str, Term] = field(default_factory=dict)
     cause: str = ""
     response: str = ""
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
@@ -83,19 +67,23 @@ class Rule:
         return _digest(
             [
                 self.id,
+                self.asset_type,
                 list(self.assets),
-                self.kind,
-                self.signal,
-                self.operator,
-                _sorted(self.limit),
-                self.until_operator,
-                _sorted(self.until),
-                self.window_ns,
+                *(term.plain if term else None for term in (self.when, self.until, self.silent)),
                 sorted(self.timeouts_ns.items()),
                 self.on_delay_ns,
                 self.off_delay_ns,
             ]
         )
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of what it reads: fields of a GPU, or points' ids of all its assets."""
+        found: set[str] = set()
+        for top in (self.when, self.until, self.silent):
+            for term in top.walk() if top else ():
+                found |= {term.signal} if term.op == "field" else set(term.points.values())
+        return frozenset(found)
 
     @property
     def normalised(self) -> list[object]:
@@ -104,7 +92,8 @@ class Rule:
             [asset, [[t.actuator, t.value, t.engineering_unit, t.expiry_ns] for t in self.targets[asset]]]
             for asset in sorted(self.targets)
         ]
-        return [self.definition, self.severity, self.message, self.cause, self.response, targets]
+        shown = [[name, term.plain] for name, term in self.shown.items()]
+        return [self.definition, self.severity, self.message, shown, self.cause, self.response, targets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +109,6 @@ def make_program(rules: Mapping[str, Rule], site_digest: str) -> Program:
     """A program of `rules` (by id), in the order of ids."""
     ordered = tuple(rules[rule_id] for rule_id in sorted(rules))
     return Program(ordered, site_digest, _digest([site_digest, [rule.normalised for rule in ordered]]))
-
-
-def _sorted(limit: Limit) -> list[object]:
-    return [limit.value, sorted(limit.by_asset.items())]
 
 
 def _digest(value: object) -> str:

@@ -1,0 +1,81 @@
+"""Checked expressions: what a rule computes, resolved against a site, before it becomes operations of a kernel.
+
+Rules: plain immutable values, nothing here knows YAML, NumPy or Numba. Units are gone: whatever had to be converted
+has become a multiplication or an addition of a number. A truth is one of three: true, false, unknown (Kleene); a
+number that is not known is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Op = Literal[
+    # numbers
+    "number", "field", "point",
+    "add", "sub", "mul", "div", "neg", "abs", "least", "most",
+    # functions of time, which keep a state for every asset
+    "rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count", "ewma", "cusum", "since",
+    # truths
+    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
+]  # fmt: skip
+
+COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+TRUTHS: Final = COMPARISONS | {"and", "or", "not"}
+WINDOWED: Final = frozenset({"rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count"})
+FUNCTIONS: Final = WINDOWED | {"ewma", "cusum", "since"}
+PANES: Final = 16
+"""A window is cut into as many panes, whose edges are multiples of their length in event time (decision 0013)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number. `by_asset` only where assets differ."""
+
+    value: float
+    by_asset: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, asset: str) -> float:
+        """The number that holds for one asset."""
+        return self.by_asset.get(asset, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One operation and what it works on.
+
+    number: `number`. field: a GPU's own field, by its name in `signal`. point: `points` says which point each of the
+    rule's assets reads, its own or another's; `signal` is how it was written. Functions: `args[0]` is what they watch;
+    `window_ns` their window, or the time constant of `ewma`; `cusum` has its target and its allowance in `args[1:]`.
+    """
+
+    op: Op
+    args: tuple[Term, ...] = ()
+    number: Limit = Limit(0.0)
+    signal: str = ""
+    points: Mapping[str, str] = field(default_factory=dict)
+    window_ns: int = 0
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether its value is true, false or unknown rather than a number."""
+        return self.op in TRUTHS
+
+    def walk(self) -> Iterator[Term]:
+        """Itself and all below, what is needed first coming first."""
+        for arg in self.args:
+            yield from arg.walk()
+        yield self
+
+    @property
+    def plain(self) -> list[object]:
+        """As JSON: two terms with equal ones compute the same."""
+        return [
+            self.op,
+            [arg.plain for arg in self.args],
+            [self.number.value, sorted(self.number.by_asset.items())],
+            self.signal,
+            sorted(self.points.items()),
+            self.window_ns,
+        ]
