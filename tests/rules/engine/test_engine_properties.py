@@ -10,7 +10,8 @@ from rules.engine.inputs import Input, Tick
 from rules.engine.outputs import Alarm, Command, Output
 from rules.language.program import Program
 from tests.rules.engine.plant import MS, START, UNIT, site, tick
-from tests.rules.engine.streams_of_inputs import logs, programs
+from tests.rules.engine.streams_of_inputs import logs
+from tests.rules.engine.terms_of_rules import programs
 from tests.rules.engine.twin import Twin
 
 CASES = settings(max_examples=120, deadline=None, phases=[p for p in Phase if p is not Phase.shrink])
