@@ -190,7 +190,7 @@ def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]
     if trouble and draw(st.booleans()):
         log.insert(0, draw(frames(writer, now_ns, False)))
     for _ in range(draw(st.integers(1, length))):
-        kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run"]
+        kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run", "run"]
         kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
         if kind == "frame":
             log.append(draw(frames(writer, now_ns, trouble)))

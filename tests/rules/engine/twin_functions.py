@@ -212,6 +212,7 @@ class Function:
     """A function of a rule on an asset. `taken`: its value when it last took a sample, known or not."""
 
     def __init__(self, term: Term) -> None:
+        self.op = term.op
         self.state = KINDS[term.op](term.window_ns)
         self.taken: float | None = None
 
