@@ -9,7 +9,6 @@ import numpy as np
 
 from rules.engine.inputs import Frame, Gap, Identity, Readings, Tick
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
-from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
@@ -84,6 +83,8 @@ def site() -> Site:
 
 def program(rules: str) -> Program:
     """A program of the text below `rules:`."""
+    from rules.language.load import load_rules
+
     loaded, findings = load_rules({"rules.yaml": "rules:\n" + rules}, site())
     assert loaded is not None, [str(finding) for finding in findings]
     return loaded

@@ -1,64 +1,25 @@
-"""Hypothesis strategies: rule programs, and logs with everything that goes wrong on the way to one."""
+"""Hypothesis strategies: logs with everything that goes wrong on the way to one, and steady runs between.
+
+Numbers come from `terms_of_rules.NUMBERS`, of which the thresholds of its programs are made.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt
-from rules.gpu_fields import FIELD_COUNT
-from rules.language.program import Program
-from tests.rules.engine.plant import MS, START, UNIT, S, program, tick
+from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
+from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from tests.rules.engine.plant import MS, START, UNIT, S, tick
+from tests.rules.engine.terms_of_rules import NUMBERS
 
-SIGNALS = {
-    "GPU": (("temperature", "degC"), ("power_instant", "W"), ("xid", "")),
-    "Rack": (("RackLiquidFlow", "L/min"), ("RackPower", "kW")),
-    "Pump": (("PumpSpeed", "percent"),),
-}
-ACTIONS = {
-    "GPU": "limit each GPU.power_limit to 500 W",
-    "Rack": "limit each GPU.power_limit to 0.5 * default_power_limit",
-    "Pump": "set PumpSpeed to 100 percent",
-}
-NUMBERS = (0.0, 40.0, 49.0, 50.0, 50.5, 51.0, 60.0, 75.0, 100.0)
-POINTS = ("R1.RackLiquidFlow", "R2.RackLiquidFlow", "R1.RackPower", "CDU-P1.PumpSpeed", "nowhere.Point")
-
-
-@st.composite
-def rule_texts(draw: st.DrawFn, name: str) -> str:
-    """One rule in YAML."""
-    kind = draw(st.sampled_from(sorted(SIGNALS)))
-    signal, unit = draw(st.sampled_from(SIGNALS[kind]))
-    lines = [f"for: {kind}", "severity: high", 'message: "{asset} {value}"']
-    shape = draw(st.sampled_from(["value", "value", "rate", "no_data"]))
-    if shape == "no_data":
-        lines.append(f"when: no_data({signal})")
-        if draw(st.booleans()):
-            lines.append(f"after: {draw(st.sampled_from(['150 ms', '1 s', '2500 ms']))}")
-    else:
-        operator = draw(st.sampled_from(["<", "<=", ">", ">="]))
-        limit = draw(st.sampled_from(NUMBERS))
-        if shape == "rate":
-            window = draw(st.sampled_from(["300 ms", "1 s"]))
-            lines.append(f"when: rate({signal}, {window}) {operator} {limit - 50} {unit or '1'}/s")
-        else:
-            lines.append(f"when: {signal} {operator} {limit} {unit}".rstrip())
-            if draw(st.booleans()):
-                band = {"degC": "K"}.get(unit, unit)
-                lines.append(f"deadband: {draw(st.sampled_from([0.5, 2, 20]))} {band}".rstrip())
-        for delay in ("on_delay", "off_delay"):
-            if draw(st.booleans()):
-                lines.append(f"{delay}: {draw(st.sampled_from(['100 ms', '250 ms', '1 s', '3 s']))}")
-    if draw(st.booleans()):
-        lines.append(f"then: [{{command: {ACTIONS[kind]}}}]")
-    return f"  {name}:\n" + "".join(f"    {line}\n" for line in lines)
-
-
-@st.composite
-def programs(draw: st.DrawFn) -> Program:
-    """A program of one to six rules."""
-    count = draw(st.integers(1, 6))
-    return program("".join(draw(rule_texts(f"rule-{index}")) for index in range(count)))
+POINTS = (
+    "R1.RackLiquidFlow", "R2.RackLiquidFlow", "R1.RackPower", "R2.RackPower", "CDU.LiquidFlow", "CDU-P1.PumpSpeed",
+    "CDU-P2.PumpSpeed",
+)  # fmt: skip
+STEADY = 100 * MS
+"""From one tick, frame and readings of a steady run to the next."""
 
 
 class _Writer:
@@ -74,9 +35,25 @@ class _Writer:
         return Identity(source, *self.at[source])
 
 
+READ = [FIELD_INDEX[name] for name in ("temperature", "power_instant", "xid")]
+
+
+def _gpu_values(numbers: list[float], gpus: int) -> NDArray[np.float32]:
+    """(S, G, 24): each sample starts from its number; fields and GPUs differ by their places in NUMBERS."""
+    values = np.empty((len(numbers), gpus, FIELD_COUNT), np.float32)
+    values[:] = np.arange(FIELD_COUNT)
+    for s, number in enumerate(numbers):
+        for g in range(gpus):
+            for place, field in enumerate(READ):
+                values[s, g, field] = NUMBERS[
+                    (NUMBERS.index(number) + g * (place + 1) + 2 * place) % len(NUMBERS)
+                ]
+    return values
+
+
 @st.composite
 def frames(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Frame:
-    samples = draw(st.integers(1, 3))
+    samples, spacing_ns = draw(st.sampled_from([(1, 30 * MS), (2, 30 * MS), (3, 30 * MS), (3, MS), (12, MS)]))
     gpus = draw(st.lists(st.integers(0, 4 if trouble else 3), min_size=1, max_size=4, unique=not trouble))
     end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
     ingest_ns = end_ns + 5 * MS
@@ -84,18 +61,18 @@ def frames(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Fram
         end_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S, -100 * MS]))
         ingest_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S]))
     numbers = draw(st.lists(st.sampled_from(NUMBERS), min_size=samples, max_size=samples))
-    values = np.empty((samples, len(gpus), FIELD_COUNT), np.float32)
-    values[:] = np.array(numbers, np.float32)[:, None, None] + np.arange(len(gpus), dtype=np.float32)[:, None]
+    values = _gpu_values(numbers, len(gpus))
     if draw(st.sampled_from([False, False, True])):
-        values[-1, 0, :] = draw(st.sampled_from([np.nan, np.inf]))
+        part = draw(st.sampled_from([slice(None), slice(FIELD_INDEX["temperature"], None), slice(0, 1)]))
+        values[-1, 0, part] = draw(st.sampled_from([np.nan, np.inf]))
     quality = np.zeros((samples, len(gpus)), np.uint8)
-    quality[:, 0] = draw(st.sampled_from([0, 0, 0, 1, 2, 3]))
-    times = end_ns - 30 * MS * np.arange(samples, dtype=np.int64)[::-1]
+    quality[:, 0] = draw(st.lists(st.sampled_from([0, 0, 0, 0, 1, 2, 3]), min_size=samples, max_size=samples))
+    times = end_ns - spacing_ns * np.arange(samples, dtype=np.int64)[::-1]
     return Frame(
         UNIT,
         writer.next("gpus", draw(_skips) if trouble else 0),
         ingest_ns,
-        draw(st.sampled_from(["R1", "R2", "R1-T2"] + ["nowhere"] * trouble)),
+        draw(st.sampled_from(["R1", "R2", "R1-T2", UNIT] + ["nowhere"] * trouble)),
         times,
         np.array(gpus, np.uint16),
         values,
@@ -109,7 +86,8 @@ _skips = st.sampled_from([0] * 9 + [1, 5])
 
 @st.composite
 def readings(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Readings:
-    points = draw(st.lists(st.sampled_from(POINTS), min_size=1, max_size=4))
+    names = (*POINTS, *["nowhere.Point", "H.ActivePower"] * trouble)
+    points = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4))
     count = len(points)
     end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
     times = np.full(count, end_ns, np.int64) - 20 * MS * np.arange(count, dtype=np.int64)[::-1]
@@ -152,6 +130,55 @@ def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
 
 
 @st.composite
+def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int) -> list[Input]:
+    """Ticks, and between them all GPUs or a rack's, and all points or few: what fills windows.
+
+    Numbers change now and then, so that something stands still, and something is frozen.
+    """
+    steps = draw(st.integers(2, 12))
+    asset, gpus = draw(st.sampled_from([(UNIT, 8), ("R1", 4)]))
+    points = draw(st.sampled_from([POINTS, POINTS, POINTS[:1], POINTS[4:5], ()]))
+    ends_ms = draw(st.tuples(st.integers(60, 90), st.integers(60, 90)))
+    changes = draw(st.sampled_from([1, 2, 7]))
+    places = draw(st.lists(st.integers(0, len(NUMBERS) - 1), min_size=steps, max_size=steps))
+    samples = draw(st.integers(1, 3))
+    run: list[Input] = []
+    for step, now_ns in enumerate(range(start_ns, start_ns + steps * STEADY, STEADY)):
+        place = places[step // changes]
+        frame_ns, readings_ns = (now_ns + ms * MS for ms in ends_ms)
+        run.append(
+            Frame(
+                UNIT,
+                writer.next("gpus"),
+                frame_ns + 5 * MS,
+                asset,
+                frame_ns - 30 * MS * np.arange(samples, dtype=np.int64)[::-1],
+                np.arange(gpus, dtype=np.uint16),
+                _gpu_values([NUMBERS[place]] * samples, gpus),
+                np.zeros((samples, gpus), np.uint8),
+                np.full((samples, gpus), -1, np.int64),
+            )
+        )
+        count = len(points)
+        if points:
+            run.append(
+                Readings(
+                    UNIT,
+                    writer.next("plant"),
+                    readings_ns + 5 * MS,
+                    points,
+                    readings_ns - 3 * MS * np.arange(count, dtype=np.int64)[::-1],
+                    np.zeros(count, np.int64),
+                    np.array([NUMBERS[(place + 2 * n) % len(NUMBERS)] for n in range(count)]),
+                    np.zeros(count, np.uint8),
+                    np.zeros(count, np.uint32),
+                )
+            )
+        run.append(tick(now_ns + STEADY))
+    return run
+
+
+@st.composite
 def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]:
     """A log: ticks forward, data about the time of the last one; with `trouble`, whatever can go wrong.
 
@@ -163,7 +190,7 @@ def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]
     if trouble and draw(st.booleans()):
         log.insert(0, draw(frames(writer, now_ns, False)))
     for _ in range(draw(st.integers(1, length))):
-        kinds = ["frame", "frame", "readings", "readings", "tick", "tick"]
+        kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run", "run"]
         kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
         if kind == "frame":
             log.append(draw(frames(writer, now_ns, trouble)))
@@ -172,6 +199,10 @@ def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]
         elif kind == "tick":
             now_ns += draw(st.sampled_from([100, 100, 200, 500, 900, *([3000, 20_000] * trouble)])) * MS
             log.append(tick(now_ns))
+        elif kind == "run":
+            run = draw(steady_runs(writer, now_ns))
+            log += run
+            now_ns += STEADY * len([value for value in run if isinstance(value, Tick)])
         elif kind == "other":
             log.append(draw(others(writer, now_ns)))
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rules.engine.engine import Engine
@@ -10,10 +10,16 @@ from rules.engine.inputs import Input, Tick
 from rules.engine.outputs import Alarm, Command, Output
 from rules.language.program import Program
 from tests.rules.engine.plant import MS, START, UNIT, site, tick
-from tests.rules.engine.streams_of_inputs import logs, programs
+from tests.rules.engine.streams_of_inputs import logs
+from tests.rules.engine.terms_of_rules import programs
 from tests.rules.engine.twin import Twin
 
-CASES = settings(max_examples=120, deadline=None, phases=[p for p in Phase if p is not Phase.shrink])
+CASES = settings(
+    max_examples=120,
+    deadline=None,
+    phases=[p for p in Phase if p is not Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 @CASES

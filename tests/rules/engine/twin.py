@@ -1,113 +1,41 @@
 """The engine's slow and obvious twin: one Python object per (rule, asset), dictionaries, no kernel, no batches.
 
 It shares with the engine only inputs, outputs and the program. Written from docs/architecture.md, not from the
-engine.
+engine. What a rule computes is in `twin_conditions`, functions of time in `twin_functions`.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections import Counter, deque
+import re
+from collections import Counter
 from typing import Any
 
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
-from rules.language.program import Program, Rule
+from rules.language.program import GPU_TYPE, Program
 from rules.site.model import Site
+from tests.rules.engine.twin_conditions import Condition, Moment, Numbers, Said, Sample
 
-COMPARE = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 S = 1_000_000_000
 
 
-class Condition:
-    """One rule on one asset."""
+def rendered(template: str, asset: str, numbers: Numbers) -> str:
+    """A message: `{NAME}` or `{NAME:FORMAT}`, without a format in four significant digits."""
 
-    def __init__(self, rule: Rule, asset: str) -> None:
-        self.rule, self.asset = rule, asset
-        self.phase = "normal"
-        self.deadline: int | None = None
-        self.held: int | None = None
-        self.changed: int | None = None
-        self.value: float | None = None
-        self.kept: deque[tuple[int, float]] = deque(maxlen=34)
-        self.compare = COMPARE[rule.operator]
-        self.until = COMPARE[rule.until_operator]
+    def one(found: re.Match[str]) -> str:
+        name, form = found.groups()
+        if name == "asset":
+            return asset
+        number = numbers.get(name)
+        return "no value" if number is None else format(number, form or ".4g")
 
-    def fire(self) -> list[tuple[str, int, bool, float | None]]:
-        at = self.deadline
-        assert at is not None
-        self.deadline = None
-        self.changed = at
-        if self.phase == "clearing":
-            self.phase = "normal"
-            return [("cleared", at, True, self.value)]
-        self.phase = "active"
-        return [("raised", at, True, self.value)]
+    return re.sub(r"\{(\w+)(?::([^{}]*))?\}", one, template)
 
-    def rate(self, t: int, value: float) -> float | None:
-        window = self.rule.window_ns
-        slope = None
-        for then, was in reversed(self.kept):
-            if t - then >= window:
-                if t - then <= 2 * window:
-                    slope = (value - was) / ((t - then) / 1e9)
-                break
-        if not self.kept or t - self.kept[-1][0] >= window // 32:
-            self.kept.append((t, value))
-        return slope
 
-    def sample(self, t: int, value: float | None) -> list[tuple[str, int, bool, float | None]]:
-        events = []
-        if self.deadline is not None and self.deadline <= t:
-            events += self.fire()
-        at = t if self.changed is None else max(t, self.changed)
-        if self.rule.kind == "no_data":
-            if value is not None:
-                if self.phase == "active":
-                    self.phase, self.changed = "normal", at
-                    events.append(("cleared", at, False, None))
-                self.deadline = t + self.rule.timeouts_ns[self.asset]
-            return events
-        if self.rule.kind == "rate" and value is not None:
-            value = self.rate(t, value)
-        if value is None:
-            if self.phase in ("raising", "clearing") and self.held is None:
-                assert self.deadline is not None
-                self.held, self.deadline = self.deadline - t, None
-            return events
-        self.value = value
-        if self.phase in ("normal", "raising"):
-            true = self.compare(value, self.rule.limit.of(self.asset))
-            delay, back, running, done, said = self.rule.on_delay_ns, "normal", "raising", "active", "raised"
-        else:
-            true = self.until(value, self.rule.until.of(self.asset))
-            delay, back, running, done, said = (
-                self.rule.off_delay_ns,
-                "active",
-                "clearing",
-                "normal",
-                "cleared",
-            )
-        if not true:
-            self.phase, self.deadline, self.held = back, None, None
-        elif self.phase == running:
-            if self.held is not None:
-                self.deadline, self.held = t + self.held, None
-        elif delay:
-            self.phase, self.deadline = running, at + delay
-        else:
-            self.phase, self.changed = done, at
-            events.append((said, at, False, value))
-        return events
+def known(number: float, good: bool) -> float | None:
+    return number if good and math.isfinite(number) else None
 
 
 class Twin:
@@ -123,11 +51,13 @@ class Twin:
         self.active: dict[tuple[str, str], Alarm] = {}
         self.notes: Counter[tuple[str, str]] = Counter()
         self.counters: Counter[str] = Counter()
-        here = {asset.id for asset in self.unit.assets}
-        self.conditions = [
-            Condition(rule, asset) for rule in program.rules for asset in rule.assets if asset in here
-        ]
+        self.points: dict[str, Sample] = {}
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
+        self.conditions = [
+            Condition(rule, asset)
+            for rule in sorted(program.rules, key=lambda rule: rule.id)
+            for asset in sorted(set(rule.assets) & set(self.place), key=lambda asset: self.place[asset])
+        ]
 
     def step(self, inputs: list[Input]) -> list[Output]:
         out: list[Output] = []
@@ -255,12 +185,12 @@ class Twin:
         detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
         self.entry("alarm-cleared", at, detail, f"{prefix}:1" if prefix else None)
 
-    def say(self, condition: Condition, events: list[tuple[str, int, bool, float | None]]) -> None:
+    def say(self, condition: Condition, events: list[Said]) -> None:
         rule, asset = condition.rule, condition.asset
-        for kind, at, by_deadline, value in events:
+        for kind, at, by_deadline, numbers in events:
             prefix = f"{self.unit.id}:{rule.id}:{asset}:{at}" if by_deadline else None
-            shown = "no value" if value is None else f"{value:.4g}"
-            text = rule.message.replace("{asset}", asset).replace("{value}", shown)
+            value = numbers.get("value")
+            text = rendered(rule.message, asset, numbers)
             if kind == "cleared":
                 self.clear(rule.id, asset, at, value, text, prefix)
                 continue
@@ -294,7 +224,7 @@ class Twin:
         self.counters["ticks"] += 1
         if self.now is None:
             for condition in self.conditions:
-                if condition.rule.kind == "no_data":
+                if condition.rule.silent is not None:
                     condition.deadline = value.time_ns + condition.rule.timeouts_ns[condition.asset] + 10 * S
         self.now = value.time_ns if self.now is None else max(self.now, value.time_ns)
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= self.now]
@@ -370,21 +300,26 @@ class Twin:
     def frame(self, value: Frame) -> None:
         tolerance, lateness = self.allowances(value.identity.source)
         newest = max(int(t) for t in value.time_ns)
-        corrected, good = self.corrected(newest, value.ingest_ns, tolerance)
+        corrected, believed = self.corrected(newest, value.ingest_ns, tolerance)
         low, high = self.unit.gpu_range.get(value.asset, (0, 0))
         for s, time_ns in enumerate(value.time_ns):
             t = int(time_ns) + corrected - newest
+            sampled: dict[str, dict[str, float | None]] = {}
             for g, index in enumerate(value.gpu):
                 if low + int(index) >= high:
                     self.counters["unknown_gpus"] += 24
                     continue
                 asset = self.unit.gpus[low + int(index)]
-                numbers = {
-                    field.name: float(number)
-                    for field, number in zip(GPU_FIELDS, value.values[s, g], strict=True)
-                }
                 bad = bool(value.quality[s, g] != 0)
-                self.one(value.identity.source, asset, "GPU", t, numbers, good, bad, lateness, 24)
+                if self.accepted(value.identity.source, asset, t, believed, bad, lateness, 24):
+                    sampled[asset] = {
+                        field.name: known(float(number), believed and not bad)
+                        for field, number in zip(GPU_FIELDS, value.values[s, g], strict=True)
+                    }
+            for condition in self.conditions:
+                if condition.rule.asset_type == GPU_TYPE and condition.asset in sampled:
+                    now = Moment(self.site, t, sampled[condition.asset], self.points, None)
+                    self.say(condition, condition.sample(now))
 
     def readings(self, value: Readings) -> None:
         tolerance, lateness = self.allowances(value.identity.source)
@@ -392,43 +327,30 @@ class Twin:
             if point not in self.site.points or self.site.points[point].asset not in self.place:
                 self.counters["unknown_points"] += 1
                 continue
-            t, good = self.corrected(int(value.time_ns[i]), value.ingest_ns, tolerance)
-            known = self.site.points[point]
-            numbers = {known.point_type: float(value.values[i])}
+            t, believed = self.corrected(int(value.time_ns[i]), value.ingest_ns, tolerance)
             bad = bool(value.quality[i] != 0)
-            self.one(value.identity.source, known.asset, point, t, numbers, good, bad, lateness, 1)
+            if not self.accepted(value.identity.source, point, t, believed, bad, lateness, 1):
+                continue
+            self.points[point] = Sample(t, known(float(value.values[i]), believed and not bad))
+            for condition in self.conditions:
+                if point in condition.points:
+                    now = Moment(self.site, t, {}, self.points, point)
+                    self.say(condition, condition.sample(now))
 
-    def one(
-        self,
-        source: str,
-        asset: str,
-        channel: str,
-        t: int,
-        numbers: dict[str, float],
-        believed: bool,
-        bad: bool,
-        lateness: int,
-        readings: int,
-    ) -> None:
-        """One sample of one asset's signals."""
+    def accepted(
+        self, source: str, channel: str, t: int, believed: bool, bad: bool, lateness: int, readings: int
+    ) -> bool:
+        """Whether one sample, of a GPU or of a point, counts; notes why it does not."""
         assert self.now is not None
         if t < self.now - lateness:
             self.counters["late"] += readings
             self.notes[source, "late"] += readings
-            return
-        key = f"{asset}/{channel}"
-        if key in self.newest and t <= self.newest[key]:
+            return False
+        if channel in self.newest and t <= self.newest[channel]:
             self.counters["out_of_order"] += readings
             self.notes[source, "out-of-order"] += readings
-            return
-        self.newest[key] = t
+            return False
+        self.newest[channel] = t
         self.counters["clock_corrected"] += 0 if believed else readings
         self.counters["not_good"] += readings if bad else 0
-        for condition in self.conditions:
-            if condition.asset != asset or condition.rule.signal not in numbers:
-                continue
-            if (channel == "GPU") != (condition.rule.asset_type == "GPU"):
-                continue
-            number = numbers[condition.rule.signal]
-            known = believed and not bad and math.isfinite(number)
-            self.say(condition, condition.sample(t, number if known else None))
+        return True

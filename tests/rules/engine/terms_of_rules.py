@@ -1,0 +1,229 @@
+"""Hypothesis strategies: programs made of terms, as the language's front-end may make them, and stranger ones.
+
+Every number comes with the thresholds at which comparisons with it are worth making, given that the signals are
+`NUMBERS`; so most conditions are true now and then. Numbers hold at least one signal, and functions of functions,
+divisions by what may be 0 and terms that several rules share are common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from rules.language.program import Program, Rule, Target, make_program
+from rules.language.terms import Limit, Op, Term
+from tests.rules.engine.plant import MS, UNIT, S, site
+
+NUMBERS = (0.0, 40.0, 49.0, 50.0, 50.5, 51.0, 60.0, 75.0, 100.0)
+"""What signals read."""
+DIFFERENCES = (-50.0, -10.0, -1.0, 0.0, 0.5, 10.0, 50.0)
+WINDOWS_NS = (7 * MS, 100 * MS, 300 * MS, 300 * MS, S, 1600 * MS)
+"""Panes of 437.5 us, 6.25 ms, 18.75 ms, 62.5 ms and 100 ms."""
+DELAYS_NS = (0, 0, 0, 100 * MS, 250 * MS, S, 3 * S)
+EXPIRY_NS = 10 * S
+
+GPUS = site().units[UNIT].gpus
+RACKS = ("R1", "R2")
+PUMPS = ("CDU-P1", "CDU-P2")
+ASSETS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "GPU": (GPUS, GPUS, GPUS[:4], GPUS[1::3]),
+    "Rack": (RACKS, RACKS, RACKS[1:]),
+    "Pump": (PUMPS, PUMPS, PUMPS[:1]),
+}
+
+
+def point(signal: str, points: Mapping[str, str]) -> Term:
+    return Term("point", signal=signal, points=points)
+
+
+SIGNALS: Mapping[str, tuple[Term, ...]] = {
+    "GPU": (
+        Term("field", signal="temperature"),
+        Term("field", signal="temperature"),
+        Term("field", signal="power_instant"),
+        Term("field", signal="xid"),
+        point("Rack.RackLiquidFlow", {gpu: f"{gpu[:2]}.RackLiquidFlow" for gpu in GPUS}),
+    ),
+    "Rack": (
+        point("RackLiquidFlow", {rack: f"{rack}.RackLiquidFlow" for rack in RACKS}),
+        point("RackPower", {rack: f"{rack}.RackPower" for rack in RACKS}),
+        point("CDU.LiquidFlow", dict.fromkeys(RACKS, "CDU.LiquidFlow")),
+    ),
+    "Pump": (
+        point("PumpSpeed", {pump: f"{pump}.PumpSpeed" for pump in PUMPS}),
+        point("R1.RackLiquidFlow", dict.fromkeys(PUMPS, "R1.RackLiquidFlow")),
+    ),
+}
+
+
+class Number(NamedTuple):
+    """A number of a rule, and thresholds about which it may lie."""
+
+    term: Term
+    thresholds: tuple[float, ...]
+
+
+def literal(value: float) -> Term:
+    return Term("number", number=Limit(value))
+
+
+@st.composite
+def literals(draw: st.DrawFn, kind: str, choice: tuple[float, ...]) -> Term:
+    """A number, now and then another one for some of the assets."""
+    by_asset = {}
+    if draw(st.integers(0, 4)) == 0:
+        some = draw(st.sampled_from(ASSETS[kind]))
+        by_asset = dict.fromkeys(some[::2], draw(st.sampled_from(choice)))
+    return Term("number", number=Limit(draw(st.sampled_from(choice)), by_asset))
+
+
+SHAPES = (
+    "signal", "signal",
+    "add", "sub", "mul", "div", "neg", "abs", "least", "most",
+    "rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count", "ewma", "cusum", "since",
+)  # fmt: skip
+
+
+@st.composite
+def numbers(draw: st.DrawFn, kind: str, depth: int) -> Number:
+    """A number of signals, `depth` operations deep at most."""
+    op = draw(st.sampled_from(SHAPES)) if depth else "signal"
+    if op == "signal":
+        return Number(draw(st.sampled_from(SIGNALS[kind])), NUMBERS)
+    window_ns = draw(st.sampled_from(WINDOWS_NS))
+    if op in ("count", "since"):
+        truth = draw(truths(kind, depth - 1))
+        thresholds = (0.0, 1.0, 2.0, 5.0, 12.0) if op == "count" else (0.0, 0.02, 0.1, 0.5, 2.0)
+        return Number(Term(op, (truth,), window_ns=window_ns if op == "count" else 0), thresholds)
+    first, about = draw(numbers(kind, depth - 1))
+    if op in ("add", "sub", "mul", "div", "least", "most"):
+        second = draw(
+            st.one_of(
+                literals(kind, (0.0, 0.5, 2.0, 50.0)).map(lambda term: Number(term, (2.0,))),
+                numbers(kind, depth - 1),
+            )
+        )
+        return Number(Term(op, (first, second.term)), _of_two(op, about, second.thresholds))
+    if op == "cusum":
+        args = (first, draw(literals(kind, about)), draw(literals(kind, (0.0, 0.5, 5.0))))
+        return Number(Term("cusum", args), (0.0, 1.0, 20.0, 100.0))
+    if op in ("neg", "abs"):
+        return Number(Term(op, (first,)), tuple(-x for x in about) if op == "neg" else about)
+    seconds = window_ns / 1e9
+    thresholds = {
+        "delta": DIFFERENCES,
+        "rate": tuple(x / seconds for x in DIFFERENCES),
+        "stddev": (0.0, 0.25, 0.5, 10.0, 25.0),
+        "integral": tuple(x * seconds for x in about),
+    }.get(op, about)
+    return Number(Term(op, (first,), window_ns=window_ns), thresholds)
+
+
+def _of_two(op: Op, some: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
+    """Thresholds of an operation on two numbers that have some of their own."""
+    if op == "div":
+        return (-1.0, 0.0, 0.5, 1.0, 2.0, 25.0)
+    if op in ("least", "most"):
+        return some + others
+    pairs = [(some[i % len(some)], others[(3 * i + 1) % len(others)]) for i in range(len(NUMBERS))]
+    return tuple({"add": a + b, "sub": a - b, "mul": a * b}[op] for a, b in pairs)
+
+
+@st.composite
+def comparisons(draw: st.DrawFn, kind: str, number: Number) -> Term:
+    """A number against one of its thresholds, or against a signal."""
+    op = draw(st.sampled_from(["lt", "le", "gt", "ge", "lt", "le", "gt", "ge", "eq", "ne"]))
+    against = draw(
+        st.one_of(
+            literals(kind, number.thresholds),
+            literals(kind, number.thresholds),
+            st.sampled_from(SIGNALS[kind]),
+        )
+    )
+    return Term(op, (number.term, against))
+
+
+@st.composite
+def truths(draw: st.DrawFn, kind: str, depth: int, known: tuple[Number, ...] = ()) -> Term:
+    """A condition, `depth` operations deep at most; `known` numbers come again and again."""
+    shapes = ["comparison", "comparison", "comparison"]
+    shapes += ["and", "or", "not", "changed", "frozen"] * (depth > 0) + ["vote"] * (depth > 1)
+    shape = draw(st.sampled_from(shapes))
+    if shape == "comparison":
+        again = known and draw(st.booleans())
+        return draw(comparisons(kind, draw(st.sampled_from(known) if again else numbers(kind, depth))))
+    if shape in ("changed", "frozen"):
+        watched = draw(numbers(kind, depth - 1)).term
+        window_ns = draw(st.sampled_from(WINDOWS_NS))
+        ends = (Term("max", (watched,), window_ns=window_ns), Term("min", (watched,), window_ns=window_ns))
+        return Term("ne" if shape == "changed" else "eq", ends)
+    if shape == "vote":
+        a, b, c = (draw(truths(kind, 0, known)) for _ in range(3))
+        pairs = [Term("and", pair) for pair in ((a, b), (a, c), (b, c))]
+        return Term("or", (Term("or", (pairs[0], pairs[1])), pairs[2]))
+    first = draw(truths(kind, depth - 1, known))
+    if shape == "not":
+        return Term("not", (first,))
+    return Term("and" if shape == "and" else "or", (first, draw(truths(kind, depth - 1, known))))
+
+
+def _of_assets(term: Term, assets: tuple[str, ...]) -> Term:
+    """The term as a rule for these assets has it."""
+    return replace(
+        term,
+        args=tuple(_of_assets(arg, assets) for arg in term.args),
+        number=Limit(term.number.value, {a: x for a, x in term.number.by_asset.items() if a in assets}),
+        points={a: name for a, name in term.points.items() if a in assets},
+    )
+
+
+def _targets(kind: str, asset: str) -> tuple[Target, ...]:
+    if kind == "Pump":
+        return (Target(f"{asset}.PumpSpeed", 100.0, "percent", EXPIRY_NS),)
+    gpus = [gpu for gpu in GPUS if gpu == asset or gpu.startswith(f"{asset}-")]
+    return tuple(Target(f"{gpu}.power_limit", 500.0 + n, "W", EXPIRY_NS) for n, gpu in enumerate(gpus))
+
+
+@st.composite
+def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -> Rule:
+    """One rule; its `until`, if any, is often about what its `when` is about."""
+    assets = draw(st.sampled_from(ASSETS[kind]))
+    targets = {asset: _targets(kind, asset) for asset in assets} if draw(st.booleans()) else {}
+    if draw(st.integers(0, 6)) == 0:
+        silent = _of_assets(draw(st.sampled_from(SIGNALS[kind][:3])), assets)
+        timeouts = {asset: draw(st.sampled_from([150 * MS, S, 2500 * MS])) for asset in assets}
+        text = draw(st.sampled_from(["{asset} is silent", "{asset}: {value}"]))
+        return Rule(rule_id, kind, assets, None, None, silent, timeouts, 0, 0, "high", text, targets=targets)
+    when = draw(truths(kind, 3, known))
+    until = draw(st.none() | truths(kind, 2, known))
+    names = ("value", "second", "third")[: draw(st.integers(1, 3))]
+    shown = {
+        name: draw(st.sampled_from(known) | numbers(kind, 1 if name == "value" else 2)).term for name in names
+    }
+    return Rule(
+        rule_id,
+        kind,
+        assets,
+        _of_assets(when, assets),
+        _of_assets(until, assets) if until else None,
+        None,
+        {},
+        draw(st.sampled_from(DELAYS_NS)),
+        draw(st.sampled_from(DELAYS_NS)),
+        "urgent",
+        "{asset} " + " ".join(f"{{{name}}}" if name == "value" else f"{{{name}:.1f}}" for name in names),
+        {name: _of_assets(term, assets) for name, term in shown.items()},
+        targets=targets,
+    )
+
+
+@st.composite
+def programs(draw: st.DrawFn, most: int = 6) -> Program:
+    """A program of one to `most` rules; rules of a kind have some of their numbers in common."""
+    kinds = draw(st.lists(st.sampled_from(["GPU", "GPU", "Rack", "Pump"]), min_size=1, max_size=most))
+    known = {kind: (draw(numbers(kind, 2)), draw(numbers(kind, 1))) for kind in sorted(set(kinds))}
+    made = [draw(rules(f"rule-{index}", kind, known[kind])) for index, kind in enumerate(kinds)]
+    return make_program({rule.id: rule for rule in made}, site().digest)

@@ -1,0 +1,222 @@
+"""Functions of time, the slow and obvious way: what is still needed is kept as it came, every value is made anew.
+
+An object is one function's state on one asset. `take(t, v, ...)` gives it a sample of what it watches, all known,
+and answers its value, None for unknown; times never go back. Sums are written out, and always in the order of
+time: the built-in `sum` adds otherwise since Python 3.12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from rules.language.terms import PANES, Term
+
+S = 1_000_000_000
+
+
+def added(numbers: Iterable[float]) -> float:
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
+class Window:
+    """A function of the 17 panes up to now: 16 whole ones and the one that is being filled."""
+
+    def __init__(self, window_ns: int) -> None:
+        self.pane_ns = max(1, window_ns // PANES)
+        self.samples: list[tuple[int, float]] = []
+        self.since = 0
+
+    def take(self, t: int, v: float) -> float | None:
+        p = t // self.pane_ns
+        if not self.samples or p - self.samples[-1][0] // self.pane_ns > PANES:
+            self.since = p
+        self.samples = [(then, was) for then, was in self.samples if p - then // self.pane_ns <= PANES]
+        self.samples.append((t, v))
+        return self.value(p) if self.since <= p - PANES else None
+
+    def panes(self, p: int) -> list[list[float]]:
+        """The samples of each pane, the oldest pane first."""
+        return [[v for t, v in self.samples if t // self.pane_ns == q] for q in range(p - PANES, p + 1)]
+
+    def value(self, p: int) -> float | None:
+        raise NotImplementedError
+
+
+class Average(Window):
+    def value(self, p: int) -> float | None:
+        return added(added(pane) for pane in self.panes(p)) / len(self.samples)
+
+
+class Least(Window):
+    def value(self, p: int) -> float | None:
+        return min(v for _, v in self.samples)
+
+
+class Most(Window):
+    def value(self, p: int) -> float | None:
+        return max(v for _, v in self.samples)
+
+
+class Count(Window):
+    """Watches a truth, which is 0 or 1 here."""
+
+    def value(self, p: int) -> float | None:
+        return float(len([v for _, v in self.samples if v]))
+
+
+class Deviation(Window):
+    """Of the population: each pane by Welford's algorithm, panes merged by Chan's."""
+
+    def value(self, p: int) -> float | None:
+        whole = (0, 0.0, 0.0)
+        for pane in self.panes(p):
+            if pane:
+                whole = self.merged(whole, self.of(pane)) if whole[0] else self.of(pane)
+        n, _, m2 = whole
+        return math.sqrt(m2 / n)
+
+    @staticmethod
+    def of(pane: list[float]) -> tuple[int, float, float]:
+        n, mean, m2 = 0, 0.0, 0.0
+        for v in pane:
+            n += 1
+            d = v - mean
+            mean += d / n
+            m2 += d * (v - mean)
+        return n, mean, m2
+
+    @staticmethod
+    def merged(first: tuple[int, float, float], second: tuple[int, float, float]) -> tuple[int, float, float]:
+        (a, mean_a, m2_a), (b, mean_b, m2_b) = first, second
+        n = a + b
+        d = mean_b - mean_a
+        return n, mean_a + d * b / n, m2_a + m2_b + d * d * a * b / n
+
+
+class TimeWeighted(Window):
+    """The average in which a value counts for as long as it held, that is until the next known sample."""
+
+    def __init__(self, window_ns: int) -> None:
+        super().__init__(window_ns)
+        self.slices: list[tuple[int, float, float]] = []  # pane, value times seconds, seconds
+
+    def take(self, t: int, v: float) -> float | None:
+        p = t // self.pane_ns
+        if self.samples:
+            t_u, u = self.samples[-1]
+            for q in range(max(t_u // self.pane_ns, p - PANES), p + 1):
+                s = (min(t, (q + 1) * self.pane_ns) - max(t_u, q * self.pane_ns)) / 1e9
+                self.slices.append((q, u * s, s))
+        self.slices = [part for part in self.slices if p - part[0] <= PANES]
+        return super().take(t, v)
+
+    def area(self, p: int) -> float:
+        panes = range(p - PANES, p + 1)
+        return added(added(area for at, area, _ in self.slices if at == q) for q in panes)
+
+    def duration(self, p: int) -> float:
+        panes = range(p - PANES, p + 1)
+        return added(added(s for at, _, s in self.slices if at == q) for q in panes)
+
+    def value(self, p: int) -> float | None:
+        return self.area(p) / self.duration(p) if self.duration(p) else None
+
+
+class Integral(TimeWeighted):
+    def value(self, p: int) -> float | None:
+        return self.area(p)
+
+
+class Delta:
+    """Against the newest sample that is 16 to 32 panes old."""
+
+    def __init__(self, window_ns: int) -> None:
+        self.pane_ns = max(1, window_ns // PANES)
+        self.samples: list[tuple[int, float]] = []
+
+    def take(self, t: int, v: float) -> float | None:
+        p = t // self.pane_ns
+        ages = range(PANES, 2 * PANES + 1)
+        bases = [sample for sample in self.samples if p - sample[0] // self.pane_ns in ages]
+        self.samples = [sample for sample in self.samples if p - sample[0] // self.pane_ns <= ages[-1]]
+        self.samples.append((t, v))
+        return self.against(t - bases[-1][0], v - bases[-1][1]) if bases else None
+
+    def against(self, age_ns: int, difference: float) -> float:
+        return difference
+
+
+class Rate(Delta):
+    def against(self, age_ns: int, difference: float) -> float:
+        return difference / (age_ns / 1e9)
+
+
+class Ewma:
+    def __init__(self, window_ns: int) -> None:
+        self.tau = window_ns / 1e9
+        self.last: tuple[int, float] | None = None
+
+    def take(self, t: int, v: float) -> float | None:
+        value = v
+        if self.last is not None:
+            before, value = self.last
+            dt = (t - before) / 1e9
+            a = dt / (self.tau + dt)
+            value += a * (v - value)
+        self.last = t, value
+        return value
+
+
+class Cusum:
+    def __init__(self, window_ns: int) -> None:
+        self.s = 0.0
+
+    def take(self, t: int, v: float, target: float, allowance: float) -> float | None:
+        self.s = max(0.0, self.s + (v - target - allowance))
+        return self.s
+
+
+class Since:
+    """Watches a truth."""
+
+    def __init__(self, window_ns: int) -> None:
+        self.true_at: int | None = None
+
+    def take(self, t: int, v: bool) -> float | None:
+        if v:
+            self.true_at = t
+        return None if self.true_at is None else (t - self.true_at) / 1e9
+
+
+KINDS = {
+    "avg": Average,
+    "min": Least,
+    "max": Most,
+    "count": Count,
+    "stddev": Deviation,
+    "twa": TimeWeighted,
+    "integral": Integral,
+    "delta": Delta,
+    "rate": Rate,
+    "ewma": Ewma,
+    "cusum": Cusum,
+    "since": Since,
+}
+
+
+class Function:
+    """A function of a rule on an asset. `taken`: its value when it last took a sample, known or not."""
+
+    def __init__(self, term: Term) -> None:
+        self.op = term.op
+        self.state = KINDS[term.op](term.window_ns)
+        self.taken: float | None = None
+
+    def take(self, t: int, *args: float | None) -> float | None:
+        known = None not in args
+        self.taken = self.state.take(t, *args) if known else None
+        return self.taken
