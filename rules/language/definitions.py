@@ -28,11 +28,15 @@ class AlreadyReportedError(Exception):
 
 @dataclass(slots=True)
 class Definitions:
-    """What the files define. An expression of None is broken, and has its finding. `used`: names of both kinds."""
+    """What the files define. An expression of None and a parameter in `broken` have their finding already.
+
+    `used`: names of both kinds that some rule needs.
+    """
 
     parameters: dict[str, Quantity] = field(default_factory=dict)
     expressions: dict[str, Expression | None] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
     keys: dict[str, Node] = field(default_factory=dict)
     _texts: dict[str, Node] = field(default_factory=dict)
 
@@ -45,7 +49,10 @@ class Definitions:
                 if not self._is_new(name, fields[what].keys[name], what[:-1]):
                     continue
                 if what == "parameters":
-                    self.parameters[name] = _quantity(node)
+                    quantity = _quantity(node)
+                    self.parameters[name] = quantity or (0.0, "")
+                    if quantity is None:
+                        self.broken.add(name)
                 else:
                     self.expressions[name] = _parsed(node)
                     self._texts[name] = node
@@ -77,6 +84,14 @@ class Definitions:
             raise AlreadyReportedError(name)
         return tree
 
+    def parameter(self, name: str) -> Quantity | None:
+        """A parameter, None if there is none. Raises AlreadyReportedError."""
+        if name in self.parameters:
+            self.used.add(name)
+        if name in self.broken:
+            raise AlreadyReportedError(name)
+        return self.parameters.get(name)
+
     def names_in(self, tree: Expression) -> list[Name]:
         """All names in it that are no expressions, and those in the expressions that it names. In order."""
         found: list[Name] = []
@@ -104,8 +119,7 @@ class Definitions:
     def _is_new(self, name: str, key: Node, what: str) -> bool:
         if not _NAME.fullmatch(name) or name in _RESERVED:
             reason = "this word is the language's own" if name in _RESERVED else "such as 'load_factor'"
-            key.report(f"'{name}' can't be the name of a {what}".replace("a e", "an e"), reason)
-            return False
+            key.report(f"'{name}' can't be the name of {'an' if what[0] == 'e' else 'a'} {what}", reason)
         if name in self.keys:
             first = self.keys[name]
             key.report(f"duplicate {what} '{name}'", f"first given at {first.document.file}:{first.line}")
@@ -139,13 +153,15 @@ class Definitions:
                     waiting.append(part.name)
 
 
-def _quantity(node: Node) -> Quantity:
+def _quantity(node: Node) -> Quantity | None:
     written = node.as_quantity()
-    value, unit = (0.0, "") if written is None else (written[0], spelled(written[1]))
-    if not units.is_unit(unit):
-        node.report(f"unknown unit '{unit}'", nearest(unit, units.COMMON))
-        unit = ""
-    return value, unit
+    if written is None:
+        return None
+    unit = spelled(written[1])
+    if units.is_unit(unit):
+        return written[0], unit
+    node.report(f"unknown unit '{unit}'", nearest(unit, units.COMMON))
+    return None
 
 
 def _parsed(node: Node) -> Expression | None:

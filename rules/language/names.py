@@ -153,9 +153,7 @@ class Names:
     def constant(self, assets: Sequence[str], name: str, at: int) -> tuple[dict[str, float], str]:
         """A constant or a parameter: its number by asset, all in the unit returned. Raises ExpressionError."""
         found: dict[str, Quantity] = {}
-        parameter = self.definitions.parameters.get(name)
-        if parameter is not None:
-            self.definitions.used.add(name)
+        parameter = self.definitions.parameter(name)
         for asset in assets:
             quantity = find_constant(self.site, self.site.assets[asset], name) or parameter
             if quantity is None:
@@ -163,16 +161,23 @@ class Names:
             found[asset] = quantity
         first = spelled(found[assets[0]][1])
         to = TEMPERATURE if on_scale(first) else first
+        if parameter is not None:
+            self._check_unit(name, first, f"for {assets[0]}", parameter[1], "as a parameter", at)
         values: dict[str, float] = {}
         for asset, (value, written) in found.items():
             unit = spelled(written)
-            if unit != to and not (units.same_dimension(unit, to) and on_scale(unit) == on_scale(to)):
-                raise ExpressionError(
-                    at,
-                    f"'{name}' is in {first or 'no unit'} for {assets[0]}, in {unit or 'no unit'} for {asset}",
-                )
+            if unit != to:
+                self._check_unit(name, first, f"for {assets[0]}", unit, f"for {asset}", at)
             values[asset] = units.convert(value, unit, to)
         return values, to
+
+    @staticmethod
+    def _check_unit(name: str, one: str, whose: str, other: str, of: str, at: int) -> None:
+        """Raises ExpressionError when a name stands for quantities that can't be compared."""
+        if not (units.same_dimension(one, other) and on_scale(one) == on_scale(other)):
+            raise ExpressionError(
+                at, f"'{name}' is in {one or 'no unit'} {whose}, in {other or 'no unit'} {of}"
+            )
 
     def _unknown(self, assets: Sequence[str], asset: str, name: str, at: int) -> ExpressionError:
         asset_type = self.site.assets[asset].type

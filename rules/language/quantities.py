@@ -7,6 +7,7 @@ needed; what is wrong is raised as a `ExpressionError` at its character.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from rules.findings import nearest
 from rules.language.expression import ExpressionError, LimitText
@@ -16,6 +17,10 @@ from rules.site.model import Asset, Site
 
 Quantity = tuple[float, str]
 """A number and its unit."""
+
+
+SHOWN_MAX: Final = 12
+"""Names that a hint shows at most."""
 
 
 def shared(values: Mapping[str, float]) -> Limit:
@@ -80,8 +85,10 @@ def holders(site: Site, asset: Asset) -> Iterator[Asset]:
 
 
 def hint(valid: Iterable[str], name: str, what: str) -> str:
-    """The nearest of `valid`, or all of them, which are `what`."""
+    """The nearest of `valid`, or all of them, which are `what`, if they are few."""
     names = sorted(set(valid))
+    if len(names) > SHOWN_MAX:
+        return nearest(name, names)
     return nearest(name, names) or (f"{what}: {', '.join(names)}" if names else f"it has no {what}")
 
 

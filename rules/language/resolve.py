@@ -200,6 +200,16 @@ class Resolver:
             left = without_percent(left) if right.unit else left
         elif node.op == "div" and right.unit == PERCENT and not left.unit:
             right = without_percent(right)
+        if (
+            node.op == "div"
+            and right.constant
+            and 0.0
+            in (
+                right.term.number.value,
+                *right.term.number.by_asset.values(),
+            )
+        ):
+            raise ExpressionError(node.at, "a division by zero")
         unit = product(left.unit, right.unit) if node.op == "mul" else quotient(left.unit, right.unit)
         bare = left.bare and right.bare
         return _finite(Typed(make(node.op, left.term, right.term), unit, bare), node.at)
@@ -347,9 +357,7 @@ def _never(op: Op, limit: float, low: float, high: float) -> bool:
 
 def _finite(value: Typed, at: int) -> Typed:
     if value.constant and not is_finite(value.term):
-        raise ExpressionError(
-            at, "this is no finite number", "a division by zero, or a number that is too large"
-        )
+        raise ExpressionError(at, "this is too large for a number")
     return value
 
 

@@ -235,11 +235,12 @@ class RuleReader:
     def _check_row(self, tree: Expression) -> None:
         """`of` and the limit of a row are numbers: the operator between them binds last."""
         node = self._fields["when"]
-        if isinstance(node, Joined) and not (isinstance(tree, Binary) and tree.at == node.operator_at):
-            node.report(
-                "this is a condition, not a number", "the table compares it with its limits", offset=0
-            )
-            self._failed = True
+        if not isinstance(node, Joined) or (isinstance(tree, Binary) and tree.at == node.operator_at):
+            return
+        in_limit = isinstance(tree, Binary) and tree.at > node.operator_at
+        hint = "the table compares numbers"
+        node.report("this is a condition, not a number", hint, offset=node.limit_from if in_limit else 0)
+        self._failed = True
 
     @staticmethod
     def _condition(resolver: Resolver, tree: Expression) -> Typed:
@@ -315,18 +316,20 @@ class RuleReader:
         return found
 
     def _number_shown(self, assets: tuple[str, ...], tree: Name) -> Term:
-        at = max(
-            0, self._fields["message"].scalar.find("{" + (f"{tree.type}." if tree.type else "") + tree.name)
-        )
-        tree = Name(tree.name, at + 1, tree.type)
-        if self._names.narrow(assets, tree) != assets:
-            missing = next(asset for asset in assets if asset not in self._names.narrow(assets, tree))
-            raise ExpressionError(
-                tree.at,
-                f"{missing} has no '{tree.name}' to show",
-                "a rule for the assets that have it, and another",
-            )
-        return Resolver(self._names, assets).number(tree).own
+        """Raises ExpressionError at the name in the message."""
+        text = self._fields["message"].scalar
+        full = f"{tree.type}.{tree.name}" if tree.type else tree.name
+        tree = Name(tree.name, max(0, text.find("{" + full)) + 1, tree.type)
+        having = self._names.narrow(assets, tree)
+        if having != assets:
+            missing = next(asset for asset in assets if asset not in having)
+            hint = "make a rule of its own for the assets that have it"
+            raise ExpressionError(tree.at, f"{missing} has no '{full}' to show", hint)
+        try:
+            return Resolver(self._names, assets).number(tree).own
+        except ExpressionError as problem:
+            own = nearest(full, ("asset", "value"))
+            raise ExpressionError(tree.at, problem.message, own or problem.hint) from None
 
     def _targets(self, assets: tuple[str, ...]) -> dict[str, tuple[Target, ...]]:
         node = self._fields.get("then")
@@ -341,7 +344,6 @@ class RuleReader:
         if command is None:
             return {}
         definitions = self._names.definitions
-        definitions.used |= {command.limit.constant} & set(definitions.parameters)
         warned: set[int] = set()
 
         def warn(offset: int, text: str) -> None:
@@ -351,6 +353,7 @@ class RuleReader:
 
         def settle() -> dict[str, tuple[Target, ...]]:
             site = self._names.site
+            definitions.parameter(command.limit.constant)
             return {
                 asset: targets_of(site, command, site.assets[asset], definitions.parameters, warn)
                 for asset in assets
