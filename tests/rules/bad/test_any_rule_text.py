@@ -45,8 +45,8 @@ WORDS = (
     "and or not ( ) , . + - * / < <= > >= == != = ! & $ 1 5.5 1e999 0 kW L/min degC K % s 'x' é µ ² RackPower "
     "RackLiquidFlow design_flow share loaded flow_share temperature hot CDU. Rack. GPU.temperature rate( avg( count( "
     "since( cusum( no_data( vote2oo3( frozen( 10s 2d nothing {asset} {value {x} {value:.1f} [] {} - : # \" '"
-).split(" ")
-TEXTS = st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join) | st.text(max_size=20)
+)
+TEXTS = st.lists(st.sampled_from(WORDS.split(" ")), max_size=14).map(" ".join) | st.text(max_size=20)
 FORS = st.sampled_from(["GPU", "Rack", "Tray", "CDU", "PowerMeter", "Sensor", "UPS"])
 
 
