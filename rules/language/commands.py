@@ -7,21 +7,23 @@ made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rules.findings import nearest
 from rules.language.expression import CommandText, ExpressionError, LimitText
 from rules.language.program import GPU_TYPE, Target
-from rules.language.quantities import constant_of, number_in
+from rules.language.quantities import Quantity, find_constant, number_in
 from rules.site.model import Actuator, Asset, Site
 
 Warn = Callable[[int, str], None]
 
 
-def targets_of(site: Site, command: CommandText, asset: Asset, warn: Warn) -> tuple[Target, ...]:
+def targets_of(
+    site: Site, command: CommandText, asset: Asset, parameters: Mapping[str, Quantity], warn: Warn
+) -> tuple[Target, ...]:
     """What the command sets for an alarm of `asset`. Raises ExpressionError."""
     if command.verb == "set":
-        return (_target(site, command, asset, warn),)
+        return (_target(site, command, asset, parameters, warn),)
     gpus = gpus_behind(site, asset)
     if not gpus:
         raise ExpressionError(
@@ -29,7 +31,7 @@ def targets_of(site: Site, command: CommandText, asset: Asset, warn: Warn) -> tu
             f"no GPU of unit '{asset.unit}' is behind {asset.id}",
             "a command reaches GPUs of the same unit, through part_of and feeds",
         )
-    return tuple(_target(site, command, site.assets[gpu], warn) for gpu in gpus)
+    return tuple(_target(site, command, site.assets[gpu], parameters, warn) for gpu in gpus)
 
 
 def gpus_behind(site: Site, asset: Asset) -> tuple[str, ...]:
@@ -66,7 +68,9 @@ def _lanes_fed(site: Site, asset: Asset) -> set[int]:
     return lanes
 
 
-def _target(site: Site, command: CommandText, asset: Asset, warn: Warn) -> Target:
+def _target(
+    site: Site, command: CommandText, asset: Asset, parameters: Mapping[str, Quantity], warn: Warn
+) -> Target:
     name = f"{asset.id}.{command.quantity}"
     actuator = site.actuators.get(name)
     if actuator is None:
@@ -77,7 +81,7 @@ def _target(site: Site, command: CommandText, asset: Asset, warn: Warn) -> Targe
         raise ExpressionError(
             command.quantity_offset, f"{asset.id} has no actuator '{command.quantity}'", hint
         )
-    value = _value(site, command.limit, asset, actuator)
+    value = _value(site, command.limit, asset, actuator, parameters)
     clamped = min(max(value, actuator.low), actuator.high)
     if value != clamped:
         bounds = f"{actuator.low:g} to {actuator.high:g} {actuator.engineering_unit}"
@@ -88,15 +92,10 @@ def _target(site: Site, command: CommandText, asset: Asset, warn: Warn) -> Targe
     return Target(name, clamped, actuator.engineering_unit, actuator.expiry_ns)
 
 
-def _value(site: Site, text: LimitText, asset: Asset, actuator: Actuator) -> float:
-    if text.constant == f"default_{actuator.quantity}" and not _has_constant(site, asset, text):
+def _value(
+    site: Site, text: LimitText, asset: Asset, actuator: Actuator, parameters: Mapping[str, Quantity]
+) -> float:
+    name = f"default_{actuator.quantity}"
+    if text.constant == name and name not in parameters and find_constant(site, asset, name) is None:
         return text.factor * actuator.default
-    return number_in(asset, site, text, actuator.engineering_unit, whose="actuator")
-
-
-def _has_constant(site: Site, asset: Asset, text: LimitText) -> bool:
-    try:
-        constant_of(asset, site, text)
-    except ExpressionError:
-        return False
-    return True
+    return number_in(asset, site, text, actuator.engineering_unit, whose="actuator", parameters=parameters)

@@ -1,36 +1,254 @@
-"""The small grammar of rule texts: conditions, limits, commands.
+"""The grammar of rule texts: text to a tree, by precedence climbing.
 
-    condition   SIGNAL OP limit | rate(SIGNAL, 2 s) OP limit | no_data(SIGNAL)
-    limit       NUMBER UNIT | NUMBER * CONSTANT | CONSTANT
+    truth       or  <  and  <  not  <  comparison (< <= > >= == !=, one only)
+    number      + -  <  * /  <  unary -  <  primary
+    primary     NUMBER [UNIT] | NAME | TYPE.NAME | FUNCTION(arguments) | ( expression )
+    limit       NUMBER [UNIT] | NUMBER * CONSTANT | CONSTANT
     command     set QUANTITY to limit | limit each GPU.QUANTITY to limit
 
-Rules: syntax only, names and units are the resolver's; an error names the character where it is.
+Rules: what a text says by itself is checked here (functions and their number of arguments, windows, whether a unit is
+one); names and dimensions are the resolver's; an error names the character where it is.
 """
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Final, Literal
 
-from rules.language.program import Kind, Operator
+from rules.findings import nearest
+from rules.language.functions import FUNCTIONS
+from rules.language.terms import Op
+from rules.language.tokens import ExpressionError, Reader
+from rules.language.unit_algebra import spelled
+from rules.site import units
 from rules.strict_yaml import DURATION_NS
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<operator><=|>=|==|!=|<|>|=)|(?P<mark>[(),*.]))"
-)
-_UNIT = re.compile(r"\s*(?P<unit>[^\s*<>=(),]+)")
+__all__ = [
+    "Binary", "Call", "CommandText", "Expression", "ExpressionError", "LimitText", "Name", "Number", "Unary",
+    "parse_command", "parse_expression", "parse_limit", "start", "walk",
+]  # fmt: skip
+
+WINDOW_MIN_NS: Final = DURATION_NS["ms"]
+WINDOW_MAX_NS: Final = DURATION_NS["d"]
+NESTED_MAX: Final = 30
+
+COMPARISON_OPS: Final[dict[str, Op]] = {
+    "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne",
+}  # fmt: skip
+_BINARY: Final[dict[str, tuple[int, Op]]] = {
+    "or": (1, "or"),
+    "and": (2, "and"),
+    **{text: (4, op) for text, op in COMPARISON_OPS.items()},
+    "+": (5, "add"),
+    "-": (5, "sub"),
+    "*": (6, "mul"),
+    "/": (6, "div"),
+}
+_NOT: Final = 3
+_COMPARISON: Final = 4
+_NEGATIVE: Final = 7
 
 
-class ExpressionError(Exception):
-    """Something is wrong at character `offset` of the text."""
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number with its unit, as the resolver spells it."""
 
-    def __init__(self, offset: int, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.offset = offset
-        self.message = message
-        self.hint = hint
+    value: float
+    unit: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name of the rule's own context, or `TYPE.NAME` of another asset."""
+
+    name: str
+    at: int
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function; its window is no argument."""
+
+    function: str
+    args: tuple[Expression, ...]
+    window_ns: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`neg` or `not`."""
+
+    op: Literal["neg", "not"]
+    arg: Expression
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """An operator between two; `at` is where the operator stands."""
+
+    op: Op
+    text: str
+    left: Expression
+    right: Expression
+    at: int
+
+
+Expression = Number | Name | Call | Unary | Binary
+
+
+def walk(node: Expression) -> Iterator[Expression]:
+    """It and everything below, in no promised order."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        match node:
+            case Binary():
+                waiting += [node.right, node.left]
+            case Unary():
+                waiting.append(node.arg)
+            case Call():
+                waiting += reversed(node.args)
+
+
+def start(node: Expression) -> int:
+    """The first character of it, without parentheses."""
+    while isinstance(node, Binary):
+        node = node.left
+    return node.at
+
+
+def parse_expression(text: str) -> Expression:
+    """A truth or a number. Raises ExpressionError."""
+    parser = _Parser(text)
+    node = parser.expression(0)
+    hint = ""
+    if parser.reader.peek.kind in ("name", "number"):
+        hint = "an operator is missing before it"
+    parser.reader.end(hint)
+    return node
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.reader = Reader(text)
+        self._nested = 0
+
+    def expression(self, above: int) -> Expression:
+        """Everything that binds tighter than `above`."""
+        self._nested += 1
+        if self._nested > NESTED_MAX:
+            raise ExpressionError(
+                self.reader.peek.at, "nested too deeply", "name parts of it under 'expressions'"
+            )
+        left = self._prefix()
+        while True:
+            token = self.reader.peek
+            if self.reader.sees("="):
+                raise ExpressionError(token.at, "'=' is no comparison", "did you mean '=='?")
+            if not self.reader.sees(*_BINARY):
+                break
+            level, op = _BINARY[token.text]
+            if level <= above:
+                break
+            self.reader.take()
+            right = self.expression(level)
+            left = Binary(op, token.text, left, right, token.at)
+            if level == _COMPARISON and self.reader.sees(*COMPARISON_OPS):
+                raise ExpressionError(
+                    self.reader.peek.at,
+                    "comparisons can't be chained",
+                    "join them with 'and': '1 K < x and x < 2 K'",
+                )
+        self._nested -= 1
+        return left
+
+    def _prefix(self) -> Expression:
+        token = self.reader.peek
+        if self.reader.sees("not"):
+            self.reader.take()
+            return Unary("not", self.expression(_NOT), token.at)
+        if self.reader.sees("-"):
+            self.reader.take()
+            return Unary("neg", self.expression(_NEGATIVE), token.at)
+        if self.reader.sees("("):
+            self.reader.take()
+            node = self.expression(0)
+            self.reader.expect("mark", "')'", text=")")
+            return node
+        if token.kind == "number":
+            return self._number()
+        if token.kind == "name":
+            return self._name()
+        raise ExpressionError(
+            token.at, f"expected a signal or a number, found {token.shown}", "such as 'temperature > 85 degC'"
+        )
+
+    def _number(self) -> Number:
+        token = self.reader.take()
+        unit = spelled(token.unit)
+        value = float(token.text)
+        if not math.isfinite(value):
+            raise ExpressionError(token.at, f"{token.text} is too large")
+        if not (unit in DURATION_NS or units.is_unit(unit)):
+            hint = nearest(unit, units.COMMON) or "docs/rules.md says how units are written"
+            raise ExpressionError(token.unit_at, f"unknown unit '{token.unit}'", hint)
+        return Number(value, unit, token.at)
+
+    def _name(self) -> Expression:
+        token = self.reader.take()
+        if self.reader.sees("("):
+            return self._call(token.text, token.at)
+        if not self.reader.sees("."):
+            return Name(token.text, token.at)
+        self.reader.take()
+        signal = self.reader.expect("name", "a signal", f"such as '{token.text}.LiquidFlow'")
+        return Name(signal.text, token.at, token.text)
+
+    def _call(self, name: str, at: int) -> Call:
+        function = FUNCTIONS.get(name)
+        if function is None:
+            hint = nearest(name, FUNCTIONS) or f"functions: {', '.join(sorted(FUNCTIONS))}"
+            raise ExpressionError(at, f"unknown function '{name}'", hint)
+        self.reader.take()
+        args: list[Expression] = []
+        while not self.reader.sees(")"):
+            args.append(self.expression(0))
+            if not self.reader.sees(")"):
+                self.reader.expect("mark", "',' or ')'", function.form, text=",")
+        self.reader.take()
+        if len(args) != len(function.kinds):
+            count = len(function.kinds)
+            raise ExpressionError(
+                at, f"{name} takes {count} argument{'s' * (count > 1)}, found {len(args)}", function.form
+            )
+        window_ns = 0
+        if function.kinds[-1] == "window":
+            window_ns = _window(args.pop(), function.form)
+        if function.kinds[0] == "signal" and not (isinstance(args[0], Name) and not args[0].type):
+            raise ExpressionError(
+                start(args[0]), f"{name} takes a signal of the rule's own asset", function.form
+            )
+        return Call(name, tuple(args), window_ns, at)
+
+
+def _window(node: Expression, form: str) -> int:
+    """A window in ns. Raises ExpressionError."""
+    if not isinstance(node, Number):
+        raise ExpressionError(start(node), "a window is a duration such as '10 s'", form)
+    if node.unit not in DURATION_NS:
+        what = f"'{node.unit}' is no unit of time" if node.unit else "a window needs a unit of time"
+        raise ExpressionError(node.at, what, f"one of: {', '.join(DURATION_NS)}")
+    window_ns = round(node.value * DURATION_NS[node.unit])
+    if not WINDOW_MIN_NS <= window_ns <= WINDOW_MAX_NS:
+        raise ExpressionError(node.at, "the window is out of range", "from 1 ms to 1 d")
+    return window_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +263,6 @@ class LimitText:
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionText:
-    """A condition as written; `limit` is None for `no_data`."""
-
-    kind: Kind
-    signal: str
-    signal_offset: int
-    window_ns: int
-    operator: Operator
-    limit: LimitText | None
-
-
-@dataclass(frozen=True, slots=True)
 class CommandText:
     """A command as written: `set` an actuator of the asset, or `limit` every GPU below it."""
 
@@ -66,79 +272,9 @@ class CommandText:
     limit: LimitText
 
 
-class _Reader:
-    """Tokens of one text, with where they stand."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-
-    def peek(self) -> tuple[str, str, int]:
-        """(kind, text, offset) of the next token; kind '' at the end."""
-        match = _TOKEN.match(self.text, self.at)
-        if match is None:
-            rest = self.text[self.at :]
-            offset = self.at + len(rest) - len(rest.lstrip())
-            return ("", "", len(self.text)) if not rest.strip() else ("other", self.text[offset], offset)
-        kind = cast("str", match.lastgroup)
-        return kind, match[kind], match.start(kind)
-
-    def take(self, kind: str, what: str, hint: str = "", text: str | None = None) -> tuple[str, int]:
-        """The next token, which must be of `kind`."""
-        found_kind, found, offset = self.peek()
-        if found_kind != kind or (text is not None and found != text):
-            raise ExpressionError(
-                offset, f"expected {what}, found " + (f"'{found}'" if found else "the end"), hint
-            )
-        self.at = offset + len(found)
-        return found, offset
-
-    def unit(self) -> tuple[str, int]:
-        """A unit up to the next space, if there is one."""
-        match = _UNIT.match(self.text, self.at)
-        if match is None:
-            return "", self.at
-        self.at = match.end()
-        return match["unit"], match.start("unit")
-
-    def end(self) -> None:
-        """Nothing may follow."""
-        _, _, offset = self.peek()
-        if rest := self.text[offset:].strip():
-            hint = "one comparison per rule in this version" if re.match(r"(and|or|not)\b", rest) else ""
-            raise ExpressionError(offset, f"unexpected '{rest}'", hint)
-
-
-def parse_condition(text: str) -> ConditionText:
-    """`when` or `until`. Raises ExpressionError."""
-    reader = _Reader(text)
-    kind: Kind = "value"
-    window_ns = 0
-    name, offset = reader.take("name", "a signal", "such as 'temperature > 85 degC'")
-    if reader.peek()[1] == "(":
-        if name not in ("rate", "no_data"):
-            raise ExpressionError(offset, f"unknown function '{name}'", "this version has rate and no_data")
-        kind = "rate" if name == "rate" else "no_data"
-        reader.take("mark", "'('", text="(")
-        name, offset = reader.take("name", "a signal")
-        if kind == "rate":
-            reader.take("mark", "',' and a window", "such as 'rate(temperature, 2 s)'", text=",")
-            window_ns = _duration(reader)
-        reader.take("mark", "')'", text=")")
-    if kind == "no_data":
-        reader.end()
-        return ConditionText(kind, name, offset, 0, "==", None)
-    operator, place = reader.take("operator", "a comparison", "one of: < <= > >= == !=")
-    if operator == "=":
-        raise ExpressionError(place, "'=' is no comparison", "did you mean '=='?")
-    limit = _limit(reader)
-    reader.end()
-    return ConditionText(kind, name, offset, window_ns, cast("Operator", operator), limit)
-
-
 def parse_limit(text: str) -> LimitText:
-    """A limit alone, as `deadband` has it. Raises ExpressionError."""
-    reader = _Reader(text)
+    """A limit alone, as a step of a scenario has it. Raises ExpressionError."""
+    reader = Reader(text)
     limit = _limit(reader)
     reader.end()
     return limit
@@ -146,42 +282,33 @@ def parse_limit(text: str) -> LimitText:
 
 def parse_command(text: str) -> CommandText:
     """A command. Raises ExpressionError."""
-    reader = _Reader(text)
+    reader = Reader(text)
     hint = "such as 'set PumpSpeed to 100 percent' or 'limit each GPU.power_limit to 500 W'"
-    verb, offset = reader.take("name", "'set' or 'limit each'", hint)
-    if verb not in ("set", "limit"):
-        raise ExpressionError(offset, f"unknown command '{verb}'", hint)
-    if verb == "limit":
-        reader.take("name", "'each'", hint, text="each")
-        reader.take("name", "'GPU'", hint, text="GPU")
-        reader.take("mark", "'.'", hint, text=".")
-    quantity, place = reader.take("name", "what to set", hint)
-    reader.take("name", "'to'", hint, text="to")
+    verb = reader.expect("name", "'set' or 'limit each'", hint)
+    if verb.text not in ("set", "limit"):
+        raise ExpressionError(verb.at, f"unknown command '{verb.text}'", hint)
+    if verb.text == "limit":
+        reader.expect("name", "'each'", hint, text="each")
+        reader.expect("name", "'GPU'", hint, text="GPU")
+        reader.expect("mark", "'.'", hint, text=".")
+    quantity = reader.expect("name", "what to set", hint)
+    reader.expect("name", "'to'", hint, text="to")
     limit = _limit(reader)
     reader.end()
-    return CommandText("set" if verb == "set" else "limit", quantity, place, limit)
+    return CommandText("set" if verb.text == "set" else "limit", quantity.text, quantity.at, limit)
 
 
-def _limit(reader: _Reader) -> LimitText:
-    kind, text, offset = reader.peek()
-    if kind == "name":
-        reader.take("name", "a constant")
-        return LimitText(1.0, "", text, offset, offset)
-    reader.take("number", "a number with its unit", "such as '85 degC' or '0.7 * design_flow'")
-    if reader.peek()[1] == "*":
-        reader.take("mark", "'*'")
-        constant, place = reader.take("name", "a constant", "such as '0.7 * design_flow'")
-        return LimitText(float(text), "", constant, place, place)
-    unit, place = reader.unit()
-    return LimitText(float(text), unit, "", offset, place if unit else offset)
-
-
-def _duration(reader: _Reader) -> int:
-    number, offset = reader.take("number", "a duration", "such as '2 s'")
-    unit, place = reader.unit()
-    if unit not in DURATION_NS:
-        raise ExpressionError(place, f"'{unit}' is no unit of time", f"one of: {', '.join(DURATION_NS)}")
-    window_ns = round(float(number) * DURATION_NS[unit])
-    if not 1_000 <= window_ns <= 86_400_000_000_000:
-        raise ExpressionError(offset, "the window is out of range", "from 1 us to 1 d")
-    return window_ns
+def _limit(reader: Reader) -> LimitText:
+    token = reader.peek
+    if token.kind == "name":
+        reader.take()
+        return LimitText(1.0, "", token.text, token.at, token.at)
+    sign = 1.0
+    if reader.sees("-", "+"):
+        sign = -1.0 if reader.take().text == "-" else 1.0
+    number = reader.expect("number", "a number with its unit", "such as '85 degC' or '0.7 * design_flow'")
+    if reader.sees("*"):
+        reader.take()
+        constant = reader.expect("name", "a constant", "such as '0.7 * design_flow'")
+        return LimitText(sign * float(number.text), "", constant.text, constant.at, constant.at)
+    return LimitText(sign * float(number.text), number.unit, "", token.at, number.unit_at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rules.language.limits import written_out
 from rules.language.program import Program
 from rules.strict_yaml import load
 
@@ -43,23 +44,25 @@ def sheets(texts: Mapping[str, str], program: Program) -> list[Sheet]:
     for file in sorted(texts):
         root, _ = load(texts[file], file)
         assert root is not None, "the program was loaded from it"
-        for rule_id, node in root.entries["rules"].entries.items():
-            rule, entries = rules[rule_id], node.entries
-            actions = entries["then"].items if "then" in entries else ()
-            found.append(
-                Sheet(
-                    rule_id,
-                    file,
-                    root.entries["rules"].keys[rule_id].line,
-                    entries["for"].scalar,
-                    len(rule.assets),
-                    rule.severity,
-                    {name: entries[name].scalar for name in _CONDITION if name in entries},
-                    rule.message,
-                    rule.cause,
-                    rule.response,
-                    tuple(action.entries["command"].scalar for action in actions),
+        keys = root.entries["rules"].keys if "rules" in root.entries else {}
+        for rule_id, key in keys.items():
+            for written in written_out(rule_id, key, root.entries["rules"].entries[rule_id]):
+                rule, entries = rules[written.id], written.entries
+                actions = entries["then"].items if "then" in entries else ()
+                found.append(
+                    Sheet(
+                        written.id,
+                        file,
+                        written.key.line,
+                        rule.asset_type,
+                        len(rule.assets),
+                        rule.severity,
+                        {name: entries[name].scalar for name in _CONDITION if name in entries},
+                        rule.message,
+                        rule.cause,
+                        rule.response,
+                        tuple(action.entries["command"].scalar for action in actions),
+                    )
                 )
-            )
     order = ("urgent", "high", "medium", "low")
     return sorted(found, key=lambda sheet: (order.index(sheet.severity), sheet.rule))

@@ -1,14 +1,14 @@
 """Engineering units: is it one, are two of one dimension, convert. By pint.
 
-Rule: pint is imported for units that are not in `COMMON` only, and for conversions. Building its registry
-takes half a second of CPU, which eight processes on two cores would feel at every start; a test holds
-`COMMON` against pint.
+Rule: pint is imported for units that are not in `COMMON` only. Building its registry takes half a second of CPU, which
+eight processes on two cores would feel at every start; a test holds `COMMON` and `SCALE` against pint.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -36,6 +36,10 @@ COMMON: Mapping[str, str] = {
     "s": "time",
     "min": "time",
     "h": "time",
+    "ns": "time",
+    "us": "time",
+    "ms": "time",
+    "d": "time",
     "m": "length",
     "mm/s": "velocity",
     "J/K": "heat capacity",
@@ -56,6 +60,20 @@ COMMON: Mapping[str, str] = {
     "kWh": "energy",
 }
 """Units that need no pint to be known, with a word for their dimension."""
+
+SCALE: Mapping[str, Fraction] = {
+    unit: Fraction(number)
+    for unit, number in {
+        "": "1", "percent": "1/100", "L/min": "1/60000", "m^3/s": "1", "L": "1/1000", "m^3": "1",
+        "Pa": "1", "kPa": "1000", "bar": "100000", "W": "1", "kW": "1000", "MW": "1000000",
+        "V": "1", "kV": "1000", "Hz": "1", "MHz": "1000000",
+        "ns": "1/1000000000", "us": "1/1000000", "ms": "1/1000",
+        "s": "1", "min": "60", "h": "3600", "d": "86400",
+        "J/K": "1", "kJ/K": "1000", "W/K": "1", "kW/K": "1000", "K/s": "1", "K/min": "1/60",
+        "kJ": "1000", "kWh": "3600000", "kVA": "1000", "kVA/s": "1000", "kW/s": "1000",
+    }.items()
+}  # fmt: skip
+"""Those of `COMMON` that are a whole part or a multiple of a base unit, which is written nowhere."""
 
 
 _NAME = r"[A-Za-zµμΩ°%_]+[23]?(?:(?:\^|\*\*)-?\d)?"
@@ -90,6 +108,9 @@ def convert(value: float, unit: str, to: str, difference: bool = False) -> float
     """`value` in `unit` as a value in `to`. `difference`: of two temperatures, so that 1 K is 1 degC."""
     if unit == to or (difference and {unit, to} == {"K", "degC"}):
         return value
+    if unit in SCALE and to in SCALE and COMMON[unit] == COMMON[to]:
+        ratio = SCALE[unit] / SCALE[to]
+        return value * ratio.numerator / ratio.denominator
     registry = _registry()
     if difference and _dimension(unit) == _dimension("K"):
         unit, to = (f"delta_{name}" if name in ("degC", "degF") else name for name in (unit, to))

@@ -28,6 +28,7 @@ from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
 from rules.language.expression import ExpressionError, parse_limit
 from rules.language.program import GPU_TYPE, Program
 from rules.language.quantities import number_in
+from rules.language.watched import signals_read, watching
 from rules.site.model import Asset, Site
 from rules.strict_yaml import DURATION_NS, Node, load
 from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Shape, Step
@@ -223,9 +224,10 @@ class _Reader:
         """A rule whose signal the scenario does not give can't say anything: `never` would hold for nothing."""
         known = self._rules.get(rule)
         given = {(script.asset, script.signal) for script in scripts}
-        if known is not None and not any((asset, known.signal) in given for asset in known.assets):
+        if known is not None and not watching(known, given):
             key.report(
-                f"'{rule}' looks at {known.signal}, which this scenario does not give", "add the signal"
+                f"'{rule}' looks at {signals_read(known)}, which this scenario does not give",
+                "add the signal",
             )
 
     def _occurrence(self, asset: Asset, rule: str, node: Node, duration_ns: int) -> Occurrence:

@@ -18,6 +18,7 @@ from rules.engine.inputs import Frame, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Output
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.language.program import GPU_TYPE, Program
+from rules.language.watched import watching
 from rules.quality import Quality
 from rules.site.model import Site
 from streams.scenarios.model import Expectation, Occurrence, Scenario, Script
@@ -66,9 +67,7 @@ def run(scenario: Scenario, site: Site, program: Program) -> Result:
 def _watched(scenario: Scenario, program: Program) -> set[tuple[str, str]]:
     """(rule, asset) of every condition that the scenario gives a signal to."""
     given = {(script.asset, script.signal) for script in scenario.scripts}
-    return {
-        (rule.id, asset) for rule in program.rules for asset in rule.assets if (asset, rule.signal) in given
-    }
+    return {(rule.id, asset) for rule in program.rules for asset in watching(rule, given)}
 
 
 def _inputs(

@@ -11,7 +11,7 @@ import pytest
 
 from rules.gpu_fields import GPU_FIELDS
 from rules.site.types import GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS
-from rules.site.units import COMMON, convert, is_unit, normal, same_dimension
+from rules.site.units import COMMON, SCALE, convert, is_unit, normal, same_dimension
 
 REGISTRY = pint.UnitRegistry()
 
@@ -69,3 +69,10 @@ def test_parsing_the_demo_site_does_not_import_pint() -> None:
         "load_site(pathlib.Path('examples/narvik')); sys.exit('pint' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scales_are_those_of_pint() -> None:
+    for one, other in combinations(SCALE, 2):
+        if COMMON[one] == COMMON[other]:
+            expected = REGISTRY.Quantity(7.0, one or "dimensionless").to(other or "dimensionless").magnitude
+            assert convert(7.0, one, other) == pytest.approx(float(expected), rel=1e-14)

@@ -1,0 +1,42 @@
+"""The functions of the language: their arguments, in one table that parser, checker and the documentation share.
+
+Kinds: `number`; `truth`; `window`, a duration written out; `signal`, a name only. What each one computes is in
+docs/rules.md; what remembers something is in `rules/language/terms.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["number", "truth", "window", "signal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`form` is how it is written; `kinds` are those of its arguments."""
+
+    form: str
+    kinds: tuple[Kind, ...]
+
+
+def _windowed(name: str) -> Function:
+    return Function(f"{name}(x, WINDOW)", ("number", "window"))
+
+
+FUNCTIONS: Final[Mapping[str, Function]] = {
+    **{
+        name: _windowed(name)
+        for name in ("rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "changed", "frozen")
+    },
+    "ewma": Function("ewma(x, TIME)", ("number", "window")),
+    "count": Function("count(truth, WINDOW)", ("truth", "window")),
+    "since": Function("since(truth)", ("truth",)),
+    "cusum": Function("cusum(x, target, allowance)", ("number", "number", "number")),
+    "vote2oo3": Function("vote2oo3(a, b, c)", ("truth", "truth", "truth")),
+    "abs": Function("abs(x)", ("number",)),
+    "least": Function("least(x, y)", ("number", "number")),
+    "most": Function("most(x, y)", ("number", "number")),
+    "no_data": Function("no_data(SIGNAL)", ("signal",)),
+}

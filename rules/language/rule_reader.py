@@ -1,0 +1,399 @@
+"""One rule of a file, or one row of a table of limits, to a `Rule`, or to all that is wrong with it.
+
+Rules: it reports and goes on as far as it can; what an expression's own finding says already is not said again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar, cast, get_args
+
+from rules.engine.outputs import Severity
+from rules.findings import nearest
+from rules.language import message
+from rules.language.commands import targets_of
+from rules.language.definitions import AlreadyReportedError
+from rules.language.expression import (
+    Binary,
+    Call,
+    Expression,
+    ExpressionError,
+    Name,
+    parse_command,
+    parse_expression,
+)
+from rules.language.limits import Joined, Written
+from rules.language.names import Names
+from rules.language.program import GPU_TYPE, Rule, Target
+from rules.language.resolve import Resolver, compared, reads
+from rules.language.terms import Op, Term
+from rules.language.typed import Typed, converted, make, same_dimension
+from rules.language.unit_algebra import DIFFERENCE, TEMPERATURE, difference, shown
+from rules.strict_yaml import DURATION_NS, Node
+
+KEYS: Final = (
+    "for", "when", "until", "deadband", "after", "on_delay", "off_delay", "severity", "message", "cause",
+    "response", "then", "limits",
+)  # fmt: skip
+LATER: Final[tuple[str, ...]] = ("release", "latch", "first_up", "suppresses", "requires")
+"""Keys of the language to come, named so that their absence is said rather than guessed at."""
+SILENT_PERIODS: Final = 3
+DELAY_MAX_NS: Final = DURATION_NS["d"]
+
+T = TypeVar("T")
+
+
+class RuleReader:
+    """Reads one rule. `read` gives it, or None when something of it is wrong."""
+
+    def __init__(self, names: Names, written: Written) -> None:
+        self._names = names
+        self._written = written
+        self._fields = dict(written.entries)
+        self._failed = False
+
+    def read(self) -> Rule | None:
+        """The rule, or None when something of it is wrong."""
+        before = self._errors()
+        self._check_keys()
+        asset_type = self._asset_type()
+        severity = self._text("severity", lambda node: node.as_choice(get_args(Severity), "severity"))
+        text = self._text("message", self._message)
+        delays = [self._duration(name) or 0 for name in ("on_delay", "off_delay")]
+        prose = [self._text(name, Node.as_text) or "" for name in ("cause", "response")]
+        tree = self._parsed("when", parse_expression)
+        if tree is None or asset_type is None:
+            return None
+        if isinstance(tree, Call) and tree.function == "no_data":
+            return self._no_data(tree, asset_type, severity, text, prose, before)
+        if "after" in self._fields:
+            self._key("after").report("'after' belongs to no_data", "did you mean 'on_delay'?")
+        until_tree = self._parsed("until", parse_expression)
+        assets = self._assets(asset_type, tree, until_tree)
+        if not assets:
+            return None
+        resolver = Resolver(self._names, assets, self._warn_when)
+        self._check_row(tree)
+        when = self._checked("when", lambda: self._condition(resolver, tree))
+        if when is None:
+            return None
+        until = self._until(assets, when, until_tree)
+        shows = {"value": resolver.value(when.term), **self._shown(assets, text or "")}
+        targets = self._targets(assets)
+        if self._failed or self._errors() > before or severity is None or text is None:
+            return None
+        return Rule(
+            self._written.id,
+            asset_type,
+            assets,
+            when.term,
+            until,
+            None,
+            {},
+            delays[0],
+            delays[1],
+            cast("Severity", severity),
+            text,
+            shows,
+            prose[0],
+            prose[1],
+            targets,
+        )
+
+    def _no_data(
+        self,
+        tree: Call,
+        asset_type: str,
+        severity: str | None,
+        text: str | None,
+        prose: list[str],
+        before: int,
+    ) -> Rule | None:
+        for name in ("until", "deadband", "on_delay", "off_delay"):
+            if name in self._fields:
+                self._key(name).report(f"no_data takes no '{name}'", "its time is 'after'")
+        for name in message.names(text) if text else ():
+            if name != "value":
+                hint = "its names are {asset} and {value}"
+                self._fields["message"].report(f"a rule about no_data can't show '{{{name}}}'", hint)
+        watched = tree.args[0]
+        assert isinstance(watched, Name), "the parser lets nothing else through"
+        signal = self._checked("when", lambda: self._names.signal(asset_type, watched.name, watched.at))
+        if signal is None:
+            return None
+        assets = tuple(signal.units)
+        node = self._fields.get("after")
+        stated = node.as_duration_ns(1, DELAY_MAX_NS) if node else None
+        targets = self._targets(assets)
+        if self._failed or self._errors() > before or severity is None or text is None:
+            return None
+        if asset_type == GPU_TYPE:
+            silent = Term("field", signal=watched.name)
+        else:
+            silent = Term("point", signal=watched.name, points=dict(signal.points))
+        return Rule(
+            self._written.id,
+            asset_type,
+            assets,
+            None,
+            None,
+            silent,
+            {asset: stated or SILENT_PERIODS * signal.periods_ns[asset] for asset in assets},
+            0,
+            0,
+            cast("Severity", severity),
+            text,
+            {},
+            prose[0],
+            prose[1],
+            targets,
+        )
+
+    def _errors(self) -> int:
+        return sum(finding.severity == "error" for finding in self._written.node.document.findings)
+
+    def _key(self, name: str) -> Node:
+        return self._written.keys[name]
+
+    def _check_keys(self) -> None:
+        node = self._written.node
+        if self._written.row:
+            required: tuple[str, ...] = ("severity", "message")
+        else:
+            required = ("for", "when", "severity", "message")
+            later = [name for name in LATER if name in node.entries]
+            for name in later:
+                node.keys[name].report(f"'{name}' is not part of this version of the language", "remove it")
+            self._fields = node.fields((*KEYS, *later))
+        if node.kind == "mapping":
+            for name in required:
+                if name not in self._fields:
+                    node.report(f"the key '{name}' is missing")
+
+    def _asset_type(self) -> str | None:
+        node = self._fields.get("for")
+        name = node.as_text() if node else None
+        if node is None or name is None:
+            return None
+        if name not in self._names.types:
+            hint = nearest(name, self._names.types) or f"types: {', '.join(sorted(self._names.types))}"
+            node.report(f"the site has no asset of type '{name}'", hint)
+            return None
+        return name
+
+    def _text(self, name: str, read: Callable[[Node], str | None]) -> str | None:
+        node = self._fields.get(name)
+        return read(node) if node else None
+
+    @staticmethod
+    def _message(node: Node) -> str | None:
+        text = node.as_text()
+        wrong = message.problem(text) if text else ""
+        if wrong:
+            node.report(wrong, "names are {asset}, {value} and those of the rule, such as {value:.1f}")
+        return None if wrong else text
+
+    def _duration(self, name: str) -> int | None:
+        node = self._fields.get(name)
+        return node.as_duration_ns(0, DELAY_MAX_NS) if node else None
+
+    def _parsed(self, name: str, parse: Callable[[str], T]) -> T | None:
+        node = self._fields.get(name)
+        if node is None:
+            return None
+        # A number alone (`deadband: 3`) is an expression too, which as_text would refuse.
+        if node.kind == "number" or node.as_text() is not None:
+            return self._checked(name, lambda: parse(node.scalar))
+        self._failed = True
+        return None
+
+    def _checked(self, name: str, work: Callable[[], T]) -> T | None:
+        """What `work` gives; an ExpressionError becomes a finding at its character of the key `name`."""
+        try:
+            return work()
+        except ExpressionError as problem:
+            self._fields[name].report(problem.message, problem.hint, offset=problem.offset)
+        except AlreadyReportedError:
+            pass
+        self._failed = True
+        return None
+
+    def _warn_when(self, offset: int, text: str, hint: str) -> None:
+        self._fields["when"].report(text, hint, "warning", offset)
+
+    def _assets(self, asset_type: str, when: Expression, until: Expression | None) -> tuple[str, ...]:
+        """Those that have all signals of both; none, and reported, if there are none."""
+        assets = self._names.assets(asset_type)
+        for name, tree in (("when", when), ("until", until)):
+            if tree is not None:
+                left = self._checked(name, lambda tree=tree, of=assets: self._names.narrow(of, tree))  # type: ignore[misc]
+                if left is None:
+                    return ()
+                assets = left
+        return assets
+
+    def _check_row(self, tree: Expression) -> None:
+        """`of` and the limit of a row are numbers: the operator between them binds last."""
+        node = self._fields["when"]
+        if not isinstance(node, Joined) or (isinstance(tree, Binary) and tree.at == node.operator_at):
+            return
+        in_limit = isinstance(tree, Binary) and tree.at > node.operator_at
+        hint = "the table compares numbers"
+        node.report("this is a condition, not a number", hint, offset=node.limit_from if in_limit else 0)
+        self._failed = True
+
+    @staticmethod
+    def _condition(resolver: Resolver, tree: Expression) -> Typed:
+        found = resolver.truth(tree)
+        if not reads(found.term):
+            raise ExpressionError(0, "this reads no signal", "a rule watches one")
+        return found
+
+    def _until(self, assets: tuple[str, ...], when: Typed, tree: Expression | None) -> Term | None:
+        """When the alarm is over: `until`, or the dead-band, or None: as soon as `when` is false."""
+        if "until" in self._fields and "deadband" in self._fields:
+            self._key("deadband").report("either 'until' or 'deadband', not both")
+            return None
+        if "deadband" in self._fields:
+            return self._with_deadband(assets, when)
+        if tree is None:
+            return None
+        until = self._checked("until", lambda: self._condition(Resolver(self._names, assets), tree))
+        if until is None:
+            return None
+        if _flutters(assets, compared(when.term), compared(until.term)):
+            hint = "leave a dead-band between them, such as 'when: x > 85 K' with 'until: x < 80 K'"
+            self._fields["until"].report("'until' is true where 'when' is: the alarm would flutter", hint)
+        return until.term
+
+    def _with_deadband(self, assets: tuple[str, ...], when: Typed) -> Term | None:
+        parts = compared(when.term)
+        if parts is None or parts[1] in ("eq", "ne"):
+            self._key("deadband").report(
+                "a dead-band needs one comparison with a constant, by < <= > or >=", "use 'until'"
+            )
+            return None
+        what, op, limit = parts
+        tree = self._parsed("deadband", parse_expression)
+        if tree is None:
+            return None
+        band = self._checked("deadband", lambda: self._band(assets, tree, difference(when.unit)))
+        if band is None:
+            return None
+        if op in ("lt", "le"):
+            return make("gt" if op == "le" else "ge", what, make("add", limit, band))
+        return make("lt" if op == "ge" else "le", what, make("sub", limit, band))
+
+    def _band(self, assets: tuple[str, ...], tree: Expression, unit: str) -> Term:
+        band = Resolver(self._names, assets).number(tree)
+        if not band.constant:
+            raise ExpressionError(0, "a dead-band is a constant", "such as '2 K'")
+        if band.bare and unit:
+            raise ExpressionError(0, f"the number needs a unit: the signal is in {unit}", f"such as '{unit}'")
+        if band.unit == TEMPERATURE:
+            band = Typed(band.term, DIFFERENCE)
+        if not same_dimension(band.unit, unit):
+            raise ExpressionError(
+                0,
+                f"the dead-band is in {shown(band.unit)}, the signal in {shown(unit)}: not the same dimension",
+            )
+        found = converted(band, unit).term
+        if any(found.number.of(asset) < 0 for asset in assets):
+            raise ExpressionError(0, "a dead-band can't be negative")
+        return found
+
+    def _shown(self, assets: tuple[str, ...], text: str) -> dict[str, Term]:
+        """What the message shows beside the value, by name."""
+        found: dict[str, Term] = {}
+        for name in message.names(text):
+            if name == "value":
+                continue
+            first, dot, rest = name.partition(".")
+            tree = Name(rest, 0, first) if dot else Name(name, 0)
+            value = self._checked("message", lambda tree=tree: self._number_shown(assets, tree))  # type: ignore[misc]
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _number_shown(self, assets: tuple[str, ...], tree: Name) -> Term:
+        """Raises ExpressionError at the name in the message."""
+        text = self._fields["message"].scalar
+        full = f"{tree.type}.{tree.name}" if tree.type else tree.name
+        tree = Name(tree.name, max(0, text.find("{" + full)) + 1, tree.type)
+        having = self._names.narrow(assets, tree)
+        if having != assets:
+            missing = next(asset for asset in assets if asset not in having)
+            hint = "make a rule of its own for the assets that have it"
+            raise ExpressionError(tree.at, f"{missing} has no '{full}' to show", hint)
+        try:
+            return Resolver(self._names, assets).number(tree).own
+        except ExpressionError as problem:
+            own = nearest(full, ("asset", "value"))
+            raise ExpressionError(tree.at, problem.message, own or problem.hint) from None
+
+    def _targets(self, assets: tuple[str, ...]) -> dict[str, tuple[Target, ...]]:
+        node = self._fields.get("then")
+        actions = node.as_list() if node else ()
+        for extra in actions[1:]:
+            extra.report("one action per rule in this version", "remove it")
+        fields = actions[0].fields(("command",), required=("command",)) if actions else {}
+        if "command" not in fields:
+            return {}
+        self._fields["command"] = fields["command"]
+        command = self._parsed("command", parse_command)
+        if command is None:
+            return {}
+        definitions = self._names.definitions
+        warned: set[int] = set()
+
+        def warn(offset: int, text: str) -> None:
+            if offset not in warned:
+                warned.add(offset)
+                fields["command"].report(text, severity="warning", offset=offset)
+
+        def settle() -> dict[str, tuple[Target, ...]]:
+            site = self._names.site
+            definitions.parameter(command.limit.constant)
+            return {
+                asset: targets_of(site, command, site.assets[asset], definitions.parameters, warn)
+                for asset in assets
+            }
+
+        return self._checked("command", settle) or {}
+
+
+_Compared = tuple[Term, Op, Term]
+
+
+def _flutters(assets: tuple[str, ...], when: _Compared | None, until: _Compared | None) -> bool:
+    """Whether both compare the same with constants, and some value fulfils both."""
+    if when is None or until is None or when[0] != until[0]:
+        return False
+    return any(
+        _both(when[1], when[2].number.of(asset), until[1], until[2].number.of(asset)) for asset in assets
+    )
+
+
+def _both(op: Op, limit: float, other: Op, bound: float) -> bool:
+    """Whether some value satisfies both comparisons."""
+    below, above = ("lt", "le"), ("gt", "ge")
+    if op in above and other in below:
+        return limit < bound or (limit == bound and op == "ge" and other == "le")
+    if op in below and other in above:
+        return bound < limit or (limit == bound and op == "le" and other == "ge")
+    if op == "eq":
+        return _holds(limit, other, bound)
+    if other == "eq":
+        return _holds(bound, op, limit)
+    return (op, other) != ("ne", "eq")
+
+
+def _holds(value: float, op: Op, limit: float) -> bool:
+    return {
+        "lt": value < limit,
+        "le": value <= limit,
+        "gt": value > limit,
+        "ge": value >= limit,
+        "eq": value == limit,
+        "ne": value != limit,
+    }[op]
