@@ -26,11 +26,11 @@ from typing import Final
 
 from rules.findings import Finding
 from rules.gpu_fields import FIELD_INDEX
+from rules.language.comparisons import compared
 from rules.language.definitions import Definitions
 from rules.language.limits import ROWS, Written, written_out
 from rules.language.names import Names
 from rules.language.program import SOURCE_GAP, Program, Rule, make_program
-from rules.language.resolve import compared
 from rules.language.rule_reader import RuleReader
 from rules.site.model import Site
 from rules.strict_yaml import Node, load

@@ -198,6 +198,8 @@ class Names:
             message = f"a GPU has no signal or constant '{name}'"
         else:
             message = f"no {asset_type} has a signal or constant '{name}'"
+        if name in units.COMMON:
+            return ExpressionError(at, message, f"the unit {name} belongs right behind a number")
         return ExpressionError(at, message, hint(valid, name, "names"))
 
     def _check_type(self, own: str, name: Name) -> None:

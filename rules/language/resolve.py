@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, cast
 
+from rules.language.comparisons import FLIPPED, never
 from rules.language.expression import Binary, Call, Expression, ExpressionError, Name, Number, Unary, start
 from rules.language.functions import FUNCTIONS
 from rules.language.names import Names
 from rules.language.program import GPU_TYPE
 from rules.language.quantities import shared
-from rules.language.terms import COMPARISONS, Op, Term
+from rules.language.terms import Op, Term
 from rules.language.typed import (
     Typed,
     converted,
@@ -42,9 +43,7 @@ DEPTH_MAX: Final = 100
 SIZE_MAX: Final = 1000
 """Operations of one text, with all that its expressions stand for."""
 
-FLIPPED: Final[dict[Op, Op]] = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 _VERBS: Final[dict[Op, str]] = {"add": "added", "sub": "subtracted"}
-_SAME_UNIT: Final = ("avg", "twa", "min", "max", "ewma")
 
 Warn = Callable[[int, str, str], None]
 
@@ -175,7 +174,8 @@ class Resolver:
         unit, other = left.unit, right.unit
         if TEMPERATURE not in (unit, other):
             left, right = self._aligned(node, left, right, _VERBS[node.op])
-            return _finite(Typed(make(node.op, left.term, right.term), left.unit, left.bare), node.at)
+            bare = left.bare and right.bare
+            return _finite(Typed(make(node.op, left.term, right.term), left.unit, bare), node.at)
         if unit == other and node.op == "sub":
             return Typed(make("sub", left.term, right.term), DIFFERENCE)
         if unit == TEMPERATURE and same_dimension(other, DIFFERENCE):
@@ -250,7 +250,7 @@ class Resolver:
         for asset in self._assets:
             low, high, unit = left.signal.low[asset], left.signal.high[asset], left.signal.units[asset]
             limit = right.term.number.of(asset)
-            if unit == left.unit and _never(op, limit, low, high):
+            if unit == left.unit and never(op, limit, low, high):
                 name = left.signal.name if "." in left.signal.name else f"{asset}.{left.signal.name}"
                 text = f"this can never be: {name} is {low:g} to {high:g} {unit}"
                 self._warn(start(tree), text.rstrip(), "see its range in the site file")
@@ -329,30 +329,9 @@ class Resolver:
         return Typed(make("cusum", *parts), difference(value.unit))
 
 
-def compared(term: Term) -> tuple[Term, Op, Term] | None:
-    """(what, operator, number) of a single comparison with a constant; None for anything else."""
-    if term.op not in COMPARISONS:
-        return None
-    left, right = term.args
-    if right.op == "number":
-        return left, term.op, right
-    return (right, FLIPPED[term.op], left) if left.op == "number" else None
-
-
 def reads(term: Term) -> bool:
     """Whether it depends on a signal."""
     return any(part.op in ("field", "point") for part in term.walk())
-
-
-def _never(op: Op, limit: float, low: float, high: float) -> bool:
-    """Whether no value from low to high fulfils the comparison."""
-    return {
-        "lt": limit <= low,
-        "le": limit < low,
-        "gt": limit >= high,
-        "ge": limit > high,
-        "eq": not low <= limit <= high,
-    }.get(op, False)
 
 
 def _finite(value: Typed, at: int) -> Typed:

@@ -12,6 +12,7 @@ from rules.engine.outputs import Severity
 from rules.findings import nearest
 from rules.language import message
 from rules.language.commands import targets_of
+from rules.language.comparisons import compared, flutters
 from rules.language.definitions import AlreadyReportedError
 from rules.language.expression import (
     Binary,
@@ -25,8 +26,8 @@ from rules.language.expression import (
 from rules.language.limits import Joined, Written
 from rules.language.names import Names
 from rules.language.program import GPU_TYPE, Rule, Target
-from rules.language.resolve import Resolver, compared, reads
-from rules.language.terms import Op, Term
+from rules.language.resolve import Resolver, reads
+from rules.language.terms import Term
 from rules.language.typed import Typed, converted, make, same_dimension
 from rules.language.unit_algebra import DIFFERENCE, TEMPERATURE, difference, shown
 from rules.strict_yaml import DURATION_NS, Node
@@ -261,7 +262,7 @@ class RuleReader:
         until = self._checked("until", lambda: self._condition(Resolver(self._names, assets), tree))
         if until is None:
             return None
-        if _flutters(assets, compared(when.term), compared(until.term)):
+        if flutters(assets, compared(when.term), compared(until.term)):
             hint = "leave a dead-band between them, such as 'when: x > 85 K' with 'until: x < 80 K'"
             self._fields["until"].report("'until' is true where 'when' is: the alarm would flutter", hint)
         return until.term
@@ -360,40 +361,3 @@ class RuleReader:
             }
 
         return self._checked("command", settle) or {}
-
-
-_Compared = tuple[Term, Op, Term]
-
-
-def _flutters(assets: tuple[str, ...], when: _Compared | None, until: _Compared | None) -> bool:
-    """Whether both compare the same with constants, and some value fulfils both."""
-    if when is None or until is None or when[0] != until[0]:
-        return False
-    return any(
-        _both(when[1], when[2].number.of(asset), until[1], until[2].number.of(asset)) for asset in assets
-    )
-
-
-def _both(op: Op, limit: float, other: Op, bound: float) -> bool:
-    """Whether some value satisfies both comparisons."""
-    below, above = ("lt", "le"), ("gt", "ge")
-    if op in above and other in below:
-        return limit < bound or (limit == bound and op == "ge" and other == "le")
-    if op in below and other in above:
-        return bound < limit or (limit == bound and op == "le" and other == "ge")
-    if op == "eq":
-        return _holds(limit, other, bound)
-    if other == "eq":
-        return _holds(bound, op, limit)
-    return (op, other) != ("ne", "eq")
-
-
-def _holds(value: float, op: Op, limit: float) -> bool:
-    return {
-        "lt": value < limit,
-        "le": value <= limit,
-        "gt": value > limit,
-        "ge": value >= limit,
-        "eq": value == limit,
-        "ne": value != limit,
-    }[op]

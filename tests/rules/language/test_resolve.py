@@ -54,6 +54,7 @@ def text_of(term: Term | None) -> str:
         ("Rack", "RackLiquidFlow / design_flow < 70 %", "lt(div(RackLiquidFlow, 100|50), 0.7)"),
         ("Rack", "5 kW/design_flow < RackPower/RackLiquidFlow", "lt(0.05|0.1, div(RackPower, RackLiquidFlow))"),
         ("Rack", "RackPower / 2000 W > 3", "gt(div(RackPower, 2), 3)"),
+        ("Rack", "1 - RackLiquidFlow / design_flow > 30 %", "gt(sub(1, div(RackLiquidFlow, 100|50)), 0.3)"),
         ("Pump", "0.5 * PumpSpeed > 30 %", "gt(mul(0.5, PumpSpeed), 30)"),
         ("GPU", "power_mean > 50 % * default_power_limit", "gt(power_mean, 700)"),
         # temperatures
