@@ -205,14 +205,15 @@ class Engine:
         times_ns = [sane(time_ns) for time_ns in value.time_ns.tolist()]
         newest_ns = max(times_ns, default=0)
         ingest_ns = sane(value.ingest_ns)
-        event_ns = ingest_ns if abs(newest_ns - ingest_ns) > source.tolerance_ns else newest_ns
+        event_ns, believed = newest_ns, kernel.USABLE
+        if abs(newest_ns - ingest_ns) > source.tolerance_ns:
+            event_ns, believed = ingest_ns, kernel.UNCERTAIN
         if event_ns > self.now_ns + source.tolerance_ns:
-            event_ns = self.now_ns
+            event_ns, believed = self.now_ns, kernel.UNCERTAIN
         moved_ns = event_ns - newest_ns
         oldest_ns = self.now_ns - source.lateness_ns
-        usable = kernel.UNCERTAIN if moved_ns else kernel.USABLE
         times_ns = [time_ns + moved_ns for time_ns in times_ns]
-        verdicts = [kernel.LATE if time_ns < oldest_ns else usable for time_ns in times_ns]
+        verdicts = [kernel.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
         return np.array(times_ns, np.int64), np.array(verdicts, np.int64)
 
     def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:

@@ -20,7 +20,7 @@ from rules.engine.kernel import BACK, KEPT, NEVER
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.language.program import GPU_TYPE, Program, Rule
-from rules.language.terms import FUNCTIONS, Term
+from rules.language.terms import FUNCTIONS, Limit, Term
 from rules.site.model import Unit
 
 LONG_AGO: Final = -NEVER
@@ -248,7 +248,7 @@ class _Writer:
             self._emit(kernel.NO_DATA, row, self._number(rule.silent))
             return
         assert rule.when is not None, "the loader gives every rule a condition"
-        true = self._truth(rule.when, True)
+        true = self._of_members(self._truth(rule.when, True), rule)
         at = self._emit(kernel.QUIET, row, true)
         false = self._truth(rule.when, False)
         until, still = false, true
@@ -265,10 +265,10 @@ class _Writer:
         return Code(
             ops=np.array(self.ops, np.int64).reshape(-1, 8),
             numbers=np.array(self._numbers, np.float64),
-            lane_numbers=np.array(self._lane_numbers, np.float64).reshape(-1, width),
-            lane_points=np.array(self._lane_points, np.int64).reshape(-1, width),
+            lane_numbers=np.array(self._lane_numbers, np.float64).reshape(len(self._lane_numbers), width),
+            lane_points=np.array(self._lane_points, np.int64).reshape(len(self._lane_points), width),
             delays=np.array(self._delays, np.int64).reshape(-1, 2),
-            timeouts=np.array(self._timeouts, np.int64).reshape(-1, width),
+            timeouts=np.array(self._timeouts, np.int64).reshape(len(self._timeouts), width),
             shown=np.array(self._shown, np.int64),
         )
 
@@ -330,6 +330,19 @@ class _Writer:
             bits or (_NO_BIT if self._bits else 0),
         )
         self._made[_key(term)] = out
+
+    def _of_members(self, mask: int, rule: Rule) -> int:
+        """The mask without lanes that the rule is not for: they stay normal for ever."""
+        members = set(rule.assets)
+        if members.issuperset(self.lanes):
+            return mask
+        belongs = self._number(
+            Term("number", number=Limit(0.0, {asset: 1.0 for asset in self.lanes if asset in members}))
+        )
+        member, out = self._mask(), self._mask()
+        self._emit(kernel.GT_NUMBER, member, belongs, self._constant(0.5))
+        self._emit(kernel.AND, out, mask, member)
+        return out
 
     def _number(self, term: Term) -> int:
         """The register that holds a number."""
