@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal, cast
 
 from rules.errors import ConfigurationError
-from rules.findings import Finding, nearest
+from rules.findings import nearest
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
 from rules.site.model import Site
 from rules.site.units import convert, is_unit, normal, same_dimension
 from rules.strict_yaml import Node, load
 from streams.importing.times import TimeReader, read_zone
 from streams.site_folder import load_site
+from streams.text_file import read_text
 
 Format = Literal["csv", "tsv", "prometheus"]
 Order = Literal["oldest first", "newest first", "any"]
@@ -88,11 +89,7 @@ class ImportMap:
 
 def load_map(path: Path) -> ImportMap:
     """Read and check a map file and the site that it names. Raises ConfigurationError with every finding."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
-    root, findings = load(text, str(path))
+    root, findings = load(read_text(path, str(path)), str(path))
     found = None if root is None else _read(root, path)
     if found is None or findings:
         raise ConfigurationError(sorted(dict.fromkeys(findings)))
