@@ -113,6 +113,7 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         node.scalar
         for node in (fields["not_available"].as_list_or_one() if "not_available" in fields else ())
     ]
+    delimiter = _read_delimiter(fields.get("delimiter"))
     if site is None or kind is None or order is None or not columns:
         return None
     if "max_gap" not in fields:
@@ -122,7 +123,7 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         site=site,
         site_dir=site_dir,
         format=cast(Format, kind),
-        delimiter=_text(fields.get("delimiter")) or DELIMITERS.get(kind, ""),
+        delimiter=delimiter or DELIMITERS.get(kind, ""),
         encoding=_text(fields.get("encoding")) or "utf-8-sig",
         decimal=_text(fields.get("decimal")) or ".",
         time_column=time_column,
@@ -141,6 +142,16 @@ def _read(root: Node, path: Path) -> ImportMap | None:
 
 def _text(node: Node | None) -> str:
     return "" if node is None else node.as_text() or ""
+
+
+def _read_delimiter(node: Node | None) -> str:
+    """One character, which may be a space or a tab."""
+    if node is None:
+        return ""
+    if node.kind != "text" or len(node.scalar) != 1 or node.scalar in '"\r\n':
+        node.report("a delimiter is one character, and no quote", "such as ';'")
+        return ""
+    return node.scalar
 
 
 def _read_site(node: Node | None, path: Path) -> tuple[Site | None, Path]:

@@ -289,6 +289,7 @@ def test_everything_wrong_in_a_map_is_said_at_once(tmp_path: Path) -> None:
     time: {column: t, zone: Europe/Olso}
     order: sideways
     colour: red
+    delimiter: "||"
     columns:
       a: {to: P-1.PumpSpede, unit: percent}
       b: {to: P-1.PumpSpeed, unit: furlong}
@@ -301,6 +302,7 @@ def test_everything_wrong_in_a_map_is_said_at_once(tmp_path: Path) -> None:
     said = "\n".join(str(one) for one in raised.value.findings)
     for part in (
         "unknown zone 'Europe/Olso'", "unknown order 'sideways'", "unknown key 'colour'",
+        "a delimiter is one character",
         "did you mean 'P-1.PumpSpeed'",
         "'furlong'", "'kW' can't be converted to 'degC'", "did you mean 'temperature'", "the key 'to' is missing",
     ):  # fmt: skip
