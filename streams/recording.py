@@ -222,6 +222,11 @@ class Recording:
         attachment = Attachment.read(ReadDataStream(BytesIO(body)))
         self.attachments[attachment.name] = attachment.data
 
+    @property
+    def lacks_records(self) -> bool:
+        """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
+        return len(self.damage) > len(self._damaged_attachments)
+
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every record of `topics` (None: all) in the order of the file: offset order within each partition.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from streams.recording import Recording
 from streams.replay import OUTPUT_TOPICS, Replay, choose_site
 from streams.replay import replay as run_replay
 from streams.times import iso_utc
+from streams.verification import Verification
 
 SHOWN = 40
 
@@ -21,7 +23,10 @@ SHOWN = 40
 def replay_recordings(
     paths: list[Path], site_dir: Path | None, rules: Path | None, verify: bool, as_json: bool
 ) -> int:
-    """0, or 1 where recorded outputs differ. Other rules give other outputs: then nothing is compared."""
+    """0, or 1 where recorded outputs differ or a recording is damaged.
+
+    Other rules give other outputs: then nothing is compared. ConfigurationError: a file or a folder is wrong.
+    """
     recordings = [Recording(path) for path in paths]
     site, program = choose_site(recordings[0], site_dir, rules)
     is_candidate = site_dir is not None or rules is not None
@@ -31,7 +36,7 @@ def replay_recordings(
     else:
         _print(result)
     differs = result.verification is not None and result.verification.differences > 0
-    return 1 if differs else 0
+    return 1 if differs or result.damage else 0
 
 
 def as_dict(result: Replay) -> dict[str, Any]:
@@ -64,6 +69,8 @@ def as_dict(result: Replay) -> dict[str, Any]:
             "compared": found.compared,
             "differences": found.differences,
             "after_end": found.after_end,
+            "beyond_the_end": found.beyond_the_end,
+            "not_compared": found.not_compared,
             "first": None
             if found.first is None
             else {
@@ -74,6 +81,17 @@ def as_dict(result: Replay) -> dict[str, Any]:
             },
         },
         "damage": result.damage,
+        "missing": [
+            {
+                "partition": one.partition,
+                "records": one.records,
+                "first_offset": one.first_offset,
+                "last_offset": one.last_offset,
+                "from": iso_utc(one.from_ns),
+                "to": iso_utc(one.to_ns),
+            }
+            for _, one in sorted(result.missing.items())
+        ],
     }
 
 
@@ -137,15 +155,36 @@ def _print(result: Replay) -> None:
         console.print(f"and {more} more: --json has all", highlight=False)
     for line in result.damage:
         console.print(f"the recording is damaged: {line}", highlight=False, markup=False)
-    found = result.verification
-    if found is None:
-        console.print("nothing to compare with")
-    elif found.first is None:
-        console.print(f"the {found.compared} recorded outputs are the same, byte for byte", highlight=False)
-    else:
+    for _, missing in sorted(result.missing.items()):
         console.print(
-            f"{found.differences} outputs differ; the first: {found.first.topic} {found.first.id}\n"
-            f"  recorded: {found.first.recorded or 'none'}\n  replayed: {found.first.replayed or 'none'}",
+            f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "
+            f"{missing.first_offset} to {missing.last_offset}, recorded between {iso_utc(missing.from_ns)} "
+            f"and {iso_utc(missing.to_ns)}",
             highlight=False,
-            markup=False,
+        )
+    for line in _comparison(result.verification):
+        console.print(line, highlight=False, markup=False)
+
+
+def _comparison(found: Verification | None) -> Iterator[str]:
+    """What was compared, and how it went, in words."""
+    if found is None:
+        yield "nothing to compare with"
+        return
+    if found.first is None and not found.compared:
+        yield "nothing could be compared"
+    elif found.first is None:
+        yield f"the {found.compared} recorded outputs are the same, byte for byte"
+    if found.first is not None:
+        yield f"{found.differences} outputs differ; the first: {found.first.topic} {found.first.id}"
+        yield f"  recorded: {found.first.recorded or 'none'}"
+        yield f"  replayed: {found.first.replayed or 'none'}"
+    if found.after_end:
+        yield f"{found.after_end} replayed outputs follow the last recorded one: the recording ends before them"
+    if found.beyond_the_end:
+        yield f"{found.beyond_the_end} recorded outputs follow from inputs beyond the end of the recording"
+    if found.not_compared:
+        yield (
+            f"{found.not_compared} recorded outputs lie behind the damage: nothing can be compared from there on, "
+            "for the engine had inputs that are missing here"
         )
