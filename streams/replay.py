@@ -66,6 +66,7 @@ class Replay:
     last_ns: int | None = None
     gaps: list[Gap] = field(default_factory=list)
     undecodable: Counter[str] = field(default_factory=Counter)
+    unknown_units: set[str] = field(default_factory=set)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     outputs: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     """Bytes by id, in the order of the engine, by (topic, unit)."""
@@ -92,6 +93,14 @@ class Replay:
     def counter(self, name: str) -> int:
         """An engine's counter, summed over the units."""
         return sum(counters[name] for counters in self.counters.values())
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the site knows none of the recorded units, or none of their points and GPUs."""
+        unknown = self.counter("unknown_points") + self.counter("unknown_gpus")
+        not_evaluated = self.counter("backfill") + self.counter("before_first_tick")
+        known = self.counter("readings") - not_evaluated - unknown
+        return known <= 0 < unknown + self.undecodable["unknown-unit"]
 
 
 def choose_site(recording: Recording, site_dir: Path | None, rules: Path | None) -> tuple[Site, Program]:
@@ -158,6 +167,7 @@ def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) 
             continue
         if value.unit not in result.site.units:
             result.undecodable["unknown-unit"] += 1
+            result.unknown_units.add(value.unit)
             continue
         yield value
 

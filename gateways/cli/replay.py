@@ -11,6 +11,9 @@ import orjson
 
 from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
 from streams.replay import OUTPUT_TOPICS, Replay, choose_site
 from streams.replay import replay as run_replay
@@ -23,20 +26,32 @@ SHOWN = 40
 def replay_recordings(
     paths: list[Path], site_dir: Path | None, rules: Path | None, verify: bool, as_json: bool
 ) -> int:
-    """0, or 1 where recorded outputs differ or a recording is damaged.
+    """0, or 1 where recorded outputs differ, a recording is damaged or another site lacks some of its units.
 
     Other rules give other outputs: then nothing is compared. ConfigurationError: a file or a folder is wrong.
     """
     recordings = [Recording(path) for path in paths]
+    refuse_two_sites(recordings)
     site, program = choose_site(recordings[0], site_dir, rules)
     is_candidate = site_dir is not None or rules is not None
     result = run_replay(recordings, site, program, verify and not is_candidate)
+    if site_dir is not None and result.is_foreign:
+        raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(as_dict(result)) + b"\n")
     else:
         _print(result)
     differs = result.verification is not None and result.verification.differences > 0
-    return 1 if differs or result.damage else 0
+    leaves_out = site_dir is not None and bool(result.unknown_units)
+    return 1 if differs or result.damage or leaves_out else 0
+
+
+def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
+    units = ", ".join(sorted(result.unknown_units)[:SHOWN])
+    what = f"has none of its units ({units})" if units else "has none of its points and GPUs"
+    of_site = f" of site '{recording.metadata['site']}'" if "site" in recording.metadata else ""
+    text = f"{recording.path} is a recording{of_site}: site '{result.site.name}' {what}"
+    return Finding(str(site_dir), 0, 0, text, "without --site it is replayed with the site that it carries")
 
 
 def as_dict(result: Replay) -> dict[str, Any]:
@@ -57,6 +72,7 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "duplicates": result.counter("repeats"),
         "late": result.counter("late"),
         "out_of_order": result.counter("out_of_order"),
+        "unknown_units": sorted(result.unknown_units),
         "dead_letters": dict(sorted(result.undecodable.items())),
         "gaps": [plain_gap(gap) for gap in result.gaps],
         "alarms": [plain_alarm(alarm) for alarm in _sorted_alarms(result)],
@@ -130,6 +146,13 @@ def _print(result: Replay) -> None:
         f"{result.counter('out_of_order')} out of order, {dead} undecodable",
         highlight=False,
     )
+    if result.unknown_units:
+        console.print(
+            f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "
+            f"{', '.join(sorted(result.unknown_units)[:SHOWN])}",
+            highlight=False,
+            markup=False,
+        )
     alarms, commands = _sorted_alarms(result), _sorted_commands(result)
     table = Table(
         "raised",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,3 +182,63 @@ def test_the_recorded_site_is_the_one_of_the_folder(tmp_path: Path, made: tuple[
     site, program = recorded_site(Recording(write(tmp_path / "run.mcap", *made)))
     assert site == load_site(made[0])
     assert program.digest == load_program(made[0], site).digest
+
+
+def other_site(made: tuple[Path, list[Record]], folder: Path, old: str, new: str) -> Path:
+    """The site of `made` with another text in its site file."""
+    shutil.copytree(made[0], folder)
+    text = (folder / "site.yaml").read_text()
+    assert old in text
+    (folder / "site.yaml").write_text(text.replace(old, new))
+    return folder
+
+
+@pytest.mark.parametrize(("old", "new", "what"), [("row-", "hall-", "units"), ("P-", "Q-", "points")])
+def test_a_site_that_knows_nothing_of_the_recording_is_refused(
+    tmp_path: Path,
+    made: tuple[Path, list[Record]],
+    capfd: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    what: str,
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    site_dir = other_site(made, tmp_path / "other", old, new)
+    assert run_app(["replay", str(path), "--site", str(site_dir)]) == 2
+    said = capfd.readouterr().err
+    assert f"{path} is a recording of site 'small': site 'small' has none of its {what}" in said
+
+
+def test_a_site_that_lacks_a_unit_is_a_finding(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    site_dir = other_site(made, tmp_path / "other", "row-b", "row-c")
+    code, out = run(capfdbinary, "replay", path, "--site", site_dir)
+    assert code == 1
+    assert b"181 inputs are of units that the site lacks: row-b" in out
+    code, out = run(capfdbinary, "replay", path, "--site", site_dir, "--json")
+    assert code == 1
+    assert json.loads(out)["unknown_units"] == ["row-b"]
+
+
+def test_recordings_of_two_sites_are_not_one_log(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = write(tmp_path / "first.mcap", *made)
+    second = write(
+        tmp_path / "second.mcap", other_site(made, tmp_path / "other", "name: small", "name: large"), made[1]
+    )
+    assert run_app(["replay", str(first), str(second)]) == 2
+    said = capfd.readouterr().err
+    assert f"{second}:0:0: error: a recording of site 'large', but {first} is one of site 'small'" in said
+
+
+def test_a_recording_whose_rules_are_damaged_is_a_finding(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"on_delay: 2 s", b"on_delay: 9 s"))
+    assert run_app(["replay", str(path)]) == 2
+    assert "has lost its rules/pumps.yaml" in capfd.readouterr().err
