@@ -71,7 +71,10 @@ class Replay:
     outputs: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     """Bytes by id, in the order of the engine, by (topic, unit)."""
 
+    raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
+    """First and last word on each occurrence of an alarm, by the id of its raising."""
+
     commands: list[Command] = field(default_factory=list)
     ends: dict[str, InputsEnd] = field(default_factory=dict)
     verification: Verification | None = None
@@ -226,6 +229,7 @@ def _keep(output: Output, result: Replay) -> None:
     message = encode_output(output, 1)
     result.outputs.setdefault((message.topic, output.unit), {})[output.id] = message.value or b""
     if isinstance(output, Alarm):
+        result.raised.setdefault(output.raised_id, output)
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):
         result.commands.append(output)

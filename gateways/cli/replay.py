@@ -75,7 +75,7 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "unknown_units": sorted(result.unknown_units),
         "dead_letters": dict(sorted(result.undecodable.items())),
         "gaps": [plain_gap(gap) for gap in result.gaps],
-        "alarms": [plain_alarm(alarm) for alarm in _sorted_alarms(result)],
+        "alarms": [_alarm(alarm, result) for alarm in _sorted_alarms(result)],
         "commands": [_command(command) for command in _sorted_commands(result)],
         "counters": result.counters,
         "digests": {topic: result.digest(topic) for topic in OUTPUT_TOPICS},
@@ -117,6 +117,13 @@ def _sorted_alarms(result: Replay) -> list[Alarm]:
 
 def _sorted_commands(result: Replay) -> list[Command]:
     return sorted(result.commands, key=lambda command: (command.cause_ns, command.id))
+
+
+def _alarm(alarm: Alarm, result: Replay) -> dict[str, str | None]:
+    """An occurrence with the message of its raising; that of its clearing beside it."""
+    cleared_message = None if alarm.cleared_ns is None else alarm.message
+    message = result.raised[alarm.raised_id].message
+    return plain_alarm(alarm) | {"message": message, "cleared_message": cleared_message}
 
 
 def _command(command: Command) -> dict[str, Any]:
@@ -165,7 +172,13 @@ def _print(result: Replay) -> None:
     )
     for alarm in alarms[:SHOWN]:
         cleared = "" if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns)[:23]
-        table.add_row(iso_utc(alarm.raised_ns)[:23], cleared, alarm.severity, alarm.rule, alarm.message)
+        table.add_row(
+            iso_utc(alarm.raised_ns)[:23],
+            cleared,
+            alarm.severity,
+            alarm.rule,
+            result.raised[alarm.raised_id].message,
+        )
     console.print(table)
     table = Table("at", "rule", "actuator", "value", title=f"{len(commands)} commands", title_justify="left")
     for command in commands[:SHOWN]:

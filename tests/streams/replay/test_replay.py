@@ -144,6 +144,24 @@ def test_the_table_says_whether_it_was_the_same(
     assert json.loads(out)["records"]["commands"] == 4
 
 
+def test_a_cleared_alarm_shows_what_its_raising_said(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    _, out = run(capfdbinary, "replay", path, "--json")
+    said = {(one["rule"], one["unit"], one["raised_at"][:19]): one for one in json.loads(out)["alarms"]}
+    cleared = said["pump-slow", "row-a", "2026-01-01T00:00:12"]
+    assert (cleared["message"], cleared["cleared_message"]) == ("P-1: 30 %", "P-1: 80 %")
+    standing = said["pump-slow", "row-a", "2026-01-01T00:00:42"]
+    assert (standing["message"], standing["cleared_message"]) == ("P-1: 30 %", None)
+    gap = said["source-gap", "row-a", "2026-01-01T00:00:30"]
+    assert gap["message"] == "plc: 1 readings not delivered (disconnected)"
+    assert gap["cleared_message"] == "plc: complete again"
+    _, out = run(capfdbinary, "replay", path)
+    assert b"complete again" not in out
+    assert b"80 %" not in out
+
+
 def test_two_recordings_in_a_row_are_one_log(
     tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
