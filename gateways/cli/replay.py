@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
 from rules.errors import ConfigurationError
@@ -141,65 +142,60 @@ def _command(command: Command) -> dict[str, Any]:
 
 
 def _print(result: Replay) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     dead = sum(result.undecodable.values())
-    console.print(
+    print(
         f"{result.site.name}: {result.readings:,} readings in {result.counter('inputs'):,} inputs, "
         f"{len(result.gaps)} gaps, {result.counter('inputs_missing')} lost, "
         f"{result.counter('repeats')} duplicates, {result.counter('late')} late, "
-        f"{result.counter('out_of_order')} out of order, {dead} undecodable",
-        highlight=False,
+        f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
     if result.unknown_units:
-        console.print(
+        print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "
-            f"{', '.join(sorted(result.unknown_units)[:SHOWN])}",
-            highlight=False,
-            markup=False,
+            f"{', '.join(sorted(result.unknown_units)[:SHOWN])}"
         )
     alarms, commands = _sorted_alarms(result), _sorted_commands(result)
-    table = Table(
-        "raised",
-        "cleared",
-        "severity",
-        "rule",
-        "message",
-        title=f"{len(alarms)} alarms",
-        title_justify="left",
-    )
-    for alarm in alarms[:SHOWN]:
-        cleared = "" if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns)[:23]
-        table.add_row(
-            iso_utc(alarm.raised_ns)[:23],
-            cleared,
-            alarm.severity,
-            alarm.rule,
-            result.raised[alarm.raised_id].message,
+    print(f"\n{len(alarms)} alarms")
+    if alarms:
+        print_table(
+            ("raised", "cleared", "severity", "rule", "asset", "message"),
+            [_alarm_row(alarm, result) for alarm in alarms[:SHOWN]],
         )
-    console.print(table)
-    table = Table("at", "rule", "actuator", "value", title=f"{len(commands)} commands", title_justify="left")
-    for command in commands[:SHOWN]:
-        value = f"{command.value:g} {command.engineering_unit}"
-        table.add_row(iso_utc(command.cause_ns)[:23], command.rule, command.actuator, value)
+    print(f"\n{len(commands)} commands")
     if commands:
-        console.print(table)
-    more = max(0, len(alarms) - SHOWN) + max(0, len(commands) - SHOWN)
+        print_table(
+            ("at", "rule", "actuator", "value"), [_command_row(command) for command in commands[:SHOWN]]
+        )
+    print()
+    hidden = (("alarms", len(alarms) - SHOWN), ("commands", len(commands) - SHOWN))
+    more = [f"{count} more {what}" for what, count in hidden if count > 0]
     if more:
-        console.print(f"and {more} more: --json has all", highlight=False)
+        print(f"and {' and '.join(more)}: --json has all")
     for line in result.damage:
-        console.print(f"the recording is damaged: {line}", highlight=False, markup=False)
+        print(f"the recording is damaged: {line}")
     for _, missing in sorted(result.missing.items()):
-        console.print(
+        print(
             f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "
             f"{missing.first_offset} to {missing.last_offset}, recorded between {iso_utc(missing.from_ns)} "
-            f"and {iso_utc(missing.to_ns)}",
-            highlight=False,
+            f"and {iso_utc(missing.to_ns)}"
         )
     for line in _comparison(result.verification):
-        console.print(line, highlight=False, markup=False)
+        print(line)
+
+
+def _alarm_row(alarm: Alarm, result: Replay) -> tuple[str, ...]:
+    cleared = "" if alarm.cleared_ns is None else _to_ms(alarm.cleared_ns)
+    message = result.raised[alarm.raised_id].message
+    return _to_ms(alarm.raised_ns), cleared, alarm.severity, alarm.rule, alarm.asset, message
+
+
+def _command_row(command: Command) -> tuple[str, ...]:
+    value = f"{command.value:g} {command.engineering_unit}"
+    return _to_ms(command.cause_ns), command.rule, command.actuator, value
+
+
+def _to_ms(time_ns: int) -> str:
+    return iso_utc(time_ns)[:23]
 
 
 def _comparison(found: Verification | None) -> Iterator[str]:

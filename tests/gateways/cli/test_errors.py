@@ -19,6 +19,7 @@ SITE = "examples/narvik"
         ("recording info nowhere.mcap", "can't be read"),
         ("up nowhere", "no site"),
         (f"up {SITE} --for soon", "no time"),
+        ("alarms nowhere --bootstrap 127.0.0.1:port", "no address"),
         (f"record {SITE} -o nowhere/run.mcap --for soon", "no time"),
         ("docs rules nowhere", "no site"),
         ("test nowhere", "no scenarios"),
