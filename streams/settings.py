@@ -124,7 +124,13 @@ def load_settings(file: Path | None = None, secrets: Path | None = None, **given
     except ValidationError as error:
         where = str(file) if file else "settings"
         findings.extend(
-            Finding(where, 0, 0, f"{_path(item['loc'])}: {item['msg']}", _hint(item["loc"]))
+            Finding(
+                where,
+                0,
+                0,
+                f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}",
+                _hint(item["loc"]) if item["type"] == "extra_forbidden" else "",
+            )
             for item in error.errors()
         )
     if findings:
