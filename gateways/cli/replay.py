@@ -206,7 +206,8 @@ def _comparison(found: Verification | None) -> Iterator[str]:
     if found.first is None and not found.compared:
         yield "nothing could be compared"
     elif found.first is None:
-        yield f"the {found.compared} recorded outputs are the same, byte for byte"
+        where = " before the damage" if found.not_compared else ""
+        yield f"the {found.compared} recorded outputs{where} are the same, byte for byte"
     if found.first is not None:
         yield f"{found.differences} outputs differ; the first: {found.first.topic} {found.first.id}"
         yield f"  recorded: {found.first.recorded or 'none'}"

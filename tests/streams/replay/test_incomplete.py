@@ -13,6 +13,7 @@ import pytest
 
 from gateways.cli.main import run_app
 from streams.record import Record
+from streams.recording import Recording
 
 Replayed = Callable[..., tuple[int, dict[str, Any]]]
 Made = tuple[Path, list[Record]]
@@ -161,3 +162,25 @@ def test_a_recording_that_was_cut_off_is_no_success(
     assert "the file ends" in said["damage"][0]
     assert said["missing"] == []
     assert (said["verification"] or {"differences": 0})["differences"] == 0
+
+
+def test_what_is_missing_between_two_recordings_is_said(
+    made: Made, replayed: Replayed, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = [record for record in made[1] if record.offset < 10**6]
+    first, second = tmp_path / "first.mcap", tmp_path / "second.mcap"
+    replayed(records[:200], chunk=20)
+    whole = (tmp_path / "records.mcap").read_bytes()
+    first.write_bytes(whole[: len(whole) // 2])
+    replayed(records[200:])
+    (tmp_path / "records.mcap").rename(second)
+    kept = len(list(Recording(first).records()))
+    assert 0 < kept < 200
+    assert run_app(["replay", str(first), str(second), "--json"]) == 1
+    said = json.loads(capfdbinary.readouterr().out)
+    found = said["verification"]
+    assert sum(one["records"] for one in said["missing"]) == sum(
+        record.topic == "events" for record in records[kept:200]
+    )
+    assert found["differences"] == 0
+    assert found["not_compared"] == sum(record.topic != "events" for record in records[200:])
