@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,12 +49,16 @@ def test_findings_keep_their_place(capfd: pytest.CaptureFixture[str]) -> None:
     assert (finding["file"], finding["line"], finding["severity"]) == ("nowhere.mcap", 0, "error")
 
 
-@pytest.mark.parametrize("arguments", [["alarms", SITE], ["record", SITE, "-o", "unused.mcap"]])
+@pytest.mark.parametrize("arguments", [["alarms", SITE], ["record", SITE, "-o", "{tmp}/unused.mcap"]])
 def test_what_cannot_be_reached_is_one_object(
-    capfd: pytest.CaptureFixture[str], unused_port: int, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    capfd: pytest.CaptureFixture[str],
+    unused_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
 ) -> None:
     monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", f"127.0.0.1:{unused_port}")
-    assert run_app([*arguments, "--json"]) == 3
+    assert run_app([*(word.format(tmp=tmp_path) for word in arguments), "--json"]) == 3
     out, err = capfd.readouterr()
     said = json.loads(out)
     assert said["exit_code"] == 3
