@@ -76,7 +76,7 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "unknown_units": sorted(result.unknown_units),
         "dead_letters": dict(sorted(result.undecodable.items())),
         "gaps": [plain_gap(gap) for gap in result.gaps],
-        "alarms": [_alarm(alarm, result) for alarm in _sorted_alarms(result)],
+        "alarms": [plain_alarm(alarm, result.raised[alarm.raised_id]) for alarm in _sorted_alarms(result)],
         "commands": [_command(command) for command in _sorted_commands(result)],
         "counters": result.counters,
         "digests": {topic: result.digest(topic) for topic in OUTPUT_TOPICS},
@@ -118,13 +118,6 @@ def _sorted_alarms(result: Replay) -> list[Alarm]:
 
 def _sorted_commands(result: Replay) -> list[Command]:
     return sorted(result.commands, key=lambda command: (command.cause_ns, command.id))
-
-
-def _alarm(alarm: Alarm, result: Replay) -> dict[str, str | None]:
-    """An occurrence with the message of its raising; that of its clearing beside it."""
-    cleared_message = None if alarm.cleared_ns is None else alarm.message
-    message = result.raised[alarm.raised_id].message
-    return plain_alarm(alarm) | {"message": message, "cleared_message": cleared_message}
 
 
 def _command(command: Command) -> dict[str, Any]:
