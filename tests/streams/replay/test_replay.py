@@ -249,7 +249,7 @@ def test_recordings_of_two_sites_are_not_one_log(
     )
     assert run_app(["replay", str(first), str(second)]) == 2
     said = capfd.readouterr().err
-    assert f"{second}:0:0: error: a recording of site 'large', but {first} is one of site 'small'" in said
+    assert f"{second}: error: a recording of site 'large', but {first} is one of site 'small'" in said
 
 
 def test_a_recording_whose_rules_are_damaged_is_a_finding(
