@@ -66,7 +66,7 @@ def test_a_folder_without_permission_is_a_finding(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(ConfigurationError, match=f"{tmp_path}:0:0: .*can't be read: Permission denied"):
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}: .*can't be read: Permission denied"):
         rule_texts(NARVIK, site, tmp_path)
 
 
