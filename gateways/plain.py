@@ -7,8 +7,11 @@ from rules.engine.outputs import Alarm
 from streams.times import iso_utc
 
 
-def plain_alarm(alarm: Alarm) -> dict[str, str | None]:
-    """One occurrence of an alarm; `id` is that of the transition that raised it."""
+def plain_alarm(alarm: Alarm, raised: Alarm | None = None) -> dict[str, str | None]:
+    """One occurrence of an alarm by its last word; `id` is that of the transition that raised it.
+
+    `raised`, the first word on it: its message is the one that tells what happened, that of a clearing is beside it.
+    """
     return {
         "id": alarm.raised_id,
         "rule": alarm.rule,
@@ -17,7 +20,8 @@ def plain_alarm(alarm: Alarm) -> dict[str, str | None]:
         "severity": alarm.severity,
         "raised_at": iso_utc(alarm.raised_ns),
         "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
-        "message": alarm.message,
+        "message": (raised or alarm).message,
+        "cleared_message": None if alarm.cleared_ns is None else alarm.message,
     }
 
 

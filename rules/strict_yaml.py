@@ -151,6 +151,7 @@ class _Builder:
             value_event: Any = next(self._events)
             value = self._node(value_event, depth + 1)
             if key.kind != "text":
+                node.has_unread_keys = True
                 hint = f"put it in quotes: '{key.scalar}'" if key.scalar else ""
                 key.report(f"a key must be text, found {KIND_NAMES.get(key.kind, 'nothing')}", hint)
             elif key.scalar in node.entries:

@@ -62,7 +62,7 @@ class Node:
     """A value of the file. `line` and `column` count from 1; `scalar` is the raw text of a scalar.
 
     `style`: how a scalar was written: '' plain, one of the two quotes, '|' or '>'. `keys` (mappings): the key
-    as a node, for findings that are about the key.
+    as a node, for findings that are about the key; `has_unread_keys`: some are no text, and not in `entries`.
     """
 
     document: Document
@@ -74,6 +74,7 @@ class Node:
     items: tuple[Node, ...] = ()
     entries: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, Node] = field(default_factory=dict)
+    has_unread_keys: bool = False
 
     def __repr__(self) -> str:
         return f"Node({self.kind} at {self.document.file}:{self.line}:{self.column} {self.scalar!r})"
@@ -100,17 +101,28 @@ class Node:
         """The entries of a mapping whose keys are free (ids); empty, and reported, if it is none."""
         return self.entries if self._is("mapping") else {}
 
+    def is_whole(self, allowed: Iterable[str] | None = None) -> bool:
+        """Whether all keys of a mapping are read, and are `allowed` ones: only then is what it lacks a finding."""
+        return (
+            self.kind == "mapping"
+            and not self.has_unread_keys
+            and (allowed is None or self.entries.keys() <= set(allowed))
+        )
+
     def fields(self, allowed: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node]:
-        """The entries of a mapping with known keys; unknown and missing ones are reported and left out."""
+        """The entries of a mapping with known keys; unknown and missing ones are reported and left out.
+
+        A key that is misspelt is unknown, and not missing too.
+        """
         if not self._is("mapping"):
             return {}
         names = tuple(allowed)
-        for key, node in self.keys.items():
-            if key not in names:
-                hint = nearest(key, names) or f"known keys: {', '.join(names)}"
-                node.report(f"unknown key '{key}'", hint)
+        unknown = [key for key in self.keys if key not in names]
+        for key in unknown:
+            hint = nearest(key, names) or f"known keys: {', '.join(names)}"
+            self.keys[key].report(f"unknown key '{key}'", hint)
         for key in required:
-            if key not in self.entries:
+            if key not in self.entries and not self.has_unread_keys and not nearest(key, unknown):
                 self.report(f"the key '{key}' is missing")
         return {key: node for key, node in self.entries.items() if key in names}
 

@@ -163,10 +163,20 @@ class KafkaBus:
             raise
 
     async def _watch_cluster(self) -> None:
+        """Also the one who says that the broker has gone: a reader goes on trying without a word."""
+        answers = True
         while True:
             await asyncio.sleep(CLUSTER_WATCH_S)
-            with contextlib.suppress(UnreachableError):
+            try:
                 await self.cluster_id()
+            except UnreachableError as error:
+                if answers:
+                    logger.warning("%s; trying again", error)
+                answers = False
+            else:
+                if not answers:
+                    logger.warning("the broker at %s answers again", self.settings.bootstrap)
+                answers = True
 
     async def _ask(self, question: Callable[[_Clients], Awaitable[Any]]) -> Any:
         """Ask the broker; a failure drops the connections, so that the next question starts anew."""

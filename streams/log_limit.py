@@ -58,3 +58,9 @@ def limit_logs(names: Iterable[str] = AIOKAFKA_LOGGERS, period_s: float = 30.0) 
         logger.setLevel(max(logger.level, logging.WARNING))
         if not any(isinstance(given, LogLimit) for given in logger.filters):
             logger.addFilter(LogLimit(period_s))
+
+
+def silence_logs(names: Iterable[str] = AIOKAFKA_LOGGERS) -> None:
+    """Let nothing through but what is critical: for commands that say in one sentence what a library says in many."""
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

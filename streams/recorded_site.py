@@ -6,7 +6,7 @@ Rule: names are relative to the site's folder, so that a recording opens anywher
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,24 @@ def recording_metadata(site: Site, attachments: Mapping[str, bytes]) -> dict[str
     return {"site": site.name, "site_digest": site.digest, RULES_KEY: rules, **digests}
 
 
+def refuse_two_sites(recordings: Sequence[Recording]) -> None:
+    """ConfigurationError when recordings name different sites: they are no parts of one log."""
+    named = [one for one in recordings if "site" in one.metadata]
+    others = [one for one in named if one.metadata["site"] != named[0].metadata["site"]]
+    if others:
+        raise ConfigurationError(
+            [
+                Finding(
+                    str(other.path), 0, 0,
+                    f"a recording of site '{other.metadata['site']}', but {named[0].path} is one of site "
+                    f"'{named[0].metadata['site']}'",
+                    "recordings that are replayed together are one log of one site",
+                )
+                for other in others
+            ]
+        )  # fmt: skip
+
+
 def recorded_site(recording: Recording) -> tuple[Site, Program]:
     """Site and rules that the recording carries. Raises ConfigurationError where there are none, or wrong ones."""
     name = str(recording.path)
@@ -50,10 +68,16 @@ def recorded_site(recording: Recording) -> tuple[Site, Program]:
     site, findings = parse_site(text.decode(), f"{name}:{SITE_FILE}")
     if site is None:
         raise ConfigurationError(findings)
-    texts = {
-        file: recording.attachments[file].decode()
-        for file in orjson.loads(recording.metadata.get(RULES_KEY, "[]"))
-    }
+    files = orjson.loads(recording.metadata.get(RULES_KEY, "[]"))
+    lost = [file for file in files if file not in recording.attachments]
+    if lost:
+        raise ConfigurationError(
+            [
+                Finding(name, 0, 0, f"the recording has lost its {file}", "give a site with --site")
+                for file in lost
+            ]
+        )
+    texts = {file: recording.attachments[file].decode() for file in files}
     program, findings = load_rules(texts, site)
     if program is None:
         raise ConfigurationError(findings)

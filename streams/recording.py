@@ -35,6 +35,7 @@ from mcap.writer import CompressionType, Writer
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.record import Headers, Record
+from streams.times import iso_utc
 from streams.wire import ARROW_SCHEMAS
 
 MAGIC: Final = b"\x89MCAP0\r\n"
@@ -50,6 +51,7 @@ CHANNELS_PER_TOPIC: Final = 4096
 
 _MESSAGE = struct.Struct("<HIQQ")
 _RECORD_HEAD = struct.Struct("<BQ")
+_SPAN = struct.Struct("<QQ")
 
 
 _Key = tuple[str, int, int, bytes | None, Headers]
@@ -222,6 +224,11 @@ class Recording:
         attachment = Attachment.read(ReadDataStream(BytesIO(body)))
         self.attachments[attachment.name] = attachment.data
 
+    @property
+    def lacks_records(self) -> bool:
+        """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
+        return len(self.damage) > len(self._damaged_attachments)
+
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every record of `topics` (None: all) in the order of the file: offset order within each partition.
 
@@ -244,9 +251,18 @@ class Recording:
                     stream, length = get_chunk_data_stream(chunk, validate_crc=True)
                     data = stream.read(length)
                 except Exception as error:  # decompressors and the parser share no class of errors
-                    self.damage.append(f"a chunk before byte {file.tell()} is damaged and left out: {error}")
+                    where = f"a chunk before byte {file.tell()}{_recorded_span(body)}"
+                    self.damage.append(f"{where} is damaged and left out: {error}")
                     continue
                 yield from _break_up(data, places, topics, self.damage)
+
+
+def _recorded_span(chunk: bytes) -> str:
+    """When the records of a chunk were written, which its first 16 bytes say."""
+    if len(chunk) < _SPAN.size:
+        return ""
+    first_ns, last_ns = _SPAN.unpack_from(chunk)
+    return f" (recorded {iso_utc(first_ns)} to {iso_utc(last_ns)})"
 
 
 def _break_up(

@@ -2,14 +2,15 @@
 
 Rules: the site and rules are those that the recording carries, unless others are given; nothing here knows the
 time; outputs depend on the inputs on `events` alone, so that a copy without its outputs gives the same ones; what
-can't be decoded is counted by its reason. Outputs that the recording holds are compared by id and bytes.
+can't be decoded is counted by its reason. Outputs that the recording holds are compared (`verification`) up to the
+first record that is missing: what follows from inputs that nobody has can't be the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,11 +24,13 @@ from rules.errors import UndecodableError
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
+from streams.record import Record
 from streams.recorded_site import recorded_site
 from streams.recording import Recording
 from streams.rule_folder import load_program
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL
+from streams.verification import InputsEnd, Said, Verification, compare
 from streams.wire import decode_input, decode_output, encode_output
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
@@ -35,24 +38,19 @@ BATCH: Final = 512
 """Inputs per call of the engine: how they are cut changes no output."""
 
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """The first output of a unit and topic that differs. `recorded` or `replayed` is empty where there is none."""
-
-    topic: str
-    id: str
-    recorded: str
-    replayed: str
-
-
 @dataclass(slots=True)
-class Verification:
-    """Recorded against replayed outputs. `after_end`: replayed, and later than the last recorded one."""
+class Missing:
+    """Records of one partition of `events` that damage has cost, in one span or more. Offsets: first and last.
 
-    compared: int = 0
-    after_end: int = 0
-    differences: int = 0
-    first: Divergence | None = None
+    `from_ns`, `to_ns`: when the recorder wrote the record before the first, and the one after the last.
+    """
+
+    partition: int
+    records: int
+    first_offset: int
+    last_offset: int
+    from_ns: int
+    to_ns: int
 
 
 @dataclass(slots=True)
@@ -68,14 +66,24 @@ class Replay:
     last_ns: int | None = None
     gaps: list[Gap] = field(default_factory=list)
     undecodable: Counter[str] = field(default_factory=Counter)
+    unknown_units: set[str] = field(default_factory=set)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     outputs: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     """Bytes by id, in the order of the engine, by (topic, unit)."""
 
+    raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
+    """First and last word on each occurrence of an alarm, by the id of its raising."""
+
     commands: list[Command] = field(default_factory=list)
+    ends: dict[str, InputsEnd] = field(default_factory=dict)
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
+    missing: dict[int, Missing] = field(default_factory=dict)
+    """By partition."""
+
+    behind_damage: int = 0
+    """Records of `events` that follow the first damage."""
 
     def digest(self, topic: str) -> str:
         """SHA-256 of a topic's outputs in the order of their ids."""
@@ -89,6 +97,14 @@ class Replay:
         """An engine's counter, summed over the units."""
         return sum(counters[name] for counters in self.counters.values())
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the site knows none of the recorded units, or none of their points and GPUs."""
+        unknown = self.counter("unknown_points") + self.counter("unknown_gpus")
+        not_evaluated = self.counter("backfill") + self.counter("before_first_tick")
+        known = self.counter("readings") - not_evaluated - unknown
+        return known <= 0 < unknown + self.undecodable["unknown-unit"]
+
 
 def choose_site(recording: Recording, site_dir: Path | None, rules: Path | None) -> tuple[Site, Program]:
     """The recorded site and rules, or those of `site_dir`, or other `rules` (a folder or file) for either."""
@@ -101,40 +117,87 @@ def choose_site(recording: Recording, site_dir: Path | None, rules: Path | None)
 
 def replay(recordings: Sequence[Recording], site: Site, program: Program, verify: bool) -> Replay:
     """Run the recordings, one after the other as one log; `verify`: compare the outputs that they hold, if any."""
-    result = Replay(site, program)
-    engines = {unit: Engine(program, site, unit) for unit in site.units}
-    for unit, inputs in _batches(_events(recordings, result), result):
-        for output in engines[unit].step(inputs):
-            _keep(output, result)
-    result.counters = {unit: dict(engine.counters) for unit, engine in engines.items()}
+    result = _run(recordings, site, program, only_intact=False)
     result.damage = [line for recording in recordings for line in recording.damage]
     if verify:
-        result.verification = _verify(_recorded_outputs(recordings), result)
+        recorded, behind = _recorded_outputs(recordings)
+        if recorded or behind:
+            intact = _run(recordings, site, program, only_intact=True) if result.behind_damage else result
+            result.verification = compare(recorded, intact.outputs, intact.ends)
+            result.verification.not_compared = behind
     return result
 
 
-def _events(recordings: Iterable[Recording], result: Replay) -> Iterator[Input]:
+def _run(recordings: Sequence[Recording], site: Site, program: Program, only_intact: bool) -> Replay:
+    """All inputs through the engines; `only_intact`: those before the first damage."""
+    result = Replay(site, program)
+    engines = {unit: Engine(program, site, unit) for unit in site.units}
+    last: dict[str, dict[str, tuple[int, int]]] = {unit: {} for unit in site.units}
+    for unit, inputs in _batches(_events(recordings, result, only_intact), result, last):
+        for output in engines[unit].step(inputs):
+            _keep(output, result)
+    result.counters = {unit: dict(engine.counters) for unit, engine in engines.items()}
+    rules = frozenset(rule.id for rule in program.rules)
+    for unit, engine in engines.items():
+        assets = frozenset(asset.id for asset in site.units[unit].assets)
+        result.ends[unit] = InputsEnd(unit, last[unit], engine.now_ns, rules, assets)
+    return result
+
+
+def _in_order(recordings: Iterable[Recording], topics: Collection[str]) -> Iterator[tuple[bool, int, Record]]:
+    """Every record with the recorder's time (ns), and whether all before it could be read."""
+    is_intact = True
     for recording in recordings:
-        for record in recording.records({EVENTS.name}):
-            try:
-                value = decode_input(record.key, record.headers, record.value)
-            except UndecodableError as error:
-                result.undecodable[error.reason] += 1
-                continue
-            if value.unit not in result.site.units:
-                result.undecodable["unknown-unit"] += 1
-                continue
-            yield value
+        for log_ns, record in recording.timed_records(topics):
+            is_intact = is_intact and not recording.lacks_records
+            yield is_intact, log_ns, record
+        is_intact = is_intact and not recording.lacks_records
 
 
-def _batches(inputs: Iterable[Input], result: Replay) -> Iterator[tuple[str, list[Input]]]:
+def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) -> Iterator[Input]:
+    before: dict[int, tuple[int, int]] = {}
+    for is_intact, log_ns, record in _in_order(recordings, {EVENTS.name}):
+        if not is_intact:
+            if only_intact:
+                return
+            result.behind_damage += 1
+            _note_missing(record, before.get(record.partition), log_ns, result)
+        before[record.partition] = record.offset, log_ns
+        try:
+            value = decode_input(record.key, record.headers, record.value)
+        except UndecodableError as error:
+            result.undecodable[error.reason] += 1
+            continue
+        if value.unit not in result.site.units:
+            result.undecodable["unknown-unit"] += 1
+            result.unknown_units.add(value.unit)
+            continue
+        yield value
+
+
+def _note_missing(record: Record, before: tuple[int, int] | None, log_ns: int, result: Replay) -> None:
+    """`before`: offset and time of the record before `record`. A rolled log starts again at a lower offset."""
+    if before is None or record.offset <= before[0] + 1:
+        return
+    first, from_ns = before[0] + 1, before[1]
+    known = result.missing.setdefault(
+        record.partition, Missing(record.partition, 0, first, first, from_ns, log_ns)
+    )
+    known.records += record.offset - first
+    known.last_offset, known.to_ns = record.offset - 1, log_ns
+
+
+def _batches(
+    inputs: Iterable[Input], result: Replay, last: Mapping[str, dict[str, tuple[int, int]]]
+) -> Iterator[tuple[str, list[Input]]]:
+    """`last`: (epoch, sequence) by unit and source, kept up to date."""
     waiting: dict[str, list[Input]] = {unit: [] for unit in result.site.units}
-    last: dict[tuple[str, str], tuple[int, int]] = {}
     for value in inputs:
         identity = value.identity
-        place, number = (value.unit, identity.source), (identity.epoch, identity.sequence)
-        if number > last.get(place, (-1, 0)):  # what comes twice is counted once, as the engine takes it once
-            last[place] = number
+        known, number = last[value.unit], (identity.epoch, identity.sequence)
+        if number > known.get(identity.source, (-1, 0)):
+            # what comes twice is counted once, as the engine takes it once
+            known[identity.source] = number
             _count(value, result)
         batch = waiting[value.unit]
         batch.append(value)
@@ -166,48 +229,25 @@ def _keep(output: Output, result: Replay) -> None:
     message = encode_output(output, 1)
     result.outputs.setdefault((message.topic, output.unit), {})[output.id] = message.value or b""
     if isinstance(output, Alarm):
+        result.raised.setdefault(output.raised_id, output)
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):
         result.commands.append(output)
 
 
-def _recorded_outputs(recordings: Iterable[Recording]) -> dict[tuple[str, str], dict[str, set[bytes]]]:
-    """What the run said, by (topic, unit) and id. At least once: an id may come again, with equal bytes."""
+def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:
+    """What the run said before the first damage, and how many outputs are recorded behind it."""
     said: dict[tuple[str, str], dict[str, set[bytes]]] = {}
-    for recording in recordings:
-        for record in recording.records(set(OUTPUT_TOPICS)):
-            if record.value is None:
-                continue
-            try:
-                output = decode_output(record.headers, record.value)
-            except UndecodableError:
-                continue  # garbage on an output topic is no word of the engine
+    behind = 0
+    for is_intact, _, record in _in_order(recordings, set(OUTPUT_TOPICS)):
+        if record.value is None:
+            continue
+        try:
+            output = decode_output(record.headers, record.value)
+        except UndecodableError:
+            continue  # garbage on an output topic is no word of the engine
+        if is_intact:
             said.setdefault((record.topic, output.unit), {}).setdefault(output.id, set()).add(record.value)
-    return said
-
-
-def _verify(
-    recorded: Mapping[tuple[str, str], Mapping[str, set[bytes]]], result: Replay
-) -> Verification | None:
-    if not recorded:
-        return None
-    found = Verification()
-    for topic, unit in sorted(recorded.keys() | result.outputs.keys()):
-        was, now = recorded.get((topic, unit), {}), result.outputs.get((topic, unit), {})
-        order = list(now)
-        common = [index for index, id_ in enumerate(order) if id_ in was]
-        end = common[-1] + 1 if common else 0
-        # The recording may end before the worker had said what follows from its last inputs.
-        found.after_end += len(order) - end
-        found.compared += len(common)
-        for id_ in [*order[:end], *(id_ for id_ in was if id_ not in now)]:
-            if was.get(id_) != {now.get(id_)}:
-                found.differences += 1
-                found.first = found.first or Divergence(
-                    topic, id_, _text(sorted(was.get(id_, ()))), _text([now[id_]] if id_ in now else [])
-                )
-    return found
-
-
-def _text(values: Sequence[bytes]) -> str:
-    return "\n".join(value.decode("utf-8", "replace") for value in values)
+        else:
+            behind += 1
+    return said, behind

@@ -1,7 +1,7 @@
 """Rule files of a site's folder to a program. The reading is here, the language in `rules/language`.
 
 Rules: file names in findings are relative to the site's folder where they can be; the order of files means
-nothing.
+nothing; a file that can't be read keeps no other from being read and checked.
 """
 
 from __future__ import annotations
@@ -13,32 +13,51 @@ from rules.findings import Finding
 from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site
+from streams.text_file import read_text
 
 SUFFIXES = (".yaml", ".yml")
 
 
-def rule_texts(site_dir: Path, site: Site, override: Path | None = None) -> dict[str, str]:
-    """Texts of the rule files by name: those that the site file names, or those of `override` (a folder or file).
+def read_rules(
+    site_dir: Path, site: Site, override: Path | None = None
+) -> tuple[dict[str, str], list[Finding]]:
+    """Texts of the rule files by name, and what can't be read.
 
-    Raises ConfigurationError for a path that is missing, holds no rule file or is no UTF-8 text.
+    The files are those that the site file names, or those of `override` (a folder or file).
     """
     texts: dict[str, str] = {}
     findings: list[Finding] = []
     for path in [override] if override else [site_dir / name for name in site.rule_paths]:
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-            if not files:
-                findings.append(Finding(str(path), 0, 0, "no rule file in this folder", "*.yaml or *.yml"))
+        name = _name(path, site_dir)
+        try:
+            files = _files(path)
+        except OSError as error:
+            findings.append(Finding(name, 0, 0, f"can't be read: {error.strerror}"))
+            continue
+        if not files:
+            findings.append(Finding(name, 0, 0, "no rule file in this folder", "*.yaml or *.yml"))
         for file in files:
-            name = str(file.relative_to(site_dir)) if file.is_relative_to(site_dir) else str(file)
+            name = _name(file, site_dir)
             try:
-                texts[name] = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-                findings.append(
-                    Finding(name, 0, 0, f"can't be read: {reason}", "see 'rules' in the site file")
-                )
+                texts[name] = read_text(file, name)
+            except ConfigurationError as error:
+                findings += error.findings
+    return texts, findings
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+
+
+def _name(path: Path, site_dir: Path) -> str:
+    return str(path.relative_to(site_dir)) if path.is_relative_to(site_dir) else str(path)
+
+
+def rule_texts(site_dir: Path, site: Site, override: Path | None = None) -> dict[str, str]:
+    """`read_rules`, where all of it must be readable. Raises ConfigurationError with what is not."""
+    texts, findings = read_rules(site_dir, site, override)
     if findings:
         raise ConfigurationError(findings)
     return texts
@@ -46,7 +65,8 @@ def rule_texts(site_dir: Path, site: Site, override: Path | None = None) -> dict
 
 def load_program(site_dir: Path, site: Site, override: Path | None = None) -> Program:
     """The program of a site. Raises ConfigurationError with every finding when a rule is wrong."""
-    program, findings = load_rules(rule_texts(site_dir, site, override), site)
-    if program is None:
-        raise ConfigurationError(findings)
+    texts, unread = read_rules(site_dir, site, override)
+    program, findings = load_rules(texts, site)
+    if program is None or unread:
+        raise ConfigurationError([*unread, *findings])
     return program

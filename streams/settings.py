@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -42,6 +42,16 @@ class BrokerSettings(BaseModel, extra="forbid"):
     embedded_limit_mb: int = Field(
         700, ge=64, description="roll the embedded broker to a fresh log before this"
     )
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _addresses(cls, text: str) -> str:
+        """The client library checks no address: it fails on one later, with an error of its own."""
+        for address in text.split(","):
+            _, _, port = address.strip().rpartition(":")
+            if not (port.isdecimal() and 0 < int(port) < 65_536):
+                raise ValueError(f"'{address.strip()}' is no address, write host:port")
+        return text
 
 
 class SpoolSettings(BaseModel, extra="forbid"):
@@ -114,7 +124,13 @@ def load_settings(file: Path | None = None, secrets: Path | None = None, **given
     except ValidationError as error:
         where = str(file) if file else "settings"
         findings.extend(
-            Finding(where, 0, 0, f"{_path(item['loc'])}: {item['msg']}", _hint(item["loc"]))
+            Finding(
+                where,
+                0,
+                0,
+                f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}",
+                _hint(item["loc"]) if item["type"] == "extra_forbidden" else "",
+            )
             for item in error.errors()
         )
     if findings:

@@ -8,6 +8,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Site
 from rules.site.parse import parse_site
+from streams.text_file import unreadable
 
 SITE_FILE = "site.yaml"
 
@@ -15,11 +16,8 @@ SITE_FILE = "site.yaml"
 def read_site_text(folder: Path) -> tuple[str, str]:
     """(text, file name for findings) of the site file. Raises ConfigurationError where there is none."""
     file = folder / SITE_FILE
-    hint = ""
     try:
         return file.read_text(encoding="utf-8"), str(file)
-    except UnicodeDecodeError as error:
-        message, hint = f"not UTF-8 at byte {error.start}", "save the file as UTF-8"
     except FileNotFoundError:
         message = (
             f"no site: the folder has no {SITE_FILE}" if folder.is_dir() else f"no site: no folder '{folder}'"
@@ -27,8 +25,8 @@ def read_site_text(folder: Path) -> tuple[str, str]:
         hint = "name a site folder, such as examples/narvik"
     except NotADirectoryError:
         message, hint = f"'{folder}' is a file", f"name the folder that holds {SITE_FILE}"
-    except OSError as error:
-        message = f"can't be read: {error.strerror or error}"
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError([unreadable(str(file), error)]) from None
     raise ConfigurationError([Finding(str(file), 0, 0, message, hint)])
 
 

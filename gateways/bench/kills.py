@@ -123,5 +123,6 @@ def _replayed(recording: Path) -> dict[str, Any]:
         "alarms": {alarm.raised_id for alarm in result.alarms.values()},
         "commands": {command.id for command in result.commands},
         "verification": as_dict(result).get("verification"),
-        "equal": verification.differences == verification.after_end == 0 < verification.compared,
+        "equal": verification.compared > 0
+        and verification.differences == verification.after_end == verification.beyond_the_end == 0,
     }

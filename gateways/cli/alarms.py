@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final, get_args
 
 import orjson
-from rich.console import Console
-from rich.table import Table
 
+from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm
-from rules.engine.outputs import Alarm
+from rules.engine.outputs import Alarm, Severity
 from rules.errors import UndecodableError, UnreachableError
+from streams.bus import Reader
 from streams.bus_kafka import KafkaBus
-from streams.record import Record
+from streams.log_limit import silence_logs
+from streams.record import Record, TopicPartition
 from streams.settings import load_settings
 from streams.times import iso_utc
 from streams.topics import ALARMS
 from streams.wire import decode_output
 
+ORDER: Final = {severity: place for place, severity in enumerate(get_args(Severity))}
+"""Most severe first."""
+
 
 def show_alarms(site: Path, follow: bool, bootstrap: str | None, as_json: bool) -> int:
-    """Print the alarms that stand (with `--json` all last words); then, with `follow`, every transition."""
+    """Print the alarms that stand (with `--json` all last words); then, with `follow`, every transition.
+
+    The most severe ones come first, then the older ones. UnreachableError: no broker, or no topic.
+    """
+    silence_logs()
     return asyncio.run(_show(site, follow, bootstrap, as_json))
 
 
 async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) -> int:
-    broker = load_settings(site / "headrace.yaml").broker
-    if bootstrap:
-        broker = broker.model_copy(update={"bootstrap": bootstrap})
+    given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
+    broker = load_settings(site / "headrace.yaml", **given).broker
     bus = KafkaBus(broker)
     try:
         if not await bus.partitions(ALARMS.name):
@@ -40,18 +48,24 @@ async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
             )
         ends = await bus.ends(ALARMS.name)
         reader = await bus.reader([ALARMS.name])
-        last: dict[str, Alarm] = {}
-        while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):
-            for alarm in _decoded(await reader.read(timeout_s=1.0)):
-                last[alarm.key] = alarm
-        _print(last.values(), as_json)
-        while follow:
-            for alarm in _decoded(await reader.read(timeout_s=1.0)):
-                _print_transition(alarm, as_json)
-        await reader.close()
+        try:
+            await _read(reader, ends, follow, as_json)
+        finally:  # Ctrl-C and a reader who has had enough end it here
+            await reader.close()
     finally:
         await bus.close()
     return 0
+
+
+async def _read(reader: Reader, ends: Mapping[TopicPartition, int], follow: bool, as_json: bool) -> None:
+    last: dict[str, Alarm] = {}
+    while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):
+        for alarm in _decoded(await reader.read(timeout_s=1.0)):
+            last[alarm.key] = alarm
+    _print(last.values(), as_json)
+    while follow:
+        for alarm in _decoded(await reader.read(timeout_s=1.0)):
+            _print_transition(alarm, as_json)
 
 
 def _decoded(records: Iterable[Record]) -> Iterable[Alarm]:
@@ -77,15 +91,19 @@ def _print_transition(alarm: Alarm, as_json: bool) -> None:
 
 
 def _print(alarms: Iterable[Alarm], as_json: bool) -> None:
-    ordered = sorted(alarms, key=lambda alarm: (alarm.raised_ns, alarm.key))
+    ordered = sorted(alarms, key=lambda alarm: (ORDER[alarm.severity], alarm.raised_ns, alarm.key))
     if as_json:
         for alarm in ordered:
             print(orjson.dumps(plain_alarm(alarm)).decode())
         return
-    table = Table("since", "severity", "rule", "unit", "asset", "message")
     standing = [alarm for alarm in ordered if alarm.cleared_ns is None]
-    for alarm in standing:
-        table.add_row(
-            iso_utc(alarm.raised_ns)[:19], alarm.severity, alarm.rule, alarm.unit, alarm.asset, alarm.message
-        )
-    Console().print(table if standing else "no alarm stands")
+    if not standing:
+        print("no alarm stands")
+        return
+    print_table(
+        ("since", "severity", "rule", "unit", "asset", "message"),
+        [
+            (iso_utc(one.raised_ns)[:23], one.severity, one.rule, one.unit, one.asset, one.message)
+            for one in standing
+        ],
+    )

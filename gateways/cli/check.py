@@ -7,6 +7,7 @@ stdout, findings to stderr with their line and a caret; with `--json` all of it 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site, Source
 from rules.site.parse import parse_site
-from streams.rule_folder import rule_texts
+from streams.rule_folder import read_rules
 from streams.site_folder import read_site_text
 
 
@@ -57,13 +58,12 @@ def _load(site_dir: Path) -> tuple[Site | None, Program | None, list[Finding]]:
     site, findings = parse_site(text, name)
     if site is None:
         return None, None, findings
-    try:
-        # Named from where the user stands, not from the site's folder, so that an editor finds file:line:column.
-        texts = {str(site_dir / name): text for name, text in rule_texts(site_dir, site).items()}
-    except ConfigurationError as error:
-        return site, None, [*findings, *error.findings]
+    texts, unread = read_rules(site_dir, site)
+    # Named from where the user stands, not from the site's folder, so that an editor finds file:line:column.
+    texts = {str(site_dir / name): text for name, text in texts.items()}
+    unread = [replace(finding, file=str(site_dir / finding.file)) for finding in unread]
     program, of_rules = load_rules(texts, site)
-    return site, program, [*findings, *of_rules]
+    return site, None if unread else program, [*findings, *unread, *of_rules]
 
 
 def holdings(site: Site) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
+from streams.log_limit import silence_logs
 from streams.rule_folder import load_program
 from streams.settings import Settings, load_settings
 from streams.site_folder import load_site
@@ -41,6 +42,7 @@ class Check:
 
 def examine(site_dir: Path, as_json: bool) -> int:
     """Print every check; 1 when one of them is wrong (a warning is none)."""
+    silence_logs()
     checks = list(_checks(site_dir))
     if as_json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}))

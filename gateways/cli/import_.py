@@ -1,4 +1,8 @@
-"""`headrace import`: files of others to a recording, with a progress bar and a closing report."""
+"""`headrace import`: files of others to a recording, with a progress bar and a closing report.
+
+Rules: exit code 0 when every row and cell was read, 1 when some were rejected; what could be read is in the
+recording either way.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ SHOWN = 20
 
 
 def import_files(files: list[Path], map_file: Path, output: Path, as_json: bool) -> int:
-    """Import and report; 0, or ConfigurationError."""
+    """Import and report; 0, or 1 when something was rejected. Raises ConfigurationError: nothing is written."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -32,7 +36,7 @@ def import_files(files: list[Path], map_file: Path, output: Path, as_json: bool)
         sys.stdout.write(orjson.dumps({"recording": str(output), **report.as_dict()}).decode() + "\n")
     else:
         _print(report, output)
-    return 0
+    return 1 if report.rejected else 0
 
 
 def _print(report: ImportReport, output: Path) -> None:
@@ -52,7 +56,8 @@ def _print(report: ImportReport, output: Path) -> None:
         ("  of them with other values", report.conflicting),
         ("out of order", report.out_of_order),
         ("blank lines", report.blank),
-        ("rejected", report.rejected),
+        ("rejected rows", report.rejected_rows),
+        ("rejected cells", report.rejected - report.rejected_rows),
         ("left out by the map", sum(report.left_out.values())),
     ):
         table.add_row(name, f"{count:,}")
@@ -70,6 +75,6 @@ def _print(report: ImportReport, output: Path) -> None:
     for one in report.rejections[:SHOWN]:
         column = f", column {one.column}" if one.column else ""
         console.print(f"rejected: {one.file}:{one.line}{column}: {one.reason}", highlight=False, markup=False)
-    more = max(0, len(report.gaps) - SHOWN) + max(0, report.rejected - SHOWN)
-    if more:
-        console.print(f"{more:,} more gaps and rejected lines: --json lists them")
+    for count, what in ((len(report.gaps), "gaps"), (report.rejected, "rejected rows and cells")):
+        if count > SHOWN:
+            console.print(f"{count - SHOWN:,} more {what}: --json lists them")

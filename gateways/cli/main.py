@@ -7,13 +7,17 @@ Exit codes: 0 fine, 1 the answer is no, 2 the input or the call is wrong, 3 some
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
+from rules.findings import Finding
 
 app = typer.Typer(
     name="headrace",
@@ -261,32 +265,58 @@ _register_replay()
 
 
 def run_app(arguments: list[str] | None = None) -> int:
-    """Run the command line and give its exit code; what went wrong is said on stderr, without a traceback."""
+    """Run the command line and give its exit code; what went wrong is said on stderr, without a traceback.
+
+    With `--json` among the arguments, an error is one JSON object on stdout too.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `headrace … | head`: the reader has had enough. What is still buffered goes nowhere, without a word at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(words: list[str]) -> int:
     from gateways.cli.findings import print_findings
 
+    as_json = "--json" in words
     try:
-        code = app(arguments, standalone_mode=False)
-    except typer.Abort:
+        code = app(words, standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
         return 130
+    except SystemExit:
+        # How typer and rich end when the reader has gone: with a code of their own.
+        raise BrokenPipeError from None
     except typer.TyperException as error:
-        print(f"headrace: {error.format_message()} (headrace --help says more)", file=sys.stderr)
-        return 2
+        return _failed(2, f"{error.format_message()} (headrace --help says more)", as_json)
     except ConfigurationError as error:
         print_findings(error.findings)
+        if as_json:
+            _print_error(2, str(error), error.findings)
         return 2
     except UnreachableError as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        return 3
+        return _failed(3, str(error), as_json)
     except HeadraceError as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # `headrace … | head`: the reader has had enough
-        sys.stderr.close()
-        return 0
+        return _failed(1, str(error), as_json)
     return code if isinstance(code, int) else 0
+
+
+def _failed(exit_code: int, error: str, as_json: bool) -> int:
+    print(f"headrace: {error}", file=sys.stderr)
+    if as_json:
+        _print_error(exit_code, error)
+    return exit_code
+
+
+def _print_error(exit_code: int, error: str, findings: Sequence[Finding] = ()) -> None:
+    said: dict[str, object] = {"error": error, "exit_code": exit_code}
+    if findings:
+        said["findings"] = [finding.as_dict() for finding in findings]
+    print(json.dumps(said), flush=True)
 
 
 def main() -> None:

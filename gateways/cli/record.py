@@ -12,6 +12,7 @@ import orjson
 
 from gateways.cli.durations import duration_s
 from streams.bus_kafka import KafkaBus
+from streams.log_limit import silence_logs
 from streams.recorder import run as run_recorder
 from streams.role import RoleContext
 from streams.settings import load_settings
@@ -21,7 +22,7 @@ from streams.site_folder import load_site
 def record(site_dir: Path, output: Path, duration: str | None, as_json: bool) -> int:
     """Record; 0, or 1 when what was in the log at the stop is not all in the file."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    silence_logs()
     seconds = None if duration is None else duration_s(duration, "--for")
     metrics = asyncio.run(_record(site_dir, output, seconds))
     if as_json:

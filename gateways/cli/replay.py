@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
 from streams.replay import OUTPUT_TOPICS, Replay, choose_site
 from streams.replay import replay as run_replay
 from streams.times import iso_utc
+from streams.verification import Verification
 
 SHOWN = 40
 
@@ -21,17 +27,32 @@ SHOWN = 40
 def replay_recordings(
     paths: list[Path], site_dir: Path | None, rules: Path | None, verify: bool, as_json: bool
 ) -> int:
-    """0, or 1 where recorded outputs differ. Other rules give other outputs: then nothing is compared."""
+    """0, or 1 where recorded outputs differ, a recording is damaged or another site lacks some of its units.
+
+    Other rules give other outputs: then nothing is compared. ConfigurationError: a file or a folder is wrong.
+    """
     recordings = [Recording(path) for path in paths]
+    refuse_two_sites(recordings)
     site, program = choose_site(recordings[0], site_dir, rules)
     is_candidate = site_dir is not None or rules is not None
     result = run_replay(recordings, site, program, verify and not is_candidate)
+    if site_dir is not None and result.is_foreign:
+        raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(as_dict(result)) + b"\n")
     else:
         _print(result)
     differs = result.verification is not None and result.verification.differences > 0
-    return 1 if differs else 0
+    leaves_out = site_dir is not None and bool(result.unknown_units)
+    return 1 if differs or result.damage or leaves_out else 0
+
+
+def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
+    units = ", ".join(sorted(result.unknown_units)[:SHOWN])
+    what = f"has none of its units ({units})" if units else "has none of its points and GPUs"
+    of_site = f" of site '{recording.metadata['site']}'" if "site" in recording.metadata else ""
+    text = f"{recording.path} is a recording{of_site}: site '{result.site.name}' {what}"
+    return Finding(str(site_dir), 0, 0, text, "without --site it is replayed with the site that it carries")
 
 
 def as_dict(result: Replay) -> dict[str, Any]:
@@ -52,9 +73,10 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "duplicates": result.counter("repeats"),
         "late": result.counter("late"),
         "out_of_order": result.counter("out_of_order"),
+        "unknown_units": sorted(result.unknown_units),
         "dead_letters": dict(sorted(result.undecodable.items())),
         "gaps": [plain_gap(gap) for gap in result.gaps],
-        "alarms": [plain_alarm(alarm) for alarm in _sorted_alarms(result)],
+        "alarms": [plain_alarm(alarm, result.raised[alarm.raised_id]) for alarm in _sorted_alarms(result)],
         "commands": [_command(command) for command in _sorted_commands(result)],
         "counters": result.counters,
         "digests": {topic: result.digest(topic) for topic in OUTPUT_TOPICS},
@@ -64,6 +86,8 @@ def as_dict(result: Replay) -> dict[str, Any]:
             "compared": found.compared,
             "differences": found.differences,
             "after_end": found.after_end,
+            "beyond_the_end": found.beyond_the_end,
+            "not_compared": found.not_compared,
             "first": None
             if found.first is None
             else {
@@ -74,6 +98,17 @@ def as_dict(result: Replay) -> dict[str, Any]:
             },
         },
         "damage": result.damage,
+        "missing": [
+            {
+                "partition": one.partition,
+                "records": one.records,
+                "first_offset": one.first_offset,
+                "last_offset": one.last_offset,
+                "from": iso_utc(one.from_ns),
+                "to": iso_utc(one.to_ns),
+            }
+            for _, one in sorted(result.missing.items())
+        ],
     }
 
 
@@ -100,52 +135,82 @@ def _command(command: Command) -> dict[str, Any]:
 
 
 def _print(result: Replay) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     dead = sum(result.undecodable.values())
-    console.print(
+    print(
         f"{result.site.name}: {result.readings:,} readings in {result.counter('inputs'):,} inputs, "
         f"{len(result.gaps)} gaps, {result.counter('inputs_missing')} lost, "
         f"{result.counter('repeats')} duplicates, {result.counter('late')} late, "
-        f"{result.counter('out_of_order')} out of order, {dead} undecodable",
-        highlight=False,
+        f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
+    if result.unknown_units:
+        print(
+            f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "
+            f"{', '.join(sorted(result.unknown_units)[:SHOWN])}"
+        )
     alarms, commands = _sorted_alarms(result), _sorted_commands(result)
-    table = Table(
-        "raised",
-        "cleared",
-        "severity",
-        "rule",
-        "message",
-        title=f"{len(alarms)} alarms",
-        title_justify="left",
-    )
-    for alarm in alarms[:SHOWN]:
-        cleared = "" if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns)[:23]
-        table.add_row(iso_utc(alarm.raised_ns)[:23], cleared, alarm.severity, alarm.rule, alarm.message)
-    console.print(table)
-    table = Table("at", "rule", "actuator", "value", title=f"{len(commands)} commands", title_justify="left")
-    for command in commands[:SHOWN]:
-        value = f"{command.value:g} {command.engineering_unit}"
-        table.add_row(iso_utc(command.cause_ns)[:23], command.rule, command.actuator, value)
+    print(f"\n{len(alarms)} alarms")
+    if alarms:
+        print_table(
+            ("raised", "cleared", "severity", "rule", "asset", "message"),
+            [_alarm_row(alarm, result) for alarm in alarms[:SHOWN]],
+        )
+    print(f"\n{len(commands)} commands")
     if commands:
-        console.print(table)
-    more = max(0, len(alarms) - SHOWN) + max(0, len(commands) - SHOWN)
+        print_table(
+            ("at", "rule", "actuator", "value"), [_command_row(command) for command in commands[:SHOWN]]
+        )
+    print()
+    hidden = (("alarms", len(alarms) - SHOWN), ("commands", len(commands) - SHOWN))
+    more = [f"{count} more {what}" for what, count in hidden if count > 0]
     if more:
-        console.print(f"and {more} more: --json has all", highlight=False)
+        print(f"and {' and '.join(more)}: --json has all")
     for line in result.damage:
-        console.print(f"the recording is damaged: {line}", highlight=False, markup=False)
-    found = result.verification
+        print(f"the recording is damaged: {line}")
+    for _, missing in sorted(result.missing.items()):
+        print(
+            f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "
+            f"{missing.first_offset} to {missing.last_offset}, recorded between {iso_utc(missing.from_ns)} "
+            f"and {iso_utc(missing.to_ns)}"
+        )
+    for line in _comparison(result.verification):
+        print(line)
+
+
+def _alarm_row(alarm: Alarm, result: Replay) -> tuple[str, ...]:
+    cleared = "" if alarm.cleared_ns is None else _to_ms(alarm.cleared_ns)
+    message = result.raised[alarm.raised_id].message
+    return _to_ms(alarm.raised_ns), cleared, alarm.severity, alarm.rule, alarm.asset, message
+
+
+def _command_row(command: Command) -> tuple[str, ...]:
+    value = f"{command.value:g} {command.engineering_unit}"
+    return _to_ms(command.cause_ns), command.rule, command.actuator, value
+
+
+def _to_ms(time_ns: int) -> str:
+    return iso_utc(time_ns)[:23]
+
+
+def _comparison(found: Verification | None) -> Iterator[str]:
+    """What was compared, and how it went, in words."""
     if found is None:
-        console.print("nothing to compare with")
+        yield "nothing to compare with"
+        return
+    if found.first is None and not found.compared:
+        yield "nothing could be compared"
     elif found.first is None:
-        console.print(f"the {found.compared} recorded outputs are the same, byte for byte", highlight=False)
-    else:
-        console.print(
-            f"{found.differences} outputs differ; the first: {found.first.topic} {found.first.id}\n"
-            f"  recorded: {found.first.recorded or 'none'}\n  replayed: {found.first.replayed or 'none'}",
-            highlight=False,
-            markup=False,
+        where = " before the damage" if found.not_compared else ""
+        yield f"the {found.compared} recorded outputs{where} are the same, byte for byte"
+    if found.first is not None:
+        yield f"{found.differences} outputs differ; the first: {found.first.topic} {found.first.id}"
+        yield f"  recorded: {found.first.recorded or 'none'}"
+        yield f"  replayed: {found.first.replayed or 'none'}"
+    if found.after_end:
+        yield f"{found.after_end} replayed outputs follow the last recorded one: the recording ends before them"
+    if found.beyond_the_end:
+        yield f"{found.beyond_the_end} recorded outputs follow from inputs beyond the end of the recording"
+    if found.not_compared:
+        yield (
+            f"{found.not_compared} recorded outputs lie behind the damage: nothing can be compared from there on, "
+            "for the engine had inputs that are missing here"
         )

@@ -24,6 +24,7 @@ from streams.scenarios.coverage import Coverage, coverage
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.run import Result, run
 from streams.site_folder import SITE_FILE, load_site
+from streams.text_file import read_text
 
 FOLDER = "scenarios"
 """Where a site keeps them, beside its site file."""
@@ -37,9 +38,10 @@ def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int
     for site_dir, files in _by_site(paths).items():
         site = load_site(site_dir)
         program = load_program(site_dir, site)
-        scenarios, findings = load_scenarios({str(file): _text(file) for file in files}, site, program)
-        if findings:
-            raise ConfigurationError(findings)
+        texts, unread = _read(files)
+        scenarios, findings = load_scenarios(texts, site, program)
+        if unread or findings:
+            raise ConfigurationError([*unread, *findings])
         progress = track(
             scenarios,
             "scenarios",
@@ -88,15 +90,16 @@ def _by_site(paths: Sequence[Path]) -> dict[Path, list[Path]]:
     return found
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            [Finding(str(file), 0, 0, f"not UTF-8 at byte {error.start}", "save the file as UTF-8")]
-        ) from None
-    except OSError as error:
-        raise ConfigurationError([Finding(str(file), 0, 0, f"can't be read: {error.strerror}")]) from None
+def _read(files: Sequence[Path]) -> tuple[dict[str, str], list[Finding]]:
+    """Texts of the files by name, and what can't be read."""
+    texts: dict[str, str] = {}
+    findings: list[Finding] = []
+    for file in files:
+        try:
+            texts[str(file)] = read_text(file, str(file))
+        except ConfigurationError as error:
+            findings += error.findings
+    return texts, findings
 
 
 def _print_failure(result: Result) -> None:

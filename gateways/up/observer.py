@@ -64,8 +64,9 @@ class Observer:
     """Records by topic that are none of ours, other than events (the worker puts those into dead-letters)."""
     journal: Counter[str] = field(default_factory=Counter)
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
+    raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
-    """Every occurrence by the id of its raise."""
+    """First and last word on every occurrence, by the id of its raise."""
     commands: dict[str, SeenCommand] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     """The first of each command, by the command's id."""
@@ -174,6 +175,7 @@ class Observer:
             self.broken_ids += known != record.value
             return
         if isinstance(output, Alarm):
+            self.raised.setdefault(output.raised_id, output)
             self.alarms[output.raised_id] = output
         elif isinstance(output, Command):
             self.commands[output.id] = SeenCommand(

@@ -56,7 +56,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "rolls": cost.rolls,
         "broken_ids": observer.broken_ids,
         "alarms": [
-            plain_alarm(alarm)
+            plain_alarm(alarm, observer.raised[alarm.raised_id])
             for alarm in sorted(observer.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))
         ],
         "commands": [

@@ -1,8 +1,9 @@
 """Units and what stands in them: specs and id patterns become assets, points and actuators, in file order.
 
-Rules: depth first, so that the GPUs below any asset have consecutive lanes; a mistake in a pattern or a
-relation is reported once, where it is written, and not once per asset that it makes; whatever is built here
-is light (18,928 assets of a site with 208 racks share the constants of their templates).
+Rules: depth first, so that the GPUs below any asset have consecutive lanes; a mistake in a pattern or a relation is
+reported once, where it is written, and not once per asset that it makes, nor again by what refers to assets that it
+fails to make; whatever is built here is light (18,928 assets of a site with 208 racks share the constants of their
+templates).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from rules.findings import nearest
 from rules.site.ids import ASSET_ID, NAME_ID, ExpandedId
 from rules.site.model import Actuator, Asset, Point, Unit
-from rules.site.spec import ActuatorSpec, AssetSpec, SpecReader, expand_key
+from rules.site.spec import ActuatorSpec, AssetSpec, PointSpec, SpecReader, expand_key
 from rules.site.types import GPU
 from rules.strict_yaml import Node
 
@@ -64,6 +65,8 @@ class Expansion:
         self._feeds: list[_Relation] = []
         self._part_of: list[_Relation] = []
         self._unit_of: dict[str, str] = {}
+        self._unread: set[str] = set()
+        """How ids of assets begin that the file may declare where it can't be read."""
         self._repeated: dict[tuple[int, int], tuple[Node, Node, list[str]]] = {}
         self._fed: dict[str, tuple[str, ...]] = {}
         self._parents: dict[str, str] = {}
@@ -76,15 +79,22 @@ class Expansion:
         """Each actuator to be: its spec, asset, object type, quantity and the GPUs placed before it."""
         self.units: dict[str, Unit] = {}
 
-    def read(self, units: Node) -> None:
+    def read(self, units: Node | None) -> None:
         """Place all assets of all units, resolve their relations and build the units."""
-        for pattern, entry in units.as_mapping().items():
+        if units is None or not units.is_whole():
+            self._unread.add("")
+        for pattern, entry in ({} if units is None else units.as_mapping()).items():
+            assert units is not None
             key = units.keys[pattern]
             fields = entry.fields(UNIT_KEYS, required=UNIT_KEYS) if entry.kind == "mapping" else {}
             if entry.kind != "mapping":
                 entry.report("a unit is a mapping with 'assets'")
-            specs = self._declared(fields.get("assets"))
-            for unit in expand_key(key):
+            assets = fields.get("assets")
+            expanded = expand_key(key)
+            if assets is None or not assets.is_whole() or not expanded:
+                self._unread.add("")
+            specs = self._declared(assets)
+            for unit in expanded:
                 self._place_unit(unit, key, specs)
         for key, first, ids in self._repeated.values():
             those = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]} ({len(ids)} ids)"
@@ -97,13 +107,17 @@ class Expansion:
         parts = self._parts[self._unit_of[asset]]
         return tuple(parts.gpus[slice(*parts.gpu_range.get(asset, (0, 0)))])
 
-    def type_of(self, asset: str) -> str:
-        """The object type of a placed asset, '' when the file gives none that is known."""
-        return self._specs[asset][0].type
+    def is_broken(self, asset: str) -> bool:
+        """Whether what a placed asset is or contains can't all be read."""
+        return self._specs[asset][0].is_broken
 
-    def point_key(self, point: Point) -> Node:
-        """Where in the file a point comes from."""
-        return self._specs[point.asset][0].points[point.point_type].node
+    def is_unknown(self, asset: str) -> bool:
+        """Whether the file declares no such asset, not even where it can't be read."""
+        return asset not in self.keys and not asset.startswith(tuple(self._unread))
+
+    def point_spec(self, point: Point) -> PointSpec:
+        """What the file says of a point."""
+        return self._specs[point.asset][0].points[point.point_type]
 
     def _declared(self, assets: Node | None) -> list[tuple[Node, AssetSpec]]:
         if assets is None:
@@ -121,7 +135,12 @@ class Expansion:
         self._unit_keys[unit.id] = key
         for asset_key, spec in specs:
             text = asset_key.scalar.replace("{n}", unit.number).replace("{unit}", unit.id)
-            for asset in expand_key(asset_key, text):
+            expanded = expand_key(asset_key, text)
+            if not expanded:
+                self._unread.add(text.partition("[")[0])
+            if spec.is_broken:
+                self._unread.update(asset.id for asset in expanded)
+            for asset in expanded:
                 self._place(asset.id, asset_key, spec, unit.id, unit.number or asset.number, parts, None)
         parts.gpu_range[unit.id] = (0, len(parts.gpus))
 
@@ -137,11 +156,13 @@ class Expansion:
     ) -> None:
         if not ASSET_ID.fullmatch(id_):
             key.report(f"'{id_}' can't be the id of an asset", "letters, digits, - and _")
+            self._unread.add(id_)
             return
         if len(self.keys) >= ASSETS_MAX:
             if not self._is_full:
                 key.report(f"more than {ASSETS_MAX:,} assets", "a range is too wide, or ranges multiply")
             self._is_full = True
+            self._unread.add("")
             return
         if id_ in self.keys:
             place = (key.line, key.column)
@@ -261,7 +282,7 @@ class Expansion:
         if place in reported:
             return []
         expanded = expand_key(relation.node, text)
-        missing = [target.id for target in expanded if target.id not in self.keys]
+        missing = [target.id for target in expanded if self.is_unknown(target.id)]
         if missing or not expanded:
             reported[place] = None
         if missing:

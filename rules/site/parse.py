@@ -35,8 +35,6 @@ def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
 
 def _read(root: Node, text: str) -> Site | None:
     fields = root.fields(KEYS, required=("name", "sources", "units"))
-    if "units" not in fields:
-        return None
     name = fields["name"].as_text() if "name" in fields else None
     tick = (
         fields["tick"].as_duration_ns(10 * DURATION_NS["ms"], 10 * DURATION_NS["s"])
@@ -45,13 +43,13 @@ def _read(root: Node, text: str) -> Site | None:
     )
     paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
     table = read_sources(fields.get("sources"))
-    reader = SpecReader(fields.get("templates"), table.sources, table.addresses)
+    reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
     reader.all_templates()
     expansion = Expansion(reader)
-    expansion.read(fields["units"])
+    expansion.read(fields.get("units"))
     sources, source_of_gpu = _assign_gpus(table, expansion)
     _check_nvml_actuators(sources, source_of_gpu, expansion)
-    _check_addresses(expansion)
+    _check_addresses(table, expansion)
     if not root.document.findings:
         _warn_of_unused(fields.get("templates"), reader, table, expansion)
     return Site(
@@ -71,15 +69,20 @@ def _assign_gpus(table: SourceTable, expansion: Expansion) -> tuple[dict[str, So
     """The sources with their assets, and the source of each GPU: exactly one."""
     sources = dict(table.sources)
     owner: dict[str, str] = {}
+    unread: list[Node] = []
     for name, nodes in table.assets.items():
         assets: list[str] = []
         for node in nodes:
             ids = [expanded.id for expanded in expand_key(node)]
-            assets += _readable(node, ids, expansion)
+            readable = _readable(node, ids, expansion)
+            assets += readable
+            if not ids or len(readable) < len(ids):
+                unread.append(node)
             _claim(node, name, ids, expansion, owner)
-        sources[name] = replace(table.sources[name], assets=tuple(dict.fromkeys(assets)))
+        if name in sources:
+            sources[name] = replace(sources[name], assets=tuple(dict.fromkeys(assets)))
     orphans = [gpu for gpu in expansion.gpu_index if gpu not in owner]
-    if orphans:
+    if orphans and not unread and table.knows_gpus():
         those = orphans[0] if len(orphans) == 1 else f"{orphans[0]} and {len(orphans) - 1} more GPUs"
         expansion.keys[orphans[0]].report(
             f"no source reads {those}", "name their tray or rack in a source's assets"
@@ -88,14 +91,12 @@ def _assign_gpus(table: SourceTable, expansion: Expansion) -> tuple[dict[str, So
 
 
 def _readable(node: Node, ids: list[str], expansion: Expansion) -> list[str]:
-    unknown = [asset for asset in ids if asset not in expansion.keys]
+    unknown = [asset for asset in ids if expansion.is_unknown(asset)]
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         node.report(f"unknown asset '{unknown[0]}'{more}", nearest_asset(unknown[0], expansion.keys))
     without = [asset for asset in ids if asset in expansion.keys and not expansion.gpus_below(asset)]
-    if without and not expansion.type_of(without[0]):
-        return []  # what it is has a finding of its own
-    if without:
+    if without and not expansion.is_broken(without[0]):
         what = "is a GPU itself" if without[0] in expansion.gpu_index else "has no GPUs"
         node.report(f"'{without[0]}' {what}", "a source reads trays, racks or what else holds GPUs")
     return [asset for asset in ids if asset in expansion.keys and asset not in without]
@@ -134,7 +135,7 @@ def _check_nvml_actuators(sources: dict[str, Source], owner: dict[str, str], exp
         if (
             spec.kind == "nvml"
             and place not in reported
-            and gpu in owner
+            and owner.get(gpu) in sources
             and sources[owner[gpu]].kind == "file"
         ):
             reported.add(place)
@@ -143,15 +144,17 @@ def _check_nvml_actuators(sources: dict[str, Source], owner: dict[str, str], exp
             )
 
 
-def _check_addresses(expansion: Expansion) -> None:
-    """Addresses are unique per server."""
+def _check_addresses(table: SourceTable, expansion: Expansion) -> None:
+    """Two points of a source with one address; said once where the address is written, the source or the point."""
     seen: dict[tuple[str, str], str] = {}
     reported: set[tuple[int, int]] = set()
     for point in expansion.points.values():
         first = seen.setdefault((point.source, point.address), point.id)
         if first == point.id or not point.address:
             continue
-        key = expansion.point_key(point)
+        spec = expansion.point_spec(point)
+        is_template = spec.address == table.addresses.get(point.source)
+        key = table.keys[point.source] if is_template else spec.node
         if (key.line, key.column) not in reported:
             reported.add((key.line, key.column))
             key.report(

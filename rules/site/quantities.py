@@ -29,29 +29,32 @@ def known_unit(node: Node, written: str) -> str | None:
 
 
 def read_span(key: Node, node: Node | None, unit: str) -> tuple[float, float, str]:
-    """`0..250 L/min` as (low, high, unit). A state needs none and is 0 to 1."""
+    """`0..250 L/min` as (low, high, unit). A state needs none and is 0 to 1; a wrong one has no bounds."""
     if node is None:
         if unit != STATE:
             key.report(f"'{key.scalar}' has no range", f"such as '{key.scalar}: 0..100 {unit}'")
+            return -math.inf, math.inf, unit
         return 0.0, 1.0, unit
     text = node.as_text()
     match = None if text is None else _RANGE.fullmatch(text.strip())
     if match is None:
         if text is not None:
             node.report(f"'{text}' is no range", f"such as '0..100 {unit}'".strip())
-        return 0.0, 1.0, unit
+        return -math.inf, math.inf, unit
     low, high, written = float(match[1]), float(match[2]), known_unit(node, match[3].strip())
     if not (math.isfinite(low) and math.isfinite(high)):
         node.report(f"'{text}' is too large")
+        low, high = -math.inf, math.inf
     elif not low < high:
         node.report(f"the range starts at {low:g} and ends at {high:g}", "the lower bound comes first")
+        low, high = -math.inf, math.inf
     if written is not None and not same_dimension(written, unit):
         node.report(
             f"'{match[3].strip()}' is no unit for {key.scalar}",
             f"such as '{unit}'" if unit else "a state has none",
         )
         written = None
-    return low, high, unit if written is None else written
+    return (-math.inf, math.inf, unit) if written is None else (low, high, written)
 
 
 def read_deadband(node: Node | None, unit: str, low: float, high: float) -> tuple[DeadbandKind, float]:

@@ -1,7 +1,8 @@
 """The sources of a site file, before the assets that they read are known.
 
 Rules: a source's id becomes part of every input's identity, so `ticker` (the clock) and a slash (backfill)
-are not for sources; GPUs are sampled at 1 to 10 Hz, plant points no faster than 100 Hz.
+are not for sources; GPUs are sampled at 1 to 10 Hz, plant points no faster than 100 Hz. A source with a finding
+stays known as a broken one, so that what refers to it has no finding too.
 """
 
 from __future__ import annotations
@@ -27,24 +28,41 @@ _S = DURATION_NS["s"]
 
 @dataclass(slots=True)
 class SourceTable:
-    """Sources by id. `addresses`: templates of OPC UA sources; `assets`: what a GPU source names as its own."""
+    """Sources by id. `addresses`: templates of OPC UA sources; `assets`: what a GPU source names as its own.
+
+    `broken`: those with a finding; where it is about the kind, the source is not among `sources`. `has_all`: there
+    are no others, which can't be read.
+    """
 
     sources: dict[str, Source] = field(default_factory=dict)
     keys: dict[str, Node] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     assets: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    has_all: bool = True
+
+    def knows_kinds(self) -> bool:
+        """Whether it is certain how many sources of each kind there are."""
+        return self.has_all and self.sources.keys() == self.keys.keys()
+
+    def knows_gpus(self) -> bool:
+        """Whether the sources say which GPUs they read."""
+        return self.knows_kinds() and all(self.sources[name].kind == "opcua" for name in self.broken)
 
 
 def read_sources(node: Node | None) -> SourceTable:
     """All sources of the file; what is wrong is reported, and the source kept as far as it goes."""
-    table = SourceTable()
+    table = SourceTable(has_all=node is not None and node.is_whole())
     for name, entry in ({} if node is None else node.as_mapping()).items():
         assert node is not None
         key = node.keys[name]
         if not NAME_ID.fullmatch(name) or name in RESERVED:
             hint = "small letters, digits and -, and not 'ticker', which is the clock's"
             key.report(f"'{name}' can't be the id of a source", hint)
+        before = len(node.document.findings)
         _read_source(name, key, entry, table)
+        if len(node.document.findings) > before or entry.has_unread_keys:
+            table.broken.add(name)
     return table
 
 
@@ -62,9 +80,9 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
 
     low_ns, high_ns = (_S // 100, 86_400 * _S) if is_slow else (_S // 10, 10 * _S)
     table.keys[name] = key
-    table.sources[name] = Source(
+    source = Source(
         name,
-        cast(Literal["opcua", "nvml", "simulator", "file"], kind or "opcua"),
+        cast(Literal["opcua", "nvml", "simulator", "file"], kind),
         _endpoint(fields.get("endpoint")),
         (fields["security"].as_choice(SECURITY_POLICIES, "policy") if "security" in fields else None)
         or "None",
@@ -74,6 +92,8 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
         duration("clock_tolerance", _S, 1, 3600 * _S),
         _options(fields.get("options")),
     )
+    if kind is not None:
+        table.sources[name] = source
     if "address" in fields:
         table.addresses[name] = fields["address"].as_text() or ""
     if "assets" in fields:

@@ -2,19 +2,22 @@
 
 Rules: a template is compiled once, however many assets it makes, so that its mistakes are reported once and
 where they are written; what an asset adds to its template (`is`) is merged name by name, a point given again
-replaces the template's; nothing here knows an id of an asset.
+replaces the template's; nothing here knows an id of an asset. A spec with a finding stays known as a broken one,
+so that what it lacks for that reason is not found wrong too.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from rules.findings import nearest
 from rules.site.ids import ExpandedId, PatternError, expand_ids
-from rules.site.model import DeadbandKind, Source
+from rules.site.model import DeadbandKind
 from rules.site.quantities import known_unit, read_deadband, read_duration, read_in_unit, read_span
+from rules.site.sources import SourceTable
 from rules.site.types import GPU, GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS
 from rules.site.units import convert
 from rules.strict_yaml import DURATION_NS, Node
@@ -73,7 +76,10 @@ class ActuatorSpec:
 
 @dataclass(slots=True)
 class AssetSpec:
-    """An asset without its id. `children` are (the key in the file, its ids as suffixes, what they are)."""
+    """An asset without its id. `children` are (the key in the file, its ids as suffixes, what they are).
+
+    `is_broken`: what it is or contains can't all be read. `rejected_points`: names under `points` that make none.
+    """
 
     type: str = ""
     constants: dict[str, float] = field(default_factory=dict)
@@ -85,6 +91,8 @@ class AssetSpec:
     part_of: Node | None = None
     location: str = ""
     process_area: str = ""
+    is_broken: bool = False
+    rejected_points: frozenset[str] = frozenset()
 
 
 def expand_key(node: Node, text: str | None = None) -> list[ExpandedId]:
@@ -97,17 +105,18 @@ def expand_key(node: Node, text: str | None = None) -> list[ExpandedId]:
 
 
 class SpecReader:
-    """Compiles templates and assets. `addresses` holds the address template of each OPC UA source."""
+    """Compiles templates and assets. `is_whole`: a file without `templates` has none, rather than misspelt them."""
 
-    def __init__(self, templates: Node | None, sources: dict[str, Source], addresses: dict[str, str]) -> None:
+    def __init__(self, templates: Node | None, is_whole: bool, table: SourceTable) -> None:
         self._nodes = {} if templates is None else dict(templates.as_mapping())
-        self._sources = sources
-        self._addresses = addresses
+        self._has_all = is_whole if templates is None else templates.is_whole()
+        self._table = table
+        self._sources = table.sources
         self._done: dict[str, AssetSpec] = {}
         self._under_way: list[str] = []
         self.used: set[str] = set()
-        with_points = [source.id for source in sources.values() if source.kind in ("opcua", "file")]
-        self._default_source = with_points[0] if len(with_points) == 1 else ""
+        with_points = [source.id for source in self._sources.values() if source.kind in ("opcua", "file")]
+        self._default_source = with_points[0] if len(with_points) == 1 and table.knows_kinds() else ""
 
     def all_templates(self) -> None:
         """Compile every template, so that the mistakes of an unused one are reported too."""
@@ -131,15 +140,17 @@ class SpecReader:
     def _named(self, node: Node) -> AssetSpec:
         name = node.as_text()
         if name is None:
-            return AssetSpec()
+            return AssetSpec(is_broken=True)
+        if name not in self._nodes and not self._has_all:
+            return AssetSpec(is_broken=True)
         if name not in self._nodes:
             known = f"templates: {', '.join(self._nodes)}" if self._nodes else "the file has no templates"
             node.report(f"unknown template '{name}'", nearest(name, self._nodes) or known)
-            return AssetSpec()
+            return AssetSpec(is_broken=True)
         if name in self._under_way:
             path = [*self._under_way[self._under_way.index(name) :], name]
             node.report(f"template '{name}' contains itself", " > ".join(path))
-            return AssetSpec()
+            return AssetSpec(is_broken=True)
         self.used.add(name)
         return self.template(name)
 
@@ -157,24 +168,32 @@ class SpecReader:
             base.part_of,
             base.location,
             base.process_area,
+            base.is_broken or not node.is_whole(ASSET_KEYS),
+            base.rejected_points,
         )
         if "type" in fields:
             spec.type = fields["type"].as_choice(OBJECT_TYPES, "object type") or ""
             if "is" in fields:
                 fields["type"].report("'type' beside 'is'", "the template gives the type: remove one")
-        elif "is" not in fields and node.kind == "mapping":
+        elif "is" not in fields and node.is_whole(ASSET_KEYS):
             what = "template" if is_template else "asset"
             node.report(
                 f"the {what} has neither 'type' nor 'is'", "give it an object type, such as 'type: Rack'"
             )
+        spec.is_broken |= not spec.type
         self._constants(fields.get("constants"), spec)
+        # a mapping of which something is not read may hold the point of any actuator, and any asset
+        are_known = not spec.is_broken and _is_readable(fields.get("points"))
         for key, entry in _entries(fields.get("points")):
             self._point(key, entry, spec)
         for key, entry in _entries(fields.get("actuators")):
-            self._actuator(key, entry, spec)
+            self._actuator(key, entry, spec, are_known)
+        spec.is_broken |= not _is_readable(fields.get("contains"))
         for key, entry in _entries(fields.get("contains")):
             child = self.asset(entry)
-            spec.children.append((key, expand_key(key), child))
+            suffixes = expand_key(key)
+            spec.children.append((key, suffixes, child))
+            spec.is_broken |= child.is_broken or not suffixes
             if child.part_of is not None:
                 child.part_of.report(
                     "'part_of' on what stands under 'contains'", "it is part of what contains it"
@@ -206,6 +225,7 @@ class SpecReader:
         if allowed is None:
             allowed = frozenset(POINT_UNITS)
         if name not in allowed:
+            spec.rejected_points |= {name}
             if name in POINT_UNITS:
                 having = ", ".join(other for other, points in OBJECT_TYPES.items() if name in points)
                 message, hint = f"a {spec.type} has no point type '{name}'", f"it is one of: {having}"
@@ -220,14 +240,19 @@ class SpecReader:
             return
         fields = entry.fields(POINT_KEYS) if entry.kind == "mapping" else {}
         span = fields.get("range") if entry.kind in ("mapping", "null") else entry
-        low, high, unit = read_span(key, span, POINT_UNITS[name])
-        source = self._source(fields.get("source"), key, "opcua")
-        period_ns = read_duration(
-            fields.get("period"), self._sources[source].period_ns if source else DURATION_NS["s"]
-        )
-        sampling_ns = read_duration(fields.get("sampling"), period_ns)
+        # a misspelt key may be the one that is lacking
+        lacking = key if entry.kind != "mapping" or entry.is_whole(POINT_KEYS) else None
+        low, high, unit = -math.inf, math.inf, POINT_UNITS[name]
+        if span is not None or lacking is not None:
+            low, high, unit = read_span(key, span, unit)
+        source = self._source(fields.get("source"), lacking, "opcua")
+        # 0 where a finding hides it
+        is_known = source != "" and source not in self._table.broken and lacking is not None
+        period_ns = self._sources[source].period_ns if is_known else 0
+        period_ns = read_duration(fields["period"], 0) if "period" in fields else period_ns
+        sampling_ns = read_duration(fields.get("sampling"), period_ns) or 1
         queue = fields["queue"].as_integer(1, 10_000) if "queue" in fields else None
-        if sampling_ns > period_ns:
+        if 0 < period_ns < sampling_ns:
             fields["sampling"].report(
                 "the sampling interval is longer than the period", "sample at least once a period"
             )
@@ -248,14 +273,14 @@ class SpecReader:
             period_ns,
             sampling_ns,
             source,
-            self._address(fields.get("address"), source, key),
+            self._address(fields.get("address"), source, lacking),
             queue or max(10, 2 * (period_ns // sampling_ns)),
             discard != "newest",
             kind,
             deadband,
         )
 
-    def _actuator(self, key: Node, entry: Node, spec: AssetSpec) -> None:
+    def _actuator(self, key: Node, entry: Node, spec: AssetSpec, are_points_known: bool) -> None:
         name = key.scalar
         is_gpu = spec.type == GPU
         point = spec.points.get(name)
@@ -264,7 +289,10 @@ class SpecReader:
                 f"a GPU has no actuator '{name}'", nearest(name, GPU_ACTUATORS) or "it has power_limit"
             )
             return
+        rejected = spec.rejected_points
         if not is_gpu and point is None:
+            if not are_points_known or name in rejected or nearest(name, rejected):
+                return
             hint = (
                 nearest(name, spec.points)
                 or "an actuator's read-back is the point of the same name: add it to 'points'"
@@ -273,7 +301,7 @@ class SpecReader:
             return
         fields = entry.fields(ACTUATOR_KEYS, required=("default",) if point else ("range", "default"))
         unit = point.engineering_unit if point else GPU_ACTUATORS[name]
-        low, high = (point.low, point.high) if point else (0.0, 0.0)
+        low, high = (point.low, point.high) if point else (-math.inf, math.inf)
         if "range" in fields:
             low, high = self._actuator_span(key, fields["range"], unit, point)
         default = read_in_unit(fields["default"], unit) if "default" in fields else None
@@ -281,9 +309,11 @@ class SpecReader:
             fields["default"].report(
                 f"the default {default:g} is outside the range", f"{low:g} to {high:g} {unit}".strip()
             )
-        source = self._source(
-            fields.get("source"), key, "nvml" if is_gpu else "opcua", point.source if point else ""
-        )
+        # what the point lacks is reported there
+        default_source, lacking = (point.source, key if point.source else None) if point else ("", key)
+        source = self._source(fields.get("source"), lacking, "nvml" if is_gpu else "opcua", default_source)
+        if point is not None and source == point.source and not point.address:
+            lacking = None
         if source and self._sources[source].kind == "file":
             key.report(f"'{name}' comes from a file", "nothing can be set there: remove the actuator")
         spec.actuators[name] = ActuatorSpec(
@@ -296,7 +326,7 @@ class SpecReader:
             source,
             ""
             if is_gpu
-            else self._address(fields.get("address"), source, key, point.address if point else ""),
+            else self._address(fields.get("address"), source, lacking, point.address if point else ""),
             read_duration(fields.get("expiry"), EXPIRY_NS, DURATION_NS["s"], 60 * DURATION_NS["s"]),
         )
 
@@ -305,25 +335,30 @@ class SpecReader:
     ) -> tuple[float, float]:
         low, high, written = read_span(key, node, unit)
         low, high = convert(low, written, unit), convert(high, written, unit)
-        if point is not None and not (point.low <= low and high <= point.high):
+        is_read = math.isfinite(high - low)
+        if point is not None and is_read and not (point.low <= low and high <= point.high):
             node.report(
                 "the actuator's range reaches outside its point's",
                 f"{point.low:g} to {point.high:g} {unit}".strip(),
             )
         return low, high
 
-    def _source(self, node: Node | None, key: Node, kind: str, default: str = "") -> str:
-        """The id of a known source of `kind`; '' after a finding, and for a GPU without one of its own."""
+    def _source(self, node: Node | None, key: Node | None, kind: str, default: str = "") -> str:
+        """The id of a known source of `kind`; '' after a finding, and for a GPU without one of its own.
+
+        `key`: where it is reported that there is none; None where that is not certain.
+        """
         if node is None:
             if not default and kind == "opcua":
                 default = self._default_source
-                if not default:
+                if not default and key is not None and self._table.knows_kinds():
                     key.report(
                         f"'{key.scalar}' has no source", "name one: there is not exactly one source of points"
                     )
             return default
         name = node.as_text()
-        if name is None:
+        is_broken = name in self._table.broken or not self._table.has_all
+        if name is None or (name not in self._sources and is_broken):
             return ""
         kinds = ("opcua", "file") if kind == "opcua" else (kind,)
         fitting = [source.id for source in self._sources.values() if source.kind in kinds]
@@ -338,11 +373,19 @@ class SpecReader:
             return ""
         return name
 
-    def _address(self, node: Node | None, source: str, key: Node, default: str = "") -> str:
-        address = (node.as_text() or "") if node is not None else default or self._addresses.get(source, "")
-        if node is None and not address and source and self._sources[source].kind == "opcua":
+    def _address(self, node: Node | None, source: str, key: Node | None, default: str = "") -> str:
+        address = default or self._table.addresses.get(source, "")
+        if node is not None:
+            return node.as_text() or ""
+        is_known = source != "" and source not in self._table.broken
+        if not address and key is not None and is_known and self._sources[source].kind == "opcua":
             key.report(f"'{key.scalar}' has no address", f"give it one, or the source '{source}' a template")
         return address
+
+
+def _is_readable(node: Node | None) -> bool:
+    """Whether all entries of a mapping with free keys are read; there may be none."""
+    return node is None or node.kind == "null" or node.is_whole()
 
 
 def _entries(node: Node | None) -> list[tuple[Node, Node]]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal, cast
 
 from rules.errors import ConfigurationError
-from rules.findings import Finding, nearest
+from rules.findings import nearest
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
 from rules.site.model import Site
 from rules.site.units import convert, is_unit, normal, same_dimension
 from rules.strict_yaml import Node, load
 from streams.importing.times import TimeReader, read_zone
 from streams.site_folder import load_site
+from streams.text_file import read_text
 
 Format = Literal["csv", "tsv", "prometheus"]
 Order = Literal["oldest first", "newest first", "any"]
@@ -88,11 +89,7 @@ class ImportMap:
 
 def load_map(path: Path) -> ImportMap:
     """Read and check a map file and the site that it names. Raises ConfigurationError with every finding."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
-    root, findings = load(text, str(path))
+    root, findings = load(read_text(path, str(path)), str(path))
     found = None if root is None else _read(root, path)
     if found is None or findings:
         raise ConfigurationError(sorted(dict.fromkeys(findings)))
@@ -116,6 +113,7 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         node.scalar
         for node in (fields["not_available"].as_list_or_one() if "not_available" in fields else ())
     ]
+    delimiter = _read_delimiter(fields.get("delimiter"))
     if site is None or kind is None or order is None or not columns:
         return None
     if "max_gap" not in fields:
@@ -125,7 +123,7 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         site=site,
         site_dir=site_dir,
         format=cast(Format, kind),
-        delimiter=_text(fields.get("delimiter")) or DELIMITERS.get(kind, ""),
+        delimiter=delimiter or DELIMITERS.get(kind, ""),
         encoding=_text(fields.get("encoding")) or "utf-8-sig",
         decimal=_text(fields.get("decimal")) or ".",
         time_column=time_column,
@@ -144,6 +142,16 @@ def _read(root: Node, path: Path) -> ImportMap | None:
 
 def _text(node: Node | None) -> str:
     return "" if node is None else node.as_text() or ""
+
+
+def _read_delimiter(node: Node | None) -> str:
+    """One character, which may be a space or a tab."""
+    if node is None:
+        return ""
+    if node.kind != "text" or len(node.scalar) != 1 or node.scalar in '"\r\n':
+        node.report("a delimiter is one character, and no quote", "such as ';'")
+        return ""
+    return node.scalar
 
 
 def _read_site(node: Node | None, path: Path) -> tuple[Site | None, Path]:

@@ -38,7 +38,10 @@ class MissingSpan:
 
 @dataclass(slots=True)
 class ImportReport:
-    """Counts of one import. `conflicting`: those of the duplicates whose values differ from the first row's."""
+    """Counts of one import. `conflicting`: those of the duplicates whose values differ from the first row's.
+
+    `rejected` counts rows and cells, `rejected_rows` the rows alone.
+    """
 
     files: list[str] = field(default_factory=list)
     rows: int = 0
@@ -49,6 +52,7 @@ class ImportReport:
     out_of_order: int = 0
     blank: int = 0
     rejected: int = 0
+    rejected_rows: int = 0
     rejections: list[Rejected] = field(default_factory=list)
     gaps: list[MissingSpan] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -58,6 +62,7 @@ class ImportReport:
     def reject(self, file: str, line: int, column: str, reason: str) -> None:
         """Count one, and list it unless there are very many."""
         self.rejected += 1
+        self.rejected_rows += not column
         if len(self.rejections) < LISTED:
             self.rejections.append(Rejected(file, line, column, reason))
 
@@ -73,6 +78,8 @@ class ImportReport:
             "out_of_order": self.out_of_order,
             "blank": self.blank,
             "rejected": self.rejected,
+            "rejected_rows": self.rejected_rows,
+            "rejected_cells": self.rejected - self.rejected_rows,
             "rejections": [
                 {"file": one.file, "line": one.line, "column": one.column, "reason": one.reason}
                 for one in self.rejections

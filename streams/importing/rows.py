@@ -1,7 +1,9 @@
 """The rows of CSV, TSV and Prometheus text files, as the map reads them.
 
 Rules: one row at a time where the file has the oldest row first; other orders are held in memory and sorted,
-rows of one time in the file's order. A line or cell that can't be read is rejected with its line and reason.
+rows of one time in the file's order. A row is a line: a line or cell that can't be read is rejected with its line
+and reason, and costs no other. (CSV would let a quoted cell go on over lines; then one stray quote swallows what
+follows it, up to the next quote.)
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
@@ -21,6 +23,10 @@ from streams.importing.times import in_range
 
 Progress = Callable[[int], None]
 """Told how many bytes were read since the last call."""
+
+LINE_MAX: Final = 1_000_000
+"""Characters. A longer line is no row, and must not fill the memory."""
+_ENCODING: Final = "name the file's own under 'encoding' in the map"
 
 
 class Row(NamedTuple):
@@ -40,12 +46,12 @@ def read_rows(
     """
     report.files.append(path.name)
     try:
-        # Bytes that are not text become cells that are no numbers: rejected where they stand.
-        file = path.open(encoding=plan.encoding, errors="surrogateescape", newline="")
+        # Bytes that are not text become \xff in cells that are no numbers: rejected where they stand.
+        file = path.open(encoding=plan.encoding, errors="backslashreplace")
     except (OSError, LookupError) as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
     with file:
-        lines = _told(file, progress)
+        lines = _lines(path, file, plan, progress)
         if plan.format == "prometheus":
             yield from _exposition(path, number, lines, plan, report)
         elif plan.order == "oldest first":
@@ -57,41 +63,46 @@ def read_rows(
             yield from sorted(rows, key=lambda row: row.time_ns)
 
 
-def _told(file: TextIO, progress: Progress) -> Iterator[str]:
-    size = 0
-    for line in file:
-        size += len(line)
-        if size >= 65_536:
-            progress(size)
-            size = 0
-        yield line
-    progress(size)
+def _lines(path: Path, file: TextIO, plan: ImportMap, progress: Progress) -> Iterator[tuple[int, str]]:
+    """Number and text of each line; of one that is longer than LINE_MAX, LINE_MAX characters and one more."""
+    number, read, told = 0, 0, 0
+    try:
+        while text := file.readline(LINE_MAX + 1):
+            number += 1
+            read += len(text)
+            if read >= 65_536:
+                read, now = 0, file.buffer.tell()
+                progress(now - told)
+                told = now
+            rest = text
+            while len(rest) > LINE_MAX and not rest.endswith("\n"):
+                rest = file.readline(LINE_MAX + 1)
+            yield number, text.removesuffix("\n")
+    except UnicodeError as error:
+        # Few encodings can go on behind what they can't read.
+        message = f"not text of the encoding {plan.encoding}: {error}"
+        raise ConfigurationError([Finding(str(path), number + 1, 0, message, _ENCODING)]) from None
+    progress(file.buffer.tell() - told)
 
 
-def _table(path: Path, lines: Iterable[str], plan: ImportMap, report: ImportReport) -> Iterator[Row]:
-    reader = csv.reader(lines, delimiter=plan.delimiter)
-    header = next(reader, None) or []
+def _table(
+    path: Path, lines: Iterable[tuple[int, str]], plan: ImportMap, report: ImportReport
+) -> Iterator[Row]:
+    lines = iter(lines)
+    header = _header(path, next(lines, (1, ""))[1], plan)
     indexes, time_index, series_index = _columns(path, header, plan)
     ascending = plan.order != "newest first"
     series = _series_of_file(path, plan) if plan.series.by != "column" else ""
     left_out = [name for name in header if name in _left_out(header, plan)]
     read_time, previous_ns = plan.time.read, None
-    while True:
+    for line, text in lines:
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            report.reject(path.name, reader.line_num, "", str(error))
-            continue
-        line = reader.line_num
-        if not any(cells):
-            report.blank += 1
-            continue
-        if len(cells) != len(header):
-            report.reject(path.name, line, "", f"{len(cells)} cells, the head has {len(header)}")
-            continue
-        try:
+            cells = _cells(text, plan)
+            if not any(cells):
+                report.blank += 1
+                continue
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} cells, the head has {len(header)}")
             time_ns = read_time(cells[time_index].strip(), previous_ns, ascending)
             if plan.series.by == "column":
                 series = _series_named(cells[series_index], plan)
@@ -105,6 +116,30 @@ def _table(path: Path, lines: Iterable[str], plan: ImportMap, report: ImportRepo
             for index, column in zip(indexes, plan.columns, strict=True)
         )
         yield Row(time_ns, series, values)
+
+
+def _header(path: Path, text: str, plan: ImportMap) -> list[str]:
+    try:
+        return _cells(text, plan)
+    except ValueError as error:
+        raise ConfigurationError([Finding(str(path), 1, 0, f"the head can't be read: {error}")]) from None
+
+
+def _cells(text: str, plan: ImportMap) -> list[str]:
+    """The cells of one line. Raises ValueError with the reason why it is no row."""
+    _check_length(text)
+    try:
+        (cells,) = csv.reader((text + "\n",), delimiter=plan.delimiter)
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    if cells and cells[-1].endswith("\n"):  # only a quote keeps the end of the line from ending the cell
+        raise ValueError(f"the quote that opens cell {len(cells)} is not closed on this line")
+    return cells
+
+
+def _check_length(text: str) -> None:
+    if len(text) > LINE_MAX:
+        raise ValueError(f"longer than {LINE_MAX:,} characters")
 
 
 def _cell(
@@ -148,6 +183,8 @@ def _columns(path: Path, header: list[str], plan: ImportMap) -> tuple[list[int],
         if name not in wanted and not _is_ignored(name, plan)
     ]
     if findings:
+        if any("\\x" in name for name in names):
+            findings.insert(0, Finding(where, 1, 0, f"not text of the encoding {plan.encoding}", _ENCODING))
         raise ConfigurationError(findings)
     indexes = [names.index(column.name) for column in plan.columns]
     series = names.index(plan.series.key) if plan.series.by == "column" else 0
@@ -179,7 +216,7 @@ def _series_of_file(path: Path, plan: ImportMap) -> str:
 
 
 def _exposition(
-    path: Path, number: int, lines: Iterable[str], plan: ImportMap, report: ImportReport
+    path: Path, number: int, lines: Iterable[tuple[int, str]], plan: ImportMap, report: ImportReport
 ) -> Iterator[Row]:
     """A snapshot in Prometheus text form: one row per series (and time, where samples carry one)."""
     from prometheus_client.parser import text_string_to_metric_families
@@ -192,13 +229,14 @@ def _exposition(
         by_name.setdefault(column.name, []).append(index)
     rows: dict[tuple[int, str], list[float | None]] = {}
     filled: set[tuple[int, str, int]] = set()
-    for line, text in enumerate(lines, 1):
+    for line, text in lines:
         if not text.strip():
             report.blank += 1
             continue
         if text.startswith("#"):
             continue
         try:
+            _check_length(text)
             # A line at a time: the parser itself stops at the first bad line and names none.
             (sample,) = (one for family in text_string_to_metric_families(text) for one in family.samples)
         except ValueError as error:

@@ -77,12 +77,12 @@ def test_aliases_cannot_blow_up() -> None:
 def test_fields_report_all_unknown_and_missing_keys() -> None:
     root, findings = load("nmae: x\ntick: 1\nzzz: 2\n", "x.yaml")
     assert root is not None
-    assert list(root.fields(("name", "tick"), required=("name",))) == ["tick"]
+    assert list(root.fields(("name", "tick", "units"), required=("name", "units"))) == ["tick"]
     assert [(f.line, f.message, f.hint) for f in findings] == [
         (1, "unknown key 'nmae'", "did you mean 'name'?"),
-        (3, "unknown key 'zzz'", "known keys: name, tick"),
-        (1, "the key 'name' is missing", ""),
-    ]
+        (3, "unknown key 'zzz'", "known keys: name, tick, units"),
+        (1, "the key 'units' is missing", ""),
+    ], "a misspelt key is not missing too"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from rules.engine.inputs import Gap, Input, Readings
 from rules.errors import UnreachableError
-from streams.bus_kafka import KafkaBus
+from streams.bus_kafka import CLUSTER_WATCH_S, KafkaBus
 from streams.publisher import Publisher
 from streams.record import Message, TopicPartition
 from streams.settings import BrokerSettings, Settings, SpoolSettings
@@ -205,6 +205,27 @@ async def test_a_reader_closes_while_its_fetch_waits_for_the_broker(embedded_bro
     await reader.read(0.05)
     await reader.close()
     assert not reader._consumer._client._conns, "no connection is left"
+    await bus.close()
+
+
+async def test_a_reader_s_outage_is_said_once_and_so_is_its_end(
+    embedded_broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap, request_timeout_s=1))
+    reader = await bus.reader([EVENTS.name])
+
+    def said() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == "streams.bus_kafka"]
+
+    await embedded_broker.stop()
+    await until(lambda: any("trying again" in line for line in said()))
+    await asyncio.sleep(2 * CLUSTER_WATCH_S)
+    await embedded_broker.start()
+    await until(lambda: any("answers again" in line for line in said()))
+    first, second = said()
+    assert first.startswith(f"no broker answers at {embedded_broker.bootstrap}")
+    assert second == f"the broker at {embedded_broker.bootstrap} answers again"
+    await reader.close()
     await bus.close()
 
 

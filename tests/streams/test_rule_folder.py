@@ -43,8 +43,30 @@ def test_what_can_not_be_read_is_a_finding(site: Site, tmp_path: Path) -> None:
         rule_texts(NARVIK, site, tmp_path / "missing.yaml")
     with pytest.raises(ConfigurationError, match="no rule file in this folder"):
         rule_texts(NARVIK, site, tmp_path)
-    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigurationError, match="not UTF-8"):
+    (tmp_path / "bad.yaml").write_bytes(b"rules:\n  \xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"bad.yaml:2:3: error: not UTF-8"):
+        rule_texts(NARVIK, site, tmp_path)
+
+
+def test_a_file_that_can_not_be_read_hides_no_finding_of_another(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff")
+    (tmp_path / "b.yaml").mkdir()
+    (tmp_path / "c.yaml").write_text("rules: {c: {for: Rock}}")
+    with pytest.raises(ConfigurationError) as raised:
+        load_program(NARVIK, site, tmp_path)
+    said = [(Path(one.file).name, one.line, one.message) for one in raised.value.findings]
+    assert said[:2] == [("a.yaml", 1, "not UTF-8"), ("b.yaml", 0, "can't be read: Is a directory")]
+    assert ("c.yaml", 1, "the site has no asset of type 'Rock'") in said
+
+
+def test_a_folder_without_permission_is_a_finding(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}: .*can't be read: Permission denied"):
         rule_texts(NARVIK, site, tmp_path)
 
 

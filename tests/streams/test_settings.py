@@ -38,3 +38,10 @@ def test_every_unknown_key_is_an_error_with_the_nearest_name(
 
 def test_a_file_that_is_not_there_leaves_the_defaults(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "none.yaml").broker.partitions >= 1
+
+
+@pytest.mark.parametrize("address", ["", "broker", "broker:port", "broker:0", "broker:99999", "one:9092,two"])
+def test_an_address_without_host_and_port_is_an_error(address: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"broker\.bootstrap: '.*' is no address, write host:port$"):
+        load_settings(broker={"bootstrap": address})
+    assert load_settings(broker={"bootstrap": "one:9092, [::1]:9093"}).broker.bootstrap

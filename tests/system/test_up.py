@@ -105,7 +105,11 @@ def test_the_replay_of_the_recording_equals_what_it_holds_byte_for_byte(run: Run
     verification = json.loads(done.stdout)["verification"]
     assert verification["compared"] > 0
     # an output that only the replay makes, after the last recorded one, is one that the live run never said
-    assert (verification["differences"], verification["after_end"]) == (0, 0)
+    assert (verification["differences"], verification["after_end"], verification["beyond_the_end"]) == (
+        0,
+        0,
+        0,
+    )
 
 
 def test_a_script_without_headrace_finds_nothing_lost(run: Run) -> None:

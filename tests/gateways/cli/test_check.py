@@ -128,6 +128,24 @@ def test_missing_rules_are_an_error_but_the_site_is_shown(
     assert isinstance(said["site"], dict)
 
 
+def test_a_rule_file_that_can_not_be_read_is_one_finding_beside_those_of_the_others(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = folder / "rules"
+    (rules / "latin.yaml").write_bytes(b"rules:\n  # 40 \xb0C\n")
+    (rules / "folder.yaml").mkdir()
+    (rules / "rack.yaml").write_text(GOOD_RULE.replace("RackLiquidFlow <", "RackLiquidFlw <"))
+    code, said = answer(folder, capsys)
+    assert (code, said["rules"]) == (2, None)
+    findings = said["findings"]
+    assert isinstance(findings, list)
+    assert [(one["file"], one["line"]) for one in findings] == [
+        (str(rules / "folder.yaml"), 0), (str(rules / "latin.yaml"), 2), (str(rules / "rack.yaml"), 4),
+    ]  # fmt: skip
+    (rules / "rack.yaml").write_text(GOOD_RULE)
+    assert answer(folder, capsys)[1]["rules"] is None, "half of the rules are no program"
+
+
 def test_no_site_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said = answer(tmp_path / "nowhere", capsys)
     assert code == 2

@@ -70,6 +70,20 @@ def test_what_is_no_scenario(
     assert message in capsys.readouterr().err
 
 
+def test_a_scenario_file_that_can_not_be_read_hides_no_finding_of_another(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenarios = folder / "scenarios"
+    (scenarios / "a.yaml").write_bytes(b"scenarios:\n  \xff")
+    (scenarios / "b.yaml").mkdir()
+    (scenarios / "rack.yaml").write_text(SCENARIO.replace("R01", "R99"))
+    assert run_app(["test", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert f"{scenarios / 'a.yaml'}:2:3: error: not UTF-8" in said
+    assert f"{scenarios / 'b.yaml'}: error: can't be read: Is a directory" in said
+    assert f"{scenarios / 'rack.yaml'}:3:12: error: the site has no asset 'R99'" in said
+
+
 def test_scenarios_without_a_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.yaml").write_text(SCENARIO)
     assert run_app(["test", str(tmp_path)]) == 2

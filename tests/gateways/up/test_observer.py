@@ -60,7 +60,7 @@ def alarm(cleared_ns: int | None = None) -> Alarm:
         7,
         cleared_ns,
         3.0,
-        "no flow",
+        "no flow" if cleared_ns is None else "flow is back",
     )
 
 
@@ -129,6 +129,7 @@ def test_an_alarm_is_one_line_from_its_raise_to_its_clearing(observer: Observer)
     assert observer.active == []
     (line,) = summarize(observer, cost())["alarms"]
     assert (line["id"], line["cleared_at"][-4:]) == ("a1", "099Z")
+    assert (line["message"], line["cleared_message"]) == ("no flow", "flow is back")
 
 
 def test_garbage_is_left_to_the_worker(observer: Observer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,11 +127,11 @@ def test_a_csv_with_everything_wrong_is_accounted_for_line_by_line(tmp_path: Pat
         "2026-01-01 00:15:00,80,50,e\n"
         "2026-01-01 00:15:00,81,50,e\n"
         "2026-01-01 00:12:00,70,50,e\n"
-        '2026-01-01 01:00:00,60,50,"two\nlines"\n'
+        '2026-01-01 01:00:00,60,50,"a, quoted"\n'
         "2026-01-01 01:05:00,1_000,inf,\udcff\n",
     )
     assert [(one.line, one.column) for one in report.rejections] == [
-        (5, "speed"), (6, ""), (7, ""), (14, "speed"), (14, "temp"),
+        (5, "speed"), (6, ""), (7, ""), (13, "speed"), (13, "temp"),
     ]  # fmt: skip
     assert "'fast' is no number" in report.rejections[0].reason
     assert "no time of the form 'iso'" in report.rejections[1].reason
@@ -288,6 +289,7 @@ def test_everything_wrong_in_a_map_is_said_at_once(tmp_path: Path) -> None:
     time: {column: t, zone: Europe/Olso}
     order: sideways
     colour: red
+    delimiter: "||"
     columns:
       a: {to: P-1.PumpSpede, unit: percent}
       b: {to: P-1.PumpSpeed, unit: furlong}
@@ -300,6 +302,7 @@ def test_everything_wrong_in_a_map_is_said_at_once(tmp_path: Path) -> None:
     said = "\n".join(str(one) for one in raised.value.findings)
     for part in (
         "unknown zone 'Europe/Olso'", "unknown order 'sideways'", "unknown key 'colour'",
+        "a delimiter is one character",
         "did you mean 'P-1.PumpSpeed'",
         "'furlong'", "'kW' can't be converted to 'degC'", "did you mean 'temperature'", "the key 'to' is missing",
     ):  # fmt: skip
@@ -323,6 +326,73 @@ def test_a_head_that_does_not_fit_the_map_is_a_finding(tmp_path: Path, head: str
         run(tmp_path, CSV_MAP, head)
     assert (tmp_path / "out.mcap").read_bytes() == b"kept"
     assert not list(tmp_path.glob(".out*"))
+
+
+ROWS = [f"2026-01-01 00:{minute:02}:00,{minute},50,note" for minute in range(0, 50, 5)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('2026-01-01 00:10:00,10,50,"note', "the quote that opens cell 4 is not closed on this line"),
+        ('2026-01-01 00:10:00,"10,50,note', "the quote that opens cell 2 is not closed on this line"),
+        ("2026-01-01 00:10:00,10,50," + "x" * 200_000, "field larger than field limit (131072)"),
+        ("2026-01-01 00:10:00," + "x" * 3_000_000, "longer than 1,000,000 characters"),
+        ("2026-01-01 00:10\0:00,10,50,note", r"'2026-01-01 00:10\x00:00' is no time of the form 'iso'"),
+        ("2026-01-01 00:\udcff:00,10,50,note", r"'2026-01-01 00:\\xff:00' is no time of the form 'iso'"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_that_can_not_be_read_costs_no_other(tmp_path: Path, line: str, reason: str, end: str) -> None:
+    lines = [*ROWS[:2], line, *ROWS[3:]]
+    report, inputs = run(tmp_path, CSV_MAP, end.join(["t,speed,temp,note", *lines]))
+    assert [(one.line, one.column, one.reason) for one in report.rejections] == [(4, "", reason)]
+    assert (report.rows, report.readings, report.rejected_rows) == (9, 18, 1)
+    assert len(values(inputs)) == 18
+
+
+def test_a_quote_in_the_last_line_and_one_in_the_head(tmp_path: Path) -> None:
+    report, _ = run(tmp_path, CSV_MAP, "\n".join(["t,speed,temp,note", *ROWS, '2026-01-01 01:00:00,1,2,"']))
+    assert [one.line for one in report.rejections] == [12]
+    with pytest.raises(
+        ConfigurationError, match=r"data0.csv:1:0: .*the quote that opens cell 4 is not closed"
+    ):
+        run(tmp_path, CSV_MAP, "\n".join(['t,speed,temp,"note', *ROWS]))
+
+
+def test_bytes_of_another_encoding_are_rejected_where_a_number_is_wanted(tmp_path: Path) -> None:
+    report, _ = run(
+        tmp_path, CSV_MAP, "t,speed,temp,note\n2026-01-01 00:00:00,1\udcff,50,\udcff\n" + "\n".join(ROWS[1:])
+    )
+    assert [(one.line, one.column) for one in report.rejections] == [(2, "speed")]
+    assert (report.readings, report.rejected, report.rejected_rows) == (19, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "line"),
+    [
+        ("utf-8", "t,speed,temp (°C),note\n".encode("latin-1"), 1),
+        ("utf-8", "t,speed,temp,note\n".encode("utf-16"), 1),
+        ("utf-16", b"t,speed,temp,note\n", 1),
+    ],
+)
+def test_a_file_of_another_encoding_is_a_finding(
+    tmp_path: Path, encoding: str, data: bytes, line: int
+) -> None:
+    (tmp_path / "data.csv").write_bytes(data)
+    map_file = folder(tmp_path, f"{CSV_MAP}encoding: {encoding}\n")
+    with pytest.raises(ConfigurationError, match=f"not text of the encoding {encoding}") as raised:
+        import_recording([tmp_path / "data.csv"], map_file, tmp_path / "out.mcap", lambda size: None)
+    assert raised.value.findings[0].line == line
+
+
+def test_progress_adds_up_to_the_size_of_the_file(tmp_path: Path) -> None:
+    text = "\r\n".join(["t,speed,temp,note", *(f"{row} of °C" for row in ROWS * 500)])
+    (tmp_path / "data.csv").write_bytes(text.encode())
+    told: list[int] = []
+    import_recording([tmp_path / "data.csv"], folder(tmp_path, CSV_MAP), tmp_path / "out.mcap", told.append)
+    assert sum(told) == len(text.encode())
+    assert len(told) > 2
 
 
 _cell = st.sampled_from(["1", "55.5", "", "N/A", "x", " 7 ", "nan", "1e400"])
@@ -390,11 +460,34 @@ def test_times(form: str, text: str, expected: int | None) -> None:
 def test_the_command_reports_and_a_wrong_map_ends_with_2(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "data.csv").write_text("t,speed,temp,note\n2026-01-01 00:00:00,90,x,\n")
+    (tmp_path / "data.csv").write_text("t,speed,temp,note\n2026-01-01 00:00:00,90,50,\n")
     call = ["import", str(tmp_path / "data.csv"), "-o", str(tmp_path / "out.mcap"), "--map"]
     assert run_app([*call, str(folder(tmp_path, CSV_MAP))]) == 0
-    said = capfd.readouterr().out
-    assert "readings" in said
-    assert "data.csv:2, column temp: 'x' is no number" in said.replace("\n", " ")
+    assert "readings" in capfd.readouterr().out
     assert run_app([*call, str(folder(tmp_path, CSV_MAP.replace("max_gap", "max_gab")))]) == 2
     assert "did you mean 'max_gap'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "counts", "line"),
+    [
+        ("2026-01-01 00:00:00,90,x,\n", (1, 0, 1), "data.csv:2, column temp: 'x' is no number"),
+        ("2026-01-01 00:00:00,90\n" * 2, (0, 2, 0), "data.csv:2: 2 cells, the head has 4"),
+    ],
+)
+def test_the_command_ends_with_1_when_something_was_rejected(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    rows: str,
+    counts: tuple[int, int, int],
+    line: str,
+) -> None:
+    (tmp_path / "data.csv").write_text(f"t,speed,temp,note\n{rows}")
+    call = ["import", str(tmp_path / "data.csv"), "-o", str(tmp_path / "out.mcap")]
+    call += ["--map", str(folder(tmp_path, CSV_MAP))]
+    assert run_app(call) == 1
+    assert f"rejected: {line}" in capfd.readouterr().out.replace("\n", " ")
+    assert run_app([*call, "--json"]) == 1
+    said = orjson.loads(capfd.readouterr().out)
+    assert (said["rows"], said["rejected_rows"], said["rejected_cells"]) == counts
+    assert said["readings"] == counts[0]

@@ -162,7 +162,8 @@ def test_a_damaged_chunk_is_left_out_and_said(tmp_path: Path) -> None:
     read = Recording(tmp_path / "a.mcap")
     assert [one.offset for one in read.records()] == [0, 1, 4, 5]
     assert len(read.damage) == 1
-    assert "damaged" in read.damage[0]
+    span = "(recorded 1970-01-01T00:00:00.000000002Z to 1970-01-01T00:00:00.000000003Z)"
+    assert f"{span} is damaged and left out" in read.damage[0]
 
 
 def test_the_log_time_never_goes_back(tmp_path: Path) -> None:

@@ -1,102 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import orjson
 import pytest
 
 from gateways.cli.main import run_app
-from rules.engine.engine import Engine
-from rules.engine.inputs import Gap, Identity, Input, Readings, Tick
 from streams.record import Record
 from streams.recorded_site import recorded_site, recording_metadata, site_attachments
 from streams.recording import Recording, RecordingWriter
 from streams.rule_folder import load_program
 from streams.site_folder import load_site
-from streams.topics import partition_of
-from streams.wire import encode_input, encode_output
-
-SITE = """
-name: small
-tick: 1 s
-rules: [rules]
-sources:
-  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
-units:
-  row-a:
-    assets: {P-1: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}, actuators: {PumpSpeed: {default: 80 %}}}}
-  row-b:
-    assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}, actuators: {PumpSpeed: {default: 80 %}}}}
-"""
-RULES = """
-rules:
-  pump-slow:
-    for: Pump
-    when: PumpSpeed < 50 percent
-    deadband: 5 percent
-    on_delay: 2 s
-    severity: high
-    message: "{asset}: {value:.0f} %"
-    then:
-      - command: set PumpSpeed to 100 percent
-"""
-S = 1_000_000_000
-T0 = 1_767_225_600 * S
-
-
-def inputs_of(unit: str, point: str) -> list[Input]:
-    """90 s: slow from second 10 to 20 and from 40 on; a gap and a repeat in between."""
-    inputs: list[Input] = []
-    for second in range(90):
-        time_ns = T0 + second * S
-        inputs.append(Tick(unit, Identity("ticker", 0, time_ns // S), time_ns))
-        if second == 30:
-            inputs.append(Gap(unit, Identity("plc", 5, second + 1), "disconnected", time_ns - S, time_ns, 1))
-            continue
-        speed = 30.0 if 10 <= second < 20 or second >= 40 else 80.0
-        times = np.array([time_ns + 1000])
-        zero = np.zeros(1, np.int64)
-        inputs.append(
-            Readings(
-                unit, Identity("plc", 5, second + 1), int(times[0]), (point,), times, zero, np.array([speed]),
-                zero.astype(np.uint8), zero.astype(np.uint32),
-            )
-        )  # fmt: skip
-        if second == 50:
-            inputs.append(inputs[-1])
-    return inputs
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, list[Record]]:
-    """A site folder and the records of a run: inputs and what the engine said to them, as a worker writes them."""
-    site_dir = tmp_path / "site"
-    (site_dir / "rules").mkdir(parents=True)
-    (site_dir / "site.yaml").write_text(SITE)
-    (site_dir / "rules" / "pumps.yaml").write_text(RULES)
-    site = load_site(site_dir)
-    program = load_program(site_dir, site)
-    engines = {unit: Engine(program, site, unit) for unit in site.units}
-    offsets: dict[tuple[str, int], int] = {}
-    records: list[Record] = []
-
-    def add(message: object) -> None:
-        place = (message.topic, message.partition)  # type: ignore[attr-defined]
-        offset = offsets[place] = offsets.get(place, -1) + 1
-        records.append(Record(*place, offset, 1, message.key, message.value, message.headers))  # type: ignore[attr-defined]
-
-    both = zip(inputs_of("row-a", "P-1.PumpSpeed"), inputs_of("row-b", "P-2.PumpSpeed"), strict=True)
-    for value in (one for pair in both for one in pair):
-        add(encode_input(value, 2))
-        for output in engines[value.unit].step([value]):
-            add(encode_output(output, 2))
-    records.append(
-        Record("events", partition_of("row-a", 2), 10**6, 1, b"row-a", b"garbage", (("schema", b"tick/1"),))
-    )
-    return site_dir, records
 
 
 def write(path: Path, site_dir: Path, records: list[Record]) -> Path:
@@ -204,7 +121,10 @@ def test_other_rules_give_other_alarms_and_are_not_compared(
 ) -> None:
     path = write(tmp_path / "run.mcap", *made)
     (tmp_path / "other.yaml").write_text(
-        RULES.replace("pump-slow", "pump-slower").replace("on_delay: 2 s", "")
+        (made[0] / "rules" / "pumps.yaml")
+        .read_text()
+        .replace("pump-slow", "pump-slower")
+        .replace("on_delay: 2 s", "")
     )
     code, out = run(capfdbinary, "replay", path, "--rules", tmp_path / "other.yaml", "--json")
     said = json.loads(out)
@@ -222,6 +142,24 @@ def test_the_table_says_whether_it_was_the_same(
     code, out = run(capfdbinary, "recording", "info", tmp_path / "run.mcap", "--json")
     assert code == 0
     assert json.loads(out)["records"]["commands"] == 4
+
+
+def test_a_cleared_alarm_shows_what_its_raising_said(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    _, out = run(capfdbinary, "replay", path, "--json")
+    said = {(one["rule"], one["unit"], one["raised_at"][:19]): one for one in json.loads(out)["alarms"]}
+    cleared = said["pump-slow", "row-a", "2026-01-01T00:00:12"]
+    assert (cleared["message"], cleared["cleared_message"]) == ("P-1: 30 %", "P-1: 80 %")
+    standing = said["pump-slow", "row-a", "2026-01-01T00:00:42"]
+    assert (standing["message"], standing["cleared_message"]) == ("P-1: 30 %", None)
+    gap = said["source-gap", "row-a", "2026-01-01T00:00:30"]
+    assert gap["message"] == "plc: 1 readings not delivered (disconnected)"
+    assert gap["cleared_message"] == "plc: complete again"
+    _, out = run(capfdbinary, "replay", path)
+    assert b"complete again" not in out
+    assert b"80 %" not in out
 
 
 def test_two_recordings_in_a_row_are_one_log(
@@ -262,3 +200,63 @@ def test_the_recorded_site_is_the_one_of_the_folder(tmp_path: Path, made: tuple[
     site, program = recorded_site(Recording(write(tmp_path / "run.mcap", *made)))
     assert site == load_site(made[0])
     assert program.digest == load_program(made[0], site).digest
+
+
+def other_site(made: tuple[Path, list[Record]], folder: Path, old: str, new: str) -> Path:
+    """The site of `made` with another text in its site file."""
+    shutil.copytree(made[0], folder)
+    text = (folder / "site.yaml").read_text()
+    assert old in text
+    (folder / "site.yaml").write_text(text.replace(old, new))
+    return folder
+
+
+@pytest.mark.parametrize(("old", "new", "what"), [("row-", "hall-", "units"), ("P-", "Q-", "points")])
+def test_a_site_that_knows_nothing_of_the_recording_is_refused(
+    tmp_path: Path,
+    made: tuple[Path, list[Record]],
+    capfd: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    what: str,
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    site_dir = other_site(made, tmp_path / "other", old, new)
+    assert run_app(["replay", str(path), "--site", str(site_dir)]) == 2
+    said = capfd.readouterr().err
+    assert f"{path} is a recording of site 'small': site 'small' has none of its {what}" in said
+
+
+def test_a_site_that_lacks_a_unit_is_a_finding(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    site_dir = other_site(made, tmp_path / "other", "row-b", "row-c")
+    code, out = run(capfdbinary, "replay", path, "--site", site_dir)
+    assert code == 1
+    assert b"181 inputs are of units that the site lacks: row-b" in out
+    code, out = run(capfdbinary, "replay", path, "--site", site_dir, "--json")
+    assert code == 1
+    assert json.loads(out)["unknown_units"] == ["row-b"]
+
+
+def test_recordings_of_two_sites_are_not_one_log(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = write(tmp_path / "first.mcap", *made)
+    second = write(
+        tmp_path / "second.mcap", other_site(made, tmp_path / "other", "name: small", "name: large"), made[1]
+    )
+    assert run_app(["replay", str(first), str(second)]) == 2
+    said = capfd.readouterr().err
+    assert f"{second}: error: a recording of site 'large', but {first} is one of site 'small'" in said
+
+
+def test_a_recording_whose_rules_are_damaged_is_a_finding(
+    tmp_path: Path, made: tuple[Path, list[Record]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "run.mcap", *made)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"on_delay: 2 s", b"on_delay: 9 s"))
+    assert run_app(["replay", str(path)]) == 2
+    assert "has lost its rules/pumps.yaml" in capfd.readouterr().err

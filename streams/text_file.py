@@ -1,0 +1,25 @@
+"""Files that people write (sites, rules, scenarios, maps of imports): their text, or a finding that says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+
+
+def read_text(file: Path, name: str) -> str:
+    """The text of `file`, which findings call `name`. Raises ConfigurationError with one finding."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError([unreadable(name, error)]) from None
+
+
+def unreadable(name: str, error: OSError | UnicodeDecodeError) -> Finding:
+    """Why `name` can't be read, and where: the place of the first byte that is not UTF-8."""
+    if isinstance(error, OSError):
+        return Finding(name, 0, 0, f"can't be read: {error.strerror or error}")
+    before = error.object[: error.start]
+    column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+    return Finding(name, before.count(b"\n") + 1, column, "not UTF-8", "save the file as UTF-8")

@@ -1,0 +1,66 @@
+"""What goes wrong: one sentence on stderr, and with `--json` one object on stdout, whichever command it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateways.cli.main import run_app
+
+SITE = "examples/narvik"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ("replay nowhere.mcap", "can't be read"),
+        ("replay pyproject.toml", "not a recording"),
+        ("recording info nowhere.mcap", "can't be read"),
+        ("up nowhere", "no site"),
+        (f"up {SITE} --for soon", "no time"),
+        ("alarms nowhere --bootstrap 127.0.0.1:port", "no address"),
+        (f"record {SITE} -o nowhere/run.mcap --for soon", "no time"),
+        ("docs rules nowhere", "no site"),
+        ("test nowhere", "no scenarios"),
+        ("import nowhere.csv --map nowhere.yaml -o nowhere.mcap", ""),
+        ("replay", "Missing argument"),
+        ("replay run.mcap --sped 2", "No such option"),
+        ("bench latency --commands none", "Invalid value"),
+        ("nonsense", "No such command"),
+    ],
+)
+def test_a_wrong_call_is_one_object(capfd: pytest.CaptureFixture[str], arguments: str, what: str) -> None:
+    code = run_app([*arguments.split(), "--json"])
+    out, err = capfd.readouterr()
+    said = json.loads(out)
+    assert out.count("\n") == 1
+    assert (code, said["exit_code"]) == (2, 2)
+    assert what in said["error"]
+    assert what in err
+    assert run_app(arguments.split()) == 2
+    assert capfd.readouterr().out == ""
+
+
+def test_findings_keep_their_place(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["replay", "nowhere.mcap", "--json"]) == 2
+    (finding,) = json.loads(capfd.readouterr().out)["findings"]
+    assert (finding["file"], finding["line"], finding["severity"]) == ("nowhere.mcap", 0, "error")
+
+
+@pytest.mark.parametrize("arguments", [["alarms", SITE], ["record", SITE, "-o", "{tmp}/unused.mcap"]])
+def test_what_cannot_be_reached_is_one_object(
+    capfd: pytest.CaptureFixture[str],
+    unused_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+) -> None:
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", f"127.0.0.1:{unused_port}")
+    assert run_app([*(word.format(tmp=tmp_path) for word in arguments), "--json"]) == 3
+    out, err = capfd.readouterr()
+    said = json.loads(out)
+    assert said["exit_code"] == 3
+    assert said["error"].startswith(f"no broker answers at 127.0.0.1:{unused_port}")
+    assert said["error"] in err

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from gateways.cli.tables import table_lines
+
+HEADS = ("raised", "rule", "message")
+ROWS = [
+    ("2026-01-01T00:00:12.000", "pump-slow", "P-1: the pump turns more slowly than it was told to"),
+    ("2026-01-01T00:01:00.000", "source-gap-of-a-source", ""),
+]
+
+
+def test_without_a_limit_a_row_is_a_line() -> None:
+    assert list(table_lines(HEADS, ROWS, None)) == [
+        "raised                   rule                    message",
+        "2026-01-01T00:00:12.000  pump-slow               P-1: the pump turns more slowly than it was told to",
+        "2026-01-01T00:01:00.000  source-gap-of-a-source",
+    ]
+
+
+def test_the_text_folds_beside_the_names() -> None:
+    lines = list(table_lines(HEADS, ROWS, 80))
+    assert lines[1] == "2026-01-01T00:00:12.000  pump-slow               P-1: the pump turns more slowly"
+    assert lines[2] == " " * 49 + "than it was told to"
+
+
+def test_where_nothing_fits_the_text_stands_below() -> None:
+    lines = list(table_lines(HEADS, ROWS, 60))
+    assert lines[1] == "2026-01-01T00:00:12.000  pump-slow"
+    assert lines[2] == "    P-1: the pump turns more slowly than it was told to"
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 60, 68, 69, 80, 100, 101, 200, None])
+def test_no_name_is_ever_cut(width: int | None) -> None:
+    lines = list(table_lines(HEADS, ROWS, width))
+    for time, rule, text in ROWS:
+        assert any(time in line and rule in line for line in lines)
+        assert all(any(word in line for line in lines) for word in text.split())
+
+
+def test_heads_alone() -> None:
+    assert list(table_lines(HEADS, [], 80)) == ["raised  rule  message"]
