@@ -33,7 +33,7 @@ class Code(NamedTuple):
     lane_points: NDArray[np.int64]  # (Q, W) index of a point, -1 for a lane without
     delays: NDArray[np.int64]  # (K, 2): on, off
     timeouts: NDArray[np.int64]  # (K, W) of no_data, NEVER elsewhere
-    shown: NDArray[np.int64]  # registers of the numbers that messages show
+    registers: NDArray[np.int64]  # lists of them: what messages show, members of an aggregate
 
 
 class Lanes(NamedTuple):
@@ -56,9 +56,15 @@ class Points(NamedTuple):
     times: NDArray[np.int64]  # (P,) of the newest accepted sample
     stale_after: NDArray[np.int64]  # (P,) ns
     first: NDArray[np.int64]  # (P + 1,) of `conditions`
-    conditions: NDArray[np.int64]  # (H, 2): condition, and its bit for this point
+    conditions: NDArray[np.int64]  # (H, 2): condition, and the bits of its functions that take this point
     code_first: NDArray[np.int64]  # (K + 1,) of the plant's operations
     evaluated: NDArray[np.int64]  # (K,) time of each condition
+    kept: NDArray[np.float64]  # (F, W) the numbers of the GPUs' functions, some of them kept for the plant
+    gpu_times: NDArray[np.int64]  # (W,) newest sample
+    gpu_stale_after: NDArray[np.int64]  # (W,) ns
+    members: NDArray[np.int64]  # lanes that plant conditions look at
+    watch: NDArray[np.int64]  # (H, 4): condition, bits, and a span of such lanes: first, behind the last
+    touched: NDArray[np.int64]  # (K,) bits, within a sample only
 
 
 class Work(NamedTuple):
@@ -83,7 +89,9 @@ F64, F64_2 = numba.types.Array(numba.float64, 1, "C"), numba.types.Array(numba.f
 TRUTHS = numba.types.Array(numba.boolean, 2, "C")
 CODE = numba.types.NamedTuple([I64_2, F64, F64_2, I64_2, I64_2, I64_2, I64], Code)
 LANES = numba.types.NamedTuple([I8_2, I8_2, I64_2, I64_2, I64_2, F64_2, F64_2, I64_2], Lanes)
-POINTS = numba.types.NamedTuple([F64, I64, I64, I64, I64_2, I64, I64], Points)
+POINTS = numba.types.NamedTuple(
+    [F64, I64, I64, I64, I64_2, I64, I64, F64_2, I64, I64, I64, I64_2, I64], Points
+)
 WORK = numba.types.NamedTuple([F64_2, TRUTHS], Work)
 EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
 PAIR = numba.types.UniTuple(numba.int64, 2)

@@ -54,12 +54,12 @@ class Engine:
         self.unit = site.units[unit_id]
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.now_ns = LONG_AGO
-        self._compiled = compile_unit(program, self.unit)
+        self._compiled = compile_unit(program, site, self.unit)
         self._state = fresh_state(self._compiled)
         self._work = fresh_work(self._compiled)
         self._statements = Statements(unit_id, self.counters)
         self._sources = Sources(site, self._statements)
-        most = int(np.diff(self._compiled.point_first).max(initial=self._compiled.gpu_conditions))
+        most = len(self._compiled.assets)
         room = max(EVENT_ROOM, 4 * most)
         self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, self._compiled.shown)))
         self._counts = np.zeros(4, np.int64)
@@ -178,7 +178,8 @@ class Engine:
         while sample < samples:
             count, sample = kernel.frame(
                 times_ns, verdicts, lanes, values, quality, sample, self._compiled.gpu_code, state.gpus,
-                self._work[0], state.points, state.newest_gpu, state.soonest, self._events, self._counts,
+                self._work[0], self._compiled.plant_code, state.plant, self._work[1], state.points,
+                state.soonest, self._events, self._counts,
             )  # fmt: skip
             if count:  # a frame whose lanes come in parts says part after part: by sample, rule, lane instead
                 order = np.lexsort(self._events.what[:count, (CONDITION, SAMPLE)].T)

@@ -48,7 +48,8 @@ from rules.engine.arrays import (
     AND, OR,
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
     QUIET, STEP, NO_DATA,
-) = range(41)  # fmt: skip
+    TRUTH, KEEP, OVER, OVER_GPUS,
+) = range(45)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -521,6 +522,72 @@ def _function(
         start = end
 
 
+# -- of several assets
+
+SUM, MEAN, LOWEST, HIGHEST, COVERAGE = range(5)
+"""What OVER makes of the numbers that are known; of truths, 1 and 0, SUM is how many are true."""
+
+
+@compiled()
+def _gather(kind: int, value: float, total: float, known: int) -> float:
+    """One more number into `total`, of which `known` are in it already."""
+    if kind == LOWEST:
+        return value if known == 0 or value < total else total
+    if kind == HIGHEST:
+        return value if known == 0 or value > total else total
+    return total + value
+
+
+@compiled()
+def _gathered(kind: int, total: float, known: int, members: int) -> float:
+    if kind == COVERAGE:
+        return known / members
+    if known == 0:
+        return math.nan
+    return total / known if kind == MEAN else total
+
+
+@compiled()
+def _over(
+    kind: int, r: Numbers, d: int, registers: Times, first: int, members: int, lo: Lane, hi: Lane
+) -> None:
+    """OVER: of `members` registers, whose numbers are in `registers` from `first` on."""
+    for i in range(lo, hi):
+        total, known = 0.0, 0
+        for n in range(first, first + members):
+            value = r[registers[n], i]
+            if value == value:  # noqa: PLR0124
+                total = _gather(kind, value, total, known)
+                known += 1
+        r[d, i] = _gathered(kind, total, known, members)
+
+
+@compiled()
+def _over_gpus(
+    kind: int,
+    r: Numbers,
+    d: int,
+    row: int,
+    first: int,
+    members: int,
+    points: Points,
+    t: int,
+    lo: Lane,
+    hi: Lane,
+) -> None:
+    """OVER_GPUS: of what GPUs have kept in `row`; a GPU without a sample for three periods is not known."""
+    kept, times, stale_after, lanes = points.kept, points.gpu_times, points.gpu_stale_after, points.members
+    total, known = 0.0, 0
+    for n in range(first, first + members):
+        lane = lanes[n]
+        value = kept[row, lane]
+        if value == value and t - times[lane] <= stale_after[lane]:  # noqa: PLR0124
+            total = _gather(kind, value, total, known)
+            known += 1
+    for i in range(lo, hi):
+        r[d, i] = _gathered(kind, total, known, members)
+
+
 # -- conditions
 
 
@@ -595,7 +662,7 @@ def _step(
                 lanes.held[k, i] = 1
             continue
         for v in range(code.ops[o, G]):
-            lanes.shown[k * width + v, i] = r[code.shown[code.ops[o, F] + v], i]
+            lanes.shown[k * width + v, i] = r[code.registers[code.ops[o, F] + v], i]
         if false:
             if phase != back:
                 _stop(lanes, k, i, back)
@@ -714,6 +781,16 @@ def _run(
                 r[d, i] = code.lane_numbers[a, i]
         elif op == LANE_POINT:
             _point(r, d, a, code.lane_points, points, sampled, t, lo, hi)
+        elif op == TRUTH:
+            for i in range(lo, hi):
+                r[d, i] = 1.0 if m[a, i] else 0.0 if m[b, i] else math.nan
+        elif op == KEEP:
+            for i in range(lo, hi):
+                floats[d, i] = r[a, i]
+        elif op == OVER:
+            _over(ops[o, E], r, d, code.registers, a, c, lo, hi)
+        elif op == OVER_GPUS:
+            _over_gpus(ops[o, E], r, d, a, b, c, points, t, lo, hi)
         elif op == STEP:
             count = _step(code, lanes, r, m, o, t, sample, base, soonest, lo, hi, events, count)
         else:
@@ -752,10 +829,29 @@ def _columns(
                     r[field, i] = math.nan
 
 
+@compiled()
+def _watching(
+    code: Code, lanes: Lanes, work: Work, points: Points, t: int, sample: int, base: int, soonest: Times,
+    events: Events, count: int,
+) -> int:  # fmt: skip
+    """Plant conditions that look at a GPU that had a sample now; `touched` says which functions take it."""
+    for k in range(points.touched.shape[0]):
+        bits = points.touched[k]
+        if bits != 0:
+            points.touched[k] = 0
+            at = max(t, points.evaluated[k])
+            points.evaluated[k] = at
+            count = _run(
+                code, lanes, work, points, points.code_first[k], points.code_first[k + 1], -1, bits, at, sample,
+                base, soonest, np.uint64(0), np.uint64(1), events, count,
+            )  # fmt: skip
+    return count
+
+
 @compiled(
     PAIR(
         I64, I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64,
-        CODE, LANES, WORK, POINTS, I64, I64, EVENTS, I64,
+        CODE, LANES, WORK, CODE, LANES, WORK, POINTS, I64, EVENTS, I64,
     )
 )  # fmt: skip
 def frame(
@@ -768,20 +864,25 @@ def frame(
     code: Code,
     lanes: Lanes,
     work: Work,
+    plant_code: Code,
+    plant: Lanes,
+    plant_work: Work,
     points: Points,
-    newest: NDArray[np.int64],
     soonest: NDArray[np.int64],
     events: Events,
     counts: NDArray[np.int64],
 ) -> tuple[int, int]:
     """A frame from its sample `start`: (events written, sample to go on at).
 
+    After a sample's GPUs, the plant conditions that look at one of them are evaluated.
+
     times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
-    one that is not ours; values (S, G, 24); quality (S, G). newest (W,): time of each lane's newest sample.
+    one that is not ours; values (S, G, 24); quality (S, G).
     """
     samples, gpus = times_ns.shape[0], members.shape[0]
-    room = events.values.shape[0] - 2 * lanes.phases.size
-    count, last = 0, code.ops.shape[0]
+    room = events.values.shape[0] - 2 * (lanes.phases.size + plant.phases.size)
+    count, last, base = 0, code.ops.shape[0], lanes.phases.size
+    newest, watch = points.gpu_times, points.watch
     for s in range(start, samples):
         if count > room:
             return count, s
@@ -816,6 +917,11 @@ def frame(
                 code, lanes, work, points, 0, last, -1, ALWAYS, t, s, 0, soonest, lo, hi, events, count
             )  # fmt: skip
             g = end
+            for h in range(watch.shape[0]):
+                if np.uint64(watch[h, 2]) < hi and lo < np.uint64(watch[h, 3]):
+                    points.touched[watch[h, 0]] |= watch[h, 1]
+        if watch.shape[0] > 0:
+            count = _watching(plant_code, plant, plant_work, points, t, s, base, soonest, events, count)
     return count, samples
 
 

@@ -21,7 +21,8 @@ import orjson
 from numpy.typing import NDArray
 
 from rules.engine.kernel import NEVER
-from rules.engine.tables import Compiled, Slot, State, fresh_state
+from rules.engine.tables import Compiled, State, fresh_state
+from rules.engine.writer import Slot
 from rules.errors import HeadraceError
 
 MAGIC: Final = b"HRSNAP02"

@@ -1,79 +1,31 @@
-"""A program's rules for one unit as operations for the kernel, and the state that goes with them.
-
-Rules: the only place that knows both a `Rule` and a `Code`. A truth is made as two masks, where it is true and where
-false, each only where something looks at it; equal functions of time of GPU rules are one function with one state.
-"""
+"""A program's rules for one unit as code for the kernel, and the state that goes with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from rules.engine import kernel
 from rules.engine.arrays import Code, Lanes, Points, Work
-from rules.engine.kernel import BACK, KEPT, NEVER
+from rules.engine.kernel import NEVER
+from rules.engine.writer import Slot, Writer, key_of, terms_of
 from rules.errors import InvariantError
-from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import GPU_TYPE, Program, Rule
-from rules.language.terms import FUNCTIONS, Limit, Term
-from rules.site.model import Unit
+from rules.language.terms import FUNCTIONS, OVER, Term
+from rules.site.model import Site, Unit
 
 LONG_AGO: Final = -NEVER
 """Before every sample: the newest sample of what was never seen."""
 STALE_PERIODS: Final = 3
 _BITS: Final = 62
-_NO_BIT: Final = 1 << _BITS
-
-_NUMBERS: Final = {
-    "add": kernel.ADD, "sub": kernel.SUB, "mul": kernel.MUL, "div": kernel.DIV, "neg": kernel.NEG,
-    "abs": kernel.ABS, "least": kernel.LEAST, "most": kernel.MOST,
-}  # fmt: skip
-_TRUE: Final = {
-    "lt": kernel.LT, "le": kernel.LE, "gt": kernel.GT, "ge": kernel.GE, "eq": kernel.EQ, "ne": kernel.NE,
-}  # fmt: skip
-_FALSE: Final = {
-    "lt": kernel.GE, "le": kernel.GT, "gt": kernel.LE, "ge": kernel.LT, "eq": kernel.NE, "ne": kernel.EQ,
-}  # fmt: skip
-_WITH_NUMBER: Final = kernel.LT_NUMBER - kernel.LT
-
-
-class _Function(NamedTuple):
-    """An operation, and the rows of state that it needs."""
-
-    op: int
-    floats: int
-    marks: int
-
-
-_FUNCTIONS: Final[Mapping[str, _Function]] = {
-    "rate": _Function(kernel.RATE, BACK, BACK + 1),
-    "delta": _Function(kernel.DELTA, BACK, BACK + 1),
-    "avg": _Function(kernel.AVG, 2 * KEPT + 2, 3),
-    "twa": _Function(kernel.TWA, 2 * KEPT + 1, 4),
-    "integral": _Function(kernel.INTEGRAL, 2 * KEPT + 1, 4),
-    "min": _Function(kernel.MIN, KEPT + 1, 3),
-    "max": _Function(kernel.MAX, KEPT + 1, 3),
-    "stddev": _Function(kernel.STDDEV, 3 * KEPT, 3),
-    "count": _Function(kernel.COUNT, KEPT + 1, 3),
-    "ewma": _Function(kernel.EWMA, 1, 1),
-    "cusum": _Function(kernel.CUSUM, 1, 0),
-    "since": _Function(kernel.SINCE, 0, 1),
-}
-
-
-class Slot(NamedTuple):
-    """Rows of state of one function of time; equal names mean the same in another program."""
-
-    name: str
-    float_first: int
-    float_count: int
-    mark_first: int
-    mark_count: int
+_TOUCHED: Final = 1 << _BITS
+"""Set whenever a GPU that a condition looks at has a sample, whatever takes it."""
+SILENT_NS: Final = 1_000_000_000
+"""The period of a GPU that no source reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +55,9 @@ class Compiled:
     point_first: NDArray[np.int64]
     point_conditions: NDArray[np.int64]
     code_first: NDArray[np.int64]
+    gpu_stale_after_ns: NDArray[np.int64]
+    members: NDArray[np.int64]
+    watch: NDArray[np.int64]
 
     @property
     def gpu_conditions(self) -> int:
@@ -124,7 +79,7 @@ class State(NamedTuple):
     soonest: NDArray[np.int64]  # (1,) no deadline lies before it
 
 
-def compile_unit(program: Program, unit: Unit) -> Compiled:
+def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     """The program's operations for one unit."""
     here = {asset.id: index for index, asset in enumerate(unit.assets)}
     gpu = [rule for rule in program.rules if rule.asset_type == GPU_TYPE and unit.gpus]
@@ -135,28 +90,29 @@ def compile_unit(program: Program, unit: Unit) -> Compiled:
     ]
     point_index = {point.id: index for index, point in enumerate(unit.points)}
     shown = max((len(rule.shown) for rule in (*gpu, *plant)), default=0) or 1
-    gpu_writer = _Writer(unit.gpus, point_index, FIELD_COUNT)
-    gpu_writer.functions(gpu, "")
+    gpu_writer = Writer(unit.gpus, point_index, FIELD_COUNT)
+    looked_at = _looked_at(plant, unit)
+    gpu_writer.functions([*(term for rule in gpu for term in terms_of(rule)), *looked_at], "")
+    kept = gpu_writer.keep(looked_at)
     for row, rule in enumerate(gpu):
         gpu_writer.rule(row, rule)
-    plant_writer = _Writer(("",), point_index, 0)
+    plant_writer = Writer(("",), point_index, 0, unit.gpu_lane, kept)
     conditions = [
         (len(gpu) + row, asset) for row, rule in enumerate(plant) for asset in rule.assets if asset in here
     ]
     code_first = [0]
     hanging: list[list[tuple[int, int]]] = [[] for _ in unit.points]
+    watch: list[tuple[int, int, int, int]] = []
     for k, (row, asset) in enumerate(conditions):
         rule = plant[row - len(gpu)]
-        read = sorted({point_index[name] for name in _points(rule, asset)})
-        if len(read) > _BITS:
-            raise InvariantError(
-                f"rule '{rule.id}' reads {len(read)} points of {asset}; {_BITS} are possible"
-            )
-        bits = {point: 1 << bit for bit, point in enumerate(read)}
-        for point, bit in bits.items():
-            hanging[point].append((k, bit))
+        bits = _function_bits(rule)
+        takers = _takers(rule, asset, bits)
+        for name in takers:
+            if name in point_index:
+                hanging[point_index[name]].append((k, takers[name]))
+        watch += _spans(k, takers, unit.gpu_lane)
         plant_writer.of_asset(asset, bits)
-        plant_writer.functions([rule], f"{rule.definition}:{asset}")
+        plant_writer.functions(terms_of(rule), f"{rule.definition}:{asset}")
         plant_writer.rule(k, rule)
         code_first.append(len(plant_writer.ops))
     named = [(row, asset) for row in range(len(gpu)) for asset in unit.gpus] + conditions
@@ -185,238 +141,77 @@ def compile_unit(program: Program, unit: Unit) -> Compiled:
         point_first=np.concatenate([[0], np.cumsum([len(found) for found in hanging])]).astype(np.int64),
         point_conditions=np.array([pair for found in hanging for pair in found], np.int64).reshape(-1, 2),
         code_first=np.array(code_first, np.int64),
+        gpu_stale_after_ns=np.array(_gpu_periods_ns(site, unit), np.int64) * STALE_PERIODS,
+        members=np.array(plant_writer.members, np.int64),
+        watch=np.array(watch, np.int64).reshape(-1, 4),
     )
 
 
-def _terms(rule: Rule) -> list[Term]:
-    return [*(term for term in (rule.when, rule.until, rule.silent) if term), *rule.shown.values()]
+def _function_bits(rule: Rule) -> dict[str, int]:
+    """A bit for each function of time of a plant rule, by its term."""
+    keys = [key_of(term) for top in terms_of(rule) for term in top.walk() if term.op in FUNCTIONS]
+    names = list(dict.fromkeys(keys))
+    if len(names) > _BITS:
+        raise InvariantError(f"rule '{rule.id}' has {len(names)} functions of time; {_BITS} are possible")
+    return {name: 1 << bit for bit, name in enumerate(names)}
 
 
-def _points(rule: Rule, asset: str) -> set[str]:
-    return {term.points[asset] for top in _terms(rule) for term in top.walk() if term.op == "point"}
+def _takers(rule: Rule, asset: str, bits: Mapping[str, int]) -> dict[str, int]:
+    """By point or GPU that a condition reads: the bits of the functions that take a sample of it."""
+    takers: dict[str, int] = {}
+    for top in terms_of(rule):
+        for signal, of in top.signals(asset):
+            takers.setdefault(of if signal.op == "field" else signal.points[of], 0)
+        for term in top.walk():
+            for signal, of in term.args[0].signals(asset) if term.op in FUNCTIONS else ():
+                takers[of if signal.op == "field" else signal.points[of]] |= bits[key_of(term)]
+    return takers
 
 
-def _key(term: Term) -> str:
-    return orjson.dumps(term.plain).decode()
-
-
-@dataclass(slots=True)
-class _Writer:
-    """Writes one code. `lanes` are the GPUs; a plant condition is one lane of its own, named by `of_asset`."""
-
-    lanes: Sequence[str]
-    point_index: Mapping[str, int]
-    registers: int
-    ops: list[tuple[int, ...]] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    masks: int = 0
-    _bits: Mapping[int, int] = field(default_factory=dict)
-    _numbers: list[float] = field(default_factory=list)
-    _lane_numbers: list[list[float]] = field(default_factory=list)
-    _lane_points: list[list[int]] = field(default_factory=list)
-    _delays: list[tuple[int, int]] = field(default_factory=list)
-    _timeouts: list[list[int]] = field(default_factory=list)
-    _shown: list[int] = field(default_factory=list)
-    _free: int = 0
-    _free_mask: int = 0
-    _made: dict[str, int] = field(default_factory=dict)
-    """Register of each function of time, by its term."""
-    _local: dict[str, int] = field(default_factory=dict)
-    """Register or mask of what this rule has made already."""
-
-    def of_asset(self, asset: str, bits: Mapping[int, int]) -> None:
-        """The next condition's asset, and the bit of each point that it reads."""
-        self.lanes = (asset,)
-        self._bits = bits
-        self._made = {}
-
-    def functions(self, rules: Iterable[Rule], place: str) -> None:
-        """Every function of time, once, before the rules: all are worked out at each evaluation."""
-        self._free = FIELD_COUNT if not place else 0
-        for rule in rules:
-            for top in _terms(rule):
-                for term in top.walk():
-                    if term.op in FUNCTIONS and _key(term) not in self._made:
-                        self._function(term, f"{place}:{_key(term)}")
-
-    def rule(self, row: int, rule: Rule) -> None:
-        """The condition's operations; its state is row `row`."""
-        self._start()
-        self._delays.append((rule.on_delay_ns, rule.off_delay_ns))
-        self._timeouts.append([rule.timeouts_ns.get(asset, NEVER) for asset in self.lanes])
-        if rule.silent is not None:
-            self._emit(kernel.NO_DATA, row, self._number(rule.silent))
-            return
-        assert rule.when is not None, "the loader gives every rule a condition"
-        true = self._of_members(self._truth(rule.when, True), rule)
-        at = self._emit(kernel.QUIET, row, true)
-        false = self._truth(rule.when, False)
-        until, still = false, true
-        if rule.until is not None:
-            until, still = self._truth(rule.until, True), self._truth(rule.until, False)
-        shown = [self._number(term) for term in rule.shown.values()]
-        self._emit(kernel.STEP, row, true, false, until, still, len(self._shown), len(shown))
-        self._shown += shown
-        self.ops[at] = (*self.ops[at][:3], len(self.ops) - at - 1, *self.ops[at][4:])
-
-    def code(self) -> Code:
-        """All of it as arrays."""
-        width = len(self.lanes)
-        return Code(
-            ops=np.array(self.ops, np.int64).reshape(-1, 8),
-            numbers=np.array(self._numbers, np.float64),
-            lane_numbers=np.array(self._lane_numbers, np.float64).reshape(len(self._lane_numbers), width),
-            lane_points=np.array(self._lane_points, np.int64).reshape(len(self._lane_points), width),
-            delays=np.array(self._delays, np.int64).reshape(-1, 2),
-            timeouts=np.array(self._timeouts, np.int64).reshape(len(self._timeouts), width),
-            shown=np.array(self._shown, np.int64),
-        )
-
-    def _start(self) -> None:
-        """Registers above those of functions are free again."""
-        self._local = {}
-        self._free_mask = 0
-        self._free = max(
-            [FIELD_COUNT if len(self._bits) == 0 else 0, *(row + 1 for row in self._made.values())]
-        )
-
-    def _emit(self, op: int, *columns: int) -> int:
-        self.ops.append((op, *columns, *[0] * (7 - len(columns))))
-        return len(self.ops) - 1
-
-    def _register(self) -> int:
-        self._free += 1
-        self.registers = max(self.registers, self._free)
-        return self._free - 1
-
-    def _mask(self) -> int:
-        self._free_mask += 1
-        self.masks = max(self.masks, self._free_mask)
-        return self._free_mask - 1
-
-    def _function(self, term: Term, name: str) -> None:
-        kind = _FUNCTIONS[term.op]
-        self._local, self._free_mask = {}, 0
-        a, b, extra = 0, 0, term.window_ns
-        if term.args[0].is_truth:
-            a, b = self._truth(term.args[0], True), self._truth(term.args[0], False)
+def _spans(k: int, takers: Mapping[str, int], lanes: Mapping[str, int]) -> list[tuple[int, int, int, int]]:
+    """Neighbouring GPUs that condition `k` looks at with the same functions: (k, bits, first, behind the last)."""
+    spans: list[tuple[int, int, int, int]] = []
+    for lane, bits in sorted(
+        (lanes[name], bits | _TOUCHED) for name, bits in takers.items() if name in lanes
+    ):
+        if spans and spans[-1][1] == bits and spans[-1][3] == lane:
+            spans[-1] = (*spans[-1][:3], lane + 1)
         else:
-            a = self._number(term.args[0])
-            if term.op == "cusum":
-                b, extra = self._number(term.args[1]), self._number(term.args[2])
-        bits = 0
-        for below in term.walk():
-            if below.op == "point":
-                bits |= self._bits.get(self.point_index[below.points[self.lanes[0]]], 0) if self._bits else 0
-        last = self.slots[-1] if self.slots else Slot("", 0, 0, 0, 0)
-        slot = Slot(
-            name,
-            last.float_first + last.float_count,
-            kind.floats + (1 if self._bits else 0),  # one more for the value of the last taking
-            last.mark_first + last.mark_count,
-            kind.marks,
-        )
-        self.slots.append(slot)
-        out = self._register()
-        # one of numbers alone is never taken: no sample is a sample of it
-        self._emit(
-            kind.op,
-            out,
-            a,
-            b,
-            slot.float_first,
-            slot.mark_first,
-            extra,
-            bits or (_NO_BIT if self._bits else 0),
-        )
-        self._made[_key(term)] = out
+            spans.append((k, bits, lane, lane + 1))
+    return spans
 
-    def _of_members(self, mask: int, rule: Rule) -> int:
-        """The mask without lanes that the rule is not for: they stay normal for ever."""
-        members = set(rule.assets)
-        if members.issuperset(self.lanes):
-            return mask
-        belongs = self._number(
-            Term("number", number=Limit(0.0, {asset: 1.0 for asset in self.lanes if asset in members}))
-        )
-        member, out = self._mask(), self._mask()
-        self._emit(kernel.GT_NUMBER, member, belongs, self._constant(0.5))
-        self._emit(kernel.AND, out, mask, member)
-        return out
 
-    def _number(self, term: Term) -> int:
-        """The register that holds a number."""
-        if term.op == "field":
-            return FIELD_INDEX[term.signal]
-        key = _key(term)
-        if key in self._made:
-            return self._made[key]
-        if key not in self._local:
-            self._local[key] = self._new_number(term)
-        return self._local[key]
+def _looked_at(rules: Sequence[Rule], unit: Unit) -> list[Term]:
+    """What plant rules look at of each of several GPUs."""
+    return [
+        term.args[0]
+        for rule in rules
+        for top in terms_of(rule)
+        for term in top.walk()
+        if term.op in OVER and any(members[0] in unit.gpu_lane for members in term.members.values())
+    ]
 
-    def _new_number(self, term: Term) -> int:
-        if term.op == "number":
-            values = [term.number.of(asset) for asset in self.lanes]
-            alike = all(value == values[0] for value in values)
-            op = kernel.NUMBER if alike else kernel.LANE_NUMBER
-            place = self._constant(values[0]) if alike else len(self._lane_numbers)
-            if not alike:
-                self._lane_numbers.append(values)
-            out = self._register()
-            self._emit(op, out, place)
-            return out
-        if term.op == "point":
-            self._lane_points.append(
-                [self.point_index[term.points[asset]] if asset in term.points else -1 for asset in self.lanes]
-            )
-            out = self._register()
-            self._emit(kernel.LANE_POINT, out, len(self._lane_points) - 1)
-            return out
-        args = [self._number(arg) for arg in term.args]
-        out = self._register()
-        self._emit(_NUMBERS[term.op], out, *args)
-        return out
 
-    def _constant(self, value: float) -> int:
-        self._numbers.append(value)
-        return len(self._numbers) - 1
-
-    def _truth(self, term: Term, want: bool) -> int:
-        """The mask that says where `term` is true (`want`), or where it is false."""
-        if term.op == "not":
-            return self._truth(term.args[0], not want)
-        key = f"{want}:{_key(term)}"
-        if key not in self._local:
-            self._local[key] = self._new_truth(term, want)
-        return self._local[key]
-
-    def _new_truth(self, term: Term, want: bool) -> int:
-        if term.op in ("and", "or"):
-            a, b = (self._truth(arg, want) for arg in term.args)
-            out = self._mask()
-            self._emit(kernel.AND if (term.op == "and") == want else kernel.OR, out, a, b)
-            return out
-        op = (_TRUE if want else _FALSE)[term.op]
-        left, right = term.args
-        a = self._number(left)
-        if right.op == "number" and not right.number.by_asset:
-            place = self._constant(right.number.value)
-            out = self._mask()
-            self._emit(op + _WITH_NUMBER, out, a, place)
-            return out
-        b = self._number(right)
-        out = self._mask()
-        self._emit(op, out, a, b)
-        return out
+def _gpu_periods_ns(site: Site, unit: Unit) -> list[int]:
+    """How often each GPU of the unit is read, by lane."""
+    periods = [SILENT_NS] * len(unit.gpus)
+    for source in site.sources.values():
+        for asset in source.assets:
+            if site.assets[asset].unit == unit.id:
+                low, high = unit.gpu_range[asset]
+                periods[low:high] = [source.period_ns] * (high - low)
+    return periods
 
 
 def fresh_state(compiled: Compiled) -> State:
     """State before the first input."""
     points = len(compiled.point_index)
     plant = len(compiled.assets) - compiled.gpu_conditions
+    width = len(compiled.gpus)
+    gpus = _fresh_lanes(compiled.gpu_rules, width, compiled.shown, compiled.gpu_slots, False)
+    newest = np.full(width, LONG_AGO, np.int64)
     return State(
-        gpus=_fresh_lanes(compiled.gpu_rules, len(compiled.gpus), compiled.shown, compiled.gpu_slots, False),
+        gpus=gpus,
         plant=_fresh_lanes(plant, 1, compiled.shown, compiled.plant_slots, True),
         points=Points(
             values=np.full(points, np.nan),
@@ -426,8 +221,14 @@ def fresh_state(compiled: Compiled) -> State:
             conditions=compiled.point_conditions,
             code_first=compiled.code_first,
             evaluated=np.full(plant, LONG_AGO, np.int64),
+            kept=gpus.floats,
+            gpu_times=newest,
+            gpu_stale_after=compiled.gpu_stale_after_ns,
+            members=compiled.members,
+            watch=compiled.watch,
+            touched=np.zeros(plant, np.int64),
         ),
-        newest_gpu=np.full(len(compiled.gpus), LONG_AGO, np.int64),
+        newest_gpu=newest,
         soonest=np.array([NEVER], np.int64),
     )
 

@@ -78,15 +78,6 @@ class Rule:
         )
 
     @property
-    def signals(self) -> frozenset[str]:
-        """Names of what it reads: fields of a GPU, or points' ids of all its assets."""
-        found: set[str] = set()
-        for top in (self.when, self.until, self.silent):
-            for term in top.walk() if top else ():
-                found |= {term.signal} if term.op == "field" else set(term.points.values())
-        return frozenset(found)
-
-    @property
     def normalised(self) -> list[object]:
         """Everything that can change an output, as JSON."""
         targets = [

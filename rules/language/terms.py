@@ -17,6 +17,8 @@ Op = Literal[
     "add", "sub", "mul", "div", "neg", "abs", "least", "most",
     # functions of time, which keep a state for every asset
     "rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count", "ewma", "cusum", "since",
+    # of several assets
+    "sum_over", "avg_over", "min_over", "max_over", "count_over", "coverage_over",
     # truths
     "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
 ]  # fmt: skip
@@ -25,6 +27,7 @@ COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 TRUTHS: Final = COMPARISONS | {"and", "or", "not"}
 WINDOWED: Final = frozenset({"rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count"})
 FUNCTIONS: Final = WINDOWED | {"ewma", "cusum", "since"}
+OVER: Final = frozenset({"sum_over", "avg_over", "min_over", "max_over", "count_over", "coverage_over"})
 PANES: Final = 16
 """A window is cut into as many panes, whose edges are multiples of their length in event time (decision 0013)."""
 
@@ -48,6 +51,7 @@ class Term:
     number: `number`. field: a GPU's own field, by its name in `signal`. point: `points` says which point each of the
     rule's assets reads, its own or another's; `signal` is how it was written. Functions: `args[0]` is what they watch;
     `window_ns` their window, or the time constant of `ewma`; `cusum` has its target and its allowance in `args[1:]`.
+    `…_over`: of `args[0]` as each of the asset's `members` has it; what is below `args[0]` is about the members.
     """
 
     op: Op
@@ -56,6 +60,7 @@ class Term:
     signal: str = ""
     points: Mapping[str, str] = field(default_factory=dict)
     window_ns: int = 0
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_truth(self) -> bool:
@@ -63,10 +68,18 @@ class Term:
         return self.op in TRUTHS
 
     def walk(self) -> Iterator[Term]:
-        """Itself and all below, what is needed first coming first."""
-        for arg in self.args:
+        """Itself and all below of the same asset, what is needed first coming first."""
+        for arg in self.args if self.op not in OVER else ():
             yield from arg.walk()
         yield self
+
+    def signals(self, asset: str) -> Iterator[tuple[Term, str]]:
+        """Every field and point below, with the asset whose it is or for which it is read."""
+        if self.op in ("field", "point"):
+            yield self, asset
+        for member in self.members[asset] if self.op in OVER else (asset,):
+            for arg in self.args:
+                yield from arg.signals(member)
 
     @property
     def plain(self) -> list[object]:
@@ -78,4 +91,5 @@ class Term:
             self.signal,
             sorted(self.points.items()),
             self.window_ns,
+            sorted([asset, *members] for asset, members in self.members.items()),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from rules.language.program import Rule
+from rules.language.terms import OVER
 
 AssetSignal = tuple[str, str]
 
@@ -19,10 +20,20 @@ def watching(rule: Rule, given: Set[AssetSignal]) -> set[str]:
             elif term.op == "point":
                 points = {f"{asset}.{signal}" for asset, signal in given}
                 found |= {asset for asset, point in term.points.items() if point in points}
+            elif term.op in OVER:
+                assets = {asset for asset, _ in given}
+                for asset, members in term.members.items():
+                    read = {
+                        (of, one.signal) if one.op == "field" else tuple(one.points[of].rsplit(".", 1))
+                        for member in assets.intersection(members)
+                        for one, of in term.args[0].signals(member)
+                    }
+                    found |= {asset} if read & given else set()
     return found
 
 
 def signals_read(rule: Rule) -> str:
     """Their names as they are written, for a message."""
-    terms = [term for top in (rule.when, rule.until, rule.silent) if top for term in top.walk()]
-    return ", ".join(dict.fromkeys(term.signal for term in terms if term.signal))
+    tops = [top for top in (rule.when, rule.until, rule.silent) if top]
+    found = [term.signal for top in tops for term, _ in top.signals(rule.assets[0])]
+    return ", ".join(dict.fromkeys(found))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from rules.language.program import Program, Rule, Target, make_program
-from rules.language.terms import Limit, Op, Term
+from rules.language.terms import OVER, Limit, Op, Term
 from tests.rules.engine.plant import MS, UNIT, S, site
 
 NUMBERS = (0.0, 40.0, 49.0, 50.0, 50.5, 51.0, 60.0, 75.0, 100.0)
@@ -39,6 +39,20 @@ def point(signal: str, points: Mapping[str, str]) -> Term:
     return Term("point", signal=signal, points=points)
 
 
+def literal(value: float) -> Term:
+    return Term("number", number=Limit(value))
+
+
+TEMPERATURE = Term("field", signal="temperature")
+FLOW = point("RackLiquidFlow", {rack: f"{rack}.RackLiquidFlow" for rack in RACKS})
+GPUS_OF = {rack: tuple(gpu for gpu in GPUS if gpu.startswith(f"{rack}-")) for rack in RACKS}
+EVERY_OTHER = {rack: gpus[::2] for rack, gpus in GPUS_OF.items()}
+
+
+def over(op: Op, term: Term, members: Mapping[str, tuple[str, ...]]) -> Term:
+    return Term(op, (term,), members=members)
+
+
 SIGNALS: Mapping[str, tuple[Term, ...]] = {
     "GPU": (
         Term("field", signal="temperature"),
@@ -51,10 +65,17 @@ SIGNALS: Mapping[str, tuple[Term, ...]] = {
         point("RackLiquidFlow", {rack: f"{rack}.RackLiquidFlow" for rack in RACKS}),
         point("RackPower", {rack: f"{rack}.RackPower" for rack in RACKS}),
         point("CDU.LiquidFlow", dict.fromkeys(RACKS, "CDU.LiquidFlow")),
+        over("max_over", TEMPERATURE, GPUS_OF),
+        over("avg_over", Term("avg", (TEMPERATURE,), window_ns=300 * MS), EVERY_OTHER),
+        over("count_over", Term("gt", (TEMPERATURE, literal(50.0))), GPUS_OF),
+        over("coverage_over", TEMPERATURE, GPUS_OF),
     ),
     "Pump": (
         point("PumpSpeed", {pump: f"{pump}.PumpSpeed" for pump in PUMPS}),
         point("R1.RackLiquidFlow", dict.fromkeys(PUMPS, "R1.RackLiquidFlow")),
+        over("sum_over", FLOW, dict.fromkeys(PUMPS, RACKS)),
+        over("count_over", Term("lt", (FLOW, literal(50.0))), dict.fromkeys(PUMPS, RACKS)),
+        over("min_over", Term("rate", (TEMPERATURE,), window_ns=S), dict.fromkeys(PUMPS, GPUS)),
     ),
 }
 
@@ -64,10 +85,6 @@ class Number(NamedTuple):
 
     term: Term
     thresholds: tuple[float, ...]
-
-
-def literal(value: float) -> Term:
-    return Term("number", number=Limit(value))
 
 
 @st.composite
@@ -172,6 +189,8 @@ def truths(draw: st.DrawFn, kind: str, depth: int, known: tuple[Number, ...] = (
 
 def _of_assets(term: Term, assets: tuple[str, ...]) -> Term:
     """The term as a rule for these assets has it."""
+    if term.op in OVER:
+        return replace(term, members={asset: term.members[asset] for asset in assets})
     return replace(
         term,
         args=tuple(_of_assets(arg, assets) for arg in term.args),

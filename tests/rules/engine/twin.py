@@ -16,7 +16,7 @@ from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program
 from rules.site.model import Site
-from tests.rules.engine.twin_conditions import Condition, Moment, Numbers, Said, Sample
+from tests.rules.engine.twin_conditions import Condition, Moment, Numbers, Said, Sample, looks
 
 S = 1_000_000_000
 
@@ -52,6 +52,8 @@ class Twin:
         self.notes: Counter[tuple[str, str]] = Counter()
         self.counters: Counter[str] = Counter()
         self.points: dict[str, Sample] = {}
+        self.looks = looks(program.rules)
+        self.kept: dict[tuple[str, str], Sample] = {}
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
         self.conditions = [
             Condition(rule, asset)
@@ -320,6 +322,10 @@ class Twin:
                 if condition.rule.asset_type == GPU_TYPE and condition.asset in sampled:
                     now = Moment(self.site, t, sampled[condition.asset], self.points, None)
                     self.say(condition, condition.sample(now))
+            for (name, gpu), look in self.looks.items():
+                if gpu in sampled:
+                    self.kept[name, gpu] = look.sample(Moment(self.site, t, sampled[gpu], self.points, None))
+            self.watching(t, set(sampled))
 
     def readings(self, value: Readings) -> None:
         tolerance, lateness = self.allowances(value.identity.source)
@@ -332,10 +338,14 @@ class Twin:
             if not self.accepted(value.identity.source, point, t, believed, bad, lateness, 1):
                 continue
             self.points[point] = Sample(t, known(float(value.values[i]), believed and not bad))
-            for condition in self.conditions:
-                if point in condition.points:
-                    now = Moment(self.site, t, {}, self.points, point)
-                    self.say(condition, condition.sample(now))
+            self.watching(t, {point})
+
+    def watching(self, t: int, sampled: set[str]) -> None:
+        """Conditions of the plant that read one of the points or GPUs that have a sample now."""
+        for condition in self.conditions:
+            if condition.watched & sampled:
+                now = Moment(self.site, t, {}, self.points, sampled, kept=self.kept)
+                self.say(condition, condition.sample(now))
 
     def accepted(
         self, source: str, channel: str, t: int, believed: bool, bad: bool, lateness: int, readings: int

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from rules.language.program import GPU_TYPE, Rule
-from rules.language.terms import FUNCTIONS, Term
+from rules.language.terms import FUNCTIONS, OVER, Term
 from rules.site.model import Site
 from tests.rules.engine.twin_functions import Function
 
@@ -32,32 +32,39 @@ class Sample(NamedTuple):
     """The last accepted sample of a point; `value` is None unless it was good and finite."""
 
     at: int
-    value: float | None
+    value: Value
 
 
 @dataclass
 class Moment:
     """What there is to see when a condition is evaluated at `t`.
 
-    `fields`: the sample of a GPU. `sampled`: the point whose sample it is now, None for a GPU's. `values`: functions
-    that this evaluation has come to already.
+    `fields`: the sample of a GPU. `sampled`: the points and GPUs whose sample it is now, None for a GPU's own condition.
+    `values`: functions that this evaluation has come to already. `kept`: what there is to see of GPUs.
     """
 
     site: Site
     t: int
     fields: Mapping[str, float | None]
     points: Mapping[str, Sample]
-    sampled: str | None
+    sampled: Set[str] | None
     asset: str = ""
+    kept: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     functions: Mapping[str, Function] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
 
-    def point(self, name: str) -> float | None:
+    def point(self, name: str) -> Value:
         if name not in self.points:
             return None
         at, value = self.points[name]
         old = self.t - at > 3 * self.site.points[name].period_ns
-        return None if old and name != self.sampled else value
+        return None if old and name not in (self.sampled or ()) else value
+
+    def gpu(self, term: Term, gpu: str) -> Value:
+        """What a GPU's sample made of `term`, unknown once that is three periods old."""
+        at, value = self.kept.get((name_of(term), gpu), Sample(-(10**30), None))
+        source = self.site.gpu_sources.get(gpu)
+        return value if self.t - at <= 3 * (source.period_ns if source else 10**9) else None
 
 
 def name_of(term: Term) -> str:
@@ -65,8 +72,34 @@ def name_of(term: Term) -> str:
     return repr(term.plain)
 
 
-def points_below(term: Term, asset: str) -> set[str]:
-    return {below.points[asset] for below in term.walk() if below.op == "point"}
+def names_below(term: Term, asset: str) -> set[str]:
+    """Points and GPUs whose samples make a difference to it."""
+    return {of if below.op == "field" else below.points[of] for below, of in term.signals(asset)}
+
+
+def over(term: Term, now: Moment) -> Value:
+    """Of several assets: only the known ones count, and one is enough."""
+    inner, values = term.args[0], []
+    for member in term.members[now.asset]:
+        if any(below.op == "field" for below, _ in inner.signals(member)):
+            values.append(now.gpu(inner, member))
+        else:
+            values.append(evaluate(inner, replace(now, asset=member)))
+    known = [float(value) for value in values if value is not None]
+    if term.op == "coverage_over":
+        return len(known) / len(values)
+    if not known:
+        return None
+    total = 0.0
+    for value in known:
+        total += value
+    return {
+        "sum_over": total,
+        "count_over": total,
+        "avg_over": total / len(known),
+        "min_over": min(known),
+        "max_over": max(known),
+    }[term.op]
 
 
 def evaluate(term: Term, now: Moment) -> Value:
@@ -78,6 +111,8 @@ def evaluate(term: Term, now: Moment) -> Value:
             return now.fields[term.signal]
         case "point":
             return now.point(term.points[now.asset])
+    if term.op in OVER:
+        return over(term, now)
     args = [evaluate(arg, now) for arg in term.args]
     if term.op in FUNCTIONS:
         return function(term, now, args)
@@ -98,7 +133,7 @@ def function(term: Term, now: Moment, args: list[Value]) -> float | None:
     name = name_of(term)
     if name not in now.values:
         it = now.functions[name]
-        triggered = now.sampled is None or now.sampled in points_below(term.args[0], now.asset)
+        triggered = now.sampled is None or bool(now.sampled & names_below(term.args[0], now.asset))
         value = it.take(now.t, *args) if triggered else it.taken
         now.values[name] = None if value is None or math.isnan(value) else value
     return now.values[name]
@@ -148,8 +183,8 @@ class Condition:
             if term.op in FUNCTIONS
         }
         is_gpu = rule.asset_type == GPU_TYPE
-        self.points = {point for top in self.terms() for point in points_below(top, asset) if not is_gpu}
-        """Whose samples it is evaluated at."""
+        self.watched = {name for top in self.terms() for name in names_below(top, asset) if not is_gpu}
+        """Points and GPUs whose samples it is evaluated at, if it is not a GPU's own."""
 
     def terms(self) -> Iterator[Term]:
         rule = self.rule
@@ -229,3 +264,28 @@ class Condition:
             self.phase, self.changed = done, at
             return [Said(kind, at, False, self.shown)]
         return []
+
+
+class Look:
+    """What a plant rule sees of one GPU of several: a term, worked out at each of its samples."""
+
+    def __init__(self, term: Term, gpu: str) -> None:
+        self.term, self.gpu = term, gpu
+        self.functions = {name_of(below): Function(below) for below in term.walk() if below.op in FUNCTIONS}
+
+    def sample(self, now: Moment) -> Sample:
+        now.asset, now.functions = self.gpu, self.functions
+        return Sample(now.t, evaluate(self.term, now))
+
+
+def looks(rules: Iterable[Rule]) -> dict[tuple[str, str], Look]:
+    """Of all rules together, by term and GPU."""
+    found: dict[tuple[str, str], Look] = {}
+    for rule in rules:
+        for top in (rule.when, rule.until, rule.silent, *rule.shown.values()):
+            for term in top.walk() if top else ():
+                inner = term.args[0] if term.op in OVER else None
+                for gpu in {gpu for members in term.members.values() for gpu in members} if inner else ():
+                    if any(below.op == "field" for below, _ in inner.signals(gpu)):
+                        found[name_of(inner), gpu] = Look(inner, gpu)
+    return found

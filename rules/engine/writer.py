@@ -1,0 +1,326 @@
+"""Terms to operations of the kernel: one writer for the GPUs' code, one for that of a unit's plant conditions.
+
+Rules: a truth is made as two masks, where it is true and where false, each only where something looks at it; equal
+functions of time of GPU rules are one function with one state; a register below those of functions is a rule's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+import orjson
+
+from rules.engine import kernel
+from rules.engine.arrays import Code
+from rules.engine.kernel import BACK, KEPT, NEVER
+from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from rules.language.program import Rule
+from rules.language.terms import FUNCTIONS, OVER, Limit, Term
+
+_NUMBERS: Final = {
+    "add": kernel.ADD, "sub": kernel.SUB, "mul": kernel.MUL, "div": kernel.DIV, "neg": kernel.NEG,
+    "abs": kernel.ABS, "least": kernel.LEAST, "most": kernel.MOST,
+}  # fmt: skip
+_TRUE: Final = {
+    "lt": kernel.LT, "le": kernel.LE, "gt": kernel.GT, "ge": kernel.GE, "eq": kernel.EQ, "ne": kernel.NE,
+}  # fmt: skip
+_FALSE: Final = {
+    "lt": kernel.GE, "le": kernel.GT, "gt": kernel.LE, "ge": kernel.LT, "eq": kernel.NE, "ne": kernel.EQ,
+}  # fmt: skip
+_WITH_NUMBER: Final = kernel.LT_NUMBER - kernel.LT
+_OVER: Final = {
+    "sum_over": kernel.SUM, "count_over": kernel.SUM, "avg_over": kernel.MEAN, "min_over": kernel.LOWEST,
+    "max_over": kernel.HIGHEST, "coverage_over": kernel.COVERAGE,
+}  # fmt: skip
+
+
+class _Function(NamedTuple):
+    """An operation, and the rows of state that it needs."""
+
+    op: int
+    floats: int
+    marks: int
+
+
+_FUNCTIONS: Final[Mapping[str, _Function]] = {
+    "rate": _Function(kernel.RATE, BACK, BACK + 1),
+    "delta": _Function(kernel.DELTA, BACK, BACK + 1),
+    "avg": _Function(kernel.AVG, 2 * KEPT + 2, 3),
+    "twa": _Function(kernel.TWA, 2 * KEPT + 1, 4),
+    "integral": _Function(kernel.INTEGRAL, 2 * KEPT + 1, 4),
+    "min": _Function(kernel.MIN, KEPT + 1, 3),
+    "max": _Function(kernel.MAX, KEPT + 1, 3),
+    "stddev": _Function(kernel.STDDEV, 3 * KEPT, 3),
+    "count": _Function(kernel.COUNT, KEPT + 1, 3),
+    "ewma": _Function(kernel.EWMA, 1, 1),
+    "cusum": _Function(kernel.CUSUM, 1, 0),
+    "since": _Function(kernel.SINCE, 0, 1),
+}
+
+
+class Slot(NamedTuple):
+    """Rows of state of one function of time; equal names mean the same in another program."""
+
+    name: str
+    float_first: int
+    float_count: int
+    mark_first: int
+    mark_count: int
+
+
+def terms_of(rule: Rule) -> list[Term]:
+    """All that a rule computes."""
+    return [*(term for term in (rule.when, rule.until, rule.silent) if term), *rule.shown.values()]
+
+
+def key_of(term: Term) -> str:
+    """Equal for terms that compute the same."""
+    return orjson.dumps(term.plain).decode()
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes one code. `lanes` are the GPUs; a plant condition is one lane of its own, named by `of_asset`."""
+
+    lanes: Sequence[str]
+    point_index: Mapping[str, int]
+    registers: int
+    gpu_lane: Mapping[str, int] = field(default_factory=dict)
+    gpu_kept: Mapping[str, int] = field(default_factory=dict)
+    """Where the GPUs keep what plant conditions look at, by its term."""
+    members: list[int] = field(default_factory=list)
+    """Lanes that plant conditions look at."""
+    ops: list[tuple[int, ...]] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    masks: int = 0
+    _bits: Mapping[str, int] | None = None
+    """Of a plant condition's functions of time, by their terms; None for GPUs."""
+    _numbers: list[float] = field(default_factory=list)
+    _lane_numbers: list[list[float]] = field(default_factory=list)
+    _lane_points: list[list[int]] = field(default_factory=list)
+    _delays: list[tuple[int, int]] = field(default_factory=list)
+    _timeouts: list[list[int]] = field(default_factory=list)
+    _lists: list[int] = field(default_factory=list)
+    _free: int = 0
+    _free_mask: int = 0
+    _made: dict[str, int] = field(default_factory=dict)
+    """Register of each function of time, by its term."""
+    _local: dict[str, int] = field(default_factory=dict)
+    """Register or mask of what this rule has made already."""
+
+    def of_asset(self, asset: str, bits: Mapping[str, int]) -> None:
+        """The next condition's asset, and the bit of each of its functions of time."""
+        self.lanes = (asset,)
+        self._bits = bits
+        self._made = {}
+
+    def functions(self, tops: Iterable[Term], place: str) -> None:
+        """Every function of time, once, before the rules: all are worked out at each evaluation."""
+        self._free = FIELD_COUNT if self._bits is None else 0
+        for top in tops:
+            for term in top.walk():
+                if term.op in FUNCTIONS and key_of(term) not in self._made:
+                    self._function(term, f"{place}:{key_of(term)}")
+
+    def keep(self, tops: Iterable[Term]) -> dict[str, int]:
+        """Keep numbers or truths of every lane for the plant: the row of each, by its term."""
+        rows: dict[str, int] = {}
+        for top in tops:
+            name = key_of(top)
+            if name not in rows:
+                self._start()
+                rows[name] = self._slot(f"kept:{name}", 1, 0).float_first
+                self._emit(kernel.KEEP, rows[name], self._as_number(top))
+        return rows
+
+    def rule(self, row: int, rule: Rule) -> None:
+        """The condition's operations; its state is row `row`."""
+        self._start()
+        self._delays.append((rule.on_delay_ns, rule.off_delay_ns))
+        self._timeouts.append([rule.timeouts_ns.get(asset, NEVER) for asset in self.lanes])
+        if rule.silent is not None:
+            self._emit(kernel.NO_DATA, row, self._number(rule.silent))
+            return
+        assert rule.when is not None, "the loader gives every rule a condition"
+        true = self._of_members(self._truth(rule.when, True), rule)
+        at = self._emit(kernel.QUIET, row, true)
+        false = self._truth(rule.when, False)
+        until, still = false, true
+        if rule.until is not None:
+            until, still = self._truth(rule.until, True), self._truth(rule.until, False)
+        shown = [self._number(term) for term in rule.shown.values()]
+        self._emit(kernel.STEP, row, true, false, until, still, len(self._lists), len(shown))
+        self._lists += shown
+        self.ops[at] = (*self.ops[at][:3], len(self.ops) - at - 1, *self.ops[at][4:])
+
+    def code(self) -> Code:
+        """All of it as arrays."""
+        width = len(self.lanes)
+        return Code(
+            ops=np.array(self.ops, np.int64).reshape(-1, 8),
+            numbers=np.array(self._numbers, np.float64),
+            lane_numbers=np.array(self._lane_numbers, np.float64).reshape(len(self._lane_numbers), width),
+            lane_points=np.array(self._lane_points, np.int64).reshape(len(self._lane_points), width),
+            delays=np.array(self._delays, np.int64).reshape(-1, 2),
+            timeouts=np.array(self._timeouts, np.int64).reshape(len(self._timeouts), width),
+            registers=np.array(self._lists, np.int64),
+        )
+
+    def _start(self) -> None:
+        """Registers above those of functions are free again."""
+        self._local = {}
+        self._free_mask = 0
+        self._free = max(
+            [FIELD_COUNT if self._bits is None else 0, *(row + 1 for row in self._made.values())]
+        )
+
+    def _emit(self, op: int, *columns: int) -> int:
+        self.ops.append((op, *columns, *[0] * (7 - len(columns))))
+        return len(self.ops) - 1
+
+    def _register(self) -> int:
+        self._free += 1
+        self.registers = max(self.registers, self._free)
+        return self._free - 1
+
+    def _mask(self) -> int:
+        self._free_mask += 1
+        self.masks = max(self.masks, self._free_mask)
+        return self._free_mask - 1
+
+    def _function(self, term: Term, name: str) -> None:
+        kind = _FUNCTIONS[term.op]
+        self._local, self._free_mask = {}, 0
+        a, b, extra = 0, 0, term.window_ns
+        if term.args[0].is_truth:
+            a, b = self._truth(term.args[0], True), self._truth(term.args[0], False)
+        else:
+            a = self._number(term.args[0])
+            if term.op == "cusum":
+                b, extra = self._number(term.args[1]), self._number(term.args[2])
+        bit = 0 if self._bits is None else self._bits[key_of(term)]
+        slot = self._slot(
+            name, kind.floats + (1 if bit else 0), kind.marks
+        )  # one for the value of the last taking
+        out = self._register()
+        self._emit(kind.op, out, a, b, slot.float_first, slot.mark_first, extra, bit)
+        self._made[key_of(term)] = out
+
+    def _slot(self, name: str, floats: int, marks: int) -> Slot:
+        last = self.slots[-1] if self.slots else Slot("", 0, 0, 0, 0)
+        first, mark = last.float_first + last.float_count, last.mark_first + last.mark_count
+        self.slots.append(Slot(name, first, floats, mark, marks))
+        return self.slots[-1]
+
+    def _of_members(self, mask: int, rule: Rule) -> int:
+        """The mask without lanes that the rule is not for: they stay normal for ever."""
+        members = set(rule.assets)
+        if members.issuperset(self.lanes):
+            return mask
+        belongs = self._number(
+            Term("number", number=Limit(0.0, {asset: 1.0 for asset in self.lanes if asset in members}))
+        )
+        member, out = self._mask(), self._mask()
+        self._emit(kernel.GT_NUMBER, member, belongs, self._constant(0.5))
+        self._emit(kernel.AND, out, mask, member)
+        return out
+
+    def _number(self, term: Term) -> int:
+        """The register that holds a number."""
+        if term.op == "field":
+            return FIELD_INDEX[term.signal]
+        key = key_of(term)
+        if key in self._made:
+            return self._made[key]
+        if key not in self._local:
+            self._local[key] = self._new_number(term)
+        return self._local[key]
+
+    def _new_number(self, term: Term) -> int:
+        if term.op == "number":
+            values = [term.number.of(asset) for asset in self.lanes]
+            alike = all(value == values[0] for value in values)
+            op = kernel.NUMBER if alike else kernel.LANE_NUMBER
+            place = self._constant(values[0]) if alike else len(self._lane_numbers)
+            if not alike:
+                self._lane_numbers.append(values)
+            out = self._register()
+            self._emit(op, out, place)
+            return out
+        if term.op in OVER:
+            return self._over(term)
+        if term.op == "point":
+            self._lane_points.append(
+                [self.point_index[term.points[asset]] if asset in term.points else -1 for asset in self.lanes]
+            )
+            out = self._register()
+            self._emit(kernel.LANE_POINT, out, len(self._lane_points) - 1)
+            return out
+        args = [self._number(arg) for arg in term.args]
+        out = self._register()
+        self._emit(_NUMBERS[term.op], out, *args)
+        return out
+
+    def _over(self, term: Term) -> int:
+        """Of several assets: of what GPUs have kept, or of registers, one for each member."""
+        members, inner = term.members[self.lanes[0]], term.args[0]
+        kept = self.gpu_kept.get(key_of(inner)) if members[0] in self.gpu_lane else None
+        if kept is not None:
+            first = len(self.members)
+            self.members += [self.gpu_lane[member] for member in members]
+            out = self._register()
+            self._emit(kernel.OVER_GPUS, out, kept, first, len(members), _OVER[term.op])
+            return out
+        lanes, local, numbers = self.lanes, self._local, []
+        for member in members:
+            self.lanes, self._local = (member,), {}
+            numbers.append(self._as_number(inner))
+        self.lanes, self._local = lanes, local
+        out = self._register()
+        self._emit(kernel.OVER, out, len(self._lists), 0, len(numbers), _OVER[term.op])
+        self._lists += numbers
+        return out
+
+    def _as_number(self, term: Term) -> int:
+        """A number, or a truth as 1, 0 or unknown."""
+        if not term.is_truth:
+            return self._number(term)
+        true, false = self._truth(term, True), self._truth(term, False)
+        out = self._register()
+        self._emit(kernel.TRUTH, out, true, false)
+        return out
+
+    def _constant(self, value: float) -> int:
+        self._numbers.append(value)
+        return len(self._numbers) - 1
+
+    def _truth(self, term: Term, want: bool) -> int:
+        """The mask that says where `term` is true (`want`), or where it is false."""
+        if term.op == "not":
+            return self._truth(term.args[0], not want)
+        key = f"{want}:{key_of(term)}"
+        if key not in self._local:
+            self._local[key] = self._new_truth(term, want)
+        return self._local[key]
+
+    def _new_truth(self, term: Term, want: bool) -> int:
+        if term.op in ("and", "or"):
+            a, b = (self._truth(arg, want) for arg in term.args)
+            out = self._mask()
+            self._emit(kernel.AND if (term.op == "and") == want else kernel.OR, out, a, b)
+            return out
+        op = (_TRUE if want else _FALSE)[term.op]
+        left, right = term.args
+        a = self._number(left)
+        if right.op == "number" and not right.number.by_asset:
+            place = self._constant(right.number.value)
+            out = self._mask()
+            self._emit(op + _WITH_NUMBER, out, a, place)
+            return out
+        b = self._number(right)
+        out = self._mask()
+        self._emit(op, out, a, b)
+        return out
