@@ -212,8 +212,8 @@ def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -
         until = draw(st.none() | truths(kind, 2, known))
     names = ("value", "second", "third")[: draw(st.integers(1, 3))]
     watched = [term for term in when.walk() if not term.is_truth and term.op != "number"]
-    others = st.sampled_from(known) | numbers(kind, 2)
-    shown = {name: draw(st.sampled_from(watched) | others.map(lambda number: number.term)) for name in names}
+    others = (st.sampled_from(known) | numbers(kind, 1) | numbers(kind, 2)).map(lambda number: number.term)
+    shown = {name: draw(others if shape == "signal" else st.sampled_from(watched) | others) for name in names}
     return Rule(
         rule_id,
         kind,
