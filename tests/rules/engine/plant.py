@@ -62,7 +62,7 @@ units:
       CDU:
         type: CDU
         points:
-          LiquidFlow: 0..1500 L/min
+          LiquidFlow: {range: 0..1500 L/min, period: 200 ms}
         feeds: [R1, R2]
         contains:
           -P1: pump

@@ -130,18 +130,24 @@ def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
 
 
 @st.composite
-def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int) -> list[Input]:
+def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int, trouble: bool) -> list[Input]:
     """Ticks, and between them all GPUs or a rack's, and all points or few: what fills windows.
 
-    Numbers change now and then, so that something stands still, and something is frozen.
+    Numbers change now and then, so that something stands still, and something is frozen. With `trouble` samples may
+    come after the tick that passes them.
     """
     steps = draw(st.integers(2, 12))
-    asset, gpus = draw(st.sampled_from([(UNIT, 8), ("R1", 4)]))
-    points = draw(st.sampled_from([POINTS, POINTS, POINTS[:1], POINTS[4:5], ()]))
-    ends_ms = draw(st.tuples(st.integers(60, 90), st.integers(60, 90)))
+    asset, gpus = draw(st.sampled_from([(UNIT, [*range(8)]), (UNIT, [7, 2, 0, 1]), ("R1", [0, 1, 2, 3])]))
+    points = draw(st.sampled_from([POINTS, POINTS, POINTS[:1], POINTS[4:5] * 3, ()]))
+    lags_ms = st.sampled_from([0, 0, 0, 250, 900] if trouble else [0])
+    ends_ms = [draw(st.integers(60, 90)) - draw(lags_ms) for _ in range(2)]
     changes = draw(st.sampled_from([1, 2, 7]))
     places = draw(st.lists(st.integers(0, len(NUMBERS) - 1), min_size=steps, max_size=steps))
-    samples = draw(st.integers(1, 3))
+    samples, count = draw(st.integers(1, 3)), len(points)
+    # One after the other, or each older than the one before it: then a condition's time is ahead of its sample.
+    ages_ns = 3 * MS * np.arange(count, dtype=np.int64)[::-1]
+    if trouble and draw(st.sampled_from([False, False, True])):
+        ages_ns = 170 * MS * np.arange(count, dtype=np.int64)
     run: list[Input] = []
     for step, now_ns in enumerate(range(start_ns, start_ns + steps * STEADY, STEADY)):
         place = places[step // changes]
@@ -153,21 +159,20 @@ def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int) -> list[Input]:
                 frame_ns + 5 * MS,
                 asset,
                 frame_ns - 30 * MS * np.arange(samples, dtype=np.int64)[::-1],
-                np.arange(gpus, dtype=np.uint16),
-                _gpu_values([NUMBERS[place]] * samples, gpus),
-                np.zeros((samples, gpus), np.uint8),
-                np.full((samples, gpus), -1, np.int64),
+                np.array(gpus, np.uint16),
+                _gpu_values([NUMBERS[place]] * samples, len(gpus)),
+                np.zeros((samples, len(gpus)), np.uint8),
+                np.full((samples, len(gpus)), -1, np.int64),
             )
         )
-        count = len(points)
-        if points:
+        if count:
             run.append(
                 Readings(
                     UNIT,
                     writer.next("plant"),
                     readings_ns + 5 * MS,
                     points,
-                    readings_ns - 3 * MS * np.arange(count, dtype=np.int64)[::-1],
+                    readings_ns - ages_ns,
                     np.zeros(count, np.int64),
                     np.array([NUMBERS[(place + 2 * n) % len(NUMBERS)] for n in range(count)]),
                     np.zeros(count, np.uint8),
@@ -179,7 +184,7 @@ def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int) -> list[Input]:
 
 
 @st.composite
-def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]:
+def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
     """A log: ticks forward, data about the time of the last one; with `trouble`, whatever can go wrong.
 
     Without it, no sample is older than the tick before it: the domain in which ticks' density means nothing.
@@ -189,7 +194,7 @@ def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]
     log: list[Input] = [tick(now_ns)]
     if trouble and draw(st.booleans()):
         log.insert(0, draw(frames(writer, now_ns, False)))
-    for _ in range(draw(st.integers(1, length))):
+    for _ in range(draw(st.sampled_from([2, 10, 20, 40]))):
         kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run", "run"]
         kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
         if kind == "frame":
@@ -197,10 +202,12 @@ def logs(draw: st.DrawFn, trouble: bool = True, length: int = 40) -> list[Input]
         elif kind == "readings":
             log.append(draw(readings(writer, now_ns, trouble)))
         elif kind == "tick":
-            now_ns += draw(st.sampled_from([100, 100, 200, 500, 900, *([3000, 20_000] * trouble)])) * MS
+            now_ns += (
+                draw(st.sampled_from([100, 100, 200, 300, 500, 900, 1700, *([3000, 20_000] * trouble)])) * MS
+            )
             log.append(tick(now_ns))
         elif kind == "run":
-            run = draw(steady_runs(writer, now_ns))
+            run = draw(steady_runs(writer, now_ns, trouble))
             log += run
             now_ns += STEADY * len([value for value in run if isinstance(value, Tick)])
         elif kind == "other":

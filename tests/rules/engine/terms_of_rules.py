@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -17,10 +17,10 @@ from rules.language.program import Program, Rule, Target, make_program
 from rules.language.terms import OVER, Limit, Op, Term
 from tests.rules.engine.plant import MS, UNIT, S, site
 
-NUMBERS = (0.0, 40.0, 49.0, 50.0, 50.5, 51.0, 60.0, 75.0, 100.0)
-"""What signals read."""
+NUMBERS = (0.0, 1e-9, 40.1, 49.0, 50.0, 50.3, 51.0, 60.0, 75.7, 100.0)
+"""What signals read. Sums with some are rounded, in a frame's float32 too, so that their order shows."""
 DIFFERENCES = (-50.0, -10.0, -1.0, 0.0, 0.5, 10.0, 50.0)
-WINDOWS_NS = (7 * MS, 100 * MS, 300 * MS, 300 * MS, S, 1600 * MS)
+WINDOWS_NS = (7 * MS, 100 * MS, 100 * MS, 300 * MS, 300 * MS, S, 1600 * MS)
 """Panes of 437.5 us, 6.25 ms, 18.75 ms, 62.5 ms and 100 ms."""
 DELAYS_NS = (0, 0, 0, 100 * MS, 250 * MS, S, 3 * S)
 EXPIRY_NS = 10 * S
@@ -60,6 +60,7 @@ SIGNALS: Mapping[str, tuple[Term, ...]] = {
         Term("field", signal="power_instant"),
         Term("field", signal="xid"),
         point("Rack.RackLiquidFlow", {gpu: f"{gpu[:2]}.RackLiquidFlow" for gpu in GPUS}),
+        point("CDU.LiquidFlow", dict.fromkeys(GPUS, "CDU.LiquidFlow")),
     ),
     "Rack": (
         point("RackLiquidFlow", {rack: f"{rack}.RackLiquidFlow" for rack in RACKS}),
@@ -91,15 +92,14 @@ class Number(NamedTuple):
 def literals(draw: st.DrawFn, kind: str, choice: tuple[float, ...]) -> Term:
     """A number, now and then another one for some of the assets."""
     by_asset = {}
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.sampled_from([False] * 5 + [True])):
         some = draw(st.sampled_from(ASSETS[kind]))
         by_asset = dict.fromkeys(some[::2], draw(st.sampled_from(choice)))
     return Term("number", number=Limit(draw(st.sampled_from(choice)), by_asset))
 
 
-SHAPES = (
-    "signal", "signal",
-    "add", "sub", "mul", "div", "neg", "abs", "least", "most",
+ARITHMETIC: Final[tuple[Op, ...]] = ("add", "sub", "mul", "div", "div", "neg", "abs", "least", "most")
+OVER_TIME: Final[tuple[Op, ...]] = (
     "rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count", "ewma", "cusum", "since",
 )  # fmt: skip
 
@@ -107,9 +107,10 @@ SHAPES = (
 @st.composite
 def numbers(draw: st.DrawFn, kind: str, depth: int) -> Number:
     """A number of signals, `depth` operations deep at most."""
-    op = draw(st.sampled_from(SHAPES)) if depth else "signal"
-    if op == "signal":
+    shape = draw(st.sampled_from(["signal", "arithmetic", "over time", "over time"])) if depth else "signal"
+    if shape == "signal":
         return Number(draw(st.sampled_from(SIGNALS[kind])), NUMBERS)
+    op = draw(st.sampled_from(OVER_TIME if shape == "over time" else ARITHMETIC))
     window_ns = draw(st.sampled_from(WINDOWS_NS))
     if op in ("count", "since"):
         truth = draw(truths(kind, depth - 1))
@@ -119,14 +120,15 @@ def numbers(draw: st.DrawFn, kind: str, depth: int) -> Number:
     if op in ("add", "sub", "mul", "div", "least", "most"):
         second = draw(
             st.one_of(
-                literals(kind, (0.0, 0.5, 2.0, 50.0)).map(lambda term: Number(term, (2.0,))),
+                literals(kind, (0.0, 0.1, 3.0, 50.0)).map(lambda term: Number(term, (2.0,))),
                 numbers(kind, depth - 1),
             )
         )
         return Number(Term(op, (first, second.term)), _of_two(op, about, second.thresholds))
     if op == "cusum":
-        args = (first, draw(literals(kind, about)), draw(literals(kind, (0.0, 0.5, 5.0))))
-        return Number(Term("cusum", args), (0.0, 1.0, 20.0, 100.0))
+        target = draw(st.one_of(literals(kind, about), literals(kind, about), st.sampled_from(SIGNALS[kind])))
+        allowance = draw(literals(kind, (0.0, 0.5, 5.0)))
+        return Number(Term("cusum", (first, target, allowance)), (0.0, 1.0, 20.0, 100.0))
     if op in ("neg", "abs"):
         return Number(Term(op, (first,)), tuple(-x for x in about) if op == "neg" else about)
     seconds = window_ns / 1e9
@@ -171,7 +173,8 @@ def truths(draw: st.DrawFn, kind: str, depth: int, known: tuple[Number, ...] = (
     shape = draw(st.sampled_from(shapes))
     if shape == "comparison":
         again = known and draw(st.booleans())
-        return draw(comparisons(kind, draw(st.sampled_from(known) if again else numbers(kind, depth))))
+        deep = min(depth, draw(st.sampled_from([1, 1, 2, 3])))
+        return draw(comparisons(kind, draw(st.sampled_from(known) if again else numbers(kind, deep))))
     if shape in ("changed", "frozen"):
         watched = draw(numbers(kind, depth - 1)).term
         window_ns = draw(st.sampled_from(WINDOWS_NS))
@@ -208,20 +211,28 @@ def _targets(kind: str, asset: str) -> tuple[Target, ...]:
 
 @st.composite
 def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -> Rule:
-    """One rule; its `until`, if any, is often about what its `when` is about."""
+    """One rule; its `until`, if any, is often about what its `when` is about.
+
+    Some only come and go with a signal, to show what their numbers are, to the last digit.
+    """
+    shape = draw(st.sampled_from(["silent"] + ["signal"] * 4 + ["any"] * 6))
     assets = draw(st.sampled_from(ASSETS[kind]))
     targets = {asset: _targets(kind, asset) for asset in assets} if draw(st.booleans()) else {}
-    if draw(st.integers(0, 6)) == 0:
+    if shape == "silent":
         silent = _of_assets(draw(st.sampled_from(SIGNALS[kind][:3])), assets)
         timeouts = {asset: draw(st.sampled_from([150 * MS, S, 2500 * MS])) for asset in assets}
         text = draw(st.sampled_from(["{asset} is silent", "{asset}: {value}"]))
         return Rule(rule_id, kind, assets, None, None, silent, timeouts, 0, 0, "high", text, targets=targets)
-    when = draw(truths(kind, 3, known))
-    until = draw(st.none() | truths(kind, 2, known))
+    if shape == "signal":
+        signal = Number(draw(st.sampled_from(SIGNALS[kind])), (49.0, 50.0, 51.0))
+        when, until, delays_ns = draw(comparisons(kind, signal)), None, st.just(0)
+    else:
+        when, delays_ns = draw(truths(kind, 3, known)), st.sampled_from(DELAYS_NS)
+        until = draw(st.none() | truths(kind, 2, known))
     names = ("value", "second", "third")[: draw(st.integers(1, 3))]
-    shown = {
-        name: draw(st.sampled_from(known) | numbers(kind, 1 if name == "value" else 2)).term for name in names
-    }
+    watched = [term for term in when.walk() if not term.is_truth and term.op != "number"]
+    others = (st.sampled_from(known) | numbers(kind, 1) | numbers(kind, 2)).map(lambda number: number.term)
+    shown = {name: draw(others if shape == "signal" else st.sampled_from(watched) | others) for name in names}
     return Rule(
         rule_id,
         kind,
@@ -230,19 +241,20 @@ def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -
         _of_assets(until, assets) if until else None,
         None,
         {},
-        draw(st.sampled_from(DELAYS_NS)),
-        draw(st.sampled_from(DELAYS_NS)),
+        draw(delays_ns),
+        draw(delays_ns),
         "urgent",
-        "{asset} " + " ".join(f"{{{name}}}" if name == "value" else f"{{{name}:.1f}}" for name in names),
+        "{asset} " + " ".join(f"{{{name}}}" if name == "value" else f"{{{name}:.17g}}" for name in names),
         {name: _of_assets(term, assets) for name, term in shown.items()},
         targets=targets,
     )
 
 
 @st.composite
-def programs(draw: st.DrawFn, most: int = 6) -> Program:
-    """A program of one to `most` rules; rules of a kind have some of their numbers in common."""
-    kinds = draw(st.lists(st.sampled_from(["GPU", "GPU", "Rack", "Pump"]), min_size=1, max_size=most))
+def programs(draw: st.DrawFn) -> Program:
+    """A program of one to ten rules; rules of a kind have some of their numbers in common."""
+    count = draw(st.sampled_from([1, 3, 6, 10]))
+    kinds = draw(st.lists(st.sampled_from(["GPU", "GPU", "Rack", "Pump"]), min_size=count, max_size=count))
     known = {kind: (draw(numbers(kind, 2)), draw(numbers(kind, 1))) for kind in sorted(set(kinds))}
     made = [draw(rules(f"rule-{index}", kind, known[kind])) for index, kind in enumerate(kinds)]
     return make_program({rule.id: rule for rule in made}, site().digest)

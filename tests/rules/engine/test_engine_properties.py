@@ -15,7 +15,7 @@ from tests.rules.engine.terms_of_rules import programs
 from tests.rules.engine.twin import Twin
 
 CASES = settings(
-    max_examples=120,
+    max_examples=200,
     deadline=None,
     phases=[p for p in Phase if p is not Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
