@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
 from rules.engine.kernel import NEVER
-from rules.engine.writer import Slot, Writer, key_of, terms_of
+from rules.engine.writer import Slot, Writer, terms_of
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import GPU_TYPE, Program, Rule
@@ -149,7 +149,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
 
 def _function_bits(rule: Rule) -> dict[str, int]:
     """A bit for each function of time of a plant rule, by its term."""
-    keys = [key_of(term) for top in terms_of(rule) for term in top.walk() if term.op in FUNCTIONS]
+    keys = [term.key for top in terms_of(rule) for term in top.walk() if term.op in FUNCTIONS]
     names = list(dict.fromkeys(keys))
     if len(names) > _BITS:
         raise InvariantError(f"rule '{rule.id}' has {len(names)} functions of time; {_BITS} are possible")
@@ -164,7 +164,7 @@ def _takers(rule: Rule, asset: str, bits: Mapping[str, int]) -> dict[str, int]:
             takers.setdefault(of if signal.op == "field" else signal.points[of], 0)
         for term in top.walk():
             for signal, of in term.args[0].signals(asset) if term.op in FUNCTIONS else ():
-                takers[of if signal.op == "field" else signal.points[of]] |= bits[key_of(term)]
+                takers[of if signal.op == "field" else signal.points[of]] |= bits[term.key]
     return takers
 
 

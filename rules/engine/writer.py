@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
-import orjson
 
 from rules.engine import kernel
 from rules.engine.arrays import Code
@@ -76,11 +75,6 @@ def terms_of(rule: Rule) -> list[Term]:
     return [*(term for term in (rule.when, rule.until, rule.silent) if term), *rule.shown.values()]
 
 
-def key_of(term: Term) -> str:
-    """Equal for terms that compute the same."""
-    return orjson.dumps(term.plain).decode()
-
-
 @dataclass(slots=True)
 class Writer:
     """Writes one code. `lanes` are the GPUs; a plant condition is one lane of its own, named by `of_asset`."""
@@ -122,14 +116,14 @@ class Writer:
         self._free = FIELD_COUNT if self._bits is None else 0
         for top in tops:
             for term in top.walk():
-                if term.op in FUNCTIONS and key_of(term) not in self._made:
-                    self._function(term, f"{place}:{key_of(term)}")
+                if term.op in FUNCTIONS and term.key not in self._made:
+                    self._function(term, f"{place}:{term.key}")
 
     def keep(self, tops: Iterable[Term]) -> dict[str, int]:
         """Keep numbers or truths of every lane for the plant: the row of each, by its term."""
         rows: dict[str, int] = {}
         for top in tops:
-            name = key_of(top)
+            name = top.key
             if name not in rows:
                 self._start()
                 rows[name] = self._slot(f"kept:{name}", 1, 0).float_first
@@ -201,13 +195,13 @@ class Writer:
             a = self._number(term.args[0])
             if term.op == "cusum":
                 b, extra = self._number(term.args[1]), self._number(term.args[2])
-        bit = 0 if self._bits is None else self._bits[key_of(term)]
+        bit = 0 if self._bits is None else self._bits[term.key]
         slot = self._slot(
             name, kind.floats + (1 if bit else 0), kind.marks
         )  # one for the value of the last taking
         out = self._register()
         self._emit(kind.op, out, a, b, slot.float_first, slot.mark_first, extra, bit)
-        self._made[key_of(term)] = out
+        self._made[term.key] = out
 
     def _slot(self, name: str, floats: int, marks: int) -> Slot:
         last = self.slots[-1] if self.slots else Slot("", 0, 0, 0, 0)
@@ -232,7 +226,7 @@ class Writer:
         """The register that holds a number."""
         if term.op == "field":
             return FIELD_INDEX[term.signal]
-        key = key_of(term)
+        key = term.key
         if key in self._made:
             return self._made[key]
         if key not in self._local:
@@ -267,7 +261,7 @@ class Writer:
     def _over(self, term: Term) -> int:
         """Of several assets: of what GPUs have kept, or of registers, one for each member."""
         members, inner = term.members[self.lanes[0]], term.args[0]
-        kept = self.gpu_kept.get(key_of(inner)) if members[0] in self.gpu_lane else None
+        kept = self.gpu_kept.get(inner.key) if members[0] in self.gpu_lane else None
         if kept is not None:
             first = len(self.members)
             self.members += [self.gpu_lane[member] for member in members]
@@ -301,7 +295,7 @@ class Writer:
         """The mask that says where `term` is true (`want`), or where it is false."""
         if term.op == "not":
             return self._truth(term.args[0], not want)
-        key = f"{want}:{key_of(term)}"
+        key = f"{want}:{term.key}"
         if key not in self._local:
             self._local[key] = self._new_truth(term, want)
         return self._local[key]

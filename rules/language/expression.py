@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rules.findings import nearest
-from rules.language.functions import FUNCTIONS
+from rules.language.functions import AGGREGATES, FUNCTIONS
 from rules.language.terms import Op
 from rules.language.tokens import ExpressionError, Reader
 from rules.language.unit_algebra import spelled
@@ -71,7 +71,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function; its window is no argument."""
+    """A function; its window is no argument, and is 0 where it has none."""
 
     function: str
     args: tuple[Expression, ...]
@@ -223,6 +223,8 @@ class _Parser:
             if not self.reader.sees(")"):
                 self.reader.expect("mark", "',' or ')'", function.form, text=",")
         self.reader.take()
+        if name in AGGREGATES and len(args) == 1:
+            return Call(name, tuple(args), 0, at)
         if len(args) != len(function.kinds):
             count = len(function.kinds)
             raise ExpressionError(

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from rules.language.terms import Op
+
 Kind = Literal["number", "truth", "window", "signal"]
 
 
@@ -25,6 +27,16 @@ def _windowed(name: str) -> Function:
     return Function(f"{name}(x, WINDOW)", ("number", "window"))
 
 
+AGGREGATES: Final[Mapping[str, tuple[Op, Kind]]] = {
+    "sum": ("sum_over", "number"),
+    "avg": ("avg_over", "number"),
+    "min": ("min_over", "number"),
+    "max": ("max_over", "number"),
+    "count": ("count_over", "truth"),
+    "coverage": ("coverage_over", "number"),
+}
+"""Of several assets, where they are written with one argument about a type, such as `max(GPU.temperature)`."""
+
 FUNCTIONS: Final[Mapping[str, Function]] = {
     **{
         name: _windowed(name)
@@ -38,5 +50,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "abs": Function("abs(x)", ("number",)),
     "least": Function("least(x, y)", ("number", "number")),
     "most": Function("most(x, y)", ("number", "number")),
+    "sum": Function("sum(TYPE.x)", ("number",)),
+    "coverage": Function("coverage(TYPE.x)", ("number",)),
     "no_data": Function("no_data(SIGNAL)", ("signal",)),
 }

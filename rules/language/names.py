@@ -61,6 +61,7 @@ class Names:
         self._gpu_sources = site.gpu_sources
         self._signals: dict[tuple[str, str], Signal] = {}
         self._above: dict[str, list[str]] = {}
+        self._below: dict[str, dict[str, list[str]]] = {}
 
     @property
     def types(self) -> list[str]:
@@ -129,6 +130,32 @@ class Names:
                 )
             ids[asset] = f"{found[0]}.{name.name}"
         return self._points(f"{name.type}.{name.name}", ids)
+
+    def below(
+        self, assets: Sequence[str], member_type: str, tree: Expression, at: int
+    ) -> dict[str, tuple[str, ...]]:
+        """Those of a type that are part of each asset, or that it feeds, and have all signals in `tree`.
+
+        Raises ExpressionError at `at` where an asset has none.
+        """
+        if member_type not in self._of_type:
+            message = f"the site has no asset of type '{member_type}'"
+            raise ExpressionError(at, message, hint(self._of_type, member_type, "types"))
+        if member_type not in self._below:
+            groups: dict[str, list[str]] = defaultdict(list)
+            for member in self._of_type[member_type]:
+                for holder in self.above(member):
+                    groups[holder].append(member)
+            self._below[member_type] = groups
+        groups = self._below[member_type]
+        having = set(self.narrow(self.assets(member_type), tree))
+        members = {asset: tuple(one for one in groups.get(asset, ()) if one in having) for asset in assets}
+        empty = next((asset for asset in assets if not members[asset]), None)
+        if empty is not None:
+            unit = self.site.assets[empty].unit
+            message = f"no {member_type} of unit '{unit}' is part of {empty} or fed by it"
+            raise ExpressionError(at, message, "a rule looks at assets of its own unit")
+        return members
 
     def narrow(self, assets: tuple[str, ...], tree: Expression) -> tuple[str, ...]:
         """Those of `assets` that have all signals in `tree`. Raises ExpressionError when none has."""
@@ -211,7 +238,11 @@ class Names:
                 name.at, "a rule reads its own asset without a type", f"did you mean '{name.name}'?"
             )
         if name.type == GPU_TYPE or any(self._related(asset, own) for asset in self._of_type[name.type]):
-            raise ExpressionError(name.at, "aggregates over an asset's own are not part of this version")
+            raise ExpressionError(
+                name.at,
+                f"there may be several {name.type}s: say what to make of them",
+                f"such as 'max({name.type}.{name.name})'",
+            )
 
     def _may_read(self, asset: str, name: Name) -> bool:
         """False only where the one asset above lacks the signal that others of its type have."""

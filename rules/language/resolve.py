@@ -7,15 +7,27 @@ between two sides is at their operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, NoReturn, cast
 
 from rules.language.comparisons import FLIPPED, never
-from rules.language.expression import Binary, Call, Expression, ExpressionError, Name, Number, Unary, start
-from rules.language.functions import FUNCTIONS
+from rules.language.expression import (
+    Binary,
+    Call,
+    Expression,
+    ExpressionError,
+    Name,
+    Number,
+    Unary,
+    start,
+    walk,
+)
+from rules.language.functions import AGGREGATES, FUNCTIONS
 from rules.language.names import Names
 from rules.language.program import GPU_TYPE
 from rules.language.quantities import shared
-from rules.language.terms import Op, Term
+from rules.language.terms import FUNCTIONS as TIMED
+from rules.language.terms import OVER, Op, Term
 from rules.language.typed import (
     Typed,
     converted,
@@ -262,6 +274,8 @@ class Resolver:
             raise ExpressionError(
                 node.at, "no_data is a condition of its own", "make it a rule, with nothing else in 'when'"
             )
+        if name in AGGREGATES and not node.window_ns:
+            return self._aggregate(node)
         form = FUNCTIONS[name]
         args: list[Typed] = []
         for arg, kind in zip(node.args, form.kinds, strict=False):
@@ -281,6 +295,39 @@ class Resolver:
         if name == "cusum":
             return self._cusum(node, args)
         return self._over_time(node, args[0])
+
+    def _aggregate(self, node: Call) -> Typed:
+        """Of all assets of a type below each of the rule's: what is written about the type, of each of them."""
+        op, kind = AGGREGATES[node.function]
+        tree = node.args[0]
+        types = {name.type: name.at for name in walk(tree) if isinstance(name, Name) and name.type}
+        about = {"sum": "Rack.RackPower", "count": "GPU.temperature > 80 degC"}.get(
+            node.function, "GPU.temperature"
+        )
+        example = f"such as '{node.function}({about})'"
+        if node.function not in ("sum", "coverage"):
+            example = f"{FUNCTIONS[node.function].form}, or {example}"
+        if len(types) != 1:
+            problem = "is about one type of asset" if types else "with one argument is about other assets"
+            _refuse(node, f"{node.function} {problem}", example)
+        ((member_type, at),) = types.items()
+        if self._type == GPU_TYPE:
+            raise ExpressionError(
+                at, "a rule for GPUs looks at no group of assets", "make it one for what holds them"
+            )
+        inner = _of_own(tree)
+        members = self._names.below(self._assets, member_type, inner, at)
+        of = Resolver(self._names, list(dict.fromkeys(one for ones in members.values() for one in ones)))
+        value = of.truth(inner) if kind == "truth" else of.number(inner)
+        if not reads(value.term):
+            _refuse(tree, f"{node.function} watches what changes: this is constant", example)
+        if member_type != GPU_TYPE and any(part.op in TIMED for part in value.term.walk()):
+            hint = f"put it around: 'avg({node.function}({member_type}.x), 10 s)'"
+            _refuse(tree, f"a function of time of each {member_type} is not part of this version", hint)
+        if op == "sum_over":
+            self._no_temperature(value, node.at, "summed up")
+        unit = "" if op in ("count_over", "coverage_over") else value.unit
+        return Typed(Term(op, (value.term,), members=members), unit)
 
     def _over_time(self, node: Call, value: Typed) -> Typed:
         name, term, window_ns = node.function, value.term, node.window_ns
@@ -331,7 +378,21 @@ class Resolver:
 
 def reads(term: Term) -> bool:
     """Whether it depends on a signal."""
-    return any(part.op in ("field", "point") for part in term.walk())
+    return any(part.op in ("field", "point") or part.op in OVER for part in term.walk())
+
+
+def _of_own(tree: Expression) -> Expression:
+    """What is written about a type, as one of its assets would have it."""
+    match tree:
+        case Name():
+            return replace(tree, type="")
+        case Unary():
+            return replace(tree, arg=_of_own(tree.arg))
+        case Binary():
+            return replace(tree, left=_of_own(tree.left), right=_of_own(tree.right))
+        case Call():
+            return replace(tree, args=tuple(_of_own(arg) for arg in tree.args))
+    return tree
 
 
 def _finite(value: Typed, at: int) -> Typed:

@@ -7,9 +7,12 @@ number that is not known is NaN.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
+
+import orjson
 
 Op = Literal[
     # numbers
@@ -61,6 +64,7 @@ class Term:
     points: Mapping[str, str] = field(default_factory=dict)
     window_ns: int = 0
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _key: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def is_truth(self) -> bool:
@@ -82,14 +86,17 @@ class Term:
                 yield from arg.signals(member)
 
     @property
-    def plain(self) -> list[object]:
-        """As JSON: two terms with equal ones compute the same."""
-        return [
-            self.op,
-            [arg.plain for arg in self.args],
-            [self.number.value, sorted(self.number.by_asset.items())],
-            self.signal,
-            sorted(self.points.items()),
-            self.window_ns,
-            sorted([asset, *members] for asset, members in self.members.items()),
-        ]
+    def key(self) -> str:
+        """SHA-256 of all that it is: two terms with equal ones compute the same."""
+        if not self._key:
+            own = [
+                self.op,
+                [arg.key for arg in self.args],
+                [self.number.value, sorted(self.number.by_asset.items())],
+                self.signal,
+                sorted(self.points.items()),
+                self.window_ns,
+                sorted(self.members.items()),
+            ]
+            object.__setattr__(self, "_key", hashlib.sha256(orjson.dumps(own)).hexdigest())
+        return self._key

@@ -216,7 +216,7 @@ def moment(
     points: Mapping[str, Sample], sampled: str | None, t: int, temperature: float | None = None
 ) -> Moment:
     fields = {field.name: temperature for field in GPU_FIELDS}
-    return Moment(site(), t, fields, points, sampled)
+    return Moment(site(), t, fields, points, {sampled} if sampled else None)
 
 
 def plant_rule(when: Term, **shown: Term) -> Condition:

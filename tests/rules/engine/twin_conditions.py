@@ -69,7 +69,7 @@ class Moment:
 
 def name_of(term: Term) -> str:
     """Equal for terms that compute the same."""
-    return repr(term.plain)
+    return term.key
 
 
 def names_below(term: Term, asset: str) -> set[str]:

@@ -57,6 +57,16 @@ def text_of(term: Term | None) -> str:
         ("Rack", "1 - RackLiquidFlow / design_flow > 30 %", "gt(sub(1, div(RackLiquidFlow, 100|50)), 0.3)"),
         ("Pump", "0.5 * PumpSpeed > 30 %", "gt(mul(0.5, PumpSpeed), 30)"),
         ("GPU", "power_mean > 50 % * default_power_limit", "gt(power_mean, 700)"),
+        # several assets
+        ("Rack", "max(GPU.temperature) > 80 degC", "gt(max_over(temperature), 80)"),
+        ("Rack", "count(GPU.xid == 79 and GPU.temperature > 80 degC) >= 3",
+         "ge(count_over(and(eq(xid, 79), gt(temperature, 80))), 3)"),
+        ("Rack", "coverage(GPU.temperature) < 50 %", "lt(coverage_over(temperature), 0.5)"),
+        ("Rack", "count(rate(GPU.temperature, 2 s) > 1 K/s) > RackLeakDetect",
+         "gt(count_over(gt(rate(temperature, 2s), 1)), RackLeakDetect)"),
+        ("CDU", "avg(sum(Rack.RackPower), 1 min) > 90 kW", "gt(avg(sum_over(RackPower), 60s), 90)"),
+        ("CDU", "min(Rack.RackLiquidFlow / Rack.RackPower) < 5 L/min/kW",
+         "lt(min_over(div(RackLiquidFlow, RackPower)), 5)"),
         # temperatures
         ("GPU", "temperature > hot + 5 K", "gt(temperature, 60)"),
         ("GPU", "temperature - memory_temperature > 5 K", "gt(sub(temperature, memory_temperature), 5)"),
@@ -147,3 +157,15 @@ def test_common_units_need_no_pint() -> None:
         "sys.exit('pint' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_members_are_what_an_asset_holds_or_feeds_and_what_has_the_signal() -> None:
+    def members(when: str, asset_type: str) -> dict[str, tuple[str, ...]]:
+        found = rule(when, asset_type).when
+        assert found is not None
+        return dict(found.args[0].members)
+
+    assert members("sum(Rack.RackPower) > 1 kW", "CDU") == {"CDU-1": ("R1", "R2"), "CDU-2": ("R2",)}
+    gpus = members("max(GPU.temperature) > 80 degC", "Rack")
+    assert set(gpus) == {"R1", "R2"}
+    assert all(gpu.startswith(f"{rack}-") for rack, of in gpus.items() for gpu in of)
