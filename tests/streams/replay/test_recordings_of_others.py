@@ -17,7 +17,7 @@ from gateways.cli.main import run_app
 ROOT = Path(__file__).parents[3]
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 MAPS = ROOT / "examples" / "maps"
-SCORE = ROOT / "tests" / "support" / "score_incidents.py"
+SCORE = ROOT / "tools" / "score_incidents.py"
 pytestmark = [
     pytest.mark.recordings,
     pytest.mark.skipif(
