@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 RUN_UP_S = 12 * 3600.0
+EARLY_S = 9 * 3600.0
 LATE_S = 3 * 3600.0
 MONTH_DAYS = 365.25 / 12
 Span = tuple[float, float]
@@ -62,6 +63,12 @@ def length(spans: list[Span]) -> float:
     return sum(end - start for start, end in spans)
 
 
+def share_of(in_alarm: list[Span], recorded: list[Span], low: float, high: float) -> float | None:
+    """The share of what is recorded between two times that was spent in alarm, where any is."""
+    covered = overlap(recorded, low, high)
+    return overlap(in_alarm, low, high) / covered if covered else None
+
+
 def rounded(value: float | None, digits: int) -> float | None:
     """Rounded, where there is one."""
     return None if value is None or math.isnan(value) else round(value, digits)
@@ -97,8 +104,9 @@ def score_faults(replay: dict[str, Any], faults: list[float], half: str | None =
     """Lead times, and the share of each run-up's recorded time that was spent in alarm.
 
     `lead_min`: since when an alarm stands, 720 where it stood before the run-up; `new_lead_min`: since the first one
-    that was raised within it. `late_share`: of the last 3 h of the run-up; an alarm that knows nothing has as much of
-    them as of the rest.
+    that was raised within it. `late_share`: of the last 3 h of the run-up; `early_share`: of the 6 h before them.
+    An alarm that knows nothing has as much of the one as of the other. The first 3 h are in neither: where recording
+    begins with the run-up, functions of a window are unknown in them.
     """
     low_end, high_end = half_of(replay, half)
     faults = [fault for fault in faults if half is None or low_end <= fault < high_end]
@@ -108,14 +116,16 @@ def score_faults(replay: dict[str, Any], faults: list[float], half: str | None =
     rows = []
     for fault in faults:
         low = max(fault - RUN_UP_S, low_end)
-        covered, late = overlap(recorded, low, fault), overlap(recorded, max(low, fault - LATE_S), fault)
+        covered = overlap(recorded, low, fault)
         if covered <= 0:
             continue
         new = [start for start, _ in raised if low <= start < fault]
         first = low if any(start < low < end for start, end in raised) else min(new, default=None)
-        late_share = overlap(in_alarm, max(low, fault - LATE_S), fault) / late if late else None
+        early = share_of(in_alarm, recorded, max(low, fault - EARLY_S), max(low, fault - LATE_S))
+        late = share_of(in_alarm, recorded, max(low, fault - LATE_S), fault)
         rows.append({"fault": datetime.fromtimestamp(fault, UTC).isoformat(), "new": len(new),
-                     "share": rounded(overlap(in_alarm, low, fault) / covered, 3), "late_share": rounded(late_share, 3),
+                     "share": rounded(share_of(in_alarm, recorded, low, fault), 3),
+                     "early_share": rounded(early, 3), "late_share": rounded(late, 3),
                      "lead_min": rounded(None if first is None else (fault - first) / 60, 1),
                      "new_lead_min": rounded((fault - min(new)) / 60 if new else None, 1)})  # fmt: skip
 
@@ -128,6 +138,7 @@ def score_faults(replay: dict[str, Any], faults: list[float], half: str | None =
         "lead_min_median": rounded(statistics.median(known("lead_min") or [math.nan]), 1),
         "new_lead_min_median": rounded(statistics.median(known("new_lead_min") or [math.nan]), 1),
         "share_mean": rounded(statistics.fmean(known("share") or [math.nan]), 3),
+        "early_share_mean": rounded(statistics.fmean(known("early_share") or [math.nan]), 3),
         "late_share_mean": rounded(statistics.fmean(known("late_share") or [math.nan]), 3),
         "share_of_recorded_time": round(length(in_alarm) / length(recorded), 3),
         "alarms": sum(low_end <= start <= high_end for start, _ in raised), "run_ups": rows,

@@ -39,7 +39,7 @@ def test_lead_times_and_shares_leave_the_gaps_out(tmp_path: Path) -> None:
     said = score(tmp_path, "t\n2026-01-01 12:00:00\n2026-01-02 06:00:00\n2026-01-02 22:00:00\n", "faults.csv")
     assert (said["faults"], said["with_samples"]) == (3, 2)  # the second lies in the gap
     assert said["run_ups"][0] == {
-        "fault": "2026-01-01T12:00:00+00:00", "new": 2, "share": 0.333, "late_share": 0.333,
+        "fault": "2026-01-01T12:00:00+00:00", "new": 2, "share": 0.333, "early_share": 0.5, "late_share": 0.333,
         "lead_min": 360.0, "new_lead_min": 360.0,
     }  # fmt: skip
     assert said["run_ups"][1]["lead_min"] is None
