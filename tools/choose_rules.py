@@ -7,7 +7,7 @@ alarms are scored alone, and of the first half only. What is best depends on the
   the gain of all together grows.
 - windows: most windows found, then fewest false alarms; of equal ones the middle of the longest run of limits. A
   further rule is added while more windows are found.
-- no window in the first half: of each candidate, its limits from tight to loose, the first without an alarm, and one step.
+- no window in the first half: of each candidate, limits from tight to loose, the first without an alarm, and a step.
 """
 
 from __future__ import annotations

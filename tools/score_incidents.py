@@ -37,10 +37,10 @@ def seconds(text: str) -> float:
 
 
 def half_of(replay: dict[str, Any], half: str | None) -> Span:
-    """From when to when is scored."""
+    """From when to when is scored; a fault may follow the last sample."""
     start, end = seconds(replay["from"]), seconds(replay["to"])
     middle = (start + end) / 2
-    return {None: (start, end), "first": (start, middle), "second": (middle, end)}[half]
+    return {None: (-math.inf, math.inf), "first": (-math.inf, middle), "second": (middle, math.inf)}[half]
 
 
 def recorded_spans(replay: dict[str, Any], half: str | None) -> list[Span]:
@@ -106,10 +106,10 @@ def score_faults(replay: dict[str, Any], faults: list[float], half: str | None =
     `lead_min`: since when an alarm stands, 720 where it stood before the run-up; `new_lead_min`: since the first one
     that was raised within it. `late_share`: of the last 3 h of the run-up; `early_share`: of the 6 h before them.
     An alarm that knows nothing has as much of the one as of the other. The first 3 h are in neither: where recording
-    begins with the run-up, functions of a window are unknown in them.
+    begins with the run-up, functions of a window are unknown in them. Their means are over the run-ups that have both.
     """
     low_end, high_end = half_of(replay, half)
-    faults = [fault for fault in faults if half is None or low_end <= fault < high_end]
+    faults = [fault for fault in faults if low_end <= fault < high_end]
     recorded = recorded_spans(replay, half)
     raised = alarm_spans(replay)
     in_alarm = cut(merged(raised), recorded)
@@ -132,16 +132,18 @@ def score_faults(replay: dict[str, Any], faults: list[float], half: str | None =
     def known(key: str) -> list[float]:
         return [row[key] for row in rows if row[key] is not None]
 
+    both = [row for row in rows if None not in (row["early_share"], row["late_share"])]
     return {
         "faults": len(faults), "with_samples": len(rows), "in_alarm_before": len(known("lead_min")),
         "raised_before": sum(row["new"] > 0 for row in rows),
         "lead_min_median": rounded(statistics.median(known("lead_min") or [math.nan]), 1),
         "new_lead_min_median": rounded(statistics.median(known("new_lead_min") or [math.nan]), 1),
+        "with_early_and_late": len(both),
         "share_mean": rounded(statistics.fmean(known("share") or [math.nan]), 3),
-        "early_share_mean": rounded(statistics.fmean(known("early_share") or [math.nan]), 3),
-        "late_share_mean": rounded(statistics.fmean(known("late_share") or [math.nan]), 3),
+        "early_share_mean": rounded(statistics.fmean([row["early_share"] for row in both] or [math.nan]), 3),
+        "late_share_mean": rounded(statistics.fmean([row["late_share"] for row in both] or [math.nan]), 3),
         "share_of_recorded_time": round(length(in_alarm) / length(recorded), 3),
-        "alarms": sum(low_end <= start <= high_end for start, _ in raised), "run_ups": rows,
+        "alarms": sum(low_end <= start < high_end for start, _ in raised), "run_ups": rows,
     }  # fmt: skip
 
 
@@ -149,9 +151,9 @@ def score_windows(replay: dict[str, Any], windows: list[Span], half: str | None 
     """Windows in which an alarm was raised or stood, and what was raised outside of all of them."""
     low_end, high_end = half_of(replay, half)
     recorded, raised = recorded_spans(replay, half), cut(alarm_spans(replay), [half_of(replay, half)])
-    ours = [(low, high) for low, high in windows if half is None or low_end <= (low + high) / 2 < high_end]
+    ours = [(low, high) for low, high in windows if low_end <= (low + high) / 2 < high_end]
     hit = [any(start < high and end > low for start, end in raised) for low, high in ours]
-    new = [start for start, _ in alarm_spans(replay) if low_end <= start <= high_end]
+    new = [start for start, _ in alarm_spans(replay) if low_end <= start < high_end]
     false = [start for start in new if not any(low <= start <= high for low, high in windows)]
     outside_s = length(recorded) - length(cut(recorded, merged(windows)))
     in_alarm = cut(merged(raised), recorded)

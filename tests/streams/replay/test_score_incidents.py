@@ -74,6 +74,19 @@ def test_halves_are_scored_apart(tmp_path: Path) -> None:
     assert second["false_alarms_a_month"] == round(2 * 365.25 / 12, 2)
 
 
+def test_a_fault_after_the_last_sample_belongs_to_the_second_half(tmp_path: Path) -> None:
+    second = score(tmp_path, "t\n2026-01-03 00:01:00\n", "faults.csv", "--half", "second")
+    assert (second["faults"], second["with_samples"]) == (1, 1)
+
+
+def test_early_and_late_are_compared_on_the_same_run_ups(tmp_path: Path) -> None:
+    said = score(
+        tmp_path, "t\n2026-01-01 12:00:00\n2026-01-02 13:00:00\n", "faults.csv"
+    )  # the second has no early
+    assert (said["with_samples"], said["with_early_and_late"]) == (2, 1)
+    assert (said["early_share_mean"], said["late_share_mean"]) == (0.5, 0.333)
+
+
 def test_a_window_on_the_middle_belongs_to_the_half_of_its_own_middle(tmp_path: Path) -> None:
     windows = json.dumps({"a.csv": [["2026-01-01 23:00:00", "2026-01-03 00:00:00"]]})
     first = score(tmp_path, windows, "windows.json", "a.csv", "--half", "first")
