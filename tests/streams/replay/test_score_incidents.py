@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SCORE = Path(__file__).parents[2] / "support" / "score_incidents.py"
+SCORE = Path(__file__).parents[3] / "tools" / "score_incidents.py"
 
 
 def alarm(raised: str, cleared: str | None, rule: str = "hot") -> dict[str, Any]:
@@ -39,7 +39,8 @@ def test_lead_times_and_shares_leave_the_gaps_out(tmp_path: Path) -> None:
     said = score(tmp_path, "t\n2026-01-01 12:00:00\n2026-01-02 06:00:00\n2026-01-02 22:00:00\n", "faults.csv")
     assert (said["faults"], said["with_samples"]) == (3, 2)  # the second lies in the gap
     assert said["run_ups"][0] == {
-        "fault": "2026-01-01T12:00:00+00:00", "new": 2, "share": 0.333, "lead_min": 360.0, "new_lead_min": 360.0,
+        "fault": "2026-01-01T12:00:00+00:00", "new": 2, "share": 0.333, "early_share": 0.5, "late_share": 0.333,
+        "lead_min": 360.0, "new_lead_min": 360.0,
     }  # fmt: skip
     assert said["run_ups"][1]["lead_min"] is None
     assert said["alarms"] == 3
@@ -51,3 +52,44 @@ def test_what_is_raised_outside_of_the_windows_is_false(tmp_path: Path) -> None:
     said = score(tmp_path, windows, "windows.json", "a.csv")
     assert (said["windows_with_alarm"], said["false_alarms"]) == (1, 2)
     assert said["share_outside_in_alarm"] == round(4 / 22, 4)
+
+
+def test_halves_are_scored_apart(tmp_path: Path) -> None:
+    faults = "t\n2026-01-01 12:00:00\n2026-01-02 22:00:00\n"
+    first = score(tmp_path, faults, "faults.csv", "--half", "first")
+    second = score(tmp_path, faults, "faults.csv", "--half", "second")
+    assert [(one["faults"], one["with_samples"], one["alarms"]) for one in (first, second)] == [
+        (1, 1, 2),
+        (1, 1, 1),
+    ]
+    assert first["share_of_recorded_time"] == round(4 / 12, 3)
+    windows = json.dumps({"a.csv": [["2026-01-01 05:00:00", "2026-01-01 07:00:00"]]})
+    first = score(tmp_path, windows, "windows.json", "a.csv", "--half", "first")
+    second = score(tmp_path, windows, "windows.json", "a.csv", "--half", "second")
+    assert [(one["windows"], one["windows_with_alarm"], one["false_alarms"]) for one in (first, second)] == [
+        (1, 1, 1),
+        (0, 0, 1),
+    ]
+    assert second["days_outside"] == 0.5
+    assert second["false_alarms_a_month"] == round(2 * 365.25 / 12, 2)
+
+
+def test_a_fault_after_the_last_sample_belongs_to_the_second_half(tmp_path: Path) -> None:
+    second = score(tmp_path, "t\n2026-01-03 00:01:00\n", "faults.csv", "--half", "second")
+    assert (second["faults"], second["with_samples"]) == (1, 1)
+
+
+def test_early_and_late_are_compared_on_the_same_run_ups(tmp_path: Path) -> None:
+    said = score(
+        tmp_path, "t\n2026-01-01 12:00:00\n2026-01-02 13:00:00\n", "faults.csv"
+    )  # the second has no early
+    assert (said["with_samples"], said["with_early_and_late"]) == (2, 1)
+    assert (said["early_share_mean"], said["late_share_mean"]) == (0.5, 0.333)
+
+
+def test_a_window_on_the_middle_belongs_to_the_half_of_its_own_middle(tmp_path: Path) -> None:
+    windows = json.dumps({"a.csv": [["2026-01-01 23:00:00", "2026-01-03 00:00:00"]]})
+    first = score(tmp_path, windows, "windows.json", "a.csv", "--half", "first")
+    second = score(tmp_path, windows, "windows.json", "a.csv", "--half", "second")
+    assert (first["windows"], second["windows"], second["windows_with_alarm"]) == (0, 1, 1)
+    assert (first["false_alarms"], second["false_alarms"]) == (2, 0)
