@@ -39,8 +39,8 @@ class Sample(NamedTuple):
 class Moment:
     """What there is to see when a condition is evaluated at `t`.
 
-    `fields`: the sample of a GPU. `sampled`: the points and GPUs whose sample it is now, None for a GPU's own condition.
-    `values`: functions that this evaluation has come to already. `kept`: what there is to see of GPUs.
+    `fields`: the sample of a GPU. `sampled`: the points and GPUs whose sample it is now, None for a GPU's own
+    condition. `values`: functions that this evaluation has come to already. `kept`: what there is to see of GPUs.
     """
 
     site: Site
