@@ -211,6 +211,8 @@ class Writer:
 
     def _of_members(self, mask: int, rule: Rule) -> int:
         """The mask without lanes that the rule is not for: they stay normal for ever."""
+        if self._bits is not None:  # a plant condition is one of the rule's assets
+            return mask
         members = set(rule.assets)
         if members.issuperset(self.lanes):
             return mask

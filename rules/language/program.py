@@ -58,14 +58,15 @@ class Rule:
     cause: str = ""
     response: str = ""
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
+    _definition: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def definition(self) -> str:
         """SHA-256 of what a condition's state means: two rules with equal ones may take over each other's
         state.
         """
-        return _digest(
-            [
+        if not self._definition:
+            own = [
                 self.id,
                 self.asset_type,
                 list(self.assets),
@@ -75,7 +76,8 @@ class Rule:
                 self.on_delay_ns,
                 self.off_delay_ns,
             ]
-        )
+            object.__setattr__(self, "_definition", _digest(own))
+        return self._definition
 
     @property
     def normalised(self) -> list[object]:
