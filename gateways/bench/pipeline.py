@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gateways.bench.kernel_load import quiet_values
 from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
 from gateways.broker import EmbeddedBroker
@@ -27,7 +28,7 @@ from gateways.up.processes import Processes
 from gateways.up.resources import cpu_s
 from gateways.up.system import free_port
 from rules.engine.inputs import Frame, Identity, Tick
-from rules.gpu_fields import FIELD_COUNT, GPU_FIELDS
+from rules.gpu_fields import FIELD_COUNT
 from rules.site.model import Site
 from streams.bus import Bus
 from streams.bus_kafka import KafkaBus
@@ -63,11 +64,7 @@ class FrameTemplate:
 
 def frame_template(unit: str, rack: str, gpus: int, source: str, partitions: int, seed: int) -> FrameTemplate:
     """A frame of a quiet rack: values that raise no alarm."""
-    noise = np.random.default_rng(seed)
-    values = np.zeros((1, gpus, FIELD_COUNT), np.float32)
-    for column, (field, level) in enumerate(zip(GPU_FIELDS, _QUIET, strict=True)):
-        spread = 0.0 if field.unit in {"", "kJ"} else 0.01
-        values[0, :, column] = level * (1 + spread * noise.standard_normal(gpus))
+    values = quiet_values(1, gpus, seed)
     frame = Frame(
         unit,
         Identity(source, 1, _SEQUENCE),
@@ -83,11 +80,6 @@ def frame_template(unit: str, rack: str, gpus: int, source: str, partitions: int
     assert message.value is not None
     places = [message.value.index(struct.pack("<q", sentinel)) for sentinel in (_SEQUENCE, _INGEST, _TIME)]
     return FrameTemplate(message, *places)
-
-
-_QUIET = (
-    900, 900, 1e6, 48, 50, 40, 1400, 1900, 2600, 80, 50, 150_000, 0, 0, 0, 0, 0, 1e6, 1e6, 0, 1e7, 0, 50, 0,
-)  # fmt: skip
 
 
 def backlog(site: Site, gpus: int, samples: int, start_ns: int, partitions: int) -> Iterator[Message]:

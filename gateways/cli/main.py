@@ -228,6 +228,21 @@ def bench_pipeline(
     raise typer.Exit(bench(site, gpus or [576, 15_000], seconds, as_json))
 
 
+@bench_app.command("kernels")
+def bench_kernels(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[
+        list[int] | None, typer.Option(help="Number of GPUs (whole racks nearest to it); repeatable.", min=1)
+    ] = None,
+    passes: Annotated[int, typer.Option(help="Passes, of which the median counts.", min=1)] = 9,
+    as_json: JsonOption = False,
+) -> None:
+    """The engine alone, on one core, beside a memory copy and the same conditions in NumPy and polars."""
+    from gateways.bench.kernels import bench_kernels as bench
+
+    raise typer.Exit(bench(site, gpus or [15_000, 100_000], passes, as_json))
+
+
 @bench_app.command("soak")
 def bench_soak(
     site: SiteArgument = DEMO_SITE,
