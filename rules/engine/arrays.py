@@ -94,6 +94,7 @@ POINTS = numba.types.NamedTuple(
 )
 WORK = numba.types.NamedTuple([F64_2, TRUTHS], Work)
 EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
+INT, LANE, NOTHING = numba.int64, numba.uint64, numba.void
 PAIR = numba.types.UniTuple(numba.int64, 2)
 
 

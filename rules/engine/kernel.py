@@ -26,10 +26,16 @@ from numpy.typing import NDArray
 from rules.engine.arrays import (
     CODE,
     EVENTS,
+    F64_2,
     I64,
+    I64_2,
+    INT,
+    LANE,
     LANES,
+    NOTHING,
     PAIR,
     POINTS,
+    TRUTHS,
     WORK,
     Code,
     Events,
@@ -591,7 +597,7 @@ def _over_gpus(
 # -- conditions
 
 
-@compiled()
+@compiled(INT(EVENTS, INT, INT, INT, INT, INT, INT, F64_2, INT, LANE))
 def _emit(
     events: Events, count: int, condition: int, transition: int, at: int, by_deadline: int, sample: int,
     shown: Numbers, k: int, i: int,
@@ -607,20 +613,20 @@ def _emit(
     return count + 1
 
 
-@compiled()
+@compiled(NOTHING(LANES, INT, LANE, INT, I64))
 def _start(lanes: Lanes, k: int, i: int, deadline: int, soonest: Times) -> None:
     lanes.deadlines[k, i] = deadline
     soonest[0] = min(soonest[0], deadline)
 
 
-@compiled()
+@compiled(NOTHING(LANES, INT, LANE, INT))
 def _stop(lanes: Lanes, k: int, i: int, phase: int) -> None:
     lanes.phases[k, i] = phase
     lanes.held[k, i] = 0
     lanes.deadlines[k, i] = NEVER
 
 
-@compiled()
+@compiled(INT(LANES, INT, LANE, INT, INT, EVENTS, INT))
 def _fire(lanes: Lanes, k: int, i: int, condition: int, sample: int, events: Events, count: int) -> int:
     """The delay or time-out is over: its transition, stamped with the deadline itself."""
     at = lanes.deadlines[k, i]
@@ -630,7 +636,7 @@ def _fire(lanes: Lanes, k: int, i: int, condition: int, sample: int, events: Eve
     return _emit(events, count, condition, RAISED if raised else CLEARED, at, 1, sample, lanes.shown, k, i)
 
 
-@compiled()
+@compiled(INT(CODE, LANES, F64_2, TRUTHS, INT, INT, INT, INT, I64, LANE, LANE, EVENTS, INT))
 def _step(
     code: Code, lanes: Lanes, r: Numbers, m: Truths, o: int, t: int, sample: int, base: int, soonest: Times,
     lo: Lane, hi: Lane, events: Events, count: int,
@@ -702,7 +708,7 @@ def _all_heard(
     return nearest
 
 
-@compiled()
+@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, I64, LANE, LANE, EVENTS, INT))
 def _no_data(
     code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, soonest: Times, lo: Lane,
     hi: Lane, events: Events, count: int,
@@ -729,7 +735,7 @@ def _no_data(
     return count
 
 
-@compiled()
+@compiled(NOTHING(F64_2, INT, INT, I64_2, POINTS, INT, INT, LANE, LANE))
 def _point(
     r: Numbers, d: int, row: int, lane_points: Times, points: Points, sampled: int, t: int, lo: Lane, hi: Lane,
 ) -> None:  # fmt: skip
@@ -742,7 +748,7 @@ def _point(
             r[d, i] = values[p]
 
 
-@compiled()
+@compiled(INT(CODE, LANES, WORK, POINTS, INT, INT, INT, INT, INT, INT, INT, I64, LANE, LANE, EVENTS, INT))
 def _run(
     code: Code, lanes: Lanes, work: Work, points: Points, first: int, last: int, sampled: int, bit: int, t: int,
     sample: int, base: int, soonest: Times, lo: Lane, hi: Lane, events: Events, count: int,
@@ -802,7 +808,19 @@ def _run(
 # -- the faces of the kernel
 
 
-@compiled()
+@compiled(
+    NOTHING(
+        read_only(numba.float32, 3),
+        INT,
+        INT,
+        read_only(numba.uint8, 2),
+        numba.boolean,
+        F64_2,
+        LANE,
+        LANE,
+        I64,
+    )
+)
 def _columns(
     values: NDArray[np.float32], s: int, g: int, quality: NDArray[np.uint8], believed: bool, r: Numbers, lo: Lane,
     hi: Lane, counts: Times,
