@@ -15,7 +15,7 @@ from gateways.bench.kernel_load import PERIOD_NS, SAMPLES, START_NS, Share, shar
 from rules.engine.engine import Engine
 from rules.engine.inputs import Identity, Readings, Tick
 from rules.errors import ConfigurationError
-from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from rules.gpu_fields import FIELD_COUNT
 from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Point, Site, Unit
@@ -115,7 +115,14 @@ def plant_readings_per_s(site: Site, program: Program, passes: int) -> dict[str,
     `all` goes over every point of the unit with the most, `watched` over those that a rule reads.
     """
     unit = max(site.units.values(), key=lambda one: len(one.points))
-    read = frozenset().union(*(rule.signals for rule in program.rules)) - FIELD_INDEX.keys()
+    read = {
+        signal.points[of]
+        for rule in program.rules
+        for top in (rule.when, rule.until, rule.silent)
+        for asset in (rule.assets if top else ())
+        for signal, of in top.signals(asset)
+        if signal.op == "point"
+    }
     watched = [point for point in unit.points if point.id in read]
     return {
         "all": round(_plant(site, program, unit, list(unit.points), passes)),
