@@ -119,7 +119,8 @@ def plant_readings_per_s(site: Site, program: Program, passes: int) -> dict[str,
         signal.points[of]
         for rule in program.rules
         for top in (rule.when, rule.until, rule.silent)
-        for asset in (rule.assets if top else ())
+        if top is not None
+        for asset in rule.assets
         for signal, of in top.signals(asset)
         if signal.op == "point"
     }
