@@ -67,6 +67,7 @@ class Engine:
         self._lanes = {
             asset: np.arange(low, high, dtype=np.int64) for asset, (low, high) in self.unit.gpu_range.items()
         }
+        self._last_lanes: dict[str, tuple[bytes, NDArray[np.int64]]] = {}
         self._take: dict[type[Any], Callable[[Any, Cause, list[Output]], None]] = {
             Frame: self._frame,
             Readings: self._readings,
@@ -188,9 +189,15 @@ class Engine:
 
     def _gpu_lanes(self, value: Frame, samples: int) -> NDArray[np.int64]:
         """Lane of each GPU of a frame, -1 (and counted) for one that the unit lacks."""
+        # A gateway sends the same GPUs each time: those of an asset's last frame are looked up once.
+        which = value.gpu.tobytes()
+        last = self._last_lanes.get(value.asset)
+        if last is not None and last[0] == which:
+            return last[1]
         below = self._lanes.get(value.asset, _NO_LANES)
         index = value.gpu.astype(np.int64)
         if len(index) and int(index.max()) < len(below):
+            self._last_lanes[value.asset] = (which, below[index])
             return below[index]
         known = index < len(below)
         lanes = np.full(len(index), -1, np.int64)
@@ -203,8 +210,11 @@ class Engine:
         it.
         """
         # Python's numbers: a frame has few samples, and they can't overflow.
-        times_ns = [sane(time_ns) for time_ns in value.time_ns.tolist()]
-        newest_ns = max(times_ns, default=0)
+        times_ns = value.time_ns.tolist()
+        first_ns, newest_ns = min(times_ns, default=0), max(times_ns, default=0)
+        if first_ns < 0 or newest_ns > NEVER:
+            times_ns = [sane(time_ns) for time_ns in times_ns]
+            first_ns, newest_ns = sane(first_ns), sane(newest_ns)
         ingest_ns = sane(value.ingest_ns)
         event_ns, believed = newest_ns, kernel.USABLE
         if abs(newest_ns - ingest_ns) > source.tolerance_ns:
@@ -213,8 +223,12 @@ class Engine:
             event_ns, believed = self.now_ns, kernel.UNCERTAIN
         moved_ns = event_ns - newest_ns
         oldest_ns = self.now_ns - source.lateness_ns
-        times_ns = [time_ns + moved_ns for time_ns in times_ns]
-        verdicts = [kernel.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
+        if moved_ns:
+            times_ns = [time_ns + moved_ns for time_ns in times_ns]
+        if first_ns + moved_ns >= oldest_ns:
+            verdicts = [believed] * len(times_ns)
+        else:
+            verdicts = [kernel.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
         return np.array(times_ns, np.int64), np.array(verdicts, np.int64)
 
     def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:
@@ -251,9 +265,10 @@ class Engine:
 
     def _count(self, source: SourceState, readings_each: int) -> None:
         """Take what the kernel has counted."""
-        if not self._counts.any():
+        counts = self._counts.tolist()
+        if not any(counts):
             return
-        out_of_order, not_good, late, corrected = (int(n) * readings_each for n in self._counts)
+        out_of_order, not_good, late, corrected = (count * readings_each for count in counts)
         self._counts[:] = 0
         self.counters["out_of_order"] += out_of_order
         self.counters["not_good"] += not_good
