@@ -53,6 +53,7 @@ def throughput(program: Program, found: Sequence[Share], passes: int) -> dict[st
         "readings_per_s_best": round(readings / min(taken["engine"])),
         **{f"ratio_to_{name}": _ratio(taken, name) for name in BASELINES},
         "rules_of_twins": len(rules),
+        "fields_of_twins": len(kernel_twins.fields_of(rules)),
         "baselines_readings_per_s": {name: round(rates[name]) for name in work if name != "engine"},
     }
 

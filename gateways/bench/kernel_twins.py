@@ -47,6 +47,12 @@ def stateless(program: Program) -> list[Rule]:
     ]
 
 
+def fields_of(rules: Sequence[Rule]) -> set[str]:
+    """The fields that these rules' conditions read: a twin touches no other."""
+    tops = [top for rule in rules for top in (rule.when, rule.silent) if top]
+    return {term.signal for top in tops for term in top.walk() if term.op == "field"}
+
+
 def numpy_masks(rules: Sequence[Rule], rack: Rack) -> dict[str, NDArray[np.bool_]]:
     """(S, G) by rule: where its condition is true in a rack's frame."""
     values = rack.values
@@ -68,7 +74,7 @@ def numpy_masks(rules: Sequence[Rule], rack: Rack) -> dict[str, NDArray[np.bool_
 
 
 class PolarsTwin:
-    """All racks as one table, a column for each field, and an expression for each rule. One thread.
+    """All racks as one table, a column for each field that is read, and an expression for each rule. One thread.
 
     Rows are by rack, sample, GPU.
     """
@@ -89,11 +95,13 @@ class PolarsTwin:
             ]
             return polars.lit(polars.Series(np.concatenate(of_racks)))
 
+        read = fields_of(rules)
         # comparisons of polars put NaN above all numbers and equal to itself; its null is what is missing
         self._table = polars.DataFrame(
             {
                 name: np.concatenate([rack.values[:, :, index].ravel() for rack in racks])
                 for name, index in FIELD_INDEX.items()
+                if name in read
             },
             nan_to_null=True,
         )

@@ -18,6 +18,7 @@ from gateways.bench.kernel_load import folder_for, shares
 from gateways.bench.kernel_start import start_s
 from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
+from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import GPU_TYPE
 from streams.rule_folder import load_program
 from streams.site_folder import load_site
@@ -112,5 +113,8 @@ def _print(result: dict[str, Any]) -> None:
     print(
         f"start: cold {result['cold_start_s']} s, warm {result['warm_start_s']} s {result['warm_start_parts_s']}"
     )
-    print(f"the twins in NumPy and polars say {result['twins_do']} ({result['rules_of_twins']} rules)")
+    print(
+        f"the twins in NumPy and polars say {result['twins_do']} "
+        f"({result['rules_of_twins']} rules that read {result['fields_of_twins']} of {FIELD_COUNT} fields)"
+    )
     print(result["machine"])
