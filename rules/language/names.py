@@ -29,7 +29,7 @@ class Signal:
     """One signal as a rule's assets read it, each with its unit and its range in that unit.
 
     `unit` is the one to compute in: that of the first asset, or degC for all temperatures. `points`: what is read,
-    by asset; empty for a field of a GPU.
+    by asset; empty for a field of a GPU. `alike`: all have the same unit and range.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Signal:
     high: Mapping[str, float]
     periods_ns: Mapping[str, int]
     points: Mapping[str, str] = field(default_factory=dict)
+    alike: bool = True
 
 
 class Names:
@@ -300,4 +301,5 @@ class Names:
             {asset: point.high for asset, point in points.items()},
             {asset: point.period_ns for asset, point in points.items()},
             dict(ids),
+            len({(point.engineering_unit, point.low, point.high) for point in points.values()}) == 1,
         )

@@ -259,7 +259,8 @@ class Resolver:
             left, right, op, tree = right, left, FLIPPED[op], node.left
         if self._warn is None or self._within or left.signal is None or not right.constant:
             return
-        for asset in self._assets:
+        alike = left.signal.alike and not right.term.number.by_asset
+        for asset in self._assets[:1] if alike else self._assets:
             low, high, unit = left.signal.low[asset], left.signal.high[asset], left.signal.units[asset]
             limit = right.term.number.of(asset)
             if unit == left.unit and never(op, limit, low, high):
