@@ -21,7 +21,7 @@ from rules.findings import Finding
 from streams.bus import Bus, Reader
 from streams.record import TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
+from streams.recording import RecordingWriter, move_aside, writable_file
 from streams.role import RoleContext
 from streams.topics import TOPICS
 
@@ -103,26 +103,3 @@ async def _ends(bus: Bus) -> Mapping[TopicPartition, int]:
 
 def _left(ends: Mapping[TopicPartition, int], positions: Mapping[TopicPartition, int]) -> int:
     return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())
-
-
-def move_aside(path: Path) -> Path | None:
-    """Give an existing file another name (`run.before-1.mcap`); that name, or None when there was nothing in it."""
-    if not path.exists() or not path.stat().st_size:
-        return None
-    for number in range(1, 10_000):
-        other = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
-        if not other.exists():
-            path.rename(other)
-            return other
-    raise ConfigurationError([Finding(str(path), 0, 0, "too many older recordings beside it: remove some")])
-
-
-def writable_file(path: Path) -> Path:
-    """`path`, once it is known that a recording can be written there; ConfigurationError when not."""
-    if not path.parent.is_dir():
-        raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
-    return path

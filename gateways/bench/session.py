@@ -29,6 +29,7 @@ def site_with_rules(site_dir: Path, rules: str) -> Iterator[Path]:
     """A copy of the site in a temporary folder, with `rules` (YAML text) in place of its own."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         copy = Path(folder)
+        load_site(site_dir)  # what is wrong with it is said in its own words
         text, count = _RULES_LINE.subn("rules: [bench-rules]", (site_dir / "site.yaml").read_text())
         if count != 1:
             raise UnreachableError(

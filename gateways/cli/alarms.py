@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -19,6 +19,7 @@ from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.record import Record, TopicPartition
 from streams.settings import load_settings
+from streams.site_folder import load_site
 from streams.times import iso_utc
 from streams.topics import ALARMS
 from streams.wire import decode_output
@@ -37,6 +38,7 @@ def show_alarms(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
 
 
 async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) -> int:
+    units = load_site(site).units
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
     broker = load_settings(site / "headrace.yaml", **given).broker
     bus = KafkaBus(broker)
@@ -49,7 +51,7 @@ async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
         ends = await bus.ends(ALARMS.name)
         reader = await bus.reader([ALARMS.name])
         try:
-            await _read(reader, ends, follow, as_json)
+            await _read(reader, ends, units, follow, as_json)
         finally:  # Ctrl-C and a reader who has had enough end it here
             await reader.close()
     finally:
@@ -57,25 +59,28 @@ async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
     return 0
 
 
-async def _read(reader: Reader, ends: Mapping[TopicPartition, int], follow: bool, as_json: bool) -> None:
+async def _read(
+    reader: Reader, ends: Mapping[TopicPartition, int], units: Container[str], follow: bool, as_json: bool
+) -> None:
+    """A broker may serve several sites: only alarms of these units are shown."""
     last: dict[str, Alarm] = {}
     while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):
-        for alarm in _decoded(await reader.read(timeout_s=1.0)):
+        for alarm in _decoded(await reader.read(timeout_s=1.0), units):
             last[alarm.key] = alarm
     _print(last.values(), as_json)
     while follow:
-        for alarm in _decoded(await reader.read(timeout_s=1.0)):
+        for alarm in _decoded(await reader.read(timeout_s=1.0), units):
             _print_transition(alarm, as_json)
 
 
-def _decoded(records: Iterable[Record]) -> Iterable[Alarm]:
+def _decoded(records: Iterable[Record], units: Container[str]) -> Iterable[Alarm]:
     for record in records:
         try:
             output = decode_output(record.headers, record.value)
         except UndecodableError as error:
             print(f"alarms: offset {record.offset} can't be read: {error}", file=sys.stderr)
             continue
-        if isinstance(output, Alarm):
+        if isinstance(output, Alarm) and output.unit in units:
             yield output
 
 

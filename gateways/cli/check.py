@@ -15,6 +15,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from gateways.cli import tables
 from gateways.cli.findings import print_findings
 from rules.errors import ConfigurationError
 from rules.findings import Finding
@@ -107,7 +108,7 @@ def _point_rate(site: Site, source: Source) -> float:
 
 def _print(site_dir: Path, site: Site, program: Program | None) -> None:
     held = holdings(site)
-    console = Console(highlight=False)
+    console = tables.console()
     console.print(f"[bold]{site.name}[/] ({site_dir}), tick {held['tick_ms']:g} ms")
     units = Table("unit", "assets", "points", "GPUs", box=None, pad_edge=False)
     for name, unit in held["units"].items():

@@ -15,8 +15,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import psutil
-from rich.console import Console
 
+from gateways.cli import tables
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
 from rules.site.model import Site
@@ -47,7 +47,7 @@ def examine(site_dir: Path, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}))
     else:
-        console = Console(highlight=False)
+        console = tables.console()
         styles = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
         for check in checks:
             console.print(f"[{styles[check.word]}]{check.word:8}[/] {check.name:18} {check.found}")
@@ -119,9 +119,11 @@ def _compile_cache() -> Check:
 def _run_folder(run_dir: Path) -> Check:
     """It is made when it is first needed: so what counts is the nearest folder above it that is there."""
     there = next(path for path in (run_dir.absolute(), *run_dir.absolute().parents) if path.exists())
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return Check("run folder", "ok", str(run_dir))
-    found = f"{run_dir}: {there} is no folder" if not there.is_dir() else f"{there} can't be written"
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            return Check("run folder", "ok", str(run_dir))
+    except OSError as error:
+        found = f"{run_dir}: no folder can be made in {there}: {error.strerror}"
     return Check(
         "run folder", "wrong", found, "set run_dir, or HEADRACE_RUN_DIR, to a folder that can be written"
     )

@@ -40,10 +40,11 @@ def import_files(files: list[Path], map_file: Path, output: Path, as_json: bool)
 
 
 def _print(report: ImportReport, output: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from gateways.cli import tables
+
+    console = tables.console()
     table = Table(title=f"{output}", show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")

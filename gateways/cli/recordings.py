@@ -10,7 +10,7 @@ import orjson
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
-from streams.recording import Recording, RecordingWriter
+from streams.recording import Recording, RecordingWriter, move_aside
 from streams.times import iso_utc
 from streams.topics import BY_NAME
 
@@ -60,6 +60,7 @@ def strip(path: Path, output: Path, topics: str) -> int:
     if output.exists() and output.samefile(path):
         raise ConfigurationError([Finding("--output", 0, 0, "the copy would overwrite the recording")])
     recording = Recording(path)
+    move_aside(output)
     with RecordingWriter(output, attachments=recording.attachments, metadata=recording.metadata) as writer:
         for log_ns, record in recording.timed_records():
             if record.topic not in left_out:

@@ -12,9 +12,18 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from rich.console import Console
+
 GAP: Final = "  "
+WIDE: Final = 10_000
+"""Columns of a pipe or a file: no line is folded there."""
 TEXT_WIDTH_MIN: Final = 20
 INDENT: Final = "    "
+
+
+def console() -> Console:
+    """For everything else on stdout, by the same rules."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

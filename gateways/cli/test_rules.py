@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from gateways.cli import tables
 from gateways.cli.timeline import timeline
 from rules.errors import ConfigurationError
 from rules.findings import Finding
@@ -127,7 +128,7 @@ def _print_coverage(covered: Sequence[Coverage]) -> None:
             str(one.never),
             f"lacks {' and '.join(lacks)}" if lacks else "",
         )
-    Console(highlight=False, width=100).print(table)
+    tables.console().print(table)
 
 
 def _plain(results: Sequence[Result], covered: Sequence[Coverage] | None) -> dict[str, object]:

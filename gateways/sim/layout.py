@@ -16,7 +16,7 @@ from gateways.sim.physics_curves import Array
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Asset, Site
-from rules.site.units import convert
+from rules.site.units import convert, same_dimension
 
 Index = NDArray[np.intp]
 
@@ -25,6 +25,10 @@ def constant(asset: Asset | None, name: str, unit: str, default: float) -> float
     """The constant `name` of an asset in `unit`; `default` where the site file doesn't say."""
     if asset is None or name not in asset.constants:
         return default
+    if not same_dimension(asset.constant_units[name], unit):
+        given = asset.constant_units[name] or "no unit"
+        message = f"constant '{name}' of {asset.id} is in {given}, the simulated plant needs {unit}"
+        raise ConfigurationError([Finding("site.yaml", 0, 0, message, f"such as '{default:g} {unit}'")])
     return convert(asset.constants[name], asset.constant_units[name], unit)
 
 

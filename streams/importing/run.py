@@ -18,7 +18,7 @@ from streams.importing.report import ImportReport
 from streams.importing.rows import Progress, read_rows
 from streams.record import Record
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
+from streams.recording import RecordingWriter, move_aside
 from streams.rule_folder import load_program
 from streams.wire import encode_input
 
@@ -43,6 +43,10 @@ def import_recording(files: Sequence[Path], map_file: Path, output: Path, progre
     attachments = site_attachments(plan.site_dir, plan.site)
     metadata = recording_metadata(plan.site, attachments)
     attachments[f"import/{map_file.name}"] = map_file.read_bytes()
+    if any(output.exists() and output.samefile(path) for path in (*files, map_file) if path.exists()):
+        raise ConfigurationError(
+            [Finding(str(output), 0, 0, "the recording would overwrite what it is made from")]
+        )
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
         with RecordingWriter(unfinished, attachments=attachments, metadata=metadata) as writer:
@@ -56,6 +60,7 @@ def import_recording(files: Sequence[Path], map_file: Path, output: Path, progre
                     ),
                     at_ns,
                 )  # fmt: skip
+        move_aside(output)
         unfinished.replace(output)
     finally:
         unfinished.unlink(missing_ok=True)

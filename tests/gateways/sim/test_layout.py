@@ -64,6 +64,7 @@ def test_an_oil_needs_more_flow_for_the_same_rise() -> None:
             "RackLiquidFlow: {default: 0}",
             "no set point for R01.RackLiquidFlow",
         ),
+        ("design_flow: 158 L/min", "design_flow: 158 kW", "is in kW, the simulated plant needs L/min"),
     ],
 )
 def test_what_it_can_not_place_is_named(old: str, new: str, says: str) -> None:

@@ -491,3 +491,18 @@ def test_the_command_ends_with_1_when_something_was_rejected(
     said = orjson.loads(capfd.readouterr().out)
     assert (said["rows"], said["rejected_rows"], said["rejected_cells"]) == counts
     assert said["readings"] == counts[0]
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    source = tmp_path / "data.csv"
+    map_file = folder(tmp_path, CSV_MAP)
+    text = "\n".join(["t,speed,temp,note", *ROWS])
+    source.write_text(text)
+    with pytest.raises(ConfigurationError, match="would overwrite what it is made from"):
+        import_recording([source], map_file, source, lambda size: None)
+    assert source.read_text() == text
+    output = tmp_path / "out.mcap"
+    output.write_text("somebody's")
+    import_recording([source], map_file, output, lambda size: None)
+    assert (tmp_path / "out.before-1.mcap").read_text() == "somebody's"
+    assert output.read_bytes().startswith(b"\x89MCAP")
