@@ -221,6 +221,19 @@ def _add_row(floats: Numbers, to: int, row: int, lo: Lane, hi: Lane) -> None:
 
 
 @compiled()
+def _merge(
+    floats: Numbers, mean: int, weight: int, other: int, other_weight: int, lo: Lane, hi: Lane
+) -> None:
+    """Rows `mean` and `weight` of a weighted mean take in another one."""
+    for i in range(lo, hi):
+        more = floats[other_weight, i]
+        total = floats[weight, i] + more
+        merged = floats[mean, i] + (floats[other, i] - floats[mean, i]) * (more / total)
+        floats[mean, i] = merged if total > 0.0 else floats[mean, i]
+        floats[weight, i] = total
+
+
+@compiled()
 def _see(r: Numbers, a: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane) -> None:
     """Since when the window was never empty. Marks: j the newest pane, j+1 that since, j+2 the last known one."""
     for i in range(lo, hi):
@@ -234,7 +247,10 @@ def _see(r: Numbers, a: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane) -
 def _average(
     r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
 ) -> None:  # fmt: skip
-    """Rows f …: 17 sums, 17 counts, sum and count of the panes that are closed."""
+    """Rows f …: 17 means, 17 counts, mean and count of the panes that are closed.
+
+    Means rather than sums: that of equal samples is that sample, to the last bit.
+    """
     newest, closed = marks[j, lo], f + 2 * KEPT
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
@@ -244,17 +260,18 @@ def _average(
         _clear(floats, closed, 0.0, lo, hi)
         _clear(floats, closed + 1, 0.0, lo, hi)
         for q in range(max(p - PANES, 0), p):
-            _add_row(floats, closed, f + q % KEPT, lo, hi)
-            _add_row(floats, closed + 1, f + KEPT + q % KEPT, lo, hi)
+            _merge(floats, closed, closed + 1, f + q % KEPT, f + KEPT + q % KEPT, lo, hi)
     _see(r, a, marks, j, p, lo, hi)
     now = f + p % KEPT
     for i in range(lo, hi):
         v = r[a, i]
         known = v == v  # noqa: PLR0124
-        floats[now, i] += v if known else 0.0
-        floats[now + KEPT, i] += 1.0 if known else 0.0
-        mean = (floats[closed, i] + floats[now, i]) / (floats[closed + 1, i] + floats[now + KEPT, i])
-        r[d, i] = mean if known & (marks[j + 1, i] <= p - PANES) else math.nan
+        count = floats[now + KEPT, i] + 1.0
+        mean = floats[now, i] + (v - floats[now, i]) * (1.0 / count)
+        floats[now + KEPT, i] = count if known else floats[now + KEPT, i]
+        floats[now, i] = mean if known else floats[now, i]
+        whole = floats[closed, i] + (mean - floats[closed, i]) * (count / (floats[closed + 1, i] + count))
+        r[d, i] = whole if known & (marks[j + 1, i] <= p - PANES) else math.nan
 
 
 @compiled()
@@ -363,7 +380,7 @@ def _area(
     op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, pane: int, lo: Lane,
     hi: Lane,
 ) -> None:  # fmt: skip
-    """TWA and INTEGRAL. Rows f …: 17 areas, 17 durations, the last known value; marks j+3: when that was."""
+    """TWA, INTEGRAL. Rows f …: 17 means or areas, 17 durations, the last known value; marks j+3: when that was."""
     p, newest = t // pane, marks[j, lo]
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
@@ -376,9 +393,15 @@ def _area(
             seconds = (min(t, (q + 1) * pane) - max(before, q * pane)) / 1e9
             row = f + q % KEPT
             for i in range(lo, hi):
-                known = r[a, i] == r[a, i]
-                floats[row, i] += floats[f + 2 * KEPT, i] * seconds if known else 0.0
-                floats[row + KEPT, i] += seconds if known else 0.0
+                if r[a, i] != r[a, i]:
+                    continue
+                value = floats[f + 2 * KEPT, i]
+                total = floats[row + KEPT, i] + seconds
+                floats[row + KEPT, i] = total
+                if op == INTEGRAL:
+                    floats[row, i] += value * seconds
+                elif total > 0.0:
+                    floats[row, i] += (value - floats[row, i]) * (seconds / total)
     _see(r, a, marks, j, p, lo, hi)
     for i in range(lo, hi):
         v = r[a, i]
@@ -387,16 +410,16 @@ def _area(
             continue
         floats[f + 2 * KEPT, i] = v
         marks[j + 3, i] = t
-        area, duration = 0.0, 0.0
+        whole, duration = 0.0, 0.0
         for q in range(max(p - PANES, 0), p + 1):
-            area += floats[f + q % KEPT, i]
-            duration += floats[f + KEPT + q % KEPT, i]
-        if marks[j + 1, i] > p - PANES:
-            r[d, i] = math.nan
-        elif op == INTEGRAL:
-            r[d, i] = area
-        else:
-            r[d, i] = area / duration if duration != 0.0 else math.nan
+            part, seconds = floats[f + q % KEPT, i], floats[f + KEPT + q % KEPT, i]
+            duration += seconds
+            if op == INTEGRAL:
+                whole += part
+            elif duration > 0.0:
+                whole += (part - whole) * (seconds / duration)
+        full = marks[j + 1, i] <= p - PANES
+        r[d, i] = whole if full and (op == INTEGRAL or duration > 0.0) else math.nan
 
 
 @compiled()

@@ -53,11 +53,8 @@ def test_panes_lie_on_multiples_of_their_length_not_where_the_first_sample_was()
 
 
 def test_what_is_seventeen_panes_old_is_forgotten() -> None:
-    assert values("avg", (0, 7.0), *steady(1600, 1.0, 100), (1699, 1.0), (1700, 1.0))[-3:] == [
-        23.0 / 17,
-        24.0 / 18,
-        1.0,
-    ]
+    last = values("avg", (0, 7.0), *steady(1600, 1.0, 100), (1699, 1.0), (1700, 1.0))[-3:]
+    assert last == [pytest.approx(23 / 17), pytest.approx(24 / 18), 1.0]
 
 
 def test_few_samples_fill_a_window_as_well_as_many() -> None:
@@ -98,9 +95,15 @@ def test_avg_is_of_samples_not_of_time() -> None:
     assert values("avg", (0, 1.0), (10, 1.0), (20, 1.0), (1600, 5.0))[-1] == 2.0
 
 
-def test_avg_adds_pane_by_pane() -> None:
-    """In one go 0.1 + 0.2 + 0.3 = 0.6000000000000001; the last two share a pane: 0.1 + 0.5 = 0.6."""
-    assert values("avg", (0, 0.1), (1600, 0.2), (1610, 0.3))[-1] == 0.6 / 3
+def test_a_mean_of_equal_samples_is_that_sample_to_the_last_bit() -> None:
+    """Sums would not do: seventeen times 49.9 is 848.2999999999998."""
+    for op in ("avg", "twa"):
+        assert set(values(op, *steady(4000, 49.9))) == {None, 49.9}
+
+
+def test_means_are_merged_pane_by_pane() -> None:
+    """0.1, then a pane of 0.2 and 0.3, whose mean is 0.25: 0.1 + 0.15 * (2 / 3)."""
+    assert values("avg", (0, 0.1), (1600, 0.2), (1610, 0.3))[-1] == 0.1 + 0.15 * (2 / 3)
 
 
 def test_min_and_max() -> None:

@@ -46,9 +46,19 @@ class Window:
         raise NotImplementedError
 
 
+def weighted(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """The mean of values with weights, and the sum of those: equal values give that value, to the last bit."""
+    mean, total = 0.0, 0.0
+    for value, weight in parts:
+        total += weight
+        if total:
+            mean += (value - mean) * (weight / total)
+    return mean, total
+
+
 class Average(Window):
     def value(self, p: int) -> float | None:
-        return added(added(pane) for pane in self.panes(p)) / len(self.samples)
+        return weighted(weighted((v, 1.0) for v in pane) for pane in self.panes(p))[0]
 
 
 class Least(Window):
@@ -102,7 +112,7 @@ class TimeWeighted(Window):
 
     def __init__(self, window_ns: int) -> None:
         super().__init__(window_ns)
-        self.slices: list[tuple[int, float, float]] = []  # pane, value times seconds, seconds
+        self.slices: list[tuple[int, float, float]] = []  # pane, value, seconds
 
     def take(self, t: int, v: float) -> float | None:
         p = t // self.pane_ns
@@ -110,25 +120,22 @@ class TimeWeighted(Window):
             t_u, u = self.samples[-1]
             for q in range(max(t_u // self.pane_ns, p - PANES), p + 1):
                 s = (min(t, (q + 1) * self.pane_ns) - max(t_u, q * self.pane_ns)) / 1e9
-                self.slices.append((q, u * s, s))
+                self.slices.append((q, u, s))
         self.slices = [part for part in self.slices if p - part[0] <= PANES]
         return super().take(t, v)
 
-    def area(self, p: int) -> float:
-        panes = range(p - PANES, p + 1)
-        return added(added(area for at, area, _ in self.slices if at == q) for q in panes)
-
-    def duration(self, p: int) -> float:
-        panes = range(p - PANES, p + 1)
-        return added(added(s for at, _, s in self.slices if at == q) for q in panes)
+    def parts(self, p: int) -> list[list[tuple[float, float]]]:
+        """Values and seconds of each pane, the oldest pane first."""
+        return [[(u, s) for at, u, s in self.slices if at == q] for q in range(p - PANES, p + 1)]
 
     def value(self, p: int) -> float | None:
-        return self.area(p) / self.duration(p) if self.duration(p) else None
+        mean, duration = weighted(weighted(pane) for pane in self.parts(p))
+        return mean if duration else None
 
 
 class Integral(TimeWeighted):
     def value(self, p: int) -> float | None:
-        return self.area(p)
+        return added(added(u * s for u, s in pane) for pane in self.parts(p))
 
 
 class Delta:
