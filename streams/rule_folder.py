@@ -6,6 +6,7 @@ nothing; a file that can't be read keeps no other from being read and checked.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rules.errors import ConfigurationError
@@ -68,5 +69,8 @@ def load_program(site_dir: Path, site: Site, override: Path | None = None) -> Pr
     texts, unread = read_rules(site_dir, site, override)
     program, findings = load_rules(texts, site)
     if program is None or unread:
-        raise ConfigurationError([*unread, *findings])
+        # as the user can open them, from where they stand
+        raise ConfigurationError(
+            [replace(finding, file=str(site_dir / finding.file)) for finding in (*unread, *findings)]
+        )
     return program

@@ -26,7 +26,7 @@ from rich.live import Live
 from gateways.cli.durations import duration_s
 from gateways.sim.effects import check_targets
 from gateways.sim.faults import parse_faults
-from gateways.up.schedule import parse_kills
+from gateways.up.schedule import check_reached, parse_kills
 from gateways.up.summary import in_words, summarize
 from gateways.up.system import System
 from gateways.up.view import render
@@ -71,6 +71,8 @@ async def _run_up(request: UpRequest) -> int:
     faults = parse_faults(",".join(request.faults))
     kills = parse_kills(request.kills)
     watched_s = None if request.duration is None else duration_s(request.duration, "--for")
+    if watched_s is not None:
+        check_reached(faults, kills, watched_s)
     settings = load_settings(request.site / "headrace.yaml")
     site = load_site(request.site)
     check_targets(site, faults)

@@ -20,7 +20,7 @@ from typing import Final, Literal
 from rules.findings import nearest
 from rules.language.functions import AGGREGATES, FUNCTIONS
 from rules.language.terms import Op
-from rules.language.tokens import ExpressionError, Reader
+from rules.language.tokens import KEYWORDS, ExpressionError, Reader
 from rules.language.unit_algebra import spelled
 from rules.site import units
 from rules.strict_yaml import DURATION_NS
@@ -129,7 +129,10 @@ def parse_expression(text: str) -> Expression:
     parser = _Parser(text)
     node = parser.expression(0)
     hint = ""
-    if parser.reader.peek.kind in ("name", "number"):
+    after = parser.reader.peek
+    if after.text.lower() in KEYWORDS:
+        hint = f"did you mean '{after.text.lower()}'?"
+    elif after.kind in ("name", "number"):
         hint = "an operator is missing before it"
     parser.reader.end(hint)
     return node
@@ -198,6 +201,8 @@ class _Parser:
             raise ExpressionError(token.at, f"{token.text} is too large")
         if not (unit in DURATION_NS or units.is_unit(unit)):
             hint = nearest(unit, units.COMMON) or "docs/rules.md says how units are written"
+            if unit.lower() in KEYWORDS:
+                hint = f"did you mean '{unit.lower()}'?"
             raise ExpressionError(token.unit_at, f"unknown unit '{token.unit}'", hint)
         return Number(value, unit, token.at)
 

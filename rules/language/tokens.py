@@ -92,7 +92,12 @@ def _split(text: str) -> list[Token]:
             continue
         match = _TOKEN.match(text, at)
         if match is None:
-            hints = {"&": "did you mean 'and'?", "|": "did you mean 'or'?", "!": "did you mean 'not'?"}
+            hints = {
+                "&": "did you mean 'and'?",
+                "|": "did you mean 'or'?",
+                "!": "did you mean 'not'?",
+                "[": "there are no lists: 'xid == 48 or xid == 74'",
+            }
             raise ExpressionError(at, f"unexpected '{text[at]}'", hints.get(text[at], ""))
         kind = "number" if match["number"] else "name" if match["name"] else "mark"
         word = match[kind]
