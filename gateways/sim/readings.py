@@ -224,6 +224,7 @@ def _sinks(plant: Plant) -> dict[str, Array]:
         "Available": (sinks.lost < 1).astype(np.float64),
         "LiquidFlow": _litres_min(sinks.flow_w_k),
         "HeatPower": sinks.heat_w / 1e3,
+        "LiquidTemperature": sinks.return_c,
         "ValvePosition": sinks.valve * 100.0,
         "ValvePositionSp": plant.valves.sink_command * 100.0,
     }

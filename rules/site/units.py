@@ -126,11 +126,12 @@ def _registry() -> Any:
 
 @cache
 def _dimension(unit: str) -> str | None:
-    """Pint's word for the dimension of `unit`, None when it is no unit."""
+    """A word for the dimension of `unit`, None when it is no unit: pint's own depends on how the unit is written."""
     if not _SPELLING.fullmatch(unit):
         return None
     try:
-        return str(_registry().Unit(unit or "dimensionless").dimensionality)
+        dimension = _registry().Unit(unit or "dimensionless").dimensionality
+        return " ".join(f"{base}^{power:g}" for base, power in sorted(dimension.items()))
     except Exception:
         # Pint hands the text to Python's tokenizer: what comes back for nonsense is of every kind.
         return None

@@ -59,6 +59,13 @@ def test_units_beyond_the_table_are_asked_of_pint() -> None:
     assert is_unit("mmHg")
     assert same_dimension("mmHg", "kPa")
     assert not same_dimension("mmHg", "kW")
+
+
+def test_a_dimension_is_the_same_however_its_unit_is_written() -> None:
+    assert same_dimension("L*kPa/min", "kW")
+    assert same_dimension("kPa*m^3/s", "kW")
+    assert not same_dimension("L*kPa", "kW")
+    assert not same_dimension("mmHg", "kW")
     assert not same_dimension("nonsense", "nonsense")
     assert normal("%") == "percent"
 
