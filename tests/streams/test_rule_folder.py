@@ -28,7 +28,9 @@ def site() -> Site:
 
 
 def test_rule_files_are_named_as_in_the_site_folder(site: Site) -> None:
-    assert sorted(rule_texts(NARVIK, site)) == ["rules/gpu.yaml", "rules/plant.yaml"]
+    assert sorted(rule_texts(NARVIK, site)) == [
+        f"rules/{name}.yaml" for name in ("gpu", "gpu_errors", "heat", "plant", "power")
+    ]
 
 
 def test_another_folder_or_file_takes_the_place_of_the_sites_own(site: Site, tmp_path: Path) -> None:
