@@ -30,7 +30,7 @@ class AlreadyReportedError(Exception):
 class Definitions:
     """What the files define. An expression of None and a parameter in `broken` have their finding already.
 
-    `used`: names of both kinds that some rule needs.
+    `used`: names of both kinds that some rule needs. `unread`: a file that is no YAML, which may define any name.
     """
 
     parameters: dict[str, Quantity] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class Definitions:
     used: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     keys: dict[str, Node] = field(default_factory=dict)
+    unread: str = ""
     _texts: dict[str, Node] = field(default_factory=dict)
 
     def read(self, fields: Mapping[str, Node]) -> None:
@@ -68,9 +69,13 @@ class Definitions:
                 if isinstance(part, Name) and not self.defines(part) and not is_known(part):
                     full = f"{part.type}.{part.name}" if part.type else part.name
                     valid = [*names(), *self.parameters, *self.expressions]
-                    self._break(name, part.at, f"unknown name '{full}'", nearest(full, valid))
+                    self._break(name, part.at, f"unknown name '{full}'", self.hint(nearest(full, valid)))
         for name in self.expressions:
             self._check_cycle(name)
+
+    def hint(self, text: str) -> str:
+        """A hint about an unknown name: a file that can't be read comes before a guess."""
+        return f"is it defined in {self.unread}, which can't be read?" if self.unread else text
 
     def defines(self, name: Name) -> bool:
         """Whether it is a parameter or an expression."""

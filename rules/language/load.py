@@ -46,12 +46,15 @@ def load_rules(texts: Mapping[str, str], site: Site) -> tuple[Program | None, li
     """
     findings: list[list[Finding]] = []
     files: list[dict[str, Node]] = []
+    unread = ""
     for file in sorted(texts):
         root, found = load(texts[file], file)
         findings.append(found)
-        if root is not None:
+        if root is None:
+            unread = file
+        else:
             files.append(root.fields(TOP_KEYS, required=() if _has_any(root) else ("rules",)))
-    definitions = Definitions()
+    definitions = Definitions(unread=unread)
     for fields in files:
         definitions.read(fields)
     names = Names(site, definitions)

@@ -228,7 +228,7 @@ class Names:
             message = f"no {asset_type} has a signal or constant '{name}'"
         if name in units.COMMON:
             return ExpressionError(at, message, f"the unit {name} belongs right behind a number")
-        return ExpressionError(at, message, hint(valid, name, "names"))
+        return ExpressionError(at, message, self.definitions.hint(hint(valid, name, "names")))
 
     def _check_type(self, own: str, name: Name) -> None:
         if name.type not in self._of_type:

@@ -58,6 +58,14 @@ def test_everything_is_found_at_once_in_all_files() -> None:
     assert found[0].hint == "first given at a.yaml:2"
 
 
+def test_an_unknown_name_may_be_in_a_file_that_can_not_be_read() -> None:
+    bad = GOOD.replace("design_flow", "nothing")
+    expressions = "expressions: {some: RackLiquidFlow / nothing}"
+    _, found = load_rules({"a.yaml": bad, "b.yaml": expressions, "c.yaml": "parameters: ["}, site())
+    hint = "is it defined in c.yaml, which can't be read?"
+    assert [finding.hint for finding in found if finding.file in ("a.yaml", "b.yaml")] == [hint, hint]
+
+
 def test_a_rule_in_full() -> None:
     loaded = program(
         """
