@@ -19,9 +19,10 @@ from typing import Final
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.bus import Bus, Reader
+from streams.output_file import move_aside, writable_file
 from streams.record import TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter, move_aside, writable_file
+from streams.recording import RecordingWriter
 from streams.role import RoleContext
 from streams.topics import TOPICS
 

@@ -394,26 +394,3 @@ def _unwrap(data: bytes, place: _Place, offset: int) -> Record:
         raw(wrapped["value"]),
         headers,
     )
-
-
-def move_aside(path: Path) -> Path | None:
-    """Give an existing file another name (`run.before-1.mcap`); that name, or None when there was nothing in it."""
-    if not path.exists() or not path.stat().st_size:
-        return None
-    for number in range(1, 10_000):
-        other = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
-        if not other.exists():
-            path.rename(other)
-            return other
-    raise ConfigurationError([Finding(str(path), 0, 0, "too many older recordings beside it: remove some")])
-
-
-def writable_file(path: Path) -> Path:
-    """`path`, once it is known that a recording can be written there; ConfigurationError when not."""
-    if not path.parent.is_dir():
-        raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
-    return path

@@ -69,8 +69,13 @@ def load_program(site_dir: Path, site: Site, override: Path | None = None) -> Pr
     texts, unread = read_rules(site_dir, site, override)
     program, findings = load_rules(texts, site)
     if program is None or unread:
-        # as the user can open them, from where they stand
-        raise ConfigurationError(
-            [replace(finding, file=str(site_dir / finding.file)) for finding in (*unread, *findings)]
-        )
+        found = [*unread, *findings]
+        if override is None or override.is_relative_to(site_dir):  # else their names are what the user gave
+            found = [as_opened(finding, site_dir) for finding in found]
+        raise ConfigurationError(found)
     return program
+
+
+def as_opened(finding: Finding, site_dir: Path) -> Finding:
+    """Named from where the user stands, not from the site's folder, so that an editor finds file:line:column."""
+    return replace(finding, file=str(site_dir / finding.file))

@@ -7,7 +7,6 @@ stdout, findings to stderr with their line and a caret; with `--json` all of it 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site, Source
 from rules.site.parse import parse_site
-from streams.rule_folder import read_rules
+from streams.rule_folder import as_opened, read_rules
 from streams.site_folder import read_site_text
 
 
@@ -60,11 +59,9 @@ def _load(site_dir: Path) -> tuple[Site | None, Program | None, list[Finding]]:
     if site is None:
         return None, None, findings
     texts, unread = read_rules(site_dir, site)
-    # Named from where the user stands, not from the site's folder, so that an editor finds file:line:column.
-    texts = {str(site_dir / name): text for name, text in texts.items()}
-    unread = [replace(finding, file=str(site_dir / finding.file)) for finding in unread]
     program, of_rules = load_rules(texts, site)
-    return site, None if unread else program, [*findings, *unread, *of_rules]
+    of_rules = [as_opened(finding, site_dir) for finding in (*unread, *of_rules)]
+    return site, None if unread else program, [*findings, *of_rules]
 
 
 def holdings(site: Site) -> dict[str, Any]:

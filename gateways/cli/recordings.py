@@ -10,7 +10,8 @@ import orjson
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
-from streams.recording import Recording, RecordingWriter, move_aside
+from streams.output_file import move_aside
+from streams.recording import Recording, RecordingWriter
 from streams.times import iso_utc
 from streams.topics import BY_NAME
 

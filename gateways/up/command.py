@@ -32,7 +32,7 @@ from gateways.up.system import System
 from gateways.up.view import render
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.recording import writable_file
+from streams.output_file import writable_file
 from streams.settings import load_settings
 from streams.site_folder import load_site
 

@@ -63,9 +63,9 @@ def _named(state: State) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for place, lanes in (("gpu", state.gpus), ("plant", state.plant)):
         arrays.update({f"{place}_{name}": array for name, array in lanes._asdict().items()})
-    points = {name: getattr(state.points, name) for name in ("values", "times", "evaluated")}
+    points = {name: getattr(state.points, name) for name in ("values", "times", "evaluated", "gpu_times")}
     arrays.update({f"point_{name}": array for name, array in points.items()})
-    return {**arrays, "newest_gpu": state.newest_gpu, "soonest": state.soonest}
+    return {**arrays, "soonest": state.soonest}
 
 
 def unpack(data: bytes, unit: str, compiled: Compiled) -> tuple[dict[str, Any], State, set[str]]:
@@ -81,7 +81,7 @@ def unpack(data: bytes, unit: str, compiled: Compiled) -> tuple[dict[str, Any], 
     if header["lanes"] != _lanes(compiled):
         # other assets: what belongs to a lane or a point has no place to go, and definitions name the assets
         return header, state, kept
-    for name in ("newest_gpu", "point_values", "point_times"):
+    for name in ("point_gpu_times", "point_values", "point_times"):
         new[name][:] = old[name]
     _keep_gpus(new, old, compiled, header, were, are)
     _keep_plant(new, old, compiled, header)

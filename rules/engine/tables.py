@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
 from rules.engine.kernel import NEVER
-from rules.engine.writer import Slot, Writer, terms_of
+from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer, terms_of
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.language.terms import FUNCTIONS, OVER, Term
-from rules.site.model import Site, Unit
+from rules.site.model import SILENT_NS, Site, Unit
 
 LONG_AGO: Final = -NEVER
 """Before every sample: the newest sample of what was never seen."""
@@ -24,8 +24,6 @@ STALE_PERIODS: Final = 3
 _BITS: Final = 62
 _TOUCHED: Final = 1 << _BITS
 """Set whenever a GPU that a condition looks at has a sample, whatever takes it."""
-SILENT_NS: Final = 1_000_000_000
-"""The period of a GPU that no source reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +62,6 @@ class Compiled:
         """How many conditions are the GPUs'."""
         return self.gpu_rules * len(self.gpus)
 
-    def conditions_of(self, rule: int) -> NDArray[np.int64]:
-        """Conditions of rule `rule` (an index of `rules`), in lane order."""
-        return np.flatnonzero(self.rule_of == rule)
-
 
 class State(NamedTuple):
     """Everything that the engine's kernel remembers."""
@@ -75,7 +69,6 @@ class State(NamedTuple):
     gpus: Lanes
     plant: Lanes
     points: Points
-    newest_gpu: NDArray[np.int64]  # (W,) newest sample
     soonest: NDArray[np.int64]  # (1,) no deadline lies before it
 
 
@@ -208,11 +201,12 @@ def fresh_state(compiled: Compiled) -> State:
     points = len(compiled.point_index)
     plant = len(compiled.assets) - compiled.gpu_conditions
     width = len(compiled.gpus)
-    gpus = _fresh_lanes(compiled.gpu_rules, width, compiled.shown, compiled.gpu_slots, False)
-    newest = np.full(width, LONG_AGO, np.int64)
+    kept = [slot.float_first for slot in compiled.gpu_slots if slot.name.startswith(KEPT_FOR_PLANT)]
+    taken = [slot.float_first for slot in compiled.plant_slots]
+    gpus = _fresh_lanes(compiled.gpu_rules, width, compiled.shown, compiled.gpu_slots, kept)
     return State(
         gpus=gpus,
-        plant=_fresh_lanes(plant, 1, compiled.shown, compiled.plant_slots, True),
+        plant=_fresh_lanes(plant, 1, compiled.shown, compiled.plant_slots, taken),
         points=Points(
             values=np.full(points, np.nan),
             times=np.full(points, LONG_AGO, np.int64),
@@ -222,23 +216,21 @@ def fresh_state(compiled: Compiled) -> State:
             code_first=compiled.code_first,
             evaluated=np.full(plant, LONG_AGO, np.int64),
             kept=gpus.floats,
-            gpu_times=newest,
+            gpu_times=np.full(width, LONG_AGO, np.int64),
             gpu_stale_after=compiled.gpu_stale_after_ns,
             members=compiled.members,
             watch=compiled.watch,
             touched=np.zeros(plant, np.int64),
         ),
-        newest_gpu=newest,
         soonest=np.array([NEVER], np.int64),
     )
 
 
-def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], taken: bool) -> Lanes:
-    """`taken`: the first number of each slot is the value of the last taking."""
+def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], unknown: Sequence[int]) -> Lanes:
+    """`unknown`: rows of numbers that nobody knows yet; the others are sums and counts, which begin at 0."""
     last = slots[-1] if slots else Slot("", 0, 0, 0, 0)
     floats = np.zeros((last.float_first + last.float_count, width))
-    if taken:
-        floats[[slot.float_first for slot in slots]] = np.nan
+    floats[list(unknown)] = np.nan
     return Lanes(
         phases=np.zeros((rows, width), np.int8),
         held=np.zeros((rows, width), np.int8),

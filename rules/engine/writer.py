@@ -60,6 +60,10 @@ _FUNCTIONS: Final[Mapping[str, _Function]] = {
 }
 
 
+KEPT_FOR_PLANT: Final = "kept:"
+"""How the names of slots begin in which GPUs keep numbers for the plant."""
+
+
 class Slot(NamedTuple):
     """Rows of state of one function of time; equal names mean the same in another program."""
 
@@ -126,7 +130,7 @@ class Writer:
             name = top.key
             if name not in rows:
                 self._start()
-                rows[name] = self._slot(f"kept:{name}", 1, 0).float_first
+                rows[name] = self._slot(f"{KEPT_FOR_PLANT}{name}", 1, 0).float_first
                 self._emit(kernel.KEEP, rows[name], self._as_number(top))
         return rows
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rules.findings import nearest
@@ -27,7 +27,7 @@ from rules.strict_yaml import DURATION_NS
 
 __all__ = [
     "Binary", "Call", "CommandText", "Expression", "ExpressionError", "LimitText", "Name", "Number", "Unary",
-    "parse_command", "parse_expression", "parse_limit", "start", "walk",
+    "of_own", "parse_command", "parse_expression", "parse_limit", "start", "walk",
 ]  # fmt: skip
 
 WINDOW_MIN_NS: Final = DURATION_NS["ms"]
@@ -122,6 +122,20 @@ def start(node: Expression) -> int:
     while isinstance(node, Binary):
         node = node.left
     return node.at
+
+
+def of_own(tree: Expression) -> Expression:
+    """What is written about a type, as one of its assets would have it."""
+    match tree:
+        case Name():
+            return replace(tree, type="")
+        case Unary():
+            return replace(tree, arg=of_own(tree.arg))
+        case Binary():
+            return replace(tree, left=of_own(tree.left), right=of_own(tree.right))
+        case Call():
+            return replace(tree, args=tuple(of_own(arg) for arg in tree.args))
+    return tree
 
 
 def parse_expression(text: str) -> Expression:

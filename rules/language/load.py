@@ -130,7 +130,8 @@ def _check_order(rows: list[tuple[Written, Rule]]) -> None:
         high, low = compared(one.when), compared(other.when)
         if high is None or low is None:
             continue  # against a signal: the plant decides
-        for asset in (asset for asset in one.assets if asset in other.assets):
+        of_both = set(other.assets)
+        for asset in (asset for asset in one.assets if asset in of_both):
             above, below = high[2].number.of(asset), low[2].number.of(asset)
             if not above > below:
                 text = f"{upper.row} is not above {lower.row} for {asset}: {above:g} and {below:g}"

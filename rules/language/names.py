@@ -17,11 +17,8 @@ from rules.language.program import GPU_TYPE
 from rules.language.quantities import Quantity, find_constant, hint, holders
 from rules.language.unit_algebra import TEMPERATURE, on_scale, spelled
 from rules.site import units
-from rules.site.model import Site
+from rules.site.model import SILENT_NS, Site
 from rules.site.types import POINT_UNITS
-
-SILENT_NS = 1_000_000_000
-"""The period of a GPU that no source reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ between two sides is at their operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final, NoReturn, cast
 
 from rules.language.comparisons import FLIPPED, never
@@ -19,6 +18,7 @@ from rules.language.expression import (
     Name,
     Number,
     Unary,
+    of_own,
     start,
     walk,
 )
@@ -316,7 +316,7 @@ class Resolver:
             raise ExpressionError(
                 at, "a rule for GPUs looks at no group of assets", "make it one for what holds them"
             )
-        inner = _of_own(tree)
+        inner = of_own(tree)
         members = self._names.below(self._assets, member_type, inner, at)
         of = Resolver(self._names, list(dict.fromkeys(one for ones in members.values() for one in ones)))
         value = of.truth(inner) if kind == "truth" else of.number(inner)
@@ -380,20 +380,6 @@ class Resolver:
 def reads(term: Term) -> bool:
     """Whether it depends on a signal."""
     return any(part.op in ("field", "point") or part.op in OVER for part in term.walk())
-
-
-def _of_own(tree: Expression) -> Expression:
-    """What is written about a type, as one of its assets would have it."""
-    match tree:
-        case Name():
-            return replace(tree, type="")
-        case Unary():
-            return replace(tree, arg=_of_own(tree.arg))
-        case Binary():
-            return replace(tree, left=_of_own(tree.left), right=_of_own(tree.right))
-        case Call():
-            return replace(tree, args=tuple(_of_own(arg) for arg in tree.args))
-    return tree
 
 
 def _finite(value: Typed, at: int) -> Typed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from rules.site import units
@@ -20,6 +21,7 @@ _SCALES: Final = ("degC", "degF")
 _FACTOR = re.compile(r"([*/·]?)([^*/·^]+)(?:\^(-?\d+))?")
 
 
+@cache
 def spelled(written: str) -> str:
     """One spelling for each unit: `%` is `percent`, `°C` is `degC`, and within a quotient a degree is a kelvin."""
     unit = written.replace("°C", "degC").replace("°F", "degF").replace("%", "percent").replace("·", "*")

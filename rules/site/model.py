@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
+
+SILENT_NS: Final = 1_000_000_000
+"""The period of a GPU that no source reads."""
 
 DeadbandKind = Literal["none", "absolute", "percent"]
 

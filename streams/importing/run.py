@@ -16,9 +16,10 @@ from streams.importing.inputs import InputBuilder
 from streams.importing.map_file import load_map
 from streams.importing.report import ImportReport
 from streams.importing.rows import Progress, read_rows
+from streams.output_file import move_aside
 from streams.record import Record
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter, move_aside
+from streams.recording import RecordingWriter
 from streams.rule_folder import load_program
 from streams.wire import encode_input
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,20 @@ def test_flow_lost_is_an_urgent_alarm_and_limits_all_gpus_behind(site: Site) -> 
     assert {c.actuator for c in commands} == {f"{gpu}.power_limit" for gpu in site.units["row-a"].gpus}
     assert {(c.value, c.engineering_unit) for c in commands} == {(500.0, "W")}
     assert len(commands) == 288
+
+
+def test_findings_name_files_as_the_user_can_open_them(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules of the site from where the user stands, other ones by the name that was given."""
+    monkeypatch.chdir(tmp_path)
+    copy = Path("copy")
+    shutil.copytree(NARVIK, copy)
+    (copy / "rules" / "bad.yaml").write_text("rules: {a: {for: Rock}}")
+    candidate = Path("candidate")
+    candidate.mkdir()
+    (candidate / "bad.yaml").write_text("rules: {a: {for: Rock}}")
+    for override, name in ((None, "copy/rules/bad.yaml"), (candidate, "candidate/bad.yaml")):
+        with pytest.raises(ConfigurationError) as raised:
+            load_program(copy, site, override)
+        assert {one.file for one in raised.value.findings if one.severity == "error"} == {name}

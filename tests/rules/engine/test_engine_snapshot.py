@@ -103,3 +103,22 @@ def test_dedupe_survives() -> None:
     made.restore(image())
     assert made.step([flow(1, START, 40), tick(START)]) == []
     assert made.counters["repeats"] == 2
+
+
+def test_what_a_new_rule_looks_at_is_unknown_until_it_was_seen() -> None:
+    """GPUs of both racks were sampled just now, but nobody kept their temperatures for the new rule."""
+    looks = """
+  cold:
+    for: CDU
+    when: min(GPU.temperature) < 20 degC
+    severity: low
+    message: "{asset} {value}"
+"""
+    old = engine(LOW)
+    old.step([tick(START), frame(1, START, 50), frame(2, START, 50, asset="R2")])
+    new = engine(LOW + looks)
+    new.restore(old.snapshot())
+    said = new.step([frame(3, START + 100 * MS, 50)])  # of the first rack
+    assert not [one for one in said if isinstance(one, Alarm)]
+    said = new.step([frame(4, START + 100 * MS, 10, asset="R2")])
+    assert [(one.rule, one.value) for one in said if isinstance(one, Alarm)] == [("cold", 10.0)]

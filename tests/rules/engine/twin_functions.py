@@ -8,6 +8,7 @@ time: the built-in `sum` adds otherwise since Python 3.12.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from rules.language.terms import PANES, Term
@@ -22,7 +23,7 @@ def added(numbers: Iterable[float]) -> float:
     return total
 
 
-class Window:
+class Window(ABC):
     """A function of the 17 panes up to now: 16 whole ones and the one that is being filled."""
 
     def __init__(self, window_ns: int) -> None:
@@ -42,8 +43,9 @@ class Window:
         """The samples of each pane, the oldest pane first."""
         return [[v for t, v in self.samples if t // self.pane_ns == q] for q in range(p - PANES, p + 1)]
 
+    @abstractmethod
     def value(self, p: int) -> float | None:
-        raise NotImplementedError
+        """Of what is in the panes that end with pane `p`."""
 
 
 def weighted(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:

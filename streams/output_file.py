@@ -1,0 +1,31 @@
+"""A file that a command writes: whether it can be, and what becomes of one that is there. Nothing is overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+
+
+def move_aside(path: Path) -> Path | None:
+    """Give an existing file another name (`run.before-1.mcap`); that name, or None when there was nothing in it."""
+    if not path.exists() or not path.stat().st_size:
+        return None
+    for number in range(1, 10_000):
+        other = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
+        if not other.exists():
+            path.rename(other)
+            return other
+    raise ConfigurationError([Finding(str(path), 0, 0, "too many older recordings beside it: remove some")])
+
+
+def writable_file(path: Path) -> Path:
+    """`path`, once it is known that a recording can be written there; ConfigurationError when not."""
+    if not path.parent.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
+    return path
