@@ -161,6 +161,24 @@ def record(
 
 
 @app.command()
+def activate(
+    site: SiteArgument = DEMO_SITE,
+    rules: Annotated[
+        Path | None, typer.Option(help="Rule files, a folder or file, in place of the site's own.")
+    ] = None,
+    within: Annotated[
+        str, typer.Option(help="How long the workers may take to get ready.", metavar="TIME")
+    ] = "60s",
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the rules of the site's files rule the running site, from now on: alarms of rules that are the same go on."""
+    from gateways.cli.activate import activate_rules
+
+    raise typer.Exit(activate_rules(site, rules, within, bootstrap, as_json))
+
+
+@app.command()
 def alarms(
     site: SiteArgument = DEMO_SITE,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and print each transition.")] = False,

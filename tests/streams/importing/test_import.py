@@ -425,7 +425,7 @@ def test_how_rows_are_cut_into_inputs_changes_no_alarm(tmp_path: Path) -> None:
     for tolerance in ("1 h", "10 s", "17 min"):
         run(tmp_path, CSV_MAP, text, tolerance=tolerance)
         recording = Recording(tmp_path / "out.mcap")
-        result = replay([recording], *choose_site(recording, None, None), verify=True)
+        result = replay([recording], choose_site(recording, None, None), verify=True)
         said.append(
             sorted((a.rule, a.asset, a.raised_ns, a.cleared_ns, a.value) for a in result.alarms.values())
         )

@@ -10,15 +10,16 @@ import pytest
 
 from gateways.cli.main import run_app
 from streams.record import Record
-from streams.recorded_site import recorded_site, recording_metadata, site_attachments
+from streams.recorded_site import recorded_rules, recording_metadata, site_attachments
 from streams.recording import Recording, RecordingWriter
 from streams.rule_folder import load_program
+from streams.rule_set import rule_set_of
 from streams.site_folder import load_site
 
 
 def write(path: Path, site_dir: Path, records: list[Record]) -> Path:
     site = load_site(site_dir)
-    attachments = site_attachments(site_dir, site)
+    attachments = site_attachments(rule_set_of(site_dir, site))
     with RecordingWriter(
         path, attachments=attachments, metadata=recording_metadata(site, attachments)
     ) as writer:
@@ -197,7 +198,7 @@ def test_without_a_site_one_is_asked_for(tmp_path: Path, capfdbinary: pytest.Cap
 
 
 def test_the_recorded_site_is_the_one_of_the_folder(tmp_path: Path, made: tuple[Path, list[Record]]) -> None:
-    site, program = recorded_site(Recording(write(tmp_path / "run.mcap", *made)))
+    site, program = recorded_rules(Recording(write(tmp_path / "run.mcap", *made))).load()
     assert site == load_site(made[0])
     assert program.digest == load_program(made[0], site).digest
 
