@@ -36,10 +36,17 @@ class Setter:
         self._parameters = parameters
         self._kind = kind
         self._made: dict[str, tuple[Target, str]] = {}
+        self._of_assets: dict[tuple[str, ...], dict[str, tuple[Target, ...]]] = {}
+        self._warns = False
         self._settled: dict[tuple[object, ...], tuple[float, str]] = {}
 
-    def targets(self, asset: str, warn: Warn) -> tuple[Target, ...]:
-        """What it sets for an alarm of `asset`. Raises ExpressionError."""
+    def targets(self, assets: tuple[str, ...], warn: Warn) -> dict[str, tuple[Target, ...]]:
+        """What it sets for an alarm of each of `assets`. Raises ExpressionError."""
+        if assets not in self._of_assets or self._warns:
+            self._of_assets[assets] = {asset: self._targets(asset, warn) for asset in assets}
+        return self._of_assets[assets]
+
+    def _targets(self, asset: str, warn: Warn) -> tuple[Target, ...]:
         command = self._command
         if command.verb == "set":
             return (self._target(asset, warn),)
@@ -50,7 +57,7 @@ class Setter:
                 f"no GPU of unit '{self._site.assets[asset].unit}' is behind {asset}",
                 "a command reaches GPUs of the same unit, through part_of and feeds",
             )
-        return tuple(self._target(gpu, warn) for gpu in gpus)
+        return tuple([self._target(gpu, warn) for gpu in gpus])
 
     def _target(self, asset: str, warn: Warn) -> Target:
         made = self._made.get(asset)
@@ -58,6 +65,7 @@ class Setter:
             made = self._made[asset] = self._make(self._site.assets[asset])
         target, warning = made
         if warning:
+            self._warns = True
             warn(self._command.limit.offset, warning)
         return target
 

@@ -351,7 +351,6 @@ class RuleReader:
 
         def settle() -> dict[str, tuple[Target, ...]]:
             self._names.definitions.parameter(command.limit.constant)
-            setter = self._names.setter(command)
-            return {asset: setter.targets(asset, warn) for asset in assets}
+            return self._names.setter(command).targets(assets, warn)
 
         return self._checked("command", settle) or {}
