@@ -1,10 +1,11 @@
-"""The engine of one unit: `step(inputs) -> outputs`, `snapshot()`, `restore()`; nothing else is its face.
+"""The engine of one unit: `step(inputs) -> outputs`, `offer()`, `snapshot()`, `restore()`; nothing else is its face.
 
 Rules that it obeys (docs/architecture.md says them in full):
 - No clock, I/O, randomness: `now` is the last tick; the same inputs give the same outputs, byte for byte,
   however they are cut into batches and wherever a snapshot falls between them.
 - Unknown neither raises nor clears. Nothing is dropped without being counted in `counters`.
 - Without a tick there is no now: what comes before the first one is counted, not evaluated.
+- A rule set takes effect at the place of its activation in the log. State that still means the same is kept.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from rules.engine.arrays import Events
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
-from rules.engine.sources import BACKFILL, Sources, SourceState, sane
+from rules.engine.sources import AHEAD_NS, BACKFILL, Sources, SourceState, sane
 from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
-from rules.engine.tables import LONG_AGO, compile_unit, fresh_state, fresh_work
+from rules.engine.tables import LONG_AGO, Compiled, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import SOURCE_GAP, Program
@@ -46,24 +47,22 @@ not."""
 
 
 class Engine:
-    """One unit's rules and their state. `counters` may be read at any time."""
+    """One unit's rules and their state. `counters` and `rules_digest` may be read at any time.
 
-    def __init__(self, program: Program, site: Site, unit_id: str) -> None:
+    `rules_digest`: the rule set that rules now, as the last activation that took effect names it.
+    """
+
+    def __init__(self, rules: Program | Compiled, site: Site, unit_id: str, rules_digest: str = "") -> None:
         self._site = site
-        self._program = program
         self.unit = site.units[unit_id]
+        self.rules_digest = rules_digest
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.now_ns = LONG_AGO
-        self._compiled = compile_unit(program, site, self.unit)
-        self._state = fresh_state(self._compiled)
-        self._work = fresh_work(self._compiled)
+        self._offers: dict[str, Compiled | str] = {}
         self._statements = Statements(unit_id, self.counters)
         self._sources = Sources(site, self._statements)
-        most = len(self._compiled.assets)
-        room = max(EVENT_ROOM, 4 * most)
-        self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, self._compiled.shown)))
         self._counts = np.zeros(4, np.int64)
-        self._due = np.zeros(len(self._compiled.assets), np.int64)
+        self._begin_with(rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit))
         self._lanes = {
             asset: np.arange(low, high, dtype=np.int64) for asset, (low, high) in self.unit.gpu_range.items()
         }
@@ -76,6 +75,24 @@ class Engine:
             Activation: self._activation,
             Fact: self._fact,
         }
+
+    def _begin_with(self, compiled: Compiled) -> None:
+        """Empty state for these rules."""
+        self._compiled = compiled
+        self._state = fresh_state(compiled)
+        self._work = fresh_work(compiled)
+        most = len(compiled.assets)
+        room = max(EVENT_ROOM, 4 * most)
+        self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, compiled.shown)))
+        self._due = np.zeros(most, np.int64)
+
+    def offer(self, rules_digest: str, rules: Compiled | str) -> None:
+        """What an activation of `rules_digest` means: these rules, or why it has to be refused.
+
+        Part of the log's meaning, so the same whenever the log is run: the last offer of each digest stands. An engine
+        that is offered nothing keeps the rules that it has, whatever is activated.
+        """
+        self._offers[rules_digest] = rules
 
     def step(self, inputs: Sequence[Input]) -> list[Output]:
         """Take `inputs` in their order in the log; everything that follows from them, in a fixed order."""
@@ -98,7 +115,7 @@ class Engine:
         """All that the engine remembers, as bytes: equal states give equal bytes."""
         header = {
             "unit": self.unit.id,
-            "program": self._program.digest,
+            "rules_digest": self.rules_digest,
             "now_ns": self.now_ns,
             "counters": dict(self.counters),
             "sources": self._sources.saved(),
@@ -112,17 +129,22 @@ class Engine:
 
         Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
         """
-        header, state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
-        self._state = state
+        header = self._adopt(data)
+        self.rules_digest = header["rules_digest"]
         self.now_ns = header["now_ns"]
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
+        if self.now_ns != LONG_AGO:
+            self._begin(self.now_ns)
+
+    def _adopt(self, data: bytes) -> dict[str, Any]:
+        """State and alarms of a snapshot, as far as they mean the same under the rules of now; its header."""
+        header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
         active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
         orphans = [(rule, asset) for rule, asset in header["orphans"]]
         self._statements.adopt(active, orphans, kept | {SOURCE_GAP})
-        if self.now_ns != LONG_AGO:
-            self._begin()
+        return header
 
     # -- time
 
@@ -133,25 +155,27 @@ class Engine:
         first = self.now_ns == LONG_AGO
         self.now_ns = max(self.now_ns, sane(tick.time_ns))
         if first:
-            self._begin()
-        if self._state.soonest[0] <= self.now_ns:
-            self._fire(out)
+            self._begin(self.now_ns)
+        self._fire(self.now_ns, out)
         if self._sources.notes_due or self._statements.orphans:
             cause = input_cause(self.unit.id, tick.identity)
             self._statements.close_orphans(out, cause, self.now_ns)
             self._sources.say_notes(self.now_ns, cause, out)
 
-    def _begin(self) -> None:
+    def _begin(self, at_ns: int) -> None:
+        """What was never seen is silent from `at_ns` on."""
         compiled, state = self._compiled, self._state
-        kernel.begin(self.now_ns, compiled.gpu_code, state.gpus, state.soonest)
-        kernel.begin(self.now_ns, compiled.plant_code, state.plant, state.soonest)
+        kernel.begin(at_ns, compiled.gpu_code, state.gpus, state.soonest)
+        kernel.begin(at_ns, compiled.plant_code, state.plant, state.soonest)
 
-    def _fire(self, out: list[Output]) -> None:
-        """Deadlines up to now, in the order (deadline, rule, asset)."""
+    def _fire(self, until_ns: int, out: list[Output]) -> None:
+        """Deadlines up to `until_ns`, in the order (deadline, rule, asset)."""
         state, base = self._state, self._compiled.gpu_conditions
+        if state.soonest[0] > until_ns:
+            return
         state.soonest[0] = NEVER
-        count = kernel.due(self.now_ns, state.gpus, 0, state.soonest, self._due, 0)
-        count = kernel.due(self.now_ns, state.plant, base, state.soonest, self._due, count)
+        count = kernel.due(until_ns, state.gpus, 0, state.soonest, self._due, 0)
+        count = kernel.due(until_ns, state.plant, base, state.soonest, self._due, count)
         if not count:
             return
         due = self._due[:count]
@@ -318,9 +342,36 @@ class Engine:
         self._statements.entry(out, cause, "receipt", value.at_ns, detail)
 
     def _activation(self, value: Activation, cause: Cause, out: list[Output]) -> None:
+        """From its own time on: deadlines before it are the old rules', and alarms of rules that go end with it."""
         self.counters["activations"] += 1
-        detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
-        self._statements.entry(out, cause, "activation", max(self.now_ns, 0), detail)
+        detail: Detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        at_ns = 0 if self.now_ns == LONG_AGO else min(max(value.at_ns, self.now_ns), self.now_ns + AHEAD_NS)
+        offered = self._offers.get(value.rules_digest)
+        if isinstance(offered, str):
+            self._statements.entry(out, cause, "activation-refused", at_ns, {**detail, "reason": offered})
+            return
+        if offered is not None and value.rules_digest != self.rules_digest:
+            detail = {**detail, **self._take_up(offered, at_ns, out)}
+            self.rules_digest = value.rules_digest
+        self._statements.entry(out, cause, "activation", at_ns, detail)
+        self._statements.close_orphans(out, cause, at_ns)
+
+    def _take_up(self, rules: Compiled, at_ns: int, out: list[Output]) -> Detail:
+        """Go on with other rules; how many are the same, new or changed, gone or changed."""
+        self._fire(at_ns, out)
+        before = {(rule.id, rule.definition) for rule in self._compiled.rules}
+        image = self.snapshot()
+        self._begin_with(rules)
+        self._adopt(image)
+        if self.now_ns != LONG_AGO:
+            self._begin(at_ns)
+        after = {(rule.id, rule.definition) for rule in rules.rules}
+        return {
+            "rules_kept": len(before & after),
+            "rules_new": len(after - before),
+            "rules_gone": len(before - after),
+            "alarms_closed": len(self._statements.orphans),
+        }
 
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
         # No rule reads facts yet; they are admitted so that their sequences are watched from the first one

@@ -109,12 +109,13 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """From here on this site file and rule set rule (SHA-256 digests)."""
+    """From here on this site file and rule set rule (SHA-256 digests). `at_ns`: when it was said."""
 
     unit: str
     identity: Identity
     site_digest: str
     rules_digest: str
+    at_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Rules: equal memories give equal bytes; nothing is unpickled; what is read is checked before it is believed.
 
-Layout: `HRSNAP02`, CRC-32 of all that follows (4 bytes, little-endian as everything), length of the header
+Layout: `HRSNAP03`, CRC-32 of all that follows (4 bytes, little-endian as everything), length of the header
 (4 bytes), the header (orjson, sorted keys), then the arrays one after another, as the header's `arrays`
 lists them. Rules (id, definition), plant conditions and functions of time (slots) are named in the header: a program
 with other rules finds there what still means the same.
@@ -25,7 +25,7 @@ from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
 from rules.errors import HeadraceError
 
-MAGIC: Final = b"HRSNAP02"
+MAGIC: Final = b"HRSNAP03"
 _FRAMING: Final = struct.Struct("<II")
 _DTYPES: Final = {"int8", "int16", "int64", "float64"}
 

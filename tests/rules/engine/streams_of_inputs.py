@@ -114,9 +114,19 @@ def readings(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Re
     )
 
 
+RULE_SETS = ("one", "two", "refused", "unheard-of")
+"""Digests that an activation may name."""
+
+
+@st.composite
+def activations(draw: st.DrawFn, writer: _Writer, now_ns: int, after_ms: int = -500) -> Activation:
+    at_ns = now_ns + draw(st.sampled_from([after_ms, 60, 90])) * MS
+    return Activation(UNIT, writer.next("activation"), "a", draw(st.sampled_from(RULE_SETS)), at_ns)
+
+
 @st.composite
 def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
-    kind = draw(st.sampled_from(["gap", "restart", "receipt", "activation", "fact"]))
+    kind = draw(st.sampled_from(["gap", "restart", "receipt", "fact"]))
     if kind == "gap":
         reason = draw(st.sampled_from(["disconnected", "spool-full", "spooled"]))
         return Gap(UNIT, writer.next("plant"), reason, now_ns - S, now_ns, draw(st.integers(0, 9)))
@@ -124,8 +134,6 @@ def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
         return Gap(UNIT, writer.next("gpus", restart=True), "restart", now_ns - S, now_ns, 0)
     if kind == "receipt":
         return Receipt(UNIT, writer.next("actuators"), "c", "CDU-P1.PumpSpeed", "done", 1.0, None, now_ns)
-    if kind == "activation":
-        return Activation(UNIT, writer.next("site"), "a", "b")
     return Fact(UNIT, writer.next("other"), "f", "R1", now_ns, 1.0, 0)
 
 
@@ -195,7 +203,7 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
     if trouble and draw(st.booleans()):
         log.insert(0, draw(frames(writer, now_ns, False)))
     for _ in range(draw(st.sampled_from([2, 10, 20, 40]))):
-        kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run", "run"]
+        kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run", "run", "activation"]
         kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
         if kind == "frame":
             log.append(draw(frames(writer, now_ns, trouble)))
@@ -210,6 +218,8 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
             run = draw(steady_runs(writer, now_ns, trouble))
             log += run
             now_ns += STEADY * len([value for value in run if isinstance(value, Tick)])
+        elif kind == "activation":
+            log.append(draw(activations(writer, now_ns, -500 if trouble else 60)))
         elif kind == "other":
             log.append(draw(others(writer, now_ns)))
         else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rules.engine.engine import Engine
 from rules.engine.inputs import Input, Tick
 from rules.engine.outputs import Alarm, Command, Output
-from rules.language.program import Program
+from rules.engine.tables import compile_unit
+from rules.language.program import Program, Rule, make_program
 from tests.rules.engine.plant import MS, START, UNIT, site, tick
 from tests.rules.engine.streams_of_inputs import logs
 from tests.rules.engine.terms_of_rules import programs
@@ -22,23 +25,54 @@ CASES = settings(
 )
 
 
+SETS = st.tuples(programs(), st.integers(0, 2**10)).map(lambda drawn: (drawn[0], like(*drawn)))
+"""Two rule sets that have some rules in common."""
+
+
+def like(program: Program, choice: int) -> Program:
+    """Of each rule: as it is, with another message, with another delay, with another id, or not at all."""
+    made: dict[str, Rule] = {}
+    for rule in program.rules:
+        choice, which = divmod(choice, 5)
+        if which == 0:
+            made[rule.id] = rule
+        elif which == 1:
+            made[rule.id] = replace(rule, message="{asset} other")
+        elif which == 2:
+            made[rule.id] = replace(rule, on_delay_ns=rule.on_delay_ns + 100 * MS)
+        elif which == 3:
+            made[f"new-{rule.id}"] = replace(rule, id=f"new-{rule.id}")
+    return make_program(made, program.site_digest)
+
+
+def engine_of(sets: tuple[Program, Program], ruling: str = "one") -> Engine:
+    engine = Engine(sets[ruling == "two"], site(), UNIT, ruling)
+    engine.offer("one", compile_unit(sets[0], site(), site().units[UNIT]))
+    engine.offer("two", compile_unit(sets[1], site(), site().units[UNIT]))
+    engine.offer("refused", "it has a finding")
+    return engine
+
+
 @CASES
-@given(programs(), logs())
-def test_engine_equals_its_twin(program: Program, log: list[Input]) -> None:
-    engine, twin = Engine(program, site(), UNIT), Twin(program, site(), UNIT)
+@given(SETS, logs())
+def test_engine_equals_its_twin(sets: tuple[Program, Program], log: list[Input]) -> None:
+    engine = engine_of(sets)
+    twin = Twin(
+        sets[0], site(), UNIT, {"one": sets[0], "two": sets[1], "refused": "it has a finding"}, "one"
+    )
     for value in log:
         assert engine.step([value]) == twin.step([value])
     assert {k: v for k, v in engine.counters.items() if v} == {k: v for k, v in twin.counters.items() if v}
 
 
 @CASES
-@given(programs(), logs(), st.lists(st.integers(1, 7), min_size=1, max_size=60), st.data())
+@given(SETS, logs(), st.lists(st.integers(1, 7), min_size=1, max_size=60), st.data())
 def test_neither_the_cut_nor_a_restart_changes_a_byte(
-    program: Program, log: list[Input], sizes: list[int], data: st.DataObject
+    sets: tuple[Program, Program], log: list[Input], sizes: list[int], data: st.DataObject
 ) -> None:
-    whole = Engine(program, site(), UNIT)
+    whole = engine_of(sets)
     expected = whole.step(log)
-    engine = Engine(program, site(), UNIT)
+    engine = engine_of(sets)
     said: list[Output] = []
     rest = list(log)
     for size in [*sizes, len(rest)]:
@@ -46,7 +80,7 @@ def test_neither_the_cut_nor_a_restart_changes_a_byte(
         rest = rest[size:]
         if data.draw(st.booleans(), label="restart"):
             image = engine.snapshot()
-            engine = Engine(program, site(), UNIT)
+            engine = engine_of(sets, engine.rules_digest)
             engine.restore(image)
             assert engine.snapshot() == image
     assert said == expected
@@ -59,9 +93,9 @@ def _decided(outputs: list[Output]) -> list[str]:
 
 
 @CASES
-@given(programs(), logs(trouble=False), st.data())
+@given(SETS, logs(trouble=False), st.data())
 def test_the_density_of_ticks_changes_no_alarm_and_no_command(
-    program: Program, log: list[Input], data: st.DataObject
+    sets: tuple[Program, Program], log: list[Input], data: st.DataObject
 ) -> None:
     """A log whose samples all come before the tick that passes them, with more ticks, and with fewer."""
     dense: list[Input] = []
@@ -82,6 +116,6 @@ def test_the_density_of_ticks_changes_no_alarm_and_no_command(
         else:
             sparse.append(value)
         dense.append(value)
-    plain = _decided(Engine(program, site(), UNIT).step(log))
-    assert _decided(Engine(program, site(), UNIT).step(dense)) == plain
-    assert _decided(Engine(program, site(), UNIT).step(sparse)) == plain
+    plain = _decided(engine_of(sets).step(log))
+    assert _decided(engine_of(sets).step(dense)) == plain
+    assert _decided(engine_of(sets).step(sparse)) == plain

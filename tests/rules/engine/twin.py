@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
@@ -41,9 +43,16 @@ def known(number: float, good: bool) -> float | None:
 class Twin:
     """The whole engine, the slow way."""
 
-    def __init__(self, program: Program, site: Site, unit_id: str) -> None:
+    def __init__(
+        self,
+        program: Program,
+        site: Site,
+        unit_id: str,
+        offers: Mapping[str, Program | str] | None = None,
+        ruling: str = "",
+    ) -> None:
         self.site, self.unit = site, site.units[unit_id]
-        self.program = program
+        self.offers, self.ruling = offers or {}, ruling
         self.now: int | None = None
         self.last: dict[str, tuple[int, int]] = {}
         self.first_epoch: dict[str, int] = {}
@@ -55,7 +64,10 @@ class Twin:
         self.looks = looks(program.rules)
         self.kept: dict[tuple[str, str], Sample] = {}
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
-        self.conditions = [
+        self.conditions = self.conditions_of(program)
+
+    def conditions_of(self, program: Program) -> list[Condition]:
+        return [
             Condition(rule, asset)
             for rule in sorted(program.rules, key=lambda rule: rule.id)
             for asset in sorted(set(rule.assets) & set(self.place), key=lambda asset: self.place[asset])
@@ -225,16 +237,84 @@ class Twin:
         self.last[identity.source] = (identity.epoch, identity.sequence)
         self.counters["ticks"] += 1
         if self.now is None:
-            for condition in self.conditions:
-                if condition.rule.silent is not None:
-                    condition.deadline = value.time_ns + condition.rule.timeouts_ns[condition.asset] + 10 * S
+            self.listen(self.conditions, value.time_ns)
         self.now = value.time_ns if self.now is None else max(self.now, value.time_ns)
-        due = [c for c in self.conditions if c.deadline is not None and c.deadline <= self.now]
-        for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
-            self.say(condition, condition.fire())
+        self.fire(self.now)
         for (source, kind), count in sorted(self.notes.items()):
             self.entry(kind, self.now, {"source": source, "count": count})
         self.notes.clear()
+
+    def listen(self, conditions: list[Condition], at: int) -> None:
+        """What was never heard is silent from here on, with a grace."""
+        for condition in conditions:
+            if condition.rule.silent is not None:
+                condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 10 * S
+
+    def fire(self, until: int) -> None:
+        due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]
+        for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
+            self.say(condition, condition.fire())
+
+    # rule sets
+
+    def activation(self, value: Activation) -> None:
+        self.counters["activations"] += 1
+        detail: dict[str, Any] = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        at = 0 if self.now is None else min(max(self.now, value.at_ns), self.now + S)
+        offered = self.offers.get(value.rules_digest)
+        if isinstance(offered, str):
+            self.entry("activation-refused", at, {**detail, "reason": offered})
+            return
+        closed: list[Condition] = []
+        if offered is not None and self.ruling != value.rules_digest:
+            self.fire(at)
+            old = self.conditions
+            self.take_up(offered, at)
+            means = {(c.rule.id, c.rule.definition) for c in self.conditions}
+            meant = {(c.rule.id, c.rule.definition) for c in old}
+            closed = [c for c in old if (c.rule.id, c.rule.definition) not in means and (c.rule.id, c.asset) in self.active]
+            detail |= {
+                "rules_kept": len(means & meant),
+                "rules_new": len(means - meant),
+                "rules_gone": len(meant - means),
+                "alarms_closed": len(closed),
+            }
+            self.ruling = value.rules_digest
+        self.entry("activation", at, detail)
+        for c in sorted(closed, key=lambda c: (c.rule.id, c.asset)):
+            since = self.active[c.rule.id, c.asset].raised_ns
+            text = f"{c.asset}: closed, the rule has changed or is gone"
+            self.clear(c.rule.id, c.asset, max(at, since), None, text, None)
+
+    def take_up(self, program: Program, at: int) -> None:
+        """A rule of the same meaning goes on; a function of a GPU goes on when any rule looked at it before."""
+        known = {(c.rule.definition, c.asset): c for c in self.conditions}
+        functions = {
+            (c.asset, name): function
+            for c in self.conditions
+            if c.rule.asset_type == GPU_TYPE
+            for name, function in c.functions.items()
+        }
+        for (_, gpu), look in self.looks.items():
+            functions |= {(gpu, name): function for name, function in look.functions.items()}
+        seen = set(self.looks)
+        self.looks = looks(program.rules)
+        self.kept = {key: sample for key, sample in self.kept.items() if key in self.looks and key in seen}
+        for (_, gpu), look in self.looks.items():
+            for name in look.functions:
+                look.functions[name] = deepcopy(functions.get((gpu, name), look.functions[name]))
+        fresh: list[Condition] = []
+        self.conditions = self.conditions_of(program)
+        for index, new in enumerate(self.conditions):
+            old = known.get((new.rule.definition, new.asset))
+            if old is not None:
+                old.rule, self.conditions[index] = new.rule, old
+                continue
+            fresh.append(new)
+            for name in new.functions if new.rule.asset_type == GPU_TYPE else ():
+                new.functions[name] = deepcopy(functions.get((new.asset, name), new.functions[name]))
+        if self.now is not None:
+            self.listen(fresh, at)
 
     def corrected(self, t: int, ingest: int, tolerance: int) -> tuple[int, bool]:
         assert self.now is not None
@@ -272,9 +352,7 @@ class Twin:
                 names = ("command", "actuator", "status", "value", "read_back", "detail")
                 self.entry("receipt", value.at_ns, {name: getattr(value, name) for name in names})
             case Activation():
-                self.counters["activations"] += 1
-                detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
-                self.entry("activation", self.time_of(value), detail)
+                self.activation(value)
             case Fact():
                 self.counters["facts"] += 1
 
