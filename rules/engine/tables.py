@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -88,8 +88,11 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     looked_at = _looked_at(plant, unit)
     gpu_writer.functions([*(term for rule in gpu for term in terms_of(rule)), *looked_at], "")
     kept = gpu_writer.keep(looked_at)
+    of_unit: dict[int, tuple[str, ...]] = {}  # by `id`: rules share the tuple of their assets
     for row, rule in enumerate(gpu):
-        gpu_writer.rule(row, rule)
+        if id(rule.assets) not in of_unit:
+            of_unit[id(rule.assets)] = tuple(filter(unit.gpu_lane.__contains__, rule.assets))
+        gpu_writer.rule(row, replace(rule, assets=of_unit[id(rule.assets)]))
     plant_writer = Writer(("",), point_index, 0, unit.gpu_lane, kept)
     conditions = [
         (len(gpu) + row, asset) for row, rule in enumerate(plant) for asset in rule.assets if asset in here

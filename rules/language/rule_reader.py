@@ -121,7 +121,7 @@ class RuleReader:
         signal = self._checked("when", lambda: self._names.signal(asset_type, watched.name, watched.at))
         if signal is None:
             return None
-        assets = tuple(signal.sensors)
+        assets = self._names.narrow(self._names.assets(asset_type), watched)
         node = self._fields.get("after")
         stated = node.as_duration_ns(1, DELAY_MAX_NS) if node else None
         targets = self._targets(assets)
