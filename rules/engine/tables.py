@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -74,6 +74,7 @@ class State(NamedTuple):
 
 def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     """The program's operations for one unit."""
+    # 50,000 conditions of a row's GPUs: what is the same for all GPUs, or for all assets of a rule, is made once.
     here = {asset.id: index for index, asset in enumerate(unit.assets)}
     gpu = [rule for rule in program.rules if rule.asset_type == GPU_TYPE and unit.gpus]
     plant = [
@@ -87,8 +88,11 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     looked_at = _looked_at(plant, unit)
     gpu_writer.functions([*(term for rule in gpu for term in terms_of(rule)), *looked_at], "")
     kept = gpu_writer.keep(looked_at)
+    of_unit: dict[int, tuple[str, ...]] = {}  # by `id`: rules share the tuple of their assets
     for row, rule in enumerate(gpu):
-        gpu_writer.rule(row, rule)
+        if id(rule.assets) not in of_unit:
+            of_unit[id(rule.assets)] = tuple(filter(unit.gpu_lane.__contains__, rule.assets))
+        gpu_writer.rule(row, replace(rule, assets=of_unit[id(rule.assets)]))
     plant_writer = Writer(("",), point_index, 0, unit.gpu_lane, kept)
     conditions = [
         (len(gpu) + row, asset) for row, rule in enumerate(plant) for asset in rule.assets if asset in here
@@ -96,28 +100,35 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     code_first = [0]
     hanging: list[list[tuple[int, int]]] = [[] for _ in unit.points]
     watch: list[tuple[int, int, int, int]] = []
+    taken = [_Taken.of(rule) for rule in plant]
     for k, (row, asset) in enumerate(conditions):
-        rule = plant[row - len(gpu)]
-        bits = _function_bits(rule)
-        takers = _takers(rule, asset, bits)
+        rule, takes = plant[row - len(gpu)], taken[row - len(gpu)]
+        takers = takes.takers(asset)
         for name in takers:
             if name in point_index:
                 hanging[point_index[name]].append((k, takers[name]))
         watch += _spans(k, takers, unit.gpu_lane)
-        plant_writer.of_asset(asset, bits)
-        plant_writer.functions(terms_of(rule), f"{rule.definition}:{asset}")
+        plant_writer.of_asset(asset, takes.bits)
+        if takes.bits:
+            plant_writer.functions(takes.terms, f"{rule.definition}:{asset}")
         plant_writer.rule(k, rule)
         code_first.append(len(plant_writer.ops))
-    named = [(row, asset) for row in range(len(gpu)) for asset in unit.gpus] + conditions
     rules = (*gpu, *plant)
     position = {rule.id: index for index, rule in enumerate(program.rules)}
+    rule_of = np.concatenate(
+        [
+            np.repeat(np.arange(len(gpu), dtype=np.int64), len(unit.gpus)),
+            np.array([row for row, _ in conditions], np.int64),
+        ]
+    )
+    lanes = np.array([here[asset] for asset in unit.gpus], np.int64)
+    places = np.array([here[asset] for _, asset in conditions], np.int64)
+    places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
         rules=rules,
-        rule_of=np.array([row for row, _ in named], np.int64),
-        assets=tuple(asset for _, asset in named),
-        order=np.array([(position[rules[row].id], here[asset]) for row, asset in named], np.int64).reshape(
-            -1, 2
-        ),
+        rule_of=rule_of,
+        assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
+        order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
         gpu_rules=len(gpu),
         gpus=unit.gpus,
         shown=shown,
@@ -140,25 +151,46 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     )
 
 
-def _function_bits(rule: Rule) -> dict[str, int]:
-    """A bit for each function of time of a plant rule, by its term."""
-    keys = [term.key for top in terms_of(rule) for term in top.walk() if term.op in FUNCTIONS]
-    names = list(dict.fromkeys(keys))
-    if len(names) > _BITS:
-        raise InvariantError(f"rule '{rule.id}' has {len(names)} functions of time; {_BITS} are possible")
-    return {name: 1 << bit for bit, name in enumerate(names)}
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a plant rule reads, whatever the asset.
 
+    `bits`: one for each function of time, by its term. `signals`: what is read of the asset itself, each with the bits
+    of the functions that take it. `over`: what looks at several assets, likewise.
+    """
 
-def _takers(rule: Rule, asset: str, bits: Mapping[str, int]) -> dict[str, int]:
-    """By point or GPU that a condition reads: the bits of the functions that take a sample of it."""
-    takers: dict[str, int] = {}
-    for top in terms_of(rule):
-        for signal, of in top.signals(asset):
-            takers.setdefault(of if signal.op == "field" else signal.points[of], 0)
-        for term in top.walk():
-            for signal, of in term.args[0].signals(asset) if term.op in FUNCTIONS else ():
-                takers[of if signal.op == "field" else signal.points[of]] |= bits[term.key]
-    return takers
+    terms: Sequence[Term]
+    bits: Mapping[str, int]
+    signals: Sequence[tuple[Term, int]]
+    over: Sequence[tuple[Term, int]]
+
+    @classmethod
+    def of(cls, rule: Rule) -> _Taken:
+        terms = terms_of(rule)
+        timed = {term.key: term for top in terms for term in top.walk() if term.op in FUNCTIONS}
+        if len(timed) > _BITS:
+            raise InvariantError(f"rule '{rule.id}' has {len(timed)} functions of time; {_BITS} are possible")
+        bits = {name: 1 << bit for bit, name in enumerate(timed)}
+        read = [(part, 0) for top in terms for part in top.walk()]
+        read += [(part, bits[name]) for name, term in timed.items() for part in term.args[0].walk()]
+        return cls(
+            terms,
+            bits,
+            [(part, taken) for part, taken in read if part.op in ("field", "point")],
+            [(part, taken) for part, taken in read if part.op in OVER],
+        )
+
+    def takers(self, asset: str) -> dict[str, int]:
+        """By point or GPU that a condition reads: the bits of the functions that take a sample of it."""
+        takers: dict[str, int] = {}
+        for signal, taken in self.signals:
+            name = asset if signal.op == "field" else signal.points[asset]
+            takers[name] = takers.get(name, 0) | taken
+        for term, taken in self.over:
+            for signal, of in term.signals(asset):
+                name = of if signal.op == "field" else signal.points[of]
+                takers[name] = takers.get(name, 0) | taken
+        return takers
 
 
 def _spans(k: int, takers: Mapping[str, int], lanes: Mapping[str, int]) -> list[tuple[int, int, int, int]]:

@@ -138,7 +138,12 @@ class Writer:
         """The condition's operations; its state is row `row`."""
         self._start()
         self._delays.append((rule.on_delay_ns, rule.off_delay_ns))
-        self._timeouts.append([rule.timeouts_ns.get(asset, NEVER) for asset in self.lanes])
+        timeouts_ns = rule.timeouts_ns
+        self._timeouts.append(
+            [timeouts_ns.get(asset, NEVER) for asset in self.lanes]
+            if timeouts_ns
+            else [NEVER] * len(self.lanes)
+        )
         if rule.silent is not None:
             self._emit(kernel.NO_DATA, row, self._number(rule.silent))
             return
@@ -241,7 +246,8 @@ class Writer:
 
     def _new_number(self, term: Term) -> int:
         if term.op == "number":
-            values = [term.number.of(asset) for asset in self.lanes]
+            number = term.number
+            values = [number.of(asset) for asset in (self.lanes if number.by_asset else self.lanes[:1])]
             alike = all(value == values[0] for value in values)
             op = kernel.NUMBER if alike else kernel.LANE_NUMBER
             place = self._constant(values[0]) if alike else len(self._lane_numbers)

@@ -18,20 +18,89 @@ from rules.site.model import Actuator, Asset, Site
 Warn = Callable[[int, str], None]
 
 
-def targets_of(
-    site: Site, command: CommandText, asset: Asset, parameters: Mapping[str, Quantity], warn: Warn
-) -> tuple[Target, ...]:
-    """What the command sets for an alarm of `asset`. Raises ExpressionError."""
-    if command.verb == "set":
-        return (_target(site, command, asset, parameters, warn),)
-    gpus = gpus_behind(site, asset)
-    if not gpus:
-        raise ExpressionError(
-            command.quantity_offset,
-            f"no GPU of unit '{asset.unit}' is behind {asset.id}",
-            "a command reaches GPUs of the same unit, through part_of and feeds",
-        )
-    return tuple(_target(site, command, site.assets[gpu], parameters, warn) for gpu in gpus)
+class Setter:
+    """What one command sets. A target is made once, whichever rules and assets lead to it.
+
+    `kind`: a number of an asset, the same for those that have the same constants.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        command: CommandText,
+        parameters: Mapping[str, Quantity],
+        kind: Callable[[Asset], int],
+    ) -> None:
+        self._site = site
+        self._command = command
+        self._parameters = parameters
+        self._kind = kind
+        self._made: dict[str, tuple[Target, str]] = {}
+        self._of_assets: dict[tuple[str, ...], dict[str, tuple[Target, ...]]] = {}
+        self._warns = False
+        self._settled: dict[tuple[object, ...], tuple[float, str]] = {}
+
+    def targets(self, assets: tuple[str, ...], warn: Warn) -> dict[str, tuple[Target, ...]]:
+        """What it sets for an alarm of each of `assets`. Raises ExpressionError."""
+        if assets not in self._of_assets or self._warns:
+            self._of_assets[assets] = {asset: self._targets(asset, warn) for asset in assets}
+        return self._of_assets[assets]
+
+    def _targets(self, asset: str, warn: Warn) -> tuple[Target, ...]:
+        command = self._command
+        if command.verb == "set":
+            return (self._target(asset, warn),)
+        gpus = gpus_behind(self._site, self._site.assets[asset])
+        if not gpus:
+            raise ExpressionError(
+                command.quantity_offset,
+                f"no GPU of unit '{self._site.assets[asset].unit}' is behind {asset}",
+                "a command reaches GPUs of the same unit, through part_of and feeds",
+            )
+        return tuple([self._target(gpu, warn) for gpu in gpus])
+
+    def _target(self, asset: str, warn: Warn) -> Target:
+        made = self._made.get(asset)
+        if made is None:
+            made = self._made[asset] = self._make(self._site.assets[asset])
+        target, warning = made
+        if warning:
+            self._warns = True
+            warn(self._command.limit.offset, warning)
+        return target
+
+    def _make(self, asset: Asset) -> tuple[Target, str]:
+        """The target, and what is to be warned of."""
+        name = f"{asset.id}.{self._command.quantity}"
+        actuator = self._site.actuators.get(name)
+        if actuator is None:
+            valid = sorted(
+                {other.quantity for other in self._site.actuators.values() if other.asset == asset.id}
+            )
+            hint = nearest(self._command.quantity, valid) or (
+                f"it has: {', '.join(valid)}" if valid else "the site file gives it no actuator"
+            )
+            message = f"{asset.id} has no actuator '{self._command.quantity}'"
+            raise ExpressionError(self._command.quantity_offset, message, hint)
+        unit, low, high = actuator.engineering_unit, actuator.low, actuator.high
+        alike = (self._kind(asset), unit, low, high, actuator.default)
+        settled = self._settled.get(alike)
+        if settled is None:
+            settled = self._settled[alike] = self._settle(asset, actuator)
+        value, problem = settled
+        if not problem:
+            return Target(name, value, unit, actuator.expiry_ns), ""
+        bounds = f"{low:g} to {high:g} {unit}"
+        message = f"{problem} is out of range for {name}"
+        if not self._command.limit.constant:
+            raise ExpressionError(self._command.limit.offset, message, bounds)
+        return Target(name, value, unit, actuator.expiry_ns), f"{message}: it will be {value:g} ({bounds})"
+
+    def _settle(self, asset: Asset, actuator: Actuator) -> tuple[float, str]:
+        """The value within the actuator's range, and the one that is not, if it was moved."""
+        value = _value(self._site, self._command.limit, asset, actuator, self._parameters)
+        clamped = min(max(value, actuator.low), actuator.high)
+        return clamped, "" if value == clamped else f"{value:g} {actuator.engineering_unit}"
 
 
 def gpus_behind(site: Site, asset: Asset) -> tuple[str, ...]:
@@ -66,30 +135,6 @@ def _lanes_fed(site: Site, asset: Asset) -> set[int]:
         lanes.update(range(*unit.gpu_range.get(name, (0, 0))))
         waiting.extend(site.assets[name].feeds)
     return lanes
-
-
-def _target(
-    site: Site, command: CommandText, asset: Asset, parameters: Mapping[str, Quantity], warn: Warn
-) -> Target:
-    name = f"{asset.id}.{command.quantity}"
-    actuator = site.actuators.get(name)
-    if actuator is None:
-        valid = sorted({other.quantity for other in site.actuators.values() if other.asset == asset.id})
-        hint = nearest(command.quantity, valid) or (
-            f"it has: {', '.join(valid)}" if valid else "the site file gives it no actuator"
-        )
-        raise ExpressionError(
-            command.quantity_offset, f"{asset.id} has no actuator '{command.quantity}'", hint
-        )
-    value = _value(site, command.limit, asset, actuator, parameters)
-    clamped = min(max(value, actuator.low), actuator.high)
-    if value != clamped:
-        bounds = f"{actuator.low:g} to {actuator.high:g} {actuator.engineering_unit}"
-        message = f"{value:g} {actuator.engineering_unit} is out of range for {name}"
-        if not command.limit.constant:
-            raise ExpressionError(command.limit.offset, message, bounds)
-        warn(command.limit.offset, f"{message}: it will be {clamped:g} ({bounds})")
-    return Target(name, clamped, actuator.engineering_unit, actuator.expiry_ns)
 
 
 def _value(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rules.language.terms import COMPARISONS, Op, Term
+from rules.language.terms import COMPARISONS, Op, Term, to_judge
 
 Compared = tuple[Term, Op, Term]
 """What is compared, how, and the number that it is compared with."""
@@ -41,8 +41,9 @@ def flutters(assets: tuple[str, ...], when: Compared | None, until: Compared | N
     """Whether both compare the same with constants, and some value fulfils both."""
     if when is None or until is None or when[0] != until[0]:
         return False
+    limit, bound = when[2].number, until[2].number
     return any(
-        _both(when[1], when[2].number.of(asset), until[1], until[2].number.of(asset)) for asset in assets
+        _both(when[1], limit.of(asset), until[1], bound.of(asset)) for asset in to_judge(assets, limit, bound)
     )
 
 

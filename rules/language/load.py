@@ -32,6 +32,7 @@ from rules.language.limits import ROWS, Written, written_out
 from rules.language.names import Names
 from rules.language.program import SOURCE_GAP, Program, Rule, make_program
 from rules.language.rule_reader import RuleReader
+from rules.language.terms import to_judge
 from rules.site.model import Site
 from rules.strict_yaml import Node, load
 
@@ -130,9 +131,11 @@ def _check_order(rows: list[tuple[Written, Rule]]) -> None:
         high, low = compared(one.when), compared(other.when)
         if high is None or low is None:
             continue  # against a signal: the plant decides
+        above_of, below_of = high[2].number, low[2].number
         of_both = set(other.assets)
-        for asset in (asset for asset in one.assets if asset in of_both):
-            above, below = high[2].number.of(asset), low[2].number.of(asset)
+        shared = [asset for asset in one.assets if asset in of_both]
+        for asset in to_judge(shared, above_of, below_of):
+            above, below = above_of.of(asset), below_of.of(asset)
             if not above > below:
                 text = f"{upper.row} is not above {lower.row} for {asset}: {above:g} and {below:g}"
                 upper.entries["when"].report(text, offset=len(upper.entries["when"].scalar))

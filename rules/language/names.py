@@ -8,58 +8,78 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
 
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
+from rules.language.commands import Setter
 from rules.language.definitions import Definitions
-from rules.language.expression import Expression, ExpressionError, Name
+from rules.language.expression import CommandText, Expression, ExpressionError, Name
 from rules.language.program import GPU_TYPE
-from rules.language.quantities import Quantity, find_constant, hint, holders
+from rules.language.quantities import Quantity, find_constant, hint, holders, shared
+from rules.language.terms import Limit, Term
 from rules.language.unit_algebra import TEMPERATURE, on_scale, spelled
 from rules.site import units
-from rules.site.model import SILENT_NS, Site
+from rules.site.model import SILENT_NS, Asset, Point, Site
 from rules.site.types import POINT_UNITS
+
+
+class Sensor(NamedTuple):
+    """What measures a signal: its unit and its range in that unit."""
+
+    unit: str
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal as a rule's assets read it, each with its unit and its range in that unit.
+    """One signal as a rule's assets read it.
 
-    `unit` is the one to compute in: that of the first asset, or degC for all temperatures. `points`: what is read,
-    by asset; empty for a field of a GPU. `alike`: all have the same unit and range.
+    `unit` is the one to compute in: that of the first asset, or degC for all temperatures. `sensors`: by asset.
+    `alike`: all have the same unit and range. `plain`: the term that reads it, for all assets of `sensors`.
     """
 
     name: str
     unit: str
-    units: Mapping[str, str]
-    low: Mapping[str, float]
-    high: Mapping[str, float]
-    periods_ns: Mapping[str, int]
-    points: Mapping[str, str] = field(default_factory=dict)
+    sensors: Mapping[str, Sensor]
+    plain: Term
     alike: bool = True
 
 
 class Names:
-    """The vocabulary of a site and its rule files."""
+    """The vocabulary of a site and its rule files.
+
+    A site has 15,000 assets of one type, and they are alike: what is looked up is kept for the next rule, and what
+    their templates give them is looked up once for each kind.
+    """
 
     def __init__(self, site: Site, definitions: Definitions) -> None:
         self.site = site
         self.definitions = definitions
-        self._of_type: dict[str, list[str]] = defaultdict(list)
+        of_type: dict[str, list[str]] = defaultdict(list)
         self._feeders: dict[str, list[str]] = defaultdict(list)
         for asset in site.assets.values():
-            self._of_type[asset.type].append(asset.id)
+            of_type[asset.type].append(asset.id)
             for fed in asset.feeds:
                 self._feeders[fed].append(asset.id)
+        self._of_type = {asset_type: tuple(assets) for asset_type, assets in of_type.items()}
         self._point_types: dict[str, set[str]] = defaultdict(set)
         for point in site.points.values():
             self._point_types[site.assets[point.asset].type].add(point.point_type)
         self._point_types[GPU_TYPE] = set(FIELD_INDEX)
         self._constants = {name for asset in site.assets.values() for name in asset.constants}
-        self._gpu_sources = site.gpu_sources
         self._signals: dict[tuple[str, str], Signal] = {}
-        self._above: dict[str, list[str]] = {}
-        self._below: dict[str, dict[str, list[str]]] = {}
+        self._signals_above: dict[tuple[tuple[str, ...], str, str], Signal] = {}
+        self._above: dict[str, tuple[str, ...]] = {}
+        self._lines: dict[str, tuple[str, ...]] = {}
+        self._related: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
+        self._below: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._kinds: dict[str, int] = {}
+        self._numbers: dict[tuple[int, int, int], int] = defaultdict(count(1).__next__)
+        self._of_each_kind: dict[tuple[str, ...], list[str]] = {}
+        self._setters: dict[CommandText, Setter] = {}
 
     @property
     def types(self) -> list[str]:
@@ -68,7 +88,7 @@ class Names:
 
     def assets(self, asset_type: str) -> tuple[str, ...]:
         """All assets of a type, in site order."""
-        return tuple(self._of_type.get(asset_type, ()))
+        return self._of_type.get(asset_type, ())
 
     def known_anywhere(self, name: Name) -> bool:
         """Whether some asset of the site has a signal or a constant of this name."""
@@ -105,8 +125,21 @@ class Names:
             self._signals[asset_type, name] = found
         return found
 
-    def signal_above(self, assets: Sequence[str], name: Name) -> Signal:
+    def periods_ns(self, signal: Signal) -> dict[str, int]:
+        """How often a signal is read, by asset."""
+        if signal.plain.op == "point":
+            return {asset: self.site.points[point].period_ns for asset, point in signal.plain.points.items()}
+        sources = self.site.gpu_sources
+        return {gpu: sources[gpu].period_ns if gpu in sources else SILENT_NS for gpu in signal.sensors}
+
+    def signal_above(self, assets: tuple[str, ...], name: Name) -> Signal:
         """`TYPE.NAME`: of the one asset of that type above each of `assets`. Raises ExpressionError."""
+        key = (assets, name.type, name.name)
+        if key not in self._signals_above:
+            self._signals_above[key] = self._signal_above(assets, name)
+        return self._signals_above[key]
+
+    def _signal_above(self, assets: tuple[str, ...], name: Name) -> Signal:
         self._check_type(self.site.assets[assets[0]].type, name)
         if name.name not in self._point_types[name.type]:
             valid = self._point_types[name.type]
@@ -118,7 +151,7 @@ class Names:
             raise ExpressionError(name.at, message, hint(valid, name.name, "signals"))
         ids: dict[str, str] = {}
         for asset in assets:
-            found = self._related(asset, name.type)
+            found = self._of(asset, name.type)
             if len(found) > 1:
                 message = f"several {name.type}s hold or feed {asset}: {', '.join(found)}"
                 raise ExpressionError(name.at, message, "a rule reads the only one")
@@ -140,14 +173,21 @@ class Names:
             message = f"the site has no asset of type '{member_type}'"
             raise ExpressionError(at, message, hint(self._of_type, member_type, "types"))
         if member_type not in self._below:
-            groups: dict[str, list[str]] = defaultdict(list)
+            found: dict[str, list[str]] = defaultdict(list)
             for member in self._of_type[member_type]:
                 for holder in self.above(member):
-                    groups[holder].append(member)
-            self._below[member_type] = groups
+                    found[holder].append(member)
+            self._below[member_type] = {holder: tuple(members) for holder, members in found.items()}
         groups = self._below[member_type]
-        having = set(self.narrow(self.assets(member_type), tree))
-        members = {asset: tuple(one for one in groups.get(asset, ()) if one in having) for asset in assets}
+        of_type = self.assets(member_type)
+        narrowed = self.narrow(of_type, tree)
+        if narrowed is of_type:
+            members = {asset: groups.get(asset, ()) for asset in assets}
+        else:
+            having = set(narrowed)
+            members = {
+                asset: tuple(one for one in groups.get(asset, ()) if one in having) for asset in assets
+            }
         empty = next((asset for asset in assets if not members[asset]), None)
         if empty is not None:
             unit = self.site.assets[empty].unit
@@ -156,15 +196,18 @@ class Names:
         return members
 
     def narrow(self, assets: tuple[str, ...], tree: Expression) -> tuple[str, ...]:
-        """Those of `assets` that have all signals in `tree`. Raises ExpressionError when none has."""
+        """Those of `assets` that have all signals in `tree`; itself, if all have. ExpressionError when none has."""
         asset_type = self.site.assets[assets[0]].type
         read: list[Name] = []
         for name in self.definitions.names_in(tree):
+            left = assets
             if name.type:
-                left = tuple(asset for asset in assets if self._may_read(asset, name))
+                if not self._all_have(name.type, name):
+                    left = tuple(asset for asset in assets if self._may_read(asset, name))
             elif self.has_signal(asset_type, name.name):
-                having = self.signal(asset_type, name.name, name.at).units
-                left = tuple(asset for asset in assets if asset in having)
+                if not self._all_have(asset_type, name):
+                    having = self.signal(asset_type, name.name, name.at).sensors
+                    left = tuple(asset for asset in assets if asset in having)
             else:
                 continue
             read.append(name)
@@ -172,17 +215,51 @@ class Names:
                 others = [f"'{other.type}.{other.name}'".replace("'.", "'") for other in read]
                 message = f"no {asset_type} has {' and '.join(dict.fromkeys(others))}"
                 raise ExpressionError(name.at, message, "a rule is for assets that have all its signals")
-            assets = left
+            assets = assets if len(left) == len(assets) else left
         return assets
 
-    def constant(self, assets: Sequence[str], name: str, at: int) -> tuple[dict[str, float], str]:
-        """A constant or a parameter: its number by asset, all in the unit returned. Raises ExpressionError."""
+    def _all_have(self, asset_type: str, name: Name) -> bool:
+        """Whether all assets of a type have the signal, as they do where one template makes them."""
+        return self.has_signal(asset_type, name.name) and len(
+            self.signal(asset_type, name.name, name.at).sensors
+        ) == len(self._of_type[asset_type])
+
+    def setter(self, command: CommandText) -> Setter:
+        """What makes the targets of a command, for all rules that have it."""
+        if command not in self._setters:
+            self._setters[command] = Setter(self.site, command, self.definitions.parameters, self._kind)
+        return self._setters[command]
+
+    def _kind(self, asset: Asset) -> int:
+        """A number, the same for assets that have all constants from the same templates."""
+        kind = self._kinds.get(asset.id)
+        if kind is None:
+            holder = self.site.assets.get(asset.part_of) if asset.part_of else None
+            kind = self._numbers[
+                id(asset.constants), id(asset.constant_units), self._kind(holder) if holder else 0
+            ]
+            self._kinds[asset.id] = kind
+        return kind
+
+    def _one_of_each_kind(self, assets: tuple[str, ...]) -> list[str]:
+        """The first of `assets` of each kind, in their order."""
+        found = self._of_each_kind.get(assets)
+        if found is None:
+            firsts: dict[int, str] = {}
+            for asset in assets:
+                firsts.setdefault(self._kind(self.site.assets[asset]), asset)
+            found = self._of_each_kind[assets] = list(firsts.values())
+        return found
+
+    def constant(self, assets: tuple[str, ...], name: str, at: int) -> tuple[Limit, str]:
+        """A constant or a parameter: its number, for all assets in the unit returned. Raises ExpressionError."""
         found: dict[str, Quantity] = {}
         parameter = self.definitions.parameter(name)
-        for asset in assets:
+        kinds = self._one_of_each_kind(assets)
+        for asset in kinds:
             quantity = find_constant(self.site, self.site.assets[asset], name) or parameter
             if quantity is None:
-                raise self._unknown(assets, asset, name, at)
+                raise self._unknown(kinds, asset, name, at)
             found[asset] = quantity
         first = spelled(found[assets[0]][1])
         to = TEMPERATURE if on_scale(first) else first
@@ -194,7 +271,11 @@ class Names:
             if unit != to:
                 self._check_unit(name, first, f"for {assets[0]}", unit, f"for {asset}", at)
             values[asset] = units.convert(value, unit, to)
-        return values, to
+        limit = shared(values)
+        if limit.by_asset:
+            of_kind = {self._kinds[asset]: value for asset, value in values.items()}
+            limit = Limit(limit.value, {asset: of_kind[self._kinds[asset]] for asset in assets})
+        return limit, to
 
     @staticmethod
     def _check_unit(name: str, one: str, whose: str, other: str, of: str, at: int) -> None:
@@ -235,7 +316,7 @@ class Names:
             raise ExpressionError(
                 name.at, "a rule reads its own asset without a type", f"did you mean '{name.name}'?"
             )
-        if name.type == GPU_TYPE or any(self._related(asset, own) for asset in self._of_type[name.type]):
+        if name.type == GPU_TYPE or any(self._of(asset, own) for asset in self._of_type[name.type]):
             raise ExpressionError(
                 name.at,
                 f"there may be several {name.type}s: say what to make of them",
@@ -244,18 +325,34 @@ class Names:
 
     def _may_read(self, asset: str, name: Name) -> bool:
         """False only where the one asset above lacks the signal that others of its type have."""
-        found = self._related(asset, name.type)
+        found = self._of(asset, name.type)
         return (
             len(found) != 1
             or name.name not in self._point_types.get(name.type, ())
             or f"{found[0]}.{name.name}" in self.site.points
         )
 
-    def _related(self, asset: str, asset_type: str) -> list[str]:
-        return [other for other in self.above(asset) if self.site.assets[other].type == asset_type]
+    def _of(self, asset: str, asset_type: str) -> tuple[str, ...]:
+        """Those of a type above an asset."""
+        above = self.above(asset)
+        found = self._related.get((above, asset_type))
+        if found is None:
+            assets = self.site.assets
+            found = tuple(other for other in above if assets[other].type == asset_type)
+            self._related[above, asset_type] = found
+        return found
 
-    def above(self, asset: str) -> list[str]:
+    def above(self, asset: str) -> tuple[str, ...]:
         """What holds or feeds it, at any level, within its unit; in no promised order."""
+        parent = self.site.assets[asset].part_of
+        if parent is None or asset in self._feeders:
+            return self._all_above(asset)
+        line = self._lines.get(parent)
+        if line is None:  # what is above all parts that nothing feeds
+            line = self._lines[parent] = (parent, *self.above(parent))
+        return line if asset not in line else self._all_above(asset)
+
+    def _all_above(self, asset: str) -> tuple[str, ...]:
         if asset in self._above:
             return self._above[asset]
         unit = self.site.assets[asset].unit
@@ -269,34 +366,27 @@ class Names:
                 if known is not None and known.unit == unit and other not in found and other != asset:
                     found[other] = None
                     waiting.append(other)
-        self._above[asset] = list(found)
+        self._above[asset] = tuple(found)
         return self._above[asset]
 
     def _field(self, name: str) -> Signal:
-        assets = self._of_type[GPU_TYPE]
         of = GPU_FIELDS[FIELD_INDEX[name]]
-        sources = self._gpu_sources
-        return Signal(
-            name,
-            of.unit,
-            dict.fromkeys(assets, of.unit),
-            dict.fromkeys(assets, of.low),
-            dict.fromkeys(assets, of.high),
-            {gpu: sources[gpu].period_ns if gpu in sources else SILENT_NS for gpu in assets},
-        )
+        sensors = dict.fromkeys(self._of_type[GPU_TYPE], Sensor(of.unit, of.low, of.high))
+        return Signal(name, of.unit, sensors, Term("field", signal=name))
 
     def _points(self, name: str, ids: Mapping[str, str]) -> Signal:
-        points = {asset: self.site.points[point] for asset, point in ids.items()}
-        first = next(iter(points.values()))
+        sensors = {point: _sensor(self.site.points[point]) for point in dict.fromkeys(ids.values())}
+        first = self.site.points[next(iter(ids.values()))]
         is_temperature = POINT_UNITS.get(first.point_type) == TEMPERATURE
         return Signal(
             name,
             TEMPERATURE if is_temperature else spelled(first.engineering_unit),
-            # A temperature in K stands for itself here; everywhere else K is a difference.
-            {asset: units.normal(point.engineering_unit) for asset, point in points.items()},
-            {asset: point.low for asset, point in points.items()},
-            {asset: point.high for asset, point in points.items()},
-            {asset: point.period_ns for asset, point in points.items()},
-            dict(ids),
-            len({(point.engineering_unit, point.low, point.high) for point in points.values()}) == 1,
+            {asset: sensors[point] for asset, point in ids.items()},
+            Term("point", signal=name, points=ids),
+            len(set(sensors.values())) == 1,
         )
+
+
+def _sensor(point: Point) -> Sensor:
+    # A temperature in K stands for itself here; everywhere else K is a difference.
+    return Sensor(units.normal(point.engineering_unit), point.low, point.high)

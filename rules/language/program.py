@@ -79,14 +79,20 @@ class Rule:
             object.__setattr__(self, "_definition", _digest(own))
         return self._definition
 
-    @property
-    def normalised(self) -> list[object]:
-        """Everything that can change an output, as JSON."""
-        targets = [
-            [asset, [[t.actuator, t.value, t.engineering_unit, t.expiry_ns] for t in self.targets[asset]]]
-            for asset in sorted(self.targets)
-        ]
-        return [self.definition, self.severity, self.message, self.cause, self.response, targets]
+    def normalised(self, written: dict[int, orjson.Fragment]) -> list[object]:
+        """Everything that can change an output, as JSON. `written`: what rules share, by `id`."""
+        if id(self.targets) not in written:
+            targets: list[object] = []
+            for asset in sorted(self.targets):
+                own = self.targets[asset]
+                for target in own:
+                    if id(target) not in written:
+                        text = [target.actuator, target.value, target.engineering_unit, target.expiry_ns]
+                        written[id(target)] = orjson.Fragment(orjson.dumps(text))
+                targets.append([asset, [written[id(target)] for target in own]])
+            written[id(self.targets)] = orjson.Fragment(orjson.dumps(targets))
+        shared = written[id(self.targets)]
+        return [self.definition, self.severity, self.message, self.cause, self.response, shared]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,10 @@ class Program:
 def make_program(rules: Mapping[str, Rule], site_digest: str) -> Program:
     """A program of `rules` (by id), in the order of ids."""
     ordered = tuple(rules[rule_id] for rule_id in sorted(rules))
-    return Program(ordered, site_digest, _digest([site_digest, [rule.normalised for rule in ordered]]))
+    written: dict[int, orjson.Fragment] = {}
+    return Program(
+        ordered, site_digest, _digest([site_digest, [rule.normalised(written) for rule in ordered]])
+    )
 
 
 def _digest(value: object) -> str:

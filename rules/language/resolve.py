@@ -6,7 +6,7 @@ between two sides is at their operator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NoReturn, cast
 
 from rules.language.comparisons import FLIPPED, never
@@ -25,9 +25,8 @@ from rules.language.expression import (
 from rules.language.functions import AGGREGATES, FUNCTIONS
 from rules.language.names import Names
 from rules.language.program import GPU_TYPE
-from rules.language.quantities import shared
 from rules.language.terms import FUNCTIONS as TIMED
-from rules.language.terms import OVER, Op, Term
+from rules.language.terms import OVER, Op, Term, to_judge
 from rules.language.typed import (
     Typed,
     converted,
@@ -63,7 +62,7 @@ Warn = Callable[[int, str, str], None]
 class Resolver:
     """Resolves texts of one rule. `warn` is told of comparisons that can't come true: offset, message, hint."""
 
-    def __init__(self, names: Names, assets: Sequence[str], warn: Warn | None = None) -> None:
+    def __init__(self, names: Names, assets: tuple[str, ...], warn: Warn | None = None) -> None:
         self._names = names
         self._assets = assets
         self._type = names.site.assets[assets[0]].type
@@ -133,12 +132,11 @@ class Resolver:
         elif self._names.has_signal(self._type, node.name):
             signal = self._names.signal(self._type, node.name, node.at)
         else:
-            values, unit = self._names.constant(self._assets, node.name, node.at)
-            return Typed(Term("number", number=shared(values)), unit)
-        if self._type == GPU_TYPE and not node.type:
-            plain = Term("field", signal=node.name)
-        else:
-            points = {asset: signal.points[asset] for asset in self._assets}
+            limit, unit = self._names.constant(self._assets, node.name, node.at)
+            return Typed(Term("number", number=limit), unit)
+        plain = signal.plain
+        if len(plain.points) > len(self._assets):
+            points = {asset: plain.points[asset] for asset in self._assets}
             plain = Term("point", signal=signal.name, points=points)
         value = signal_value(signal, plain, self._assets)
         if value.term is not plain:
@@ -259,10 +257,10 @@ class Resolver:
             left, right, op, tree = right, left, FLIPPED[op], node.left
         if self._warn is None or self._within or left.signal is None or not right.constant:
             return
-        alike = left.signal.alike and not right.term.number.by_asset
-        for asset in self._assets[:1] if alike else self._assets:
-            low, high, unit = left.signal.low[asset], left.signal.high[asset], left.signal.units[asset]
-            limit = right.term.number.of(asset)
+        limits = right.term.number
+        for asset in to_judge(self._assets, limits) if left.signal.alike else self._assets:
+            unit, low, high = left.signal.sensors[asset]
+            limit = limits.of(asset)
             if unit == left.unit and never(op, limit, low, high):
                 name = left.signal.name if "." in left.signal.name else f"{asset}.{left.signal.name}"
                 text = f"this can never be: {name} is {low:g} to {high:g} {unit}"
@@ -318,7 +316,7 @@ class Resolver:
             )
         inner = of_own(tree)
         members = self._names.below(self._assets, member_type, inner, at)
-        of = Resolver(self._names, list(dict.fromkeys(one for ones in members.values() for one in ones)))
+        of = Resolver(self._names, tuple(dict.fromkeys(one for ones in members.values() for one in ones)))
         value = of.truth(inner) if kind == "truth" else of.number(inner)
         if not reads(value.term):
             _refuse(tree, f"{node.function} watches what changes: this is constant", example)

@@ -11,7 +11,6 @@ from typing import Final, TypeVar, cast, get_args
 from rules.engine.outputs import Severity
 from rules.findings import nearest
 from rules.language import message
-from rules.language.commands import targets_of
 from rules.language.comparisons import compared, flutters
 from rules.language.definitions import AlreadyReportedError
 from rules.language.expression import (
@@ -25,9 +24,9 @@ from rules.language.expression import (
 )
 from rules.language.limits import Joined, Written
 from rules.language.names import Names
-from rules.language.program import GPU_TYPE, Rule, Target
+from rules.language.program import Rule, Target
 from rules.language.resolve import Resolver, reads
-from rules.language.terms import Term
+from rules.language.terms import Term, to_judge
 from rules.language.typed import Typed, converted, make, same_dimension
 from rules.language.unit_algebra import DIFFERENCE, TEMPERATURE, difference, shown
 from rules.strict_yaml import DURATION_NS, Node
@@ -122,24 +121,23 @@ class RuleReader:
         signal = self._checked("when", lambda: self._names.signal(asset_type, watched.name, watched.at))
         if signal is None:
             return None
-        assets = tuple(signal.units)
+        assets = self._names.narrow(self._names.assets(asset_type), watched)
         node = self._fields.get("after")
         stated = node.as_duration_ns(1, DELAY_MAX_NS) if node else None
         targets = self._targets(assets)
         if self._failed or self._errors() > before or severity is None or text is None:
             return None
-        if asset_type == GPU_TYPE:
-            silent = Term("field", signal=watched.name)
-        else:
-            silent = Term("point", signal=watched.name, points=dict(signal.points))
         return Rule(
             self._written.id,
             asset_type,
             assets,
             None,
             None,
-            silent,
-            {asset: stated or SILENT_PERIODS * signal.periods_ns[asset] for asset in assets},
+            signal.plain,
+            {
+                asset: stated or SILENT_PERIODS * period_ns
+                for asset, period_ns in self._names.periods_ns(signal).items()
+            },
             0,
             0,
             cast("Severity", severity),
@@ -299,7 +297,7 @@ class RuleReader:
                 f"the dead-band is in {shown(band.unit)}, the signal in {shown(unit)}: not the same dimension",
             )
         found = converted(band, unit).term
-        if any(found.number.of(asset) < 0 for asset in assets):
+        if any(found.number.of(asset) < 0 for asset in to_judge(assets, found.number)):
             raise ExpressionError(0, "a dead-band can't be negative")
         return found
 
@@ -344,7 +342,6 @@ class RuleReader:
         command = self._parsed("command", parse_command)
         if command is None:
             return {}
-        definitions = self._names.definitions
         warned: set[int] = set()
 
         def warn(offset: int, text: str) -> None:
@@ -353,11 +350,7 @@ class RuleReader:
                 fields["command"].report(text, severity="warning", offset=offset)
 
         def settle() -> dict[str, tuple[Target, ...]]:
-            site = self._names.site
-            definitions.parameter(command.limit.constant)
-            return {
-                asset: targets_of(site, command, site.assets[asset], definitions.parameters, warn)
-                for asset in assets
-            }
+            self._names.definitions.parameter(command.limit.constant)
+            return self._names.setter(command).targets(assets, warn)
 
         return self._checked("command", settle) or {}

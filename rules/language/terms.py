@@ -8,7 +8,7 @@ number that is not known is NaN.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -45,6 +45,11 @@ class Limit:
     def of(self, asset: str) -> float:
         """The number that holds for one asset."""
         return self.by_asset.get(asset, self.value)
+
+
+def to_judge(assets: Sequence[str], *limits: Limit) -> Sequence[str]:
+    """The assets for which limits must be looked at: one for all of them where the limits are the same for all."""
+    return assets if any(limit.by_asset for limit in limits) else assets[:1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,10 @@ def without_percent(value: Typed) -> Typed:
 
 def signal_value(signal: Signal, plain: Term, assets: Sequence[str]) -> Typed:
     """A signal in the one unit that a rule computes in, whatever those of its assets are."""
-    others = {asset: signal.units[asset] for asset in assets if signal.units[asset] != signal.unit}
+    judged = assets[:1] if signal.alike else assets
+    others = {asset: unit for asset in judged if (unit := signal.sensors[asset].unit) != signal.unit}
+    if others and signal.alike:
+        others = dict.fromkeys(assets, others[assets[0]])
     if not others:
         return Typed(plain, signal.unit, signal=signal, plain=plain)
     offsets = {asset: units.convert(0.0, unit, signal.unit) for asset, unit in others.items()}

@@ -18,7 +18,6 @@ DIFFERENCE: Final = "K"
 PERCENT: Final = "percent"
 _SCALES: Final = ("degC", "degF")
 """Units of temperatures that have an origin of their own."""
-_FACTOR = re.compile(r"([*/·]?)([^*/·^]+)(?:\^(-?\d+))?")
 
 
 @cache
@@ -41,26 +40,17 @@ def difference(unit: str) -> str:
 
 def product(one: str, other: str) -> str:
     """The unit of a product."""
-    return _written(_sum(_factors(one), _factors(other), 1))
+    return _written(_sum(units.factors(one), units.factors(other), 1))
 
 
 def quotient(one: str, other: str) -> str:
     """The unit of a quotient."""
-    return _written(_sum(_factors(one), _factors(other), -1))
+    return _written(_sum(units.factors(one), units.factors(other), -1))
 
 
 def shown(unit: str) -> str:
     """For a message."""
     return unit or "a plain number"
-
-
-def _factors(unit: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for sign, name, power in _FACTOR.findall(unit.replace("**", "^").replace(" ", "")):
-        exponent = int(power or 1) * (-1 if sign == "/" else 1)
-        if name != "1":
-            found[name] = found.get(name, 0) + exponent
-    return found
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int], sign: int) -> dict[str, int]:
