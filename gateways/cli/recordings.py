@@ -26,6 +26,10 @@ def show(path: Path, as_json: bool) -> int:
         counts[record.topic] += 1
         sizes[record.topic] += len(record.value or b"")
         times = [times[0] if times else log_ns, log_ns]
+    named: Counter[str] = Counter()
+    for (topic, _), one in recording.named.items():
+        named[topic] += one.records
+    missing = named - counts
     body = {
         "site": recording.metadata.get("site"),
         "from": iso_utc(times[0]) if times else None,
@@ -34,6 +38,7 @@ def show(path: Path, as_json: bool) -> int:
         "bytes": dict(sorted(sizes.items())),
         "attachments": {name: len(data) for name, data in sorted(recording.attachments.items())},
         "damage": recording.damage,
+        "missing": dict(sorted(missing.items())),
     }
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
@@ -44,6 +49,8 @@ def show(path: Path, as_json: bool) -> int:
         print(f"  carries {', '.join(sorted(recording.attachments)) or 'no site and no rules'}")
         for line in recording.damage:
             print(f"  damaged: {line}")
+        for topic, count in sorted(missing.items()):
+            print(f"  missing: {count:,} of {named[topic]:,} records of {topic}, by the index")
     return 1 if recording.damage else 0
 
 
