@@ -160,3 +160,21 @@ def test_the_examples_are_fine(name: str, capsys: pytest.CaptureFixture[str]) ->
     code, said = answer(EXAMPLES / name, capsys)
     assert (code, said["findings"]) == (0, [])
     assert said["rules"]
+
+
+def test_a_constant_of_another_dimension_than_the_plant_reads_is_found_where_it_stands(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD_SITE.replace(
+        "{type: GPU}", "{type: GPU, constants: {default_power_limit: 1400 K, heat_capacity: 500 J/K}}"
+    )
+    (folder / "site.yaml").write_text(
+        text.replace("type: Rack", "type: Rack\n        constants: {other_power: 20000 W, own: 3 K}")
+    )
+    code, said = answer(folder, capsys)
+    findings = said["findings"]
+    assert isinstance(findings, list)
+    assert (code, said["ok"], len(findings)) == (2, False, 1)
+    lines = (folder / "site.yaml").read_text().splitlines()
+    assert lines[findings[0]["line"] - 1][findings[0]["column"] - 1 :].startswith("1400 K")
+    assert "'default_power_limit' of a GPU is in K: the simulated plant needs W" in findings[0]["message"]
