@@ -54,7 +54,7 @@ def show(path: Path, as_json: bool) -> int:
     return 1 if recording.damage else 0
 
 
-def strip(path: Path, output: Path, topics: str) -> int:
+def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
     """A copy without some topics; 1 when the original is damaged (the copy holds what could be read)."""
     left_out = {topic.strip() for topic in topics.split(",") if topic.strip()}
     wrong = [topic for topic in sorted(left_out) if topic not in BY_NAME]
@@ -69,12 +69,16 @@ def strip(path: Path, output: Path, topics: str) -> int:
         raise ConfigurationError([Finding("--output", 0, 0, "the copy would overwrite the recording")])
     recording = Recording(path)
     move_aside(output)
+    kept: Counter[str] = Counter()
     with RecordingWriter(output, attachments=recording.attachments, metadata=recording.metadata) as writer:
         for log_ns, record in recording.timed_records():
             if record.topic not in left_out:
                 writer.write(record, log_ns)
-        kept = writer.records
-    print(f"{output}: {kept} records kept", file=sys.stderr)
+                kept[record.topic] += 1
+    if as_json:
+        body = {"output": str(output), "records": dict(sorted(kept.items())), "damage": recording.damage}
+        sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
+    print(f"{output}: {kept.total()} records kept", file=sys.stderr)
     for line in recording.damage:
         print(f"damaged: {line}", file=sys.stderr)
     return 1 if recording.damage else 0
