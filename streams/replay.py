@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,6 +26,7 @@ from rules.errors import UndecodableError
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
+from streams.missing import Missing, MissingRecords
 from streams.record import Record
 from streams.recorded_site import recorded_rules
 from streams.recording import Recording
@@ -39,21 +40,6 @@ from streams.wire import decode_input, decode_output, encode_output
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
 BATCH: Final = 512
 """Inputs per call of the engine: how they are cut changes no output."""
-
-
-@dataclass(slots=True)
-class Missing:
-    """Records of one partition of `events` that damage has cost, in one span or more. Offsets: first and last.
-
-    `from_ns`, `to_ns`: when the recorder wrote the record before the first, and the one after the last.
-    """
-
-    partition: int
-    records: int
-    first_offset: int
-    last_offset: int
-    from_ns: int
-    to_ns: int
 
 
 @dataclass(slots=True)
@@ -82,8 +68,8 @@ class Replay:
     ends: dict[str, InputsEnd] = field(default_factory=dict)
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
-    missing: dict[int, Missing] = field(default_factory=dict)
-    """By partition."""
+    missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
+    """Records of `events` that damage has cost, by topic and partition."""
 
     behind_damage: int = 0
     """Records of `events` that follow the first damage."""
@@ -201,25 +187,26 @@ def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> 
     return result
 
 
-def _in_order(recordings: Iterable[Recording], topics: Collection[str]) -> Iterator[tuple[bool, int, Record]]:
-    """Every record with the recorder's time (ns), and whether all before it could be read."""
+def _in_order(recordings: Iterable[Recording], missing: MissingRecords) -> Iterator[tuple[bool, Record]]:
+    """Every record of the topics of `missing`, which looks on, and whether all before it could be read."""
     is_intact = True
     for recording in recordings:
-        for log_ns, record in recording.timed_records(topics):
+        missing.begin(recording, is_intact)
+        for log_ns, record in recording.timed_records(missing.topics):
             is_intact = is_intact and not recording.lacks_records
-            yield is_intact, log_ns, record
+            missing.pass_by(record, log_ns, is_intact)
+            yield is_intact, record
         is_intact = is_intact and not recording.lacks_records
+        missing.end(recording)
 
 
 def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) -> Iterator[Input]:
-    before: dict[int, tuple[int, int]] = {}
-    for is_intact, log_ns, record in _in_order(recordings, {EVENTS.name}):
+    missing = MissingRecords({EVENTS.name})
+    for is_intact, record in _in_order(recordings, missing):
         if not is_intact:
             if only_intact:
                 return
             result.behind_damage += 1
-            _note_missing(record, before.get(record.partition), log_ns, result)
-        before[record.partition] = record.offset, log_ns
         try:
             value = decode_input(record.key, record.headers, record.value)
         except UndecodableError as error:
@@ -230,18 +217,7 @@ def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) 
             result.unknown_units.add(value.unit)
             continue
         yield value
-
-
-def _note_missing(record: Record, before: tuple[int, int] | None, log_ns: int, result: Replay) -> None:
-    """`before`: offset and time of the record before `record`. A rolled log starts again at a lower offset."""
-    if before is None or record.offset <= before[0] + 1:
-        return
-    first, from_ns = before[0] + 1, before[1]
-    known = result.missing.setdefault(
-        record.partition, Missing(record.partition, 0, first, first, from_ns, log_ns)
-    )
-    known.records += record.offset - first
-    known.last_offset, known.to_ns = record.offset - 1, log_ns
+    result.missing = missing.spans
 
 
 def _batches(
@@ -293,10 +269,11 @@ def _keep(output: Output, result: Replay) -> None:
 
 
 def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:
-    """What the run said before the first damage, and how many outputs are recorded behind it."""
+    """What the run said before the first damage, and how many outputs are recorded behind it or lost to it."""
     said: dict[tuple[str, str], dict[str, set[bytes]]] = {}
     behind = 0
-    for is_intact, _, record in _in_order(recordings, set(OUTPUT_TOPICS)):
+    missing = MissingRecords(OUTPUT_TOPICS)
+    for is_intact, record in _in_order(recordings, missing):
         if record.value is None:
             continue
         try:
@@ -307,4 +284,4 @@ def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:
             said.setdefault((record.topic, output.unit), {}).setdefault(output.id, set()).add(record.value)
         else:
             behind += 1
-    return said, behind
+    return said, behind + sum(one.records for one in missing.spans.values())

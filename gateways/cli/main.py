@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -100,11 +102,14 @@ def run(
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the role. Repeatable.", metavar="KEY=VALUE")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The role's status once a second, as JSON lines on stdout.")
+    ] = False,
 ) -> None:
     """Run one role in the foreground: what production runs, one process a role."""
     from gateways.cli.run_role import run_role
 
-    raise typer.Exit(run_role(role, site, name or role, option or []))
+    raise typer.Exit(run_role(role, site, name or role, option or [], as_json))
 
 
 @app.command()
@@ -352,8 +357,18 @@ def _print_error(exit_code: int, error: str, findings: Sequence[Finding] = ()) -
     print(json.dumps(said), flush=True)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """Entry point of the `headrace` command."""
+    """Entry point of the `headrace` command.
+
+    A command that takes a second to import what it needs ends as orderly in it as later.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
     sys.exit(run_app())
 
 

@@ -58,7 +58,12 @@ def test_a_copy_without_its_outputs_gives_the_same(
     tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     path = write(tmp_path / "run.mcap", *made)
-    assert run(capfdbinary, "recording", "strip", path, "-o", tmp_path / "bare.mcap")[0] == 0
+    code, out = run(capfdbinary, "recording", "strip", path, "-o", tmp_path / "bare.mcap", "--json")
+    inputs = sum(record.topic == "events" for record in made[1])
+    assert (code, json.loads(out)) == (
+        0,
+        {"output": str(tmp_path / "bare.mcap"), "records": {"events": inputs}, "damage": []},
+    )
     assert {one.topic for one in Recording(tmp_path / "bare.mcap").records()} == {"events"}
     _, full = run(capfdbinary, "replay", path, "--json", "--no-verify")
     _, bare = run(capfdbinary, "replay", tmp_path / "bare.mcap", "--json")
