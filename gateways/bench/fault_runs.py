@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from gateways.bench.fault_table import Planned, Run, without_delays
+from gateways.bench.fault_table import Planned, Run, Tells, what_rules_tell, without_delays
 from gateways.bench.session import watch_until
 from gateways.sim.event_time import EventTimePlant
 from gateways.sim.faults import parse_fault
@@ -43,9 +43,10 @@ def run_event_time(site: Site, program: Program, faults: Sequence[Planned], seed
         plant.inject(parse_fault(planned.fault(settle_s)))
     engines = {unit: Engine(program, site, unit) for unit in site.units}
     probes = {unit: Engine(without_delays(program), site, unit) for unit in site.units}
+    tells = what_rules_tell(program)
     alarms: list[Alarm] = []
     met: list[Alarm] = []
-    while not _is_over(faults, alarms, injected_ns, plant.now_ns):
+    while not _is_over(faults, alarms, injected_ns, plant.now_ns, tells):
         for unit, inputs in plant.step().items():
             alarms += _raised(engines[unit].step(inputs))
             met += _raised(probes[unit].step(inputs))
@@ -56,14 +57,20 @@ def _raised(outputs: Sequence[object]) -> list[Alarm]:
     return [one for one in outputs if isinstance(one, Alarm) and one.id == one.raised_id]
 
 
-def _is_over(faults: Sequence[Planned], alarms: Sequence[Alarm], injected_ns: int, now_ns: int) -> bool:
+def _is_over(
+    faults: Sequence[Planned],
+    alarms: Sequence[Alarm],
+    injected_ns: int,
+    now_ns: int,
+    tells: Mapping[str, Tells],
+) -> bool:
     """Whether each fault has its first alarm (and a little more), or was waited for long enough."""
     ends_ns = []
     for planned in faults:
-        mine = planned.raised(alarms, injected_ns)
+        first = planned.first(alarms, injected_ns, tells)
         ends_ns.append(
-            mine[0].raised_ns + round(FOLLOW_S * 1e9)
-            if mine
+            first.raised_ns + round(FOLLOW_S * 1e9)
+            if first
             else injected_ns + round(planned.case.patience_s * 1e9)
         )
     return now_ns >= max(ends_ns)
@@ -81,13 +88,14 @@ def run_live(site_dir: Path, program: Program, faults: Sequence[Planned], seed: 
             free_ports=True,
         )
         injected_ns = 0
+        tells = what_rules_tell(program)
 
         def is_enough(system: System) -> bool:
             nonlocal injected_ns
             now_ns = time.time_ns()
             started_ns = now_ns - round((time.monotonic() - system.started) * 1e9)
             injected_ns = injected_ns or started_ns + round(LIVE_AT_S * 1e9)
-            return _is_over(faults, list(system.observer.raised.values()), injected_ns, now_ns)
+            return _is_over(faults, list(system.observer.raised.values()), injected_ns, now_ns, tells)
 
         limit_s = LIVE_AT_S + max(planned.case.patience_s for planned in faults) + 30.0
         asyncio.run(watch_until(request, is_enough, limit_s, Path(folder)))

@@ -1,6 +1,7 @@
 """The fault table of the plant's field knowledge, as far as the simulated plant can make it, and what came of it.
 
-Rules: a fault is found by the first alarm of its unit after the injection. Its time is that from the first sample that
+Rules: a fault is found by the first alarm of its unit after the injection that tells of it: silence tells of a stale
+sensor, and nothing of a pump. Its time is that from the first sample that
 meets the rule's condition, so that it is the rule's own: how long a pump takes to run down is the plant's. Where a
 condition is first met is said by the same rules without delays (`without_delays`), run over the same inputs.
 """
@@ -8,7 +9,7 @@ condition is first met is said by the same rules without delays (`without_delays
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,6 +21,7 @@ from rules.language.program import SOURCE_CLOCK, Program, make_program
 from rules.site.model import Site
 
 Mode = Literal["live", "event time"]
+Tells = Literal["signals", "silence", "clock"]
 QUICK_S: Final = 120.0
 """What may take longer runs in event time: nobody waits for it."""
 
@@ -28,7 +30,8 @@ QUICK_S: Final = 120.0
 class Case:
     """A row of the table. `detect_s`: its time; `patience_s`: how long after the injection an alarm is waited for.
 
-    `point_type`: which point a fault of a sensor is aimed at; without it the kind's first one of the site.
+    `point_type`: which point a fault of a sensor is aimed at; without it the kind's first one of the site. `told_by`: the
+    rules that can find it, those about what signals say, about their silence, or the engine's own about clocks.
     """
 
     row: str
@@ -36,6 +39,7 @@ class Case:
     detect_s: float
     patience_s: float
     point_type: str = ""
+    told_by: Tells = "signals"
 
     @property
     def is_quick(self) -> bool:
@@ -57,8 +61,8 @@ CASES: Final = (
     Case("GPU runaway", "gpu_runaway", 2, 30),
     Case("XID storm", "xid_storm", 10, 30),
     Case("heat sink lost", "heat_sink_lost", 30, 60),
-    Case("stale data", "stale", 3, 30, "RackLiquidFlow"),
-    Case("clock skew", "clock_skew", 1, 30),
+    Case("stale data", "stale", 3, 30, "RackLiquidFlow", "silence"),
+    Case("clock skew", "clock_skew", 1, 30, told_by="clock"),
 )
 NOT_SIMULATED: Final = ("cavitation", "fouled exchanger", "synchronous oscillation", "condensation")
 
@@ -82,9 +86,14 @@ class Planned:
         return f"{self.case.fault}:{self.target}" if self.target else self.case.fault
 
     def raised(self, alarms: Iterable[Alarm], from_ns: int) -> list[Alarm]:
-        """The alarms that are this fault's, in the order in which they were raised."""
+        """The alarms of its unit since `from_ns`, in the order in which they were raised."""
         mine = (a for a in alarms if a.raised_ns >= from_ns and self.unit in (None, a.unit))
         return sorted(mine, key=lambda alarm: (alarm.raised_ns, alarm.rule, alarm.asset))
+
+    def first(self, alarms: Iterable[Alarm], from_ns: int, tells: Mapping[str, Tells]) -> Alarm | None:
+        """The one that finds it. `tells`: what each rule can tell of."""
+        mine = self.raised(alarms, from_ns)
+        return next((alarm for alarm in mine if tells.get(alarm.rule) == self.case.told_by), None)
 
 
 def plan(site: Site, cases: Iterable[Case]) -> list[list[Planned]]:
@@ -120,6 +129,14 @@ def _choices(site: Site, case: Case) -> list[Planned]:
     return found
 
 
+def what_rules_tell(program: Program) -> dict[str, Tells]:
+    """What each rule can tell of, by its id; the engine's `source-gap` tells of no fault of the plant."""
+    tells: dict[str, Tells] = {SOURCE_CLOCK: "clock"}
+    for rule in program.rules:
+        tells[rule.id] = "signals" if rule.silent is None else "silence"
+    return tells
+
+
 def without_delays(program: Program) -> Program:
     """The rules that are true as soon and as long as their `when` is, and command nothing."""
     rules = {
@@ -147,6 +164,7 @@ class Run:
 def outcome(planned: Planned, run: Run, program: Program) -> dict[str, Any]:
     """One line of the answer. Times in s; `ok`: an alarm came, and in the table's time."""
     mine = planned.raised(run.alarms, run.injected_ns)
+    first = planned.first(run.alarms, run.injected_ns, what_rules_tell(program))
     answer: dict[str, Any] = {
         "row": planned.case.row,
         "fault": planned.case.fault,
@@ -164,8 +182,7 @@ def outcome(planned: Planned, run: Run, program: Program) -> dict[str, Any]:
         "before": sorted({alarm.rule for alarm in run.alarms if alarm.raised_ns < run.injected_ns}),
         "ok": False,
     }
-    if mine:
-        first = mine[0]
+    if first is not None:
         delay_ns, met_ns = _met(first, run, program)
         detected_s = (first.raised_ns - met_ns) / 1e9
         on_log_ns = run.on_log_ns.get(first.id)

@@ -79,7 +79,7 @@ def _print(found: Sequence[dict[str, Any]]) -> None:
              "table", "from the injection", "", "others; false ones before")  # fmt: skip
     table = Table(*heads, box=None, pad_edge=False)
     for one in sorted(found, key=lambda one: one["fault"]):
-        others = ", ".join(rule for rule in one["alarms"][1:])
+        others = ", ".join(rule for rule in one["alarms"] if not f"{one['first']} ".startswith(f"{rule} "))
         before = f"; before: {', '.join(one['before'])}" if one["before"] else ""
         table.add_row(
             f"{one['fault']} {one['target']}".strip(),

@@ -68,6 +68,7 @@ def test_times_count_from_the_first_sample_that_meets_the_condition(program: Pro
         [
             alarm("rack-flow-low", "R01", 40),
             alarm("breaker-open", "BRK-A", 101, "site"),
+            alarm("rack-flow-unknown", "R02", 101),
             alarm("rack-flow-low", "R01", 102.6),
             alarm("gpu-hot", "R01-T01-G1", 109),
         ],
@@ -75,7 +76,10 @@ def test_times_count_from_the_first_sample_that_meets_the_condition(program: Pro
         {"rack-flow-low:R01:102.6": round(102.75 * S)},
     )
     said = outcome(planned, run, program)
-    assert (said["first"], said["alarms"]) == ("rack-flow-low R01", ["rack-flow-low", "gpu-hot"])
+    assert (said["first"], said["alarms"]) == (
+        "rack-flow-low R01",
+        ["rack-flow-unknown", "rack-flow-low", "gpu-hot"],
+    )
     assert (said["detected_s"], said["on_delay_s"], said["lag_s"]) == (0.6, 0.5, 0.1)
     assert (said["from_injection_s"], said["on_log_s"]) == (2.6, 0.75)
     assert said["before"] == ["rack-flow-low"]

@@ -37,9 +37,7 @@ def engine(**offers: str) -> Engine:
     made = Engine(program(LOW), site(), UNIT, "low")
     for name, rules in offers.items():
         is_reason = "for:" not in rules
-        made.offer(
-            name, rules if is_reason else compile_unit(program(rules), site(), site().units[UNIT])
-        )
+        made.offer(name, rules if is_reason else compile_unit(program(rules), site(), site().units[UNIT]))
     return made
 
 

@@ -273,7 +273,11 @@ class Twin:
             self.take_up(offered, at)
             means = {(c.rule.id, c.rule.definition) for c in self.conditions}
             meant = {(c.rule.id, c.rule.definition) for c in old}
-            closed = [c for c in old if (c.rule.id, c.rule.definition) not in means and (c.rule.id, c.asset) in self.active]
+            closed = [
+                c
+                for c in old
+                if (c.rule.id, c.rule.definition) not in means and (c.rule.id, c.asset) in self.active
+            ]
             detail |= {
                 "rules_kept": len(means & meant),
                 "rules_new": len(means - meant),
