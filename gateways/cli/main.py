@@ -291,6 +291,26 @@ def bench_kills(
     raise typer.Exit(bench(site, seed, kills, as_json))
 
 
+@bench_app.command("faults")
+def bench_faults(
+    site: SiteArgument = DEMO_SITE,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the plant, each a run of all.", metavar="N,N")
+    ] = "1,2,3",
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--event-time", help="Only the quick faults, live; or all of them in event time."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Inject every fault of the plant: which alarm comes, and when, beside the fault table."""
+    from gateways.bench.faults import bench_faults as bench
+
+    raise typer.Exit(bench(site, seeds, live, as_json))
+
+
 def _register_replay() -> None:
     """Replay and recording bring commands of their own (see gateways/cli/replay.py)."""
     from gateways.cli.replay_commands import recording_app, replay

@@ -29,7 +29,7 @@ from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_
 from rules.engine.tables import LONG_AGO, Compiled, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
-from rules.language.program import SOURCE_GAP, Program
+from rules.language.program import OWN_RULES, Program
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
@@ -146,7 +146,7 @@ class Engine:
         header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
         active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
         orphans = [(rule, asset) for rule, asset in header["orphans"]]
-        self._statements.adopt(active, orphans, kept | {SOURCE_GAP})
+        self._statements.adopt(active, orphans, kept | OWN_RULES)
         return header
 
     # -- time
@@ -197,6 +197,7 @@ class Engine:
         self.counters["readings"] += samples * gpus * FIELD_COUNT
         if not self._evaluated(value, samples * gpus * FIELD_COUNT):
             return
+        self._sources.clock(value, self.now_ns, cause, out)
         lanes = self._gpu_lanes(value, samples)
         source = self._sources[value.identity.source]
         times_ns, verdicts = self._frame_times(value, source)
@@ -263,6 +264,7 @@ class Engine:
         self.counters["readings"] += total
         if not self._evaluated(value, total):
             return
+        self._sources.clock(value, self.now_ns, cause, out)
         index = np.fromiter(map(self._compiled.point_index.get, value.points, repeat(-1)), np.int64, total)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
         source = self._sources[value.identity.source]
