@@ -26,7 +26,7 @@ from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
 from rules.engine.sources import AHEAD_NS, BACKFILL, Sources, SourceState, sane
 from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
-from rules.engine.tables import LONG_AGO, Compiled, compile_unit, fresh_state, fresh_work
+from rules.engine.tables import LONG_AGO, Compiled, State, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import OWN_RULES, Program
@@ -61,7 +61,8 @@ class Engine:
         self._statements = Statements(unit_id, self.counters)
         self._sources = Sources(site, self._statements)
         self._counts = np.zeros(4, np.int64)
-        self._begin_with(rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit))
+        compiled = rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit)
+        self._begin_with(compiled, fresh_state(compiled))
         self._offers: dict[str, Compiled | str] = {rules_digest: self._compiled}
         self._lanes = {
             asset: np.arange(low, high, dtype=np.int64) for asset, (low, high) in self.unit.gpu_range.items()
@@ -76,10 +77,10 @@ class Engine:
             Fact: self._fact,
         }
 
-    def _begin_with(self, compiled: Compiled) -> None:
-        """Empty state for these rules."""
+    def _begin_with(self, compiled: Compiled, state: State) -> None:
+        """These rules with a state of theirs."""
         self._compiled = compiled
-        self._state = fresh_state(compiled)
+        self._state = state
         self._work = fresh_work(compiled)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * most)
@@ -133,21 +134,16 @@ class Engine:
 
         Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
         """
-        header = self._adopt(data)
+        header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
         self.now_ns = header["now_ns"]
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
-        if self.now_ns != LONG_AGO:
-            self._begin(self.now_ns)
-
-    def _adopt(self, data: bytes) -> dict[str, Any]:
-        """State and alarms of a snapshot, as far as they mean the same under the rules of now; its header."""
-        header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
         active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
         orphans = [(rule, asset) for rule, asset in header["orphans"]]
         self._statements.adopt(active, orphans, kept | OWN_RULES)
-        return header
+        if self.now_ns != LONG_AGO:
+            self._begin(self.now_ns)
 
     # -- time
 
@@ -365,9 +361,9 @@ class Engine:
         """Go on with other rules; how many are the same, new or changed, gone or changed."""
         self._fire(at_ns, out)
         before = {(rule.id, rule.definition) for rule in self._compiled.rules}
-        image = self.snapshot()
-        self._begin_with(rules)
-        self._adopt(image)
+        state, kept = snapshot.carried_over(self._compiled, self._state, rules)
+        self._begin_with(rules, state)
+        self._statements.adopt(self._statements.active, self._statements.orphans, kept | OWN_RULES)
         if self.now_ns != LONG_AGO:
             self._begin(at_ns)
         after = {(rule.id, rule.definition) for rule in rules.rules}

@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -37,18 +37,40 @@ class SnapshotError(HeadraceError):
     """These bytes are no snapshot that this engine can take over."""
 
 
+class Layout(NamedTuple):
+    """What the rows of a state's arrays mean, by names that another program may share.
+
+    `rules`: (id, definition) in the order of the rows. `shown`: numbers kept for each condition. `lanes`: a digest of
+    the GPUs and points.
+    """
+
+    rules: list[list[str]]
+    shown: int
+    gpu_slots: list[list[Any]]
+    plant_slots: list[list[Any]]
+    plant_conditions: list[str]
+    lanes: str
+
+
+def layout(compiled: Compiled) -> Layout:
+    """Of a state for these rules."""
+    return Layout(
+        [[rule.id, rule.definition] for rule in compiled.rules],
+        compiled.shown,
+        [list(slot) for slot in compiled.gpu_slots],
+        [list(slot) for slot in compiled.plant_slots],
+        plant_conditions(compiled),
+        _lanes(compiled),
+    )
+
+
 def pack(header: Mapping[str, Any], compiled: Compiled, state: State) -> bytes:
     """Snapshot bytes of `state`; `header` is what the engine itself remembers, as JSON."""
     arrays = _named(state)
     head = orjson.dumps(
         {
             **header,
-            "rules": [[rule.id, rule.definition] for rule in compiled.rules],
-            "shown": compiled.shown,
-            "gpu_slots": [list(slot) for slot in compiled.gpu_slots],
-            "plant_slots": [list(slot) for slot in compiled.plant_slots],
-            "plant_conditions": plant_conditions(compiled),
-            "lanes": _lanes(compiled),
+            **layout(compiled)._asdict(),
             "arrays": [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()],
         },
         option=orjson.OPT_SORT_KEYS,
@@ -73,70 +95,90 @@ def unpack(data: bytes, unit: str, compiled: Compiled) -> tuple[dict[str, Any], 
     header, old = _read(data)
     if header.get("unit") != unit:
         raise SnapshotError(f"a snapshot of unit '{header.get('unit')}', not of '{unit}'")
+    return header, *_carried(Layout(*(header[name] for name in Layout._fields)), old, compiled)
+
+
+def carried_over(was: Compiled, state: State, compiled: Compiled) -> tuple[State, set[str]]:
+    """(state for `compiled`, ids of the rules whose state was kept)."""
+    return _carried(layout(was), _named(state), compiled)
+
+
+def _carried(was: Layout, old: Arrays, compiled: Compiled) -> tuple[State, set[str]]:
     state = fresh_state(compiled)
-    new = _named(state)
-    were = [tuple(rule) for rule in header["rules"]]
-    are = [(rule.id, rule.definition) for rule in compiled.rules]
-    kept = {rule_id for rule_id, _ in set(were) & set(are)}
-    if header["lanes"] != _lanes(compiled):
+    new, now = _named(state), layout(compiled)
+    kept = {rule_id for rule_id, _ in {*map(tuple, was.rules)} & {*map(tuple, now.rules)}}
+    if was.lanes != now.lanes:
         # other assets: what belongs to a lane or a point has no place to go, and definitions name the assets
-        return header, state, kept
+        return state, kept
     for name in ("point_gpu_times", "point_values", "point_times"):
         new[name][:] = old[name]
-    _keep_gpus(new, old, compiled, header, were, are)
-    _keep_plant(new, old, compiled, header)
+    _keep_gpus(new, old, compiled.gpu_rules, was, now)
+    _keep_plant(new, old, was, now)
     deadlines = min(new["gpu_deadlines"].min(initial=NEVER), new["plant_deadlines"].min(initial=NEVER))
     # The bound that was reached, not the exact one: an engine that never stopped would have the same bytes.
-    state.soonest[0] = old["soonest"][0] if were == are else deadlines
-    return header, state, kept
+    state.soonest[0] = old["soonest"][0] if was.rules == now.rules else deadlines
+    return state, kept
 
 
 _ROWS: Final = ("phases", "held", "deadlines", "remaining", "changed")
 
 
-def _keep_gpus(
-    new: Arrays, old: Arrays, compiled: Compiled, header: Mapping[str, Any], were: list[Any], are: list[Any]
-) -> None:
-    """Rows of the rules that mean the same, and of the functions of time that do."""
-    for row in range(compiled.gpu_rules):
-        if are[row] in were:
-            was = were.index(are[row])
-            for name in _ROWS:
-                new[f"gpu_{name}"][row] = old[f"gpu_{name}"][was]
-            _keep_shown(new["gpu_shown"], row, compiled.shown, old["gpu_shown"], was, header["shown"])
-    _keep_slots(new, old, "gpu", compiled.gpu_slots, header["gpu_slots"])
+def _keep_gpus(new: Arrays, old: Arrays, rules: int, was: Layout, now: Layout) -> None:
+    """Rows of the `rules` of GPUs that mean the same, and of the functions of time that do."""
+    pairs = _pairs([tuple(rule) for rule in was.rules], [tuple(rule) for rule in now.rules[:rules]])
+    _keep_rows(new, old, "gpu", pairs, was.shown, now.shown)
+    _keep_slots(new, old, "gpu", was.gpu_slots, now.gpu_slots)
 
 
-def _keep_plant(new: Arrays, old: Arrays, compiled: Compiled, header: Mapping[str, Any]) -> None:
+def _keep_plant(new: Arrays, old: Arrays, was: Layout, now: Layout) -> None:
     """Rows of conditions, by the rule's definition and the asset."""
-    places = {name: row for row, name in enumerate(header["plant_conditions"])}
-    for row, name in enumerate(plant_conditions(compiled)):
-        if name in places:
-            was = places[name]
-            for array in _ROWS:
-                new[f"plant_{array}"][row] = old[f"plant_{array}"][was]
-            new["point_evaluated"][row] = old["point_evaluated"][was]
-            _keep_shown(new["plant_shown"], row, compiled.shown, old["plant_shown"], was, header["shown"])
-    _keep_slots(new, old, "plant", compiled.plant_slots, header["plant_slots"])
+    pairs = _pairs(was.plant_conditions, now.plant_conditions)
+    _keep_rows(new, old, "plant", pairs, was.shown, now.shown)
+    from_rows, to_rows = pairs
+    new["point_evaluated"][to_rows] = old["point_evaluated"][from_rows]
+    _keep_slots(new, old, "plant", was.plant_slots, now.plant_slots)
 
 
-def _keep_shown(new: NDArray[Any], row: int, width: int, old: NDArray[Any], was: int, old_width: int) -> None:
-    count = min(width, old_width)
-    new[row * width : row * width + count] = old[was * old_width : was * old_width + count]
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows of the old arrays, and where they go."""
 
 
-def _keep_slots(
-    new: Arrays, old: Arrays, place: str, slots: Iterable[Slot], old_slots: Iterable[list[Any]]
-) -> None:
-    places = {slot[0]: Slot(*slot) for slot in old_slots}
-    floats, marks = f"{place}_floats", f"{place}_marks"
-    for slot in slots:
-        was = places.get(slot.name)
-        if was is not None:
-            new[floats][slot.float_first :][: slot.float_count] = old[floats][was.float_first :][
-                : was.float_count
-            ]
-            new[marks][slot.mark_first :][: slot.mark_count] = old[marks][was.mark_first :][: was.mark_count]
+def _pairs(was: Sequence[Hashable], now: Sequence[Hashable]) -> Pairs:
+    places = {name: row for row, name in enumerate(was)}
+    found = [(places[name], row) for row, name in enumerate(now) if name in places]
+    rows = np.array(found, np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _keep_rows(new: Arrays, old: Arrays, place: str, pairs: Pairs, old_shown: int, shown: int) -> None:
+    from_rows, to_rows = pairs
+    for name in _ROWS:
+        new[f"{place}_{name}"][to_rows] = old[f"{place}_{name}"][from_rows]
+    width = new[f"{place}_shown"].shape[1]
+    count = min(shown, old_shown)
+    into = new[f"{place}_shown"].reshape(-1, shown, width)
+    into[to_rows, :count] = old[f"{place}_shown"].reshape(-1, old_shown, width)[from_rows, :count]
+
+
+def _keep_slots(new: Arrays, old: Arrays, place: str, was: list[list[Any]], now: list[list[Any]]) -> None:
+    """Neighbours that stay neighbours go in one piece: a row has thousands of slots."""
+    places = {slot[0]: Slot(*slot) for slot in was}
+    floats: list[tuple[int, int, int]] = []
+    marks: list[tuple[int, int, int]] = []
+    for slot in (Slot(*slot) for slot in now):
+        before = places.get(slot.name)
+        if before is not None:
+            _extend(floats, before.float_first, slot.float_first, slot.float_count)
+            _extend(marks, before.mark_first, slot.mark_first, slot.mark_count)
+    for name, spans in ((f"{place}_floats", floats), (f"{place}_marks", marks)):
+        for start, to, count in spans:
+            new[name][to : to + count] = old[name][start : start + count]
+
+
+def _extend(spans: list[tuple[int, int, int]], start: int, to: int, count: int) -> None:
+    if spans and spans[-1][0] + spans[-1][2] == start and spans[-1][1] + spans[-1][2] == to:
+        start, to, count = spans[-1][0], spans[-1][1], spans.pop()[2] + count
+    spans.append((start, to, count))
 
 
 def plant_conditions(compiled: Compiled) -> list[str]:

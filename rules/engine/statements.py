@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from rules.engine.inputs import Identity
 from rules.engine.outputs import Alarm, Command, Entry, Output, Severity
+from rules.engine.tables import Spoken
 from rules.language.message import render
-from rules.language.program import Rule
 
 Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
@@ -139,7 +139,7 @@ class Statements:
         self.entry(out, cause, kind, at_ns, detail)
 
     def condition_raised(
-        self, out: list[Output], cause: Cause, rule: Rule, asset: str, at_ns: int, shown: Shown
+        self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
     ) -> None:
         """A rule's alarm and its commands."""
         message = render(rule.message, asset, shown)
@@ -163,7 +163,7 @@ class Statements:
             )
 
     def condition_cleared(
-        self, out: list[Output], cause: Cause, rule: Rule, asset: str, at_ns: int, shown: Shown
+        self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
     ) -> None:
         """A rule's alarm is over. What it commanded stays: nothing is released yet."""
         message = render(rule.message, asset, shown)

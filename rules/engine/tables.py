@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
 from rules.engine.kernel import NEVER
+from rules.engine.outputs import Severity
 from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer, terms_of
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
-from rules.language.program import GPU_TYPE, Program, Rule
+from rules.language.program import GPU_TYPE, Program, Rule, Target
 from rules.language.terms import FUNCTIONS, OVER, Term
 from rules.site.model import SILENT_NS, Site, Unit
 
@@ -27,6 +28,21 @@ _TOUCHED: Final = 1 << _BITS
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """What an engine still needs of a rule that is code: what its alarms say, and the commands of this unit's assets.
+
+    `shown`: names of the numbers that a message shows.
+    """
+
+    id: str
+    definition: str
+    severity: Severity
+    message: str
+    shown: tuple[str, ...]
+    targets: Mapping[str, tuple[Target, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """Code, and what a condition is called: `rules[rule_of[c]]` on the asset `assets[c]`.
 
@@ -35,7 +51,7 @@ class Compiled:
     which deadlines of one instant fire. `shown`: numbers that a condition keeps for its message.
     """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[Spoken, ...]
     rule_of: NDArray[np.int64]
     assets: tuple[str, ...]
     order: NDArray[np.int64]
@@ -125,7 +141,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     places = np.array([here[asset] for _, asset in conditions], np.int64)
     places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
-        rules=rules,
+        rules=tuple(_spoken(rule, here) for rule in rules),
         rule_of=rule_of,
         assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
         order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
@@ -149,6 +165,11 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
         members=np.array(plant_writer.members, np.int64),
         watch=np.array(watch, np.int64).reshape(-1, 4),
     )
+
+
+def _spoken(rule: Rule, here: Collection[str]) -> Spoken:
+    targets = {asset: rule.targets[asset] for asset in here if asset in rule.targets}
+    return Spoken(rule.id, rule.definition, rule.severity, rule.message, tuple(rule.shown), targets)
 
 
 @dataclass(frozen=True, slots=True)
