@@ -41,5 +41,7 @@ class Finding:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint that names the valid name nearest to `name`, or an empty string when none is near."""
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    names = list(valid)
+    close = [other for other in names if other.lower() == name.lower()]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from rich.console import Group
 from rich.panel import Panel
@@ -59,10 +61,16 @@ def _ms(value: float | None) -> str:
     return "–" if value is None else f"{value:.0f} ms"
 
 
-def _plant(observer: Observer) -> Panel:
+def _table(*columns: str, right: Collection[str] = ()) -> Table:
+    """What doesn't fit goes on in the next line: half a number is a wrong number."""
     table = Table(expand=True, box=None, pad_edge=False)
-    for column in ("asset", "type", "signals"):
-        table.add_column(column, no_wrap=column != "signals")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _plant(observer: Observer) -> Panel:
+    table = _table("asset", "type", "signals")
     for asset in observer.site.assets.values():
         if asset.type not in _PLANT_TYPES:
             continue
@@ -98,9 +106,8 @@ def _points_of(site: Site, asset: Asset) -> list[str]:
 
 
 def _racks(observer: Observer) -> Panel:
-    table = Table(expand=True, box=None, pad_edge=False)
-    for column in ("rack", "unit", "flow", "supply", "power", "GPUs max", "GPUs mean", "GPU power", "limit"):
-        table.add_column(column, justify="left" if column in {"rack", "unit"} else "right")
+    numbers = ("flow", "supply", "power", "GPUs max", "GPUs mean", "GPU power", "limit")
+    table = _table("rack", "unit", *numbers, right=numbers)
     for unit in observer.site.units.values():
         gpus = observer.gpus[unit.id]
         for asset in unit.assets:
@@ -133,7 +140,8 @@ def _value(observer: Observer, point: str, unit: str) -> Text:
 
 
 def _alarms(observer: Observer) -> Panel:
-    table = Table(expand=True, box=None, pad_edge=False, show_header=False)
+    table = _table("at", "severity", "rule", "asset", "message")
+    table.show_header = False
     active = observer.active
     for alarm in active[:10]:
         table.add_row(
@@ -147,7 +155,8 @@ def _alarms(observer: Observer) -> Panel:
 
 
 def _commands(observer: Observer) -> Panel:
-    table = Table(expand=True, box=None, pad_edge=False, show_header=False)
+    table = _table("at", "actuator", "value", "status", "reason")
+    table.show_header = False
     for seen in list(observer.commands.values())[-5:]:
         status = seen.receipt.status if seen.receipt else "on its way"
         table.add_row(

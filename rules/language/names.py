@@ -311,7 +311,12 @@ class Names:
     def _check_type(self, own: str, name: Name) -> None:
         if name.type not in self._of_type:
             message = f"the site has no asset of type '{name.type}'"
-            raise ExpressionError(name.at, message, hint(self._of_type, name.type, "types"))
+            near = hint(self._of_type, name.type, "types")
+            if name.type in self.site.assets:
+                asset_type = self.site.assets[name.type].type
+                signal = name.name if asset_type == own else f"{asset_type}.{name.name}"
+                near = f"a rule names types, and is for every {own}: did you mean '{signal}'?"
+            raise ExpressionError(name.at, message, near)
         if name.type == own and name.type != GPU_TYPE:
             raise ExpressionError(
                 name.at, "a rule reads its own asset without a type", f"did you mean '{name.name}'?"

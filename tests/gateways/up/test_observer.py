@@ -176,10 +176,7 @@ def test_the_view_shows_racks_alarms_and_commands(observer: Observer) -> None:
         encode_output(Entry("e1", "row-a", "gap", 5, {}), 3),
     ):
         observer.see(record(message))
-    console = Console(width=160, record=True, quiet=False, file=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(render(observer, Resources(), 3.0, 1000.0, 0))
-    shown = capture.get()
+    shown = picture(observer, 160)
     for text in (
         "R02",
         "31.5 L/min",
@@ -217,3 +214,27 @@ def test_a_role_that_failed_and_never_came_up_and_a_run_without_readings_are_nam
     assert never_came(observer, exits, is_over=False) == ""
     observer.see(record(encode_input(frame(1, 50.0), 3)))
     assert never_came(observer, exits, is_over=True) == ""
+
+
+def picture(observer: Observer, width: int) -> str:
+    console = Console(width=width, record=True, quiet=False, file=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render(observer, Resources(), 3.0, 1000.0, 0))
+    return capture.get()
+
+
+def test_a_narrow_view_cuts_no_value(observer: Observer) -> None:
+    points = [f"R02.{name}" for name in ("RackLiquidFlow", "RackLiquidSupplyTemperature", "RackPower")]
+    times = np.full(3, 5)
+    readings = Readings(
+        "row-a", Identity("plant-opcua", 1, 1), 5, tuple(points), times, times,
+        np.array([131.5, 122.25, 1143.75]), np.zeros(3, np.uint8), np.zeros(3, np.uint32),
+    )  # fmt: skip
+    for message in (
+        encode_input(frame(1, 71.0), 3),
+        encode_input(readings, 3),
+        encode_output(alarm(), 3),
+        encode_output(command(), 3),
+    ):
+        observer.see(record(message))
+    assert "…" not in picture(observer, 60)
