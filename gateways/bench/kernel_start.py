@@ -47,6 +47,9 @@ def main(site_dir: Path, gpus: int, snapshots: Path) -> None:
         times_s.append(time.perf_counter())
         return times_s[-1] - times_s[-2]
 
+    from gateways import collector
+
+    collector.run_seldom()
     from gateways.bench.kernel_load import shares
     from streams.rule_folder import load_program
     from streams.site_folder import load_site
@@ -56,6 +59,7 @@ def main(site_dir: Path, gpus: int, snapshots: Path) -> None:
     parts["site"] = part()
     program = load_program(site_dir, site)
     parts["rules"] = part()
+    collector.keep_all()
     found = shares(site, program, gpus)
     parts["engines"] = part()
     files = [snapshots / f"{number}.snapshot" for number in range(len(found))]
