@@ -155,6 +155,7 @@ class _Builder:
                 hint = f"put it in quotes: '{key.scalar}'" if key.scalar else ""
                 key.report(f"a key must be text, found {KIND_NAMES.get(key.kind, 'nothing')}", hint)
             elif key.scalar in node.entries:
+                node.has_unread_keys = True
                 first = node.keys[key.scalar].line
                 key.report(f"duplicate key '{key.scalar}'", f"first given in line {first}")
             else:

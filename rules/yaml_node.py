@@ -62,7 +62,7 @@ class Node:
     """A value of the file. `line` and `column` count from 1; `scalar` is the raw text of a scalar.
 
     `style`: how a scalar was written: '' plain, one of the two quotes, '|' or '>'. `keys` (mappings): the key
-    as a node, for findings that are about the key; `has_unread_keys`: some are no text, and not in `entries`.
+    as a node, for findings that are about the key; `has_unread_keys`: some are no text, or came before, and are not in `entries`.
     """
 
     document: Document

@@ -20,8 +20,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rules.engine.inputs import Input
+from rules.engine.inputs import Activation, Input
 from rules.engine.outputs import Output
+from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError, UndecodableError
 from rules.site.model import Site
 from streams.bus import Bus, Producer
@@ -41,6 +42,15 @@ class Engine(Protocol):
     """The face of `rules.engine.engine.Engine` that the worker needs."""
 
     counters: Counter[str]
+    rules_digest: str
+
+    def lacks(self, rules_digest: str) -> bool:
+        """Whether an activation would find no offer."""
+        ...
+
+    def offer(self, rules_digest: str, rules: Compiled | str) -> None:
+        """What an activation means, or why it has to be refused."""
+        ...
 
     def step(self, inputs: Sequence[Input]) -> Sequence[Output]:
         """React to inputs, in order."""
@@ -51,7 +61,21 @@ class Engine(Protocol):
         ...
 
     def restore(self, state: bytes) -> None:
-        """Take the state of a snapshot of the same program and site."""
+        """Take the state of a snapshot."""
+        ...
+
+
+class Rules(Protocol):
+    """The face of `streams.prepared_rules.PreparedRules` that the worker needs."""
+
+    first_digest: str
+
+    def new_engine(self, unit: str, snapshot_digest: str = "") -> Engine:
+        """An empty one. Raises HeadraceError where the rules of a snapshot are not to be had."""
+        ...
+
+    async def rules_of(self, digest: str, unit: str) -> Compiled | str:
+        """What an activation of `digest` means to a unit."""
         ...
 
 
@@ -94,8 +118,7 @@ class Processor:
         bus: Bus,
         producer: Producer,
         site: Site,
-        program_digest: str,
-        new_engine: Callable[[str], Engine],
+        rules: Rules,
         partitions: int,
         snapshot_every_s: float,
         acknowledge: Acknowledge,
@@ -108,8 +131,7 @@ class Processor:
         self._bus = bus
         self._producer = producer
         self._site = site
-        self._program_digest = program_digest
-        self._new_engine = new_engine
+        self._rules = rules
         self._count = partitions
         self._every_s = snapshot_every_s
         self._acknowledge = acknowledge
@@ -142,7 +164,9 @@ class Processor:
         for number in sorted(partitions):
             mine = [unit for unit in units if partition_of(unit, self._count) == number]
             states = {
-                unit: self._restore(unit, found.snapshots.get(unit), ends.get(number, 0), index / len(mine))
+                unit: await self._restore(
+                    unit, found.snapshots.get(unit), ends.get(number, 0), index / len(mine)
+                )
                 for index, unit in enumerate(mine)
             }
             offsets = [unit.next_offset for unit in states.values()]
@@ -150,26 +174,36 @@ class Processor:
             self._partitions[number] = _Partition(number, start, max(offsets, default=0), states)
         return {number: self._partitions[number].position for number in sorted(partitions)}
 
-    def _restore(self, unit: str, snapshot: Snapshot | None, end: int, stagger: float) -> _Unit:
-        engine = self._new_engine(unit)
+    async def _restore(self, unit: str, snapshot: Snapshot | None, end: int, stagger: float) -> _Unit:
         due_s = self._clock_s() + self._every_s * (0.5 + stagger / 2)
         if snapshot is None:
-            return _Unit(unit, engine, 0, 0, 0, due_s)
+            return _Unit(unit, self._rules.new_engine(unit), 0, 0, 0, due_s)
         self.counts.restores += 1
         # A log that is shorter than the snapshot says is another log, whatever its id.
         native = snapshot.log_id in self._log_ids and snapshot.next_offset <= end
         offset = snapshot.next_offset if native else 0
         self.counts.restores_on_other_log += not native
-        same = (snapshot.program_digest, snapshot.site_digest) == (self._program_digest, self._site.digest)
-        self.counts.restores_of_other_program += not same
+        engine = await self._engine_of(unit, snapshot)
         try:
             engine.restore(snapshot.state)
         except HeadraceError as error:
             # Another version's state. New rules must not decide the past again: they begin here, empty.
             log.error("%s begins with an empty state at offset %d: %s", unit, offset, error)
             self.counts.restores_refused += 1
-            engine = self._new_engine(unit)
+            engine = self._rules.new_engine(unit)
         return _Unit(unit, engine, offset, snapshot.number, offset, due_s)
+
+    async def _engine_of(self, unit: str, snapshot: Snapshot) -> Engine:
+        """With the rules that ruled when the snapshot was taken, or the first ones where those are not to be had."""
+        digest = snapshot.rules_digest
+        if digest != self._rules.first_digest:
+            await self._rules.rules_of(digest, unit)
+        try:
+            return self._rules.new_engine(unit, digest)
+        except HeadraceError as error:
+            log.warning("%s goes on with rules %s: %s", unit, self._rules.first_digest[:12], error)
+            self.counts.restores_of_other_rules += 1
+            return self._rules.new_engine(unit)
 
     async def revoke(self) -> None:
         """Forget all partitions: another worker may own them next."""
@@ -211,12 +245,24 @@ class Processor:
             oldest_ms.setdefault(unit.id, record.timestamp_ms)
         for partition in self._partitions.values():
             for unit in partition.units.values():
-                outputs = unit.engine.step(batches[unit.id]) if unit.id in batches else ()
+                outputs = await self._step(unit, batches[unit.id]) if unit.id in batches else ()
                 unit.next_offset = max(unit.next_offset, partition.position)
                 self.counts.steps += unit.id in batches
                 for output in outputs:
                     await self._publish(output, oldest_ms[unit.id])
         self._snapshot_if_due()
+
+    async def _step(self, unit: _Unit, inputs: Sequence[Input]) -> Sequence[Output]:
+        activated = [value.rules_digest for value in inputs if isinstance(value, Activation)]
+        for digest in activated:
+            if unit.engine.lacks(digest):
+                unit.engine.offer(digest, await self._rules.rules_of(digest, unit.id))
+        started_s = time.perf_counter()
+        outputs = unit.engine.step(inputs)
+        if activated:
+            pause_ms = (time.perf_counter() - started_s) * 1e3
+            self.counts.activation_pause_ms_max = max(self.counts.activation_pause_ms_max, pause_ms)
+        return outputs
 
     def _advance(self, partition: _Partition, record: Record) -> bool:
         """Whether the record is the next one of its partition."""
@@ -296,7 +342,7 @@ class Processor:
             unit.number + 1,
             unit.next_offset,
             min(self._log_ids),
-            self._program_digest,
+            unit.engine.rules_digest,
             self._site.digest,
             state,
         )
@@ -357,5 +403,10 @@ class Processor:
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
+            "rules": {
+                unit.id: unit.engine.rules_digest
+                for partition in self._partitions.values()
+                for unit in partition.units.values()
+            },
             "engine": dict(engines),
         }

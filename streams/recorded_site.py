@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import orjson
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from rules.language.load import load_rules
-from rules.language.program import Program
 from rules.site.model import Site
-from rules.site.parse import parse_site
 from streams.recording import Recording
-from streams.rule_folder import rule_texts
-from streams.site_folder import SITE_FILE, read_site_text
+from streams.rule_set import RuleSet
+from streams.site_folder import SITE_FILE
 
 RULES_KEY: Final = "rules"
 """The metadata that names, as a JSON list, which attachments are rule files."""
 
 
-def site_attachments(site_dir: Path, site: Site) -> dict[str, bytes]:
+def site_attachments(rule_set: RuleSet) -> dict[str, bytes]:
     """The site file and its rule files under their names relative to the site's folder."""
-    texts = {SITE_FILE: read_site_text(site_dir)[0], **rule_texts(site_dir, site)}
-    return {name: text.encode() for name, text in texts.items()}
+    return {name: text.encode() for name, text in rule_set.files.items()}
 
 
 def recording_metadata(site: Site, attachments: Mapping[str, bytes]) -> dict[str, str]:
@@ -57,17 +52,14 @@ def refuse_two_sites(recordings: Sequence[Recording]) -> None:
         )  # fmt: skip
 
 
-def recorded_site(recording: Recording) -> tuple[Site, Program]:
-    """Site and rules that the recording carries. Raises ConfigurationError where there are none, or wrong ones."""
+def recorded_rules(recording: Recording) -> RuleSet:
+    """Site file and rules that the recording carries. Raises ConfigurationError where there are none."""
     name = str(recording.path)
     text = recording.attachments.get(SITE_FILE)
     if text is None:
         raise ConfigurationError(
             [Finding(name, 0, 0, "the recording carries no site", "give one with --site")]
         )
-    site, findings = parse_site(text.decode(), f"{name}:{SITE_FILE}")
-    if site is None:
-        raise ConfigurationError(findings)
     files = orjson.loads(recording.metadata.get(RULES_KEY, "[]"))
     lost = [file for file in files if file not in recording.attachments]
     if lost:
@@ -77,8 +69,6 @@ def recorded_site(recording: Recording) -> tuple[Site, Program]:
                 for file in lost
             ]
         )
-    texts = {file: recording.attachments[file].decode() for file in files}
-    program, findings = load_rules(texts, site)
-    if program is None:
-        raise ConfigurationError(findings)
-    return site, program
+    return RuleSet(
+        {SITE_FILE: text.decode(), **{file: recording.attachments[file].decode() for file in files}}
+    )

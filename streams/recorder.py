@@ -24,7 +24,8 @@ from streams.record import TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import RecordingWriter
 from streams.role import RoleContext
-from streams.topics import TOPICS
+from streams.rule_set import newest_rule_set, rule_set_of
+from streams.topics import RULE_SETS, TOPICS
 
 FLUSH_EVERY_S: Final = 1.0
 READ_S: Final = 0.2
@@ -45,11 +46,12 @@ async def run(context: RoleContext) -> None:
     if missing:
         raise UnreachableError(f"the broker has no topic {', '.join(missing)}: is the site running?")
     latest = context.options.get("start") == "latest"
-    reader = await context.bus.reader(topics, "latest" if latest else "earliest")
+    reader = await context.bus.reader(topics, await _from_now_on(context.bus) if latest else "earliest")
     aside = move_aside(path)
     if aside is not None:
         log.info("%s was there before: it is %s now", path, aside)
-    attachments = site_attachments(context.site_dir, context.site)
+    rule_set = await newest_rule_set(context.bus) or rule_set_of(context.site_dir, context.site)
+    attachments = site_attachments(rule_set)
     try:
         with RecordingWriter(
             path, attachments=attachments, metadata=recording_metadata(context.site, attachments)
@@ -90,6 +92,14 @@ async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter,
         if loop.time() >= flush_at:
             writer.flush()
             flush_at = loop.time() + FLUSH_EVERY_S
+
+
+async def _from_now_on(bus: Bus) -> dict[TopicPartition, int]:
+    """The ends of all topics, but every rule set: what is activated later may be an old one."""
+    starts: dict[TopicPartition, int] = {}
+    for topic in TOPICS:
+        starts.update(await bus.ends(topic.name))
+    return starts | {place: 0 for place in starts if place.topic == RULE_SETS.name}
 
 
 async def _ends(bus: Bus) -> Mapping[TopicPartition, int]:

@@ -2,8 +2,8 @@
 
 Rules: a record comes back as it went in (topic, partition, offset, timestamp, key, value, headers). Values
 are stored untouched, so that an Arrow or JSON reader needs nothing of ours. A file that was cut off opens up
-to its last whole chunk, and a damaged chunk is skipped; `Recording.damage` says what is missing. No clock is
-read here.
+to its last whole chunk, and a damaged chunk is skipped (`recording_file`); `Recording.damage` says what can't be
+read, `Recording.named` how much there should be. No clock is read here.
 
 One channel per (topic, partition, key, headers), named by its metadata: `partition`, `key`, `headers` (the
 names in order) and `header.NAME`, `segment` (a log that was rolled to a fresh one starts the next),
@@ -17,9 +17,13 @@ of garbage makes no flood of channels.
 from __future__ import annotations
 
 import base64
+import mmap
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -27,18 +31,17 @@ from typing import BinaryIO, Final, NamedTuple, Self
 
 import orjson
 from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Attachment, Channel, Chunk, Metadata
-from mcap.stream_reader import get_chunk_data_stream
+from mcap.records import Attachment, Channel, Metadata
 from mcap.writer import CompressionType, Writer
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.record import Headers, Record
-from streams.times import iso_utc
+from streams.recording_file import MAGIC, RECORD_HEAD, Damage, FileIndex, find_index, walk
 from streams.wire import ARROW_SCHEMAS
 
-MAGIC: Final = b"\x89MCAP0\r\n"
 PROFILE: Final = "headrace"
 CHUNK_BYTES: Final = 4 << 20
 WRAPPED: Final = "wrapped"
@@ -50,9 +53,6 @@ CHANNELS_PER_TOPIC: Final = 4096
 """What comes after them is wrapped: MCAP numbers channels with 16 bits."""
 
 _MESSAGE = struct.Struct("<HIQQ")
-_RECORD_HEAD = struct.Struct("<BQ")
-_SPAN = struct.Struct("<QQ")
-
 
 _Key = tuple[str, int, int, bytes | None, Headers]
 """Topic, partition, offset >> 31 (so that 32 bits are enough within a channel), key and headers."""
@@ -191,8 +191,18 @@ class RecordingWriter:
         return channel
 
 
+class Named(NamedTuple):
+    """What a file's index names of one partition of a topic."""
+
+    records: int
+    first_offset: int
+
+
 class Recording:
     """An existing file. Attachments and metadata are read at once, records as one asks for them.
+
+    `named`: what the index names, by topic and partition, and `first_ns`, `last_ns` the recorder's times of its first
+    and last record; empty and 0 where the index can't be read.
 
     Raises ConfigurationError when the file isn't there or is no MCAP file.
     """
@@ -201,138 +211,147 @@ class Recording:
         self.path = path
         self.attachments: dict[str, bytes] = {}
         self.metadata: dict[str, str] = {}
-        self._damaged_attachments: list[str] = []
-        self.damage: list[str] = []
+        self._index: FileIndex | None = None
+        self._left_out: list[str] = []
+        self._damage = Damage()
         try:
-            with path.open("rb") as file:
-                if file.read(len(MAGIC)) != MAGIC:
-                    raise ConfigurationError([Finding(str(path), 0, 0, "not a recording (no MCAP file)")])
-                for opcode, body in _walk(file, {Opcode.ATTACHMENT, Opcode.METADATA}, []):
+            with self._opened() as view:
+                self._index = find_index(view)
+                for opcode, body in walk(view, self._index, {Opcode.ATTACHMENT, Opcode.METADATA}, Damage()):
                     if opcode == Opcode.ATTACHMENT:
                         self._keep_attachment(body)
                     else:
-                        metadata = Metadata.read(ReadDataStream(BytesIO(body)))
-                        if metadata.name == PROFILE:
-                            self.metadata = metadata.metadata
+                        self._keep_metadata(body)
         except OSError as error:
             raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
+        self.named = {} if self._index is None else _named(self._index)
+        self.first_ns = 0 if self._index is None else self._index.first_ns
+        self.last_ns = 0 if self._index is None else self._index.last_ns
+
+    @contextmanager
+    def _opened(self) -> Iterator[mmap.mmap]:
+        with self.path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ConfigurationError([Finding(str(self.path), 0, 0, "not a recording (no MCAP file)")])
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                yield view
 
     def _keep_attachment(self, body: bytes) -> None:
         if zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "little"):
-            self._damaged_attachments.append("a damaged attachment is left out")
+            self._left_out.append("a damaged attachment is left out")
             return
         attachment = Attachment.read(ReadDataStream(BytesIO(body)))
         self.attachments[attachment.name] = attachment.data
 
+    def _keep_metadata(self, body: bytes) -> None:
+        try:
+            metadata = Metadata.read(ReadDataStream(BytesIO(body)))
+        except (McapError, UnicodeDecodeError, struct.error):
+            self._left_out.append("damaged metadata are left out")
+            return
+        if metadata.name == PROFILE:
+            self.metadata = metadata.metadata
+
+    @property
+    def damage(self) -> list[str]:
+        """What can't be read; complete when an iterator over the records has ended."""
+        return self._damage.lines
+
     @property
     def lacks_records(self) -> bool:
         """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
-        return len(self.damage) > len(self._damaged_attachments)
+        return self._damage.lacks_records
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
-        """Every record of `topics` (None: all) in the order of the file: offset order within each partition.
-
-        What can't be read is said in `damage`, which is complete when the iterator has ended.
-        """
+        """Every record of `topics` (None: all) in the order of the file: offset order within each partition."""
         return (record for _, record in self.timed_records(topics))
 
     def timed_records(self, topics: Collection[str] | None = None) -> Iterator[tuple[int, Record]]:
         """The same with the recorder's own time of each record (`log_time`, ns) before it."""
-        self.damage = list(self._damaged_attachments)
-        places: dict[int, _Place] = {}
-        with self.path.open("rb") as file:
-            file.seek(len(MAGIC))
-            for opcode, body in _walk(file, {Opcode.CHUNK, Opcode.CHANNEL}, self.damage):
+        self._damage = damage = Damage(list(self._left_out))
+        chunks = _Chunks(topics)
+        for channel in self._index.channels if self._index is not None else ():
+            chunks.learn(channel)
+        with self._opened() as view:
+            for opcode, body in walk(view, self._index, {Opcode.CHUNK, Opcode.CHANNEL}, damage):
                 if opcode == Opcode.CHANNEL:
-                    _learn(places, body)
+                    chunks.learn(_channel(body))
+                else:
+                    yield from chunks.records(body)
+        if chunks.homeless:
+            damage.lost(f"{chunks.homeless} messages whose channel lay in a damaged chunk are left out")
+        due = chunks.read if self._index is None else sum(self._index.messages.values())
+        if due != chunks.read and not damage.lacks_records:
+            damage.lost(f"the index names {due} records, and {chunks.read} can be read")
+
+
+@dataclass(slots=True)
+class _Chunks:
+    """Takes chunks apart. `read`: messages of all topics; `homeless`: those whose channel nobody has named."""
+
+    topics: Collection[str] | None
+    places: dict[int, _Place] = field(default_factory=dict)
+    read: int = 0
+    homeless: int = 0
+
+    def learn(self, channel: Channel) -> None:
+        if channel.id not in self.places:
+            self.places[channel.id] = _place(channel)
+
+    def records(self, data: bytes) -> Iterator[tuple[int, Record]]:
+        position, end = 0, len(data)
+        view = memoryview(data)
+        while position < end:
+            opcode, length = RECORD_HEAD.unpack_from(data, position)
+            start = position + RECORD_HEAD.size
+            position = start + length
+            if opcode == Opcode.CHANNEL:
+                self.learn(_channel(data[start:position]))
+            elif opcode == Opcode.MESSAGE:
+                channel, low, log_time, publish_time = _MESSAGE.unpack_from(data, start)
+                place = self.places.get(channel)
+                if place is None:
+                    self.homeless += 1
                     continue
-                try:
-                    chunk = Chunk.read(ReadDataStream(BytesIO(body)))
-                    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
-                    data = stream.read(length)
-                except Exception as error:  # decompressors and the parser share no class of errors
-                    where = f"a chunk before byte {file.tell()}{_recorded_span(body)}"
-                    self.damage.append(f"{where} is damaged and left out: {error}")
+                self.read += 1
+                if self.topics is not None and place.topic not in self.topics:
                     continue
-                yield from _break_up(data, places, topics, self.damage)
+                offset = place.base_offset + ((low - place.base_offset) & 0xFFFF_FFFF)
+                value = bytes(view[start + _MESSAGE.size : position])
+                timestamp_ms = publish_time // 1_000_000
+                if place.is_wrapped:
+                    yield log_time, _unwrap(value, place, offset)
+                    continue
+                yield (
+                    log_time,
+                    Record(
+                        place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers
+                    ),
+                )
 
 
-def _recorded_span(chunk: bytes) -> str:
-    """When the records of a chunk were written, which its first 16 bytes say."""
-    if len(chunk) < _SPAN.size:
-        return ""
-    first_ns, last_ns = _SPAN.unpack_from(chunk)
-    return f" (recorded {iso_utc(first_ns)} to {iso_utc(last_ns)})"
+def _named(index: FileIndex) -> dict[tuple[str, int], Named]:
+    """A partition's first record is the first of a channel of its lowest segment."""
+    records: Counter[tuple[str, int]] = Counter()
+    firsts: dict[tuple[str, int], tuple[int, int]] = {}
+    for channel in index.channels:
+        place = _place(channel)
+        partition = place.topic, place.partition
+        first = int(channel.metadata.get("segment", "0")), place.base_offset
+        firsts[partition] = min(first, firsts.get(partition, first))
+        records[partition] += index.messages.get(channel.id, 0)
+    return {partition: Named(records[partition], first) for partition, (_, first) in firsts.items()}
 
 
-def _break_up(
-    data: bytes, places: dict[int, _Place], topics: Collection[str] | None, damage: list[str]
-) -> Iterator[tuple[int, Record]]:
-    position, end, lost = 0, len(data), 0
-    view = memoryview(data)
-    while position < end:
-        opcode, length = _RECORD_HEAD.unpack_from(data, position)
-        start = position + _RECORD_HEAD.size
-        position = start + length
-        if opcode == Opcode.CHANNEL:
-            _learn(places, data[start:position])
-        elif opcode == Opcode.MESSAGE:
-            channel, low, log_time, publish_time = _MESSAGE.unpack_from(data, start)
-            place = places.get(channel)
-            if place is None:
-                lost += 1
-                continue
-            if topics is not None and place.topic not in topics:
-                continue
-            offset = place.base_offset + ((low - place.base_offset) & 0xFFFF_FFFF)
-            value = bytes(view[start + _MESSAGE.size : position])
-            timestamp_ms = publish_time // 1_000_000
-            if place.is_wrapped:
-                yield log_time, _unwrap(value, place, offset)
-                continue
-            yield (
-                log_time,
-                Record(place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers),
-            )
-    if lost:
-        damage.append(f"{lost} messages whose channel lay in a damaged chunk are left out")
+def _channel(body: bytes) -> Channel:
+    return Channel.read(ReadDataStream(BytesIO(body)))
 
 
-def _walk(file: BinaryIO, wanted: Collection[int], damage: list[str]) -> Iterator[tuple[int, bytes]]:
-    """The file's records of the wanted kinds; it seeks past the others.
-
-    The library's own reader needs a file with an intact end.
-    """
-    size = Path(file.name).stat().st_size
-    while True:
-        head = file.read(_RECORD_HEAD.size)
-        start = file.tell()
-        if len(head) < _RECORD_HEAD.size:
-            damage.append(f"the file ends at byte {size} without its index: it was cut off")
-            return
-        opcode, length = _RECORD_HEAD.unpack(head)
-        if start + length > size:
-            missing = start + length - size
-            damage.append(
-                f"the file ends at byte {size}, {missing} bytes before the end of the record at {start}"
-            )
-            return
-        if opcode == Opcode.DATA_END:
-            return
-        if opcode in wanted:
-            yield opcode, file.read(length)
-        else:
-            file.seek(length, 1)
-
-
-def _learn(places: dict[int, _Place], body: bytes) -> None:
-    channel = Channel.read(ReadDataStream(BytesIO(body)))
+def _place(channel: Channel) -> _Place:
     metadata = channel.metadata
-    if channel.id in places:
-        return
     key = metadata.get("key")
     names = orjson.loads(metadata.get("headers", "[]"))
-    places[channel.id] = _Place(
+    return _Place(
         channel.topic,
         int(metadata.get("partition", "0")),
         None if key is None else key.encode(),

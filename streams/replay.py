@@ -1,56 +1,45 @@
 """Replay: a recording through the engine that ran it, unit by unit, in the order of the log.
 
-Rules: the site and rules are those that the recording carries, unless others are given; nothing here knows the
-time; outputs depend on the inputs on `events` alone, so that a copy without its outputs gives the same ones; what
-can't be decoded is counted by its reason. Outputs that the recording holds are compared (`verification`) up to the
-first record that is missing: what follows from inputs that nobody has can't be the same.
+Rules: the site and rules are those that the recording carries, and later those that its log activates, unless others
+are given; nothing here knows the time; outputs depend on the inputs on `events` alone, so that a copy without its
+outputs gives the same ones; what can't be decoded is counted by its reason. Outputs that the recording holds are
+compared (`verification`) up to the first record that is missing: what follows from inputs that nobody has can't be the
+same.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from rules.engine.engine import Engine
-from rules.engine.inputs import Frame, Gap, Input, Readings
+from rules.engine.inputs import Activation, Frame, Gap, Input, Readings
 from rules.engine.outputs import Alarm, Command, Output
+from rules.engine.tables import Compiled
 from rules.errors import UndecodableError
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
+from streams.missing import Missing, MissingRecords
 from streams.record import Record
-from streams.recorded_site import recorded_site
+from streams.recorded_site import recorded_rules
 from streams.recording import Recording
 from streams.rule_folder import load_program
+from streams.rule_set import UNKNOWN, RuleSet, note_rule_set
 from streams.site_folder import load_site
-from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, RULE_SETS
 from streams.verification import InputsEnd, Said, Verification, compare
 from streams.wire import decode_input, decode_output, encode_output
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
 BATCH: Final = 512
 """Inputs per call of the engine: how they are cut changes no output."""
-
-
-@dataclass(slots=True)
-class Missing:
-    """Records of one partition of `events` that damage has cost, in one span or more. Offsets: first and last.
-
-    `from_ns`, `to_ns`: when the recorder wrote the record before the first, and the one after the last.
-    """
-
-    partition: int
-    records: int
-    first_offset: int
-    last_offset: int
-    from_ns: int
-    to_ns: int
 
 
 @dataclass(slots=True)
@@ -79,8 +68,8 @@ class Replay:
     ends: dict[str, InputsEnd] = field(default_factory=dict)
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
-    missing: dict[int, Missing] = field(default_factory=dict)
-    """By partition."""
+    missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
+    """Records of `events` that damage has cost, by topic and partition."""
 
     behind_damage: int = 0
     """Records of `events` that follow the first damage."""
@@ -106,63 +95,118 @@ class Replay:
         return known <= 0 < unknown + self.undecodable["unknown-unit"]
 
 
-def choose_site(recording: Recording, site_dir: Path | None, rules: Path | None) -> tuple[Site, Program]:
+class Chosen(NamedTuple):
+    """With what a recording is replayed. `recorded`: the rule set that it carries, None where others were given."""
+
+    site: Site
+    program: Program
+    recorded: RuleSet | None = None
+
+
+def choose_site(recording: Recording, site_dir: Path | None, rules: Path | None) -> Chosen:
     """The recorded site and rules, or those of `site_dir`, or other `rules` (a folder or file) for either."""
     if site_dir is not None:
         site = load_site(site_dir)
-        return site, load_program(site_dir, site, rules)
-    site, program = recorded_site(recording)
-    return site, (program if rules is None else load_program(Path(), site, rules))
+        return Chosen(site, load_program(site_dir, site, rules))
+    recorded = recorded_rules(recording)
+    site, program = recorded.load(f"{recording.path}:")
+    if rules is not None:
+        return Chosen(site, load_program(Path(), site, rules))
+    return Chosen(site, program, recorded)
 
 
-def replay(recordings: Sequence[Recording], site: Site, program: Program, verify: bool) -> Replay:
-    """Run the recordings, one after the other as one log; `verify`: compare the outputs that they hold, if any."""
-    result = _run(recordings, site, program, only_intact=False)
+def replay(recordings: Sequence[Recording], chosen: Chosen, verify: bool) -> Replay:
+    """Run the recordings, one after the other as one log; `verify`: compare the outputs that they hold, if any.
+
+    Recorded rules are replaced where the log activates others; rules that were given rule from end to end.
+    """
+    result = _run(recordings, chosen, only_intact=False)
     result.damage = [line for recording in recordings for line in recording.damage]
     if verify:
         recorded, behind = _recorded_outputs(recordings)
         if recorded or behind:
-            intact = _run(recordings, site, program, only_intact=True) if result.behind_damage else result
+            intact = _run(recordings, chosen, only_intact=True) if result.behind_damage else result
             result.verification = compare(recorded, intact.outputs, intact.ends)
             result.verification.not_compared = behind
     return result
 
 
-def _run(recordings: Sequence[Recording], site: Site, program: Program, only_intact: bool) -> Replay:
+class _Activated:
+    """The rule sets that the log activates, as the recordings have them."""
+
+    def __init__(self, recordings: Sequence[Recording], chosen: Chosen) -> None:
+        self._recordings = recordings
+        self._site = chosen.site
+        self._keeps = chosen.recorded is None
+        self._found: dict[str, RuleSet] | None = None
+        self._made: dict[str, dict[str, Compiled] | str] = {}
+
+    def offer(self, inputs: Iterable[Input], engine: Engine) -> None:
+        """What the activations among `inputs` mean to an engine."""
+        for value in inputs:
+            if isinstance(value, Activation) and not self._keeps and engine.lacks(value.rules_digest):
+                made = self._meaning(value.rules_digest)
+                engine.offer(value.rules_digest, made if isinstance(made, str) else made[value.unit])
+
+    def _meaning(self, digest: str) -> dict[str, Compiled] | str:
+        if self._found is None:
+            self._found = {}
+            for recording in self._recordings:
+                for _, record in recording.timed_records({RULE_SETS.name}):
+                    note_rule_set(record, self._found)
+        if digest not in self._made:
+            rule_set = self._found.get(digest)
+            self._made[digest] = (
+                UNKNOWN if rule_set is None else rule_set.compiled_for(self._site.digest, self._site.units)
+            )
+        return self._made[digest]
+
+    def rules(self, unit: str) -> set[str]:
+        """Ids of all rules that may have ruled."""
+        offered = (made[unit] for made in self._made.values() if not isinstance(made, str))
+        return {rule.id for compiled in offered for rule in compiled.rules}
+
+
+def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> Replay:
     """All inputs through the engines; `only_intact`: those before the first damage."""
+    site, program, recorded = chosen
     result = Replay(site, program)
-    engines = {unit: Engine(program, site, unit) for unit in site.units}
+    digest = recorded.digest if recorded else ""
+    engines = {unit: Engine(program, site, unit, digest) for unit in site.units}
+    activated = _Activated(recordings, chosen)
     last: dict[str, dict[str, tuple[int, int]]] = {unit: {} for unit in site.units}
     for unit, inputs in _batches(_events(recordings, result, only_intact), result, last):
+        activated.offer(inputs, engines[unit])
         for output in engines[unit].step(inputs):
             _keep(output, result)
     result.counters = {unit: dict(engine.counters) for unit, engine in engines.items()}
-    rules = frozenset(rule.id for rule in program.rules)
     for unit, engine in engines.items():
+        rules = activated.rules(unit) | {rule.id for rule in program.rules}
         assets = frozenset(asset.id for asset in site.units[unit].assets)
         result.ends[unit] = InputsEnd(unit, last[unit], engine.now_ns, rules, assets)
     return result
 
 
-def _in_order(recordings: Iterable[Recording], topics: Collection[str]) -> Iterator[tuple[bool, int, Record]]:
-    """Every record with the recorder's time (ns), and whether all before it could be read."""
+def _in_order(recordings: Iterable[Recording], missing: MissingRecords) -> Iterator[tuple[bool, Record]]:
+    """Every record of the topics of `missing`, which looks on, and whether all before it could be read."""
     is_intact = True
     for recording in recordings:
-        for log_ns, record in recording.timed_records(topics):
+        missing.begin(recording, is_intact)
+        for log_ns, record in recording.timed_records(missing.topics):
             is_intact = is_intact and not recording.lacks_records
-            yield is_intact, log_ns, record
+            missing.pass_by(record, log_ns, is_intact)
+            yield is_intact, record
         is_intact = is_intact and not recording.lacks_records
+        missing.end(recording)
 
 
 def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) -> Iterator[Input]:
-    before: dict[int, tuple[int, int]] = {}
-    for is_intact, log_ns, record in _in_order(recordings, {EVENTS.name}):
+    missing = MissingRecords({EVENTS.name})
+    for is_intact, record in _in_order(recordings, missing):
         if not is_intact:
             if only_intact:
                 return
             result.behind_damage += 1
-            _note_missing(record, before.get(record.partition), log_ns, result)
-        before[record.partition] = record.offset, log_ns
         try:
             value = decode_input(record.key, record.headers, record.value)
         except UndecodableError as error:
@@ -173,18 +217,7 @@ def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) 
             result.unknown_units.add(value.unit)
             continue
         yield value
-
-
-def _note_missing(record: Record, before: tuple[int, int] | None, log_ns: int, result: Replay) -> None:
-    """`before`: offset and time of the record before `record`. A rolled log starts again at a lower offset."""
-    if before is None or record.offset <= before[0] + 1:
-        return
-    first, from_ns = before[0] + 1, before[1]
-    known = result.missing.setdefault(
-        record.partition, Missing(record.partition, 0, first, first, from_ns, log_ns)
-    )
-    known.records += record.offset - first
-    known.last_offset, known.to_ns = record.offset - 1, log_ns
+    result.missing = missing.spans
 
 
 def _batches(
@@ -236,10 +269,11 @@ def _keep(output: Output, result: Replay) -> None:
 
 
 def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:
-    """What the run said before the first damage, and how many outputs are recorded behind it."""
+    """What the run said before the first damage, and how many outputs are recorded behind it or lost to it."""
     said: dict[tuple[str, str], dict[str, set[bytes]]] = {}
     behind = 0
-    for is_intact, _, record in _in_order(recordings, set(OUTPUT_TOPICS)):
+    missing = MissingRecords(OUTPUT_TOPICS)
+    for is_intact, record in _in_order(recordings, missing):
         if record.value is None:
             continue
         try:
@@ -250,4 +284,4 @@ def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:
             said.setdefault((record.topic, output.unit), {}).setdefault(output.id, set()).add(record.value)
         else:
             behind += 1
-    return said, behind
+    return said, behind + sum(one.records for one in missing.spans.values())

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,19 +96,24 @@ def status_message(context: RoleContext) -> Message:
     )
 
 
-async def report_status(context: RoleContext, every_s: float = 1.0) -> None:
+async def report_status(
+    context: RoleContext, every_s: float = 1.0, show: Callable[[bytes], None] | None = None
+) -> None:
     """Publish the status once a second, and a last time when the role has ended ('stopping').
 
-    A broker that is away is no reason to end.
+    A broker that is away is no reason to end. `show` is handed each status as well, as JSON.
     """
     producer = None
     while True:
         ended = context.ended.is_set()
         if ended:
             context.state = "stopping"
+        message = status_message(context)
+        if show is not None:
+            show(message.value or b"")
         try:
             producer = producer or await context.bus.producer(f"{context.name}-status")
-            await (await producer.send(status_message(context)))
+            await (await producer.send(message))
         except UnreachableError:
             context.metrics["status_unsent"] = context.metrics.get("status_unsent", 0) + 1
         if ended:

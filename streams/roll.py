@@ -3,9 +3,9 @@
 Rules that this module obeys:
 - The same act as restoring a site on an empty Kafka. Before it, publishers hold, the worker has read `events` to
   its end and stopped with final snapshots, the actuators have read `commands`, the recorder everything.
-- Carried over: of `snapshots` and `alarms` what compaction would leave, commands that have not expired, the whole
-  journal and all dead letters. `events` is not: the snapshots stand for it. Nor is `status`, which every role says
-  anew within a second.
+- Carried over: of `snapshots`, `alarms` and `rule-sets` what compaction would leave, commands that have not expired,
+  the whole journal and all dead letters. `events` is not: the snapshots stand for it. Nor is `status`, which every role
+  says anew within a second.
 - The id of the old log stays behind, while the snapshots keep it: on the new log their offsets mean nothing, so a
   worker starts at its first record.
 """
@@ -24,7 +24,7 @@ from rules.errors import UndecodableError, UnreachableError
 from streams.bus import Bus
 from streams.record import Message, Record
 from streams.snapshots import LOG_KEY, log_ids
-from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, SNAPSHOTS
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, RULE_SETS, SNAPSHOTS
 from streams.wire import decode_output
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ async def carry_over(
     whose topics exist with as many partitions.
     """
     messages: list[Message] = []
-    for topic in (SNAPSHOTS, ALARMS):
+    for topic in (SNAPSHOTS, ALARMS, RULE_SETS):
         messages += await _last_words(old, topic.name)
     now_ns = clock_ns()
     messages += [_copy(record) async for record in _records(old, COMMANDS.name) if _may_act(record, now_ns)]

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from rules.errors import ConfigurationError
-from rules.findings import Finding
+from rules.findings import Finding, nearest
 from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site
+from rules.strict_yaml import load
+from streams.site_folder import SITE_FILE, read_site_text
 from streams.text_file import read_text
 
 SUFFIXES = (".yaml", ".yml")
@@ -35,6 +37,9 @@ def read_rules(
         except OSError as error:
             findings.append(Finding(name, 0, 0, f"can't be read: {error.strerror}"))
             continue
+        if override is None and not path.exists():
+            findings.append(_not_there(site_dir, name))
+            continue
         if not files:
             findings.append(Finding(name, 0, 0, "no rule file in this folder", "*.yaml or *.yml"))
         for file in files:
@@ -50,6 +55,19 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+
+
+def _not_there(site_dir: Path, name: str) -> Finding:
+    """Where the site file names what isn't there, and what is there instead."""
+    root, _ = load(read_site_text(site_dir)[0], SITE_FILE)
+    rules = None if root is None else root.entries.get("rules")
+    nodes = () if rules is None else rules.items or (rules,)
+    others = [path.name for path in site_dir.iterdir() if path.is_dir() or path.suffix in SUFFIXES]
+    hint = nearest(name, others) or "rules: the folders and files of rules, from the site's folder"
+    for node in nodes:
+        if node.scalar == name:
+            return node.document.report(node.line, node.column, f"no folder or file '{name}'", hint)
+    return Finding(name, 0, 0, "no such folder or file", hint)
 
 
 def _name(path: Path, site_dir: Path) -> str:

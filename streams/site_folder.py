@@ -8,7 +8,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Site
 from rules.site.parse import parse_site
-from streams.text_file import unreadable
+from streams.text_file import plain_text, unreadable
 
 SITE_FILE = "site.yaml"
 
@@ -17,7 +17,7 @@ def read_site_text(folder: Path) -> tuple[str, str]:
     """(text, file name for findings) of the site file. Raises ConfigurationError where there is none."""
     file = folder / SITE_FILE
     try:
-        return file.read_text(encoding="utf-8"), str(file)
+        return plain_text(file), str(file)
     except FileNotFoundError:
         message = (
             f"no site: the folder has no {SITE_FILE}" if folder.is_dir() else f"no site: no folder '{folder}'"

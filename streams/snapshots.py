@@ -47,7 +47,7 @@ class Snapshot:
     number: int
     next_offset: int
     log_id: str
-    program_digest: str
+    rules_digest: str
     site_digest: str
     state: bytes
 
@@ -78,7 +78,7 @@ def snapshot_messages(snapshot: Snapshot, partitions: int) -> tuple[list[Message
         "number": snapshot.number,
         "next_offset": snapshot.next_offset,
         "log_id": snapshot.log_id,
-        "program_digest": snapshot.program_digest,
+        "rules_digest": snapshot.rules_digest,
         "site_digest": snapshot.site_digest,
         "chunks": len(pieces),
         "bytes": len(snapshot.state),
@@ -213,11 +213,11 @@ def _close(value: bytes, chunks: Mapping[tuple[bytes, int], bytes]) -> Snapshot 
             return None
         if len(whole) != said["bytes"] or hashlib.sha256(whole).hexdigest() != said["digest"]:
             return "corrupt"
-        texts = [said[name] for name in ("unit", "log_id", "program_digest", "site_digest")]
+        texts = [said[name] for name in ("unit", "log_id", "rules_digest", "site_digest")]
         numbers = [said["number"], said["next_offset"]]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
         return "bad-manifest"
     if not all(type(text) is str for text in texts) or not all(type(n) is int and n >= 0 for n in numbers):
         return "bad-manifest"
-    unit, log_id, program_digest, site_digest = texts
-    return Snapshot(unit, numbers[0], numbers[1], log_id, program_digest, site_digest, whole)
+    unit, log_id, rules_digest, site_digest = texts
+    return Snapshot(unit, numbers[0], numbers[1], log_id, rules_digest, site_digest, whole)

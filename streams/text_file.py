@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from pathlib import Path
 
 from rules.errors import ConfigurationError
@@ -11,9 +13,17 @@ from rules.findings import Finding
 def read_text(file: Path, name: str) -> str:
     """The text of `file`, which findings call `name`. Raises ConfigurationError with one finding."""
     try:
-        return file.read_text(encoding="utf-8")
+        return plain_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([unreadable(name, error)]) from None
+
+
+def plain_text(file: Path) -> str:
+    """UTF-8 text. OSError also where `file` is a pipe, socket or device: reading it might never end."""
+    mode = file.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "no regular file")
+    return file.read_text(encoding="utf-8")
 
 
 def unreadable(name: str, error: OSError | UnicodeDecodeError) -> Finding:

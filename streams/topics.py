@@ -26,12 +26,15 @@ ALARMS = Topic("alarms", "the last word on every alarm", key="unit:rule:asset", 
 COMMANDS = Topic("commands", "commands to actuators", key="unit", retention_ms=24 * 3600 * 1000)
 JOURNAL = Topic("journal", "every transition, append-only", key="unit", retention_ms=400 * 24 * 3600 * 1000)
 SNAPSHOTS = Topic("snapshots", "engine state per unit, in chunks", key="unit:chunk", cleanup="compact")
+RULE_SETS = Topic(
+    "rule-sets", "site and rule files that activations name", key="digest", partitions=1, cleanup="compact"
+)
 DEAD_LETTERS = Topic("dead-letters", "records that nobody could read, with the reason", key="as it came")
 STATUS = Topic(
     "status", "what every role says of itself once a second", key="role", partitions=1, cleanup="compact"
 )
 
-TOPICS: tuple[Topic, ...] = (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, DEAD_LETTERS, STATUS)
+TOPICS: tuple[Topic, ...] = (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, RULE_SETS, DEAD_LETTERS, STATUS)
 
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 

@@ -33,7 +33,7 @@ class Verification:
     """Recorded against replayed outputs.
 
     `after_end`: replayed, and later than the last recorded one. `beyond_the_end`: recorded, and caused by inputs
-    behind the recorded ones. `not_compared`: recorded behind damage.
+    behind the recorded ones. `not_compared`: recorded behind damage, or lost to it.
     """
 
     compared: int = 0

@@ -18,16 +18,15 @@ import time
 from collections.abc import Collection
 from typing import Any, Final
 
-from rules.engine.engine import Engine
 from rules.errors import InvariantError, UnreachableError
 from streams.bus import Producer
 from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.crash_switch import CrashSwitch
 from streams.faust_app import LOGGERS, Callbacks, FaustInput, Membership
 from streams.log_limit import limit_logs
+from streams.prepared_rules import PreparedRules, prepared_rules
 from streams.processor import Processor
 from streams.role import RoleContext
-from streams.rule_folder import load_program
 from streams.topics import EVENTS
 
 log = logging.getLogger("headrace.worker")
@@ -51,9 +50,9 @@ async def run(context: RoleContext) -> None:
     producer, partitions = await _connected(context)
     if producer is None:
         return
-    worker = _Worker(context, producer, partitions, await _membership(context))
     try:
-        await worker.work()
+        rules = await prepared_rules(context)
+        await _Worker(context, producer, partitions, await _membership(context), rules).work()
     finally:
         with contextlib.suppress(UnreachableError):
             await producer.close()
@@ -79,19 +78,23 @@ class _Worker:
     """One run of the worker, from joining the group to leaving it."""
 
     def __init__(
-        self, context: RoleContext, producer: Producer, partitions: int, membership: Membership
+        self,
+        context: RoleContext,
+        producer: Producer,
+        partitions: int,
+        membership: Membership,
+        rules: PreparedRules,
     ) -> None:
         self._context = context
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._assigned = False
         settings = context.settings
-        program = load_program(context.site_dir, context.site)
+        self._rules = rules
         self._processor = Processor(
             bus=context.bus,
             producer=producer,
             site=context.site,
-            program_digest=program.digest,
-            new_engine=lambda unit: Engine(program, context.site, unit),
+            rules=rules,
             partitions=partitions,
             snapshot_every_s=settings.worker.snapshot_every_s,
             acknowledge=self._commit,
@@ -116,6 +119,7 @@ class _Worker:
         """Until the stop or a failure; raises the failure."""
         context = self._context
         watch = asyncio.create_task(self._watch(), name="worker-watchdog")
+        rules = asyncio.create_task(self._rules.follow(self._fail), name="worker-rules")
         stop = asyncio.create_task(context.stop.wait(), name="worker-stop")
         ends: set[asyncio.Future[Any]] = {stop, self._failure}
         try:
@@ -125,6 +129,7 @@ class _Worker:
                 await self._drain()
         finally:
             watch.cancel()
+            rules.cancel()
             stop.cancel()
             # Nothing uncovered can be acknowledged by this: only what a snapshot covers is ever committed.
             await self._input.stop()
@@ -201,6 +206,11 @@ class _Worker:
     def _update(self) -> None:
         self._context.metrics.update(self._processor.metrics())
         self._context.metrics["lag"] = self._input.lag()
+        self._context.metrics["rule_sets"] = {
+            "ready": self._rules.ready,
+            "waits": self._rules.waits,
+            "take_over_ms_max": round(self._rules.pause_ms_max, 1),
+        }
 
 
 async def _membership(context: RoleContext) -> Membership:

@@ -52,8 +52,10 @@ class Counts:
     snapshot_bytes: int = 0
     snapshot_pause_ms_max: float = 0.0
     snapshot_at_s: float = 0.0
+    activation_pause_ms_max: float = 0.0
+    """The longest step in which a rule set was activated."""
     restores: int = 0
-    restores_of_other_program: int = 0
+    restores_of_other_rules: int = 0
     restores_on_other_log: int = 0
     restores_refused: int = 0
     snapshots_rejected: Counter[str] = field(default_factory=Counter)
@@ -93,7 +95,8 @@ class Counts:
                 "rejected": dict(self.snapshots_rejected),
             },
             "restores": self.restores,
-            "restores_of_other_program": self.restores_of_other_program,
+            "activation_pause_ms_max": round(self.activation_pause_ms_max, 1),
+            "restores_of_other_rules": self.restores_of_other_rules,
             "restores_on_other_log": self.restores_on_other_log,
             "restores_refused": self.restores_refused,
             "latency_ms": {

@@ -5,7 +5,8 @@
 
 FAULTS.csv: one fault time a line under a head; each is looked at over the 12 h before it. WINDOWS.json: `{KEY: [[from,
 to], …]}`; what is raised outside of the windows is a false alarm. Only recorded time counts: what lies in the gaps
-that the replay reports is left out of every share. The engine's own `source-gap` is no detection. Needs no Headrace.
+that the replay reports is left out of every share. The engine's own alarms, `source-gap` and `source-clock`, are no
+detection. Needs no Headrace.
 
 `--half`: of the time from the first to the last sample. A fault belongs to the half in which it is, a window to that of
 its middle; time, alarms and incidents of the other half are left out.
@@ -96,7 +97,7 @@ def alarm_spans(replay: dict[str, Any]) -> list[Span]:
     return [
         (seconds(alarm["raised_at"]), seconds(alarm["cleared_at"] or end))
         for alarm in replay["alarms"]
-        if alarm["rule"] != "source-gap"
+        if alarm["rule"] not in ("source-gap", "source-clock")
     ]
 
 

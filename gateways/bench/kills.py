@@ -115,8 +115,7 @@ async def _run(site_dir: Path, seed: int, kills: int, folder: Path) -> dict[str,
 
 def _replayed(recording: Path) -> dict[str, Any]:
     opened = Recording(recording)
-    site, program = choose_site(opened, None, None)
-    result = replay([opened], site, program, verify=True)
+    result = replay([opened], choose_site(opened, None, None), verify=True)
     verification = result.verification
     assert verification is not None
     return {

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from gateways.cli import tables
 from gateways.cli.findings import print_findings
+from gateways.sim.constants import check_constants
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.gpu_fields import FIELD_COUNT
@@ -58,6 +59,7 @@ def _load(site_dir: Path) -> tuple[Site | None, Program | None, list[Finding]]:
     site, findings = parse_site(text, name)
     if site is None:
         return None, None, findings
+    findings = [*findings, *check_constants(site, text, name)]
     texts, unread = read_rules(site_dir, site)
     program, of_rules = load_rules(texts, site)
     of_rules = [as_opened(finding, site_dir) for finding in (*unread, *of_rules)]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -100,11 +102,14 @@ def run(
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the role. Repeatable.", metavar="KEY=VALUE")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The role's status once a second, as JSON lines on stdout.")
+    ] = False,
 ) -> None:
     """Run one role in the foreground: what production runs, one process a role."""
     from gateways.cli.run_role import run_role
 
-    raise typer.Exit(run_role(role, site, name or role, option or []))
+    raise typer.Exit(run_role(role, site, name or role, option or [], as_json))
 
 
 @app.command()
@@ -158,6 +163,24 @@ def record(
     from gateways.cli.record import record as run_record
 
     raise typer.Exit(run_record(site, output, duration, as_json))
+
+
+@app.command()
+def activate(
+    site: SiteArgument = DEMO_SITE,
+    rules: Annotated[
+        Path | None, typer.Option(help="Rule files, a folder or file, in place of the site's own.")
+    ] = None,
+    within: Annotated[
+        str, typer.Option(help="How long the workers may take to get ready.", metavar="TIME")
+    ] = "60s",
+    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the rules of the site's files rule the running site, from now on: alarms of rules that are the same go on."""
+    from gateways.cli.activate import activate_rules
+
+    raise typer.Exit(activate_rules(site, rules, within, bootstrap, as_json))
 
 
 @app.command()
@@ -268,6 +291,26 @@ def bench_kills(
     raise typer.Exit(bench(site, seed, kills, as_json))
 
 
+@bench_app.command("faults")
+def bench_faults(
+    site: SiteArgument = DEMO_SITE,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the plant, each a run of all.", metavar="N,N")
+    ] = "1,2,3",
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--event-time", help="Only the quick faults, live; or all of them in event time."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Inject every fault of the plant: which alarm comes, and when, beside the fault table."""
+    from gateways.bench.faults import bench_faults as bench
+
+    raise typer.Exit(bench(site, seeds, live, as_json))
+
+
 def _register_replay() -> None:
     """Replay and recording bring commands of their own (see gateways/cli/replay.py)."""
     from gateways.cli.replay_commands import recording_app, replay
@@ -334,8 +377,18 @@ def _print_error(exit_code: int, error: str, findings: Sequence[Finding] = ()) -
     print(json.dumps(said), flush=True)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """Entry point of the `headrace` command."""
+    """Entry point of the `headrace` command.
+
+    A command that takes a second to import what it needs ends as orderly in it as later.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
     sys.exit(run_app())
 
 

@@ -26,6 +26,10 @@ def show(path: Path, as_json: bool) -> int:
         counts[record.topic] += 1
         sizes[record.topic] += len(record.value or b"")
         times = [times[0] if times else log_ns, log_ns]
+    named: Counter[str] = Counter()
+    for (topic, _), one in recording.named.items():
+        named[topic] += one.records
+    missing = named - counts
     body = {
         "site": recording.metadata.get("site"),
         "from": iso_utc(times[0]) if times else None,
@@ -34,6 +38,7 @@ def show(path: Path, as_json: bool) -> int:
         "bytes": dict(sorted(sizes.items())),
         "attachments": {name: len(data) for name, data in sorted(recording.attachments.items())},
         "damage": recording.damage,
+        "missing": dict(sorted(missing.items())),
     }
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
@@ -44,10 +49,12 @@ def show(path: Path, as_json: bool) -> int:
         print(f"  carries {', '.join(sorted(recording.attachments)) or 'no site and no rules'}")
         for line in recording.damage:
             print(f"  damaged: {line}")
+        for topic, count in sorted(missing.items()):
+            print(f"  missing: {count:,} of {named[topic]:,} records of {topic}, by the index")
     return 1 if recording.damage else 0
 
 
-def strip(path: Path, output: Path, topics: str) -> int:
+def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
     """A copy without some topics; 1 when the original is damaged (the copy holds what could be read)."""
     left_out = {topic.strip() for topic in topics.split(",") if topic.strip()}
     wrong = [topic for topic in sorted(left_out) if topic not in BY_NAME]
@@ -62,12 +69,16 @@ def strip(path: Path, output: Path, topics: str) -> int:
         raise ConfigurationError([Finding("--output", 0, 0, "the copy would overwrite the recording")])
     recording = Recording(path)
     move_aside(output)
+    kept: Counter[str] = Counter()
     with RecordingWriter(output, attachments=recording.attachments, metadata=recording.metadata) as writer:
         for log_ns, record in recording.timed_records():
             if record.topic not in left_out:
                 writer.write(record, log_ns)
-        kept = writer.records
-    print(f"{output}: {kept} records kept", file=sys.stderr)
+                kept[record.topic] += 1
+    if as_json:
+        body = {"output": str(output), "records": dict(sorted(kept.items())), "damage": recording.damage}
+        sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
+    print(f"{output}: {kept.total()} records kept", file=sys.stderr)
     for line in recording.damage:
         print(f"damaged: {line}", file=sys.stderr)
     return 1 if recording.damage else 0

@@ -33,9 +33,8 @@ def replay_recordings(
     """
     recordings = [Recording(path) for path in paths]
     refuse_two_sites(recordings)
-    site, program = choose_site(recordings[0], site_dir, rules)
-    is_candidate = site_dir is not None or rules is not None
-    result = run_replay(recordings, site, program, verify and not is_candidate)
+    chosen = choose_site(recordings[0], site_dir, rules)
+    result = run_replay(recordings, chosen, verify and chosen.recorded is not None)
     if site_dir is not None and result.is_foreign:
         raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
     if as_json:

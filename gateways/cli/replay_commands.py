@@ -47,8 +47,9 @@ def strip(
     topics: Annotated[
         str, typer.Option(help="Topics to leave out, separated by commas.")
     ] = "alarms,commands,journal,snapshots,dead-letters",
+    as_json: JsonOption = False,
 ) -> None:
     """Copy a recording without some topics: without its outputs, a replay has to make them again."""
     from gateways.cli.recordings import strip as run_strip
 
-    raise typer.Exit(run_strip(recording, output, topics))
+    raise typer.Exit(run_strip(recording, output, topics, as_json))

@@ -15,7 +15,7 @@ from typing import Final
 
 from gateways import collector
 from gateways.with_parent import end_with_parent
-from rules.errors import ConfigurationError, HeadraceError, UnreachableError
+from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
 from streams.role import RoleContext, report_status
@@ -31,7 +31,6 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "recorder": "streams.recorder",
     }
 )
-log = logging.getLogger("headrace")
 
 
 def with_endpoints(site: Site, options: Mapping[str, str]) -> Site:
@@ -58,8 +57,11 @@ def parse_options(options: list[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-def run_role(role: str, site_dir: Path, name: str, options: list[str]) -> int:
-    """Run a role until it is told to stop; the exit code of the process."""
+def run_role(role: str, site_dir: Path, name: str, options: list[str], as_json: bool = False) -> int:
+    """Run a role until it is told to stop; the exit code of the process. `as_json`: its status as lines on stdout.
+
+    What ends it is raised: ConfigurationError, UnreachableError or another HeadraceError.
+    """
     if role not in ROLES:
         raise ConfigurationError([Finding("run", 0, 0, f"unknown role '{role}'", nearest(role, ROLES))])
     logging.basicConfig(
@@ -73,12 +75,21 @@ def run_role(role: str, site_dir: Path, name: str, options: list[str]) -> int:
     collector.run_seldom()
     # the first import of a role's module: before the loop, so that its cost shows in no latency
     module = importlib.import_module(ROLES[role])
-    return asyncio.run(_run(module.run, site_dir, name, given))
+    asyncio.run(_run(module.run, site_dir, name, given, _print_line if as_json else None))
+    return 0
+
+
+def _print_line(status: bytes) -> None:
+    print(status.decode(), flush=True)
 
 
 async def _run(
-    role: Callable[[RoleContext], Awaitable[None]], site_dir: Path, name: str, options: dict[str, str]
-) -> int:
+    role: Callable[[RoleContext], Awaitable[None]],
+    site_dir: Path,
+    name: str,
+    options: dict[str, str],
+    show: Callable[[bytes], None] | None,
+) -> None:
     from streams.bus_kafka import KafkaBus
     from streams.settings import load_settings
     from streams.site_folder import load_site
@@ -93,20 +104,11 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, context.hold)
     loop.add_signal_handler(signal.SIGUSR2, context.release)
-    status = asyncio.create_task(report_status(context), name="status")
+    status = asyncio.create_task(report_status(context, show=show), name="status")
     try:
         await role(context)
-    except UnreachableError as error:
-        log.error("%s", error)
-        return 3
-    except ConfigurationError:
-        raise
-    except HeadraceError as error:
-        log.error("%s", error)
-        return 1
     finally:
         stop.set()
         context.ended.set()
         await status
         await context.bus.close()
-    return 0

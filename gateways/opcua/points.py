@@ -2,6 +2,7 @@
 
 - A row is a point's place in the site's order, and its client handle at the server.
 - Time never goes back: a point's bad or uncertain word is stamped after its last reading, so that it counts.
+- The first good word of a subscription is the value that stands; it is stamped as current (decision 0021).
 - Readings leave in batches by unit, in the order in which they came.
 """
 
@@ -72,6 +73,11 @@ class SourcePoints:
         """Monotonic time of the last reading that was sent."""
         self._values = np.full(len(owned), math.nan)
         self._last_ns = np.zeros(len(owned), dtype=np.int64)
+        self._source_ns = np.full(len(owned), -1, dtype=np.int64)
+        """The last reading's time as it came, before it was stamped."""
+        self._awaits_first = np.zeros(len(owned), dtype=bool)
+        self._believed_ns = min(source.clock_tolerance_ns, source.lateness_ns) // 2
+        """How much older than its arrival a standing value may be: half of what the engine takes."""
         self._asked_s = np.full(len(owned), -math.inf)
         self._stamped_on_change = source.options.get("timestamps", "scan") == "change"
         self._publisher = publisher
@@ -83,14 +89,28 @@ class SourcePoints:
     def __len__(self) -> int:
         return len(self.points)
 
+    def subscribing(self, rows: Iterable[int]) -> None:
+        """The server is asked for these points: the first good word on each is what it has, however old."""
+        self._awaits_first[list(rows)] = True
+
     def reported(self, row: int, sample: Sample) -> None:
-        """A notification of the server. Drops what lies inside a dead-band of the gateway's own (counted)."""
+        """A notification of the server.
+
+        Drops, and counts, what a read has said before and what lies inside a dead-band of the gateway's own.
+        """
         if overflowed(sample.status):
             # At least one sample of this item was lost before or after this one.
             self.counts["overflows"] += 1
             since_ns = int(self._last_ns[row]) or sample.time_ns
             self.report_gap("overflow", since_ns, sample.time_ns, {self.units[row]: 1})
         now_s = time.monotonic()
+        if (
+            sample.time_ns == self._source_ns[row]
+            and sample.quality == self.quality[row]
+            and sample.value == self._values[row]
+        ):
+            self.counts["repeated"] += 1
+            return
         if (
             self.band[row] > 0
             and sample.quality == Quality.GOOD == self.quality[row]
@@ -99,7 +119,7 @@ class SourcePoints:
         ):
             self.counts["inside_deadband"] += 1
             return
-        self._add(row, self._stamped(row, sample), now_s)
+        self._add(row, self._stamped(row, sample), now_s, sample.time_ns)
 
     def confirmed(self, row: int, sample: Sample) -> bool:
         """The answer to a read of a silent point. True when it is new: a later time or another quality.
@@ -111,14 +131,14 @@ class SourcePoints:
         if stamped.time_ns <= self._last_ns[row] and sample.quality == self.quality[row]:
             return False
         self.counts["confirmed"] += 1
-        self._add(row, stamped, time.monotonic())
+        self._add(row, stamped, time.monotonic(), sample.time_ns)
         return True
 
     def declare_bad(self, rows: Iterable[int], status: int) -> None:
         """Say that these points are bad as of now, whatever their server's clock was: after their last reading."""
         now_ns, now_s = time.time_ns(), time.monotonic()
         for row in rows:
-            self._add(row, Sample(now_ns, 0, math.nan, Quality.BAD, status), now_s)
+            self._add(row, Sample(now_ns, 0, math.nan, Quality.BAD, status), now_s, now_ns)
 
     def silent(self) -> list[int]:
         """Rows that said nothing for 1.5 periods and were not asked within the last one; now they are."""
@@ -194,9 +214,23 @@ class SourcePoints:
             stamp = time.time_ns()
         elif self._stamped_on_change and sample.server_ns - stamp > self.points[row].period_ns:
             stamp = sample.server_ns
+        if self._awaits_first[row] and sample.quality == Quality.GOOD:
+            self._awaits_first[row] = False
+            stamp = self._current(row, stamp, sample.server_ns)
         return sample if stamp == sample.time_ns else sample._replace(time_ns=stamp)
 
-    def _add(self, row: int, sample: Sample, now_s: float) -> None:
+    def _current(self, row: int, stamp: int, server_ns: int) -> int:
+        """The time of a value that stands when it is subscribed to, unless nobody vouches that it still does."""
+        now_ns = time.time_ns()
+        if now_ns - max(stamp, server_ns) > STALE_AFTER_PERIODS * self.points[row].period_ns:
+            return stamp
+        current = max(now_ns - self._believed_ns, int(self._last_ns[row]) + 1)
+        if current <= stamp:
+            return stamp
+        self.counts["standing"] += 1
+        return current
+
+    def _add(self, row: int, sample: Sample, now_s: float, source_ns: int) -> None:
         if sample.quality != Quality.GOOD and sample.time_ns <= self._last_ns[row]:
             # A status that turned bad at the old source time must not pass for an old sample.
             sample = sample._replace(time_ns=max(sample.server_ns, int(self._last_ns[row]) + 1))
@@ -210,6 +244,7 @@ class SourcePoints:
         self.quality[row] = sample.quality
         self.seen_s[row] = now_s
         self._values[row] = sample.value
+        self._source_ns[row] = source_ns or -1
         self._last_ns[row] = max(sample.time_ns, int(self._last_ns[row]))
         self.counts["readings"] += 1
         self._news.set()

@@ -96,6 +96,7 @@ class ServerSession:
         lacking = dict(inventory.lacking)
         for chunk in chunks(list(inventory.nodes)):
             nodes = {row: inventory.nodes[row] for row in chunk}
+            self._table.subscribing(nodes)
             subscription = await open_subscription(self._client, chunk, self._received)
             self.subscriptions[subscription.id] = subscription
             self._nodes.update(nodes)

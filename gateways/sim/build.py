@@ -10,17 +10,17 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from gateways.sim.layout import Layout, constant
-from gateways.sim.physics_curves import PG25_CP, PG25_DENSITY, WATER_CP, Array
+from gateways.sim.constants import constant
+from gateways.sim.layout import Layout
+from gateways.sim.physics_curves import WATER_CP, Array
 from gateways.sim.physics_facility import Facility, Sinks
 from gateways.sim.physics_gpus import GpuDesign
 from gateways.sim.physics_hydraulics import Pumps
 from gateways.sim.physics_power import Feeds, HydroUnit
 from gateways.sim.physics_rows import Account, RowDesign, RowLoops
 
-SINK_COLD_C = 55.0
-"""What comes back from a sink behind the heat pump, where the site file has no `cold_temperature`."""
 SEA_C = 7.0
+"""Also what comes back from a sink that isn't behind the heat pump, where it has no `cold_temperature`."""
 SINK_DESIGN_C = 85.0
 DUMP_DESIGN_C = 25.0
 
@@ -34,8 +34,8 @@ def coolant(layout: Layout) -> tuple[float, float]:
     """(density kg/m³, specific heat J/kgK) of the rows' coolant: the fluid is a parameter of the site."""
     cdu = layout.one("CDU")
     return (
-        constant(cdu, "coolant_density", "kg/m^3", PG25_DENSITY),
-        constant(cdu, "coolant_specific_heat", "J/kg/K", PG25_CP),
+        constant(cdu, "CDU", "coolant_density"),
+        constant(cdu, "CDU", "coolant_specific_heat"),
     )
 
 
@@ -44,16 +44,14 @@ def build_rows(layout: Layout, random: Generator) -> RowLoops:
     density, cp = coolant(layout)
     rows = len(layout.ids["CDU"])
     ua_w_k, primary_w_k = np.full(rows, 1e-3), np.full(rows, 1.0)
-    ua_w_k[layout.exchanger_row] = layout.constants("HX", "design_conductance", "kW/K", 120.0) * 1e3
-    primary_w_k[layout.exchanger_row] = liquid_w_k(
-        layout.constants("HX", "design_flow", "L/min", 700.0), 1000.0, WATER_CP
-    )
+    ua_w_k[layout.exchanger_row] = layout.constants("HX", "design_conductance") * 1e3
+    primary_w_k[layout.exchanger_row] = liquid_w_k(layout.constants("HX", "design_flow"), 1000.0, WATER_CP)
     volume_j_k = density / 1000.0 * cp
-    rack_volume = layout.constants("Rack", "coolant_volume", "L", 150.0)
-    row_volume = layout.constants("CDU", "coolant_volume", "L", 400.0)
+    rack_volume = layout.constants("Rack", "coolant_volume")
+    row_volume = layout.constants("CDU", "coolant_volume")
     design = RowDesign(
         rack_row=layout.rack_row,
-        rack_flow_w_k=liquid_w_k(layout.constants("Rack", "design_flow", "L/min", 158.0), density, cp),
+        rack_flow_w_k=liquid_w_k(layout.constants("Rack", "design_flow"), density, cp),
         rack_capacity_j_k=rack_volume * volume_j_k,
         pipe_capacity_j_k=row_volume * volume_j_k,
         exchanger_ua_w_k=ua_w_k,
@@ -72,14 +70,14 @@ def build_rows(layout: Layout, random: Generator) -> RowLoops:
 def build_gpu_design(layout: Layout, rows: RowLoops) -> GpuDesign:
     """The GPUs' part of a rack's coolant is their part of its design heat."""
     gpu = layout.one("GPU")
-    limit_w = constant(gpu, "default_power_limit", "W", 1400.0)
+    limit_w = constant(gpu, "GPU", "default_power_limit")
     per_rack = np.bincount(layout.gpu_rack, minlength=len(rows.rack_c))
-    other_w = layout.constants("Rack", "other_power", "kW", 20.0) * 1e3
+    other_w = layout.constants("Rack", "other_power") * 1e3
     share = limit_w / (per_rack * limit_w + other_w)
     return GpuDesign(
-        heat_capacity_j_k=constant(gpu, "heat_capacity", "J/K", 600.0),
-        resistance_k_w=constant(gpu, "thermal_resistance", "K/W", 0.02),
-        idle_w=constant(gpu, "idle_power", "W", 150.0),
+        heat_capacity_j_k=constant(gpu, "GPU", "heat_capacity"),
+        resistance_k_w=constant(gpu, "GPU", "thermal_resistance"),
+        idle_w=constant(gpu, "GPU", "idle_power"),
         limit_w=limit_w,
         flow_w_k=float(np.mean(share * rows.design.rack_flow_w_k)),
     )
@@ -97,9 +95,9 @@ def build_facility(layout: Layout, rows: RowLoops) -> Facility:
     chiller, heat_pump = layout.one("Chiller"), layout.one("HeatPump")
     return Facility(
         flow_w_k=float(rows.design.primary_flow_w_k.sum()),
-        chiller_w=constant(chiller, "design_cooling", "kW", 1200.0) * 1e3 if chiller else 0.0,
-        heat_pump_w=constant(heat_pump, "design_heat", "kW", 1000.0) * 1e3 if heat_pump else 0.0,
-        heat_pump_eta=constant(heat_pump, "lift_efficiency", "", 0.55),
+        chiller_w=constant(chiller, "Chiller", "design_cooling") * 1e3 if chiller else 0.0,
+        heat_pump_w=constant(heat_pump, "HeatPump", "design_heat") * 1e3 if heat_pump else 0.0,
+        heat_pump_eta=constant(heat_pump, "HeatPump", "lift_efficiency"),
         sinks=_build_sinks(layout),
         sea_c=SEA_C,
     )
@@ -107,16 +105,17 @@ def build_facility(layout: Layout, rows: RowLoops) -> Facility:
 
 def _build_sinks(layout: Layout) -> Sinks:
     on_pump = layout.sink_on_heat_pump
-    cold_default = np.where(on_pump > 0, SINK_COLD_C, SEA_C)
     cold_c = np.array(
         [
-            constant(sink, "cold_temperature", "degC", float(default))
-            for sink, default in zip(layout.assets("HeatSink"), cold_default, strict=True)
+            SEA_C
+            if not on_heat_pump and "cold_temperature" not in sink.constants
+            else constant(sink, "HeatSink", "cold_temperature")
+            for sink, on_heat_pump in zip(layout.assets("HeatSink"), on_pump, strict=True)
         ]
     )
     hot_c = np.where(on_pump > 0, SINK_DESIGN_C, DUMP_DESIGN_C)
-    flow_w_k = liquid_w_k(layout.constants("HeatSink", "design_flow", "L/min", 500.0), 1000.0, WATER_CP)
-    heat_w = layout.constants("HeatSink", "design_heat", "kW", 500.0) * 1e3
+    flow_w_k = liquid_w_k(layout.constants("HeatSink", "design_flow"), 1000.0, WATER_CP)
+    heat_w = layout.constants("HeatSink", "design_heat") * 1e3
     share = np.clip(heat_w / (flow_w_k * np.maximum(hot_c - cold_c, 1.0)), 0.02, 0.85)
     count = len(on_pump)
     return Sinks(
@@ -136,21 +135,21 @@ def build_hydro(layout: Layout) -> HydroUnit:
     """The hydro unit as the site file sizes it."""
     unit = layout.one("HydroUnit")
     return HydroUnit(
-        rated_w=constant(unit, "rated_power", "kW", 2000.0) * 1e3,
-        head_m=constant(unit, "design_head", "m", 300.0),
-        efficiency=constant(unit, "design_efficiency", "", 0.9),
-        droop=constant(unit, "droop", "percent", 5.0) / 100.0,
-        water_start_s=constant(unit, "water_start_time", "s", 1.4),
+        rated_w=constant(unit, "HydroUnit", "rated_power") * 1e3,
+        head_m=constant(unit, "HydroUnit", "design_head"),
+        efficiency=constant(unit, "HydroUnit", "design_efficiency"),
+        droop=constant(unit, "HydroUnit", "droop") / 100.0,
+        water_start_s=constant(unit, "HydroUnit", "water_start_time"),
     )
 
 
 def build_feeds(layout: Layout) -> Feeds:
     """One UPS a feed, in the order of both; a site without feeds has one that never fails."""
-    rated_w = layout.constants("PowerMeter", "rated_power", "kW", 800.0) * 1e3
-    nominal_v = layout.constants("PowerMeter", "nominal_voltage", "V", 400.0)
+    rated_w = layout.constants("PowerMeter", "rated_power") * 1e3
+    nominal_v = layout.constants("PowerMeter", "nominal_voltage")
     if len(rated_w) == 0:
         rated_w, nominal_v = np.array([math.inf]), np.array([400.0])
     stored = np.zeros(len(rated_w))
-    batteries = layout.constants("UPS", "stored_energy", "kWh", 60.0)[: len(rated_w)] * 3.6e6
+    batteries = layout.constants("UPS", "stored_energy")[: len(rated_w)] * 3.6e6
     stored[: len(batteries)] = batteries
     return Feeds.create(rated_w, nominal_v, stored)

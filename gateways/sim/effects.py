@@ -38,7 +38,7 @@ DEFAULT_POINT_TYPE = "RackLiquidFlow"
 
 def resolve(layout: Layout, fault: Fault) -> str:
     """The fault's target, or the kind's first one of the site. ConfigurationError where there is none."""
-    valid = _valid_targets(layout, fault.name)
+    valid = targets_of(layout, fault.name)
     if not fault.target and valid:
         return valid[0]
     if fault.target in valid or (fault.name == "frequency_dip" and not fault.target):
@@ -66,7 +66,8 @@ def check_targets(site: Site, faults: Iterable[Fault]) -> None:
         raise ConfigurationError(findings)
 
 
-def _valid_targets(layout: Layout, name: str) -> list[str]:
+def targets_of(layout: Layout, name: str) -> list[str]:
+    """What of the site a fault may be aimed at; nothing for one that has no target."""
     if name == "frequency_dip":
         return []
     if name == "clock_skew":

@@ -6,7 +6,9 @@ GPUs that another source reads (a tray with a real NVML gateway) are left out.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,18 @@ class RackPart:
     gpu: NDArray[np.uint16]
 
 
+class FrameColumns(NamedTuple):
+    """What a frame says, as `Publisher.publish_frame` and `rules.engine.inputs.Frame` take it."""
+
+    unit: str
+    asset: str
+    time_ns: NDArray[np.int64]
+    gpu: NDArray[np.uint16]
+    values: NDArray[np.float32]
+    quality: NDArray[np.uint8]
+    energy_mj: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class FrameSource:
     """One simulator source and its period."""
@@ -34,20 +48,23 @@ class FrameSource:
     period_ns: int
     parts: tuple[RackPart, ...]
 
-    def publish(self, publisher: Publisher, telemetry: Telemetry, time_ns: int) -> None:
-        """One sample of every rack, stamped `time_ns` (wall clock)."""
+    def columns(self, telemetry: Telemetry, time_ns: int) -> Iterator[FrameColumns]:
+        """One sample of every rack, stamped `time_ns`."""
         times = np.array([time_ns], dtype=np.int64)
         for part in self.parts:
-            values = telemetry.values[part.index]
+            values = telemetry.values[part.index][np.newaxis]
             quality = np.zeros((1, len(part.index)), dtype=np.uint8)
-            energy = telemetry.energy_mj[part.index]
-            publisher.publish_frame(
-                part.unit, part.rack, times, part.gpu, values[np.newaxis], quality, energy[np.newaxis]
-            )
+            energy = telemetry.energy_mj[part.index][np.newaxis]
+            yield FrameColumns(part.unit, part.rack, times, part.gpu, values, quality, energy)
+
+    def publish(self, publisher: Publisher, telemetry: Telemetry, time_ns: int) -> None:
+        """One sample of every rack, stamped `time_ns` (wall clock)."""
+        for columns in self.columns(telemetry, time_ns):
+            publisher.publish_frame(*columns)
 
 
-def frame_sources(site: Site) -> list[FrameSource]:
-    """The site's simulator sources, with what each one reads of every rack."""
+def frame_sources(site: Site, kinds: Collection[str] = ("simulator",)) -> list[FrameSource]:
+    """The site's sources of these kinds, with what each one reads of every rack."""
     first = 0
     first_of_unit = {}
     for unit in site.units.values():
@@ -55,7 +72,7 @@ def frame_sources(site: Site) -> list[FrameSource]:
         first += len(unit.gpus)
     sources = []
     for source in site.sources.values():
-        if source.kind != "simulator":
+        if source.kind not in kinds:
             continue
         read = set()
         for asset in source.assets:

@@ -12,24 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateways.sim.constants import constant
 from gateways.sim.physics_curves import Array
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Asset, Site
-from rules.site.units import convert, same_dimension
 
 Index = NDArray[np.intp]
-
-
-def constant(asset: Asset | None, name: str, unit: str, default: float) -> float:
-    """The constant `name` of an asset in `unit`; `default` where the site file doesn't say."""
-    if asset is None or name not in asset.constants:
-        return default
-    if not same_dimension(asset.constant_units[name], unit):
-        given = asset.constant_units[name] or "no unit"
-        message = f"constant '{name}' of {asset.id} is in {given}, the simulated plant needs {unit}"
-        raise ConfigurationError([Finding("site.yaml", 0, 0, message, f"such as '{default:g} {unit}'")])
-    return convert(asset.constants[name], asset.constant_units[name], unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +51,9 @@ class Layout:
         assets = self.assets(kind)
         return assets[0] if assets else None
 
-    def constants(self, kind: str, name: str, unit: str, default: float) -> Array:
-        """A constant of all assets of a type, in `unit`."""
-        return np.array(
-            [constant(asset, name, unit, default) for asset in self.assets(kind)], dtype=np.float64
-        )
+    def constants(self, kind: str, name: str) -> Array:
+        """A constant of all assets of a type, in the unit of `CONSTANTS`."""
+        return np.array([constant(asset, kind, name) for asset in self.assets(kind)], dtype=np.float64)
 
     def index(self, asset: str) -> int:
         """The place of an asset among those of its type."""

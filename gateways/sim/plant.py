@@ -24,7 +24,6 @@ from rules.site.model import Site
 
 SUPPLY_C = 22.0
 WARM_UP_S = 600.0
-CRITICAL_C = 85.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +54,10 @@ class Plant:
         self.grid = Grid()
         self.weather = Weather()
         trays, racks, rows = len(layout.tray_rack), len(layout.rack_row), len(self.rows.supply_c)
-        critical_c = layout.constants("GPU", "temperature_critical", "degC", CRITICAL_C)
+        critical_c = layout.constants("GPU", "temperature_critical")
         self.plc = Plc.create(rows, trays, racks, float(critical_c.min()), plc)
         self.valves = Valves.create(rows, racks, len(layout.sink_on_heat_pump), SUPPLY_C)
-        self.leaks = Leaks.create(trays, racks, layout.constants("CDU", "coolant_volume", "L", 400.0))
+        self.leaks = Leaks.create(trays, racks, layout.constants("CDU", "coolant_volume"))
         self.rack_power_w = np.zeros(racks)
         self.rack_on = np.ones(racks)
         self.rack_dark_request = np.zeros(racks)
@@ -68,7 +67,7 @@ class Plant:
         self._job_period_s = self._random.uniform(60.0, 180.0, rows)
         self._gpu_rack = layout.gpu_rack
         self._gpu_row = layout.rack_row[layout.gpu_rack]
-        self._other_w = layout.constants("Rack", "other_power", "kW", 20.0) * 1e3
+        self._other_w = layout.constants("Rack", "other_power") * 1e3
         self._trays_per_rack = np.maximum(np.bincount(layout.tray_rack, minlength=racks), 1)
         self._waiting: list[Fault] = []
         self._active: list[Fault] = []

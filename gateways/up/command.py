@@ -24,17 +24,18 @@ from rich.console import Console
 from rich.live import Live
 
 from gateways.cli.durations import duration_s
+from gateways.sim.constants import check_constants
 from gateways.sim.effects import check_targets
 from gateways.sim.faults import parse_faults
 from gateways.up.schedule import check_reached, parse_kills
-from gateways.up.summary import in_words, summarize
+from gateways.up.summary import in_words, never_came, summarize
 from gateways.up.system import System
 from gateways.up.view import render
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.output_file import writable_file
 from streams.settings import load_settings
-from streams.site_folder import load_site
+from streams.site_folder import load_site, read_site_text
 
 log = logging.getLogger("headrace.up")
 _KEPT_RUNS = 5
@@ -58,7 +59,10 @@ class UpRequest:
 
 
 def run_up(request: UpRequest) -> int:
-    """Run it; the exit code: 0 when nothing was lost, doubled or broken, 2 when a role refused its call."""
+    """Run it; the exit code is 0 when nothing was lost, doubled or broken.
+
+    2 when a role refused its call, 3 when one never came up or no reading came.
+    """
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s up %(levelname)s %(message)s"
     )
@@ -75,6 +79,8 @@ async def _run_up(request: UpRequest) -> int:
         check_reached(faults, kills, watched_s)
     settings = load_settings(request.site / "headrace.yaml")
     site = load_site(request.site)
+    if findings := check_constants(site, *read_site_text(request.site)):
+        raise ConfigurationError(findings)
     check_targets(site, faults)
     if request.record is not None:
         writable_file(request.record)
@@ -109,6 +115,10 @@ async def _run_up(request: UpRequest) -> int:
     if system.processes.refused.done():
         print(f"headrace: {system.processes.refused.result()}", file=sys.stderr)
         return 2
+    is_over = watched_s is not None and time.monotonic() - started >= watched_s
+    if missed := never_came(system.observer, system.cost().exits, is_over):
+        print(f"headrace: {missed}: the roles' words are in {run_dir}", file=sys.stderr)
+        return 3
     healthy = not (summary["lost"] or summary["duplicates"] or summary["broken_ids"])
     return 0 if healthy else 1
 

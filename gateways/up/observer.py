@@ -71,6 +71,8 @@ class Observer:
     receipts: dict[str, Receipt] = field(default_factory=dict)
     """The first of each command, by the command's id."""
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    came_up: set[str] = field(default_factory=set)
+    """Roles that have been ready."""
     points: dict[str, tuple[float, int]] = field(default_factory=dict)
     gpus: dict[str, UnitGpus] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
@@ -118,6 +120,8 @@ class Observer:
         if not isinstance(status.get("role"), str) or not isinstance(status.get("state"), str):
             raise UndecodableError("status", "no role or state")
         self.status[status["role"]] = status
+        if status["state"] == "ready":
+            self.came_up.add(status["role"])
 
     def _see_event(self, record: Record) -> None:
         self.longest_partition = max(self.longest_partition, record.offset + 1)

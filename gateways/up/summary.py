@@ -95,6 +95,21 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
     }
 
 
+def never_came(observer: Observer, exits: Mapping[str, Iterable[int]], is_over: bool) -> str:
+    """Which roles failed and never came up, or that no reading came by the end of a run that `is_over`; or ''.
+
+    `exits`: exit codes by role. One below 0 is a signal, which is ours or a test's.
+    """
+    failed = [
+        name for name, codes in exits.items() if name not in observer.came_up and max(codes, default=0) > 0
+    ]
+    if failed:
+        return f"{', '.join(failed)} never came up"
+    if is_over and not observer.readings + observer.not_available:
+        return "no reading came in"
+    return ""
+
+
 def unsent(status: Mapping[str, Mapping[str, Any]]) -> int:
     """Records that a publisher accepted and, at its last word, had neither on the log nor in its spool."""
     return sum(

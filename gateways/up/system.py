@@ -18,12 +18,12 @@ from gateways.up.observer import Observer
 from gateways.up.processes import Processes
 from gateways.up.resources import Resources, cpu_s
 from gateways.up.summary import Cost
-from rules.engine.inputs import Activation, Identity
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
 from streams.roll import carry_over
 from streams.rule_folder import load_program
+from streams.rule_set import activation, newest_rule_set, rule_set_message, rule_set_of
 from streams.settings import Settings
 from streams.topics import COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input
@@ -126,13 +126,16 @@ class System:
             await self._start("recorder", {"file": str(file)})
 
     async def _activate(self) -> None:
-        """Say on the log which site file and rules rule from here on."""
-        program = load_program(self.request.site, self.site)
-        now = time.time_ns()
+        """Say on the log which site file and rules rule from here on: the folder's, or those activated since."""
+        rule_set = await newest_rule_set(self.bus)
         producer = await self.bus.producer("up-activation")
+        if rule_set is None:
+            load_program(self.request.site, self.site)  # what is wrong is said in the words of its files
+            rule_set = rule_set_of(self.request.site, self.site)
+            await producer.send(rule_set_message(rule_set))
         for unit in self.site.units:
-            activation = Activation(unit, Identity("up", now, 1), self.site.digest, program.digest)
-            await producer.send(encode_input(activation, self.settings.broker.partitions))
+            value = activation(self.site, unit, rule_set.digest, time.time_ns())
+            await producer.send(encode_input(value, self.settings.broker.partitions))
         await producer.flush()
         await producer.close()
 

@@ -29,7 +29,7 @@ from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_
 from rules.engine.tables import LONG_AGO, Compiled, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
-from rules.language.program import SOURCE_GAP, Program
+from rules.language.program import OWN_RULES, Program
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
@@ -49,7 +49,7 @@ not."""
 class Engine:
     """One unit's rules and their state. `counters` and `rules_digest` may be read at any time.
 
-    `rules_digest`: the rule set that rules now, as the last activation that took effect names it.
+    `rules_digest`: what activations call the rules that it begins with; then that of the last one that took effect.
     """
 
     def __init__(self, rules: Program | Compiled, site: Site, unit_id: str, rules_digest: str = "") -> None:
@@ -58,11 +58,11 @@ class Engine:
         self.rules_digest = rules_digest
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.now_ns = LONG_AGO
-        self._offers: dict[str, Compiled | str] = {}
         self._statements = Statements(unit_id, self.counters)
         self._sources = Sources(site, self._statements)
         self._counts = np.zeros(4, np.int64)
         self._begin_with(rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit))
+        self._offers: dict[str, Compiled | str] = {rules_digest: self._compiled}
         self._lanes = {
             asset: np.arange(low, high, dtype=np.int64) for asset, (low, high) in self.unit.gpu_range.items()
         }
@@ -93,6 +93,10 @@ class Engine:
         that is offered nothing keeps the rules that it has, whatever is activated.
         """
         self._offers[rules_digest] = rules
+
+    def lacks(self, rules_digest: str) -> bool:
+        """Whether an activation of `rules_digest` would find no offer."""
+        return rules_digest not in self._offers
 
     def step(self, inputs: Sequence[Input]) -> list[Output]:
         """Take `inputs` in their order in the log; everything that follows from them, in a fixed order."""
@@ -125,12 +129,11 @@ class Engine:
         return snapshot.pack(header, self._compiled, self._state)
 
     def restore(self, data: bytes) -> None:
-        """Take over what a snapshot holds. A rule whose definition has changed since starts afresh.
+        """Take over what a snapshot holds, but its rules. A rule whose definition has changed since starts afresh.
 
         Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
         """
         header = self._adopt(data)
-        self.rules_digest = header["rules_digest"]
         self.now_ns = header["now_ns"]
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
@@ -143,7 +146,7 @@ class Engine:
         header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
         active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
         orphans = [(rule, asset) for rule, asset in header["orphans"]]
-        self._statements.adopt(active, orphans, kept | {SOURCE_GAP})
+        self._statements.adopt(active, orphans, kept | OWN_RULES)
         return header
 
     # -- time
@@ -194,6 +197,7 @@ class Engine:
         self.counters["readings"] += samples * gpus * FIELD_COUNT
         if not self._evaluated(value, samples * gpus * FIELD_COUNT):
             return
+        self._sources.clock(value, self.now_ns, cause, out)
         lanes = self._gpu_lanes(value, samples)
         source = self._sources[value.identity.source]
         times_ns, verdicts = self._frame_times(value, source)
@@ -260,6 +264,7 @@ class Engine:
         self.counters["readings"] += total
         if not self._evaluated(value, total):
             return
+        self._sources.clock(value, self.now_ns, cause, out)
         index = np.fromiter(map(self._compiled.point_index.get, value.points, repeat(-1)), np.int64, total)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
         source = self._sources[value.identity.source]

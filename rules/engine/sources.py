@@ -15,7 +15,7 @@ from rules.engine.kernel import NEVER
 from rules.engine.outputs import Output, Severity
 from rules.engine.statements import Cause, Detail, Statements
 from rules.engine.tables import LONG_AGO
-from rules.language.program import SOURCE_GAP
+from rules.language.program import SOURCE_CLOCK, SOURCE_GAP
 from rules.site.model import Site, Source
 
 Standing = Literal["next", "joined", "repeat", "gap", "restart"]
@@ -26,6 +26,11 @@ before, or of an epoch that is over. gap: sequences are missing. restart: a new 
 """
 
 SOURCE_GAP_SEVERITY: Final[Severity] = "medium"
+SOURCE_CLOCK_SEVERITY: Final[Severity] = "medium"
+CLOCK_DELAY_NS: Final = 1_000_000_000
+"""Times must be off for this long: what a pause has held up arrives all at once, and late for once only."""
+CLOCK_HOLD_NS: Final = 10_000_000_000
+"""Times must be right for this long: a source of several devices sends those of one, then those of another."""
 BACKFILL: Final = "/backfill"
 AHEAD_NS: Final = 1_000_000_000
 """What is said of an input is stamped with its own time, but no further ahead of now than this."""
@@ -54,7 +59,8 @@ class Admission(NamedTuple):
 class SourceState:
     """`first_epoch`: the one in which this engine met the source. `notes`: counts since the last tick.
 
-    `tolerance_ns`, `lateness_ns`: as the site file says.
+    `tolerance_ns`, `lateness_ns`: as the site file says. `off_since_ns`, `off_last_ns`: the first and the last input
+    whose times were off; more than the hold after the last one, it begins anew.
     """
 
     first_epoch: int
@@ -63,6 +69,8 @@ class SourceState:
     tolerance_ns: int
     lateness_ns: int
     notes: dict[str, int] = field(default_factory=dict)
+    off_since_ns: int = LONG_AGO
+    off_last_ns: int = LONG_AGO
 
 
 def admit(known: SourceState | None, identity: Identity) -> Admission:
@@ -102,7 +110,10 @@ class Sources:
 
     def saved(self) -> list[list[Any]]:
         """For a snapshot."""
-        return [[n, s.first_epoch, s.epoch, s.sequence, s.notes] for n, s in sorted(self._known.items())]
+        return [
+            [name, s.first_epoch, s.epoch, s.sequence, s.notes, s.off_since_ns, s.off_last_ns]
+            for name, s in sorted(self._known.items())
+        ]
 
     def adopt(self, saved: Iterable[list[Any]]) -> None:
         """Take over what `saved` gave."""
@@ -110,11 +121,17 @@ class Sources:
         self.notes_due = any(source.notes for source in self._known.values())
 
     def _state(
-        self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int]
+        self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int], *off_ns: int
     ) -> SourceState:
         source = self._site.sources.get(name.removesuffix(BACKFILL), UNKNOWN)
         return SourceState(
-            first_epoch, epoch, sequence, source.clock_tolerance_ns, source.lateness_ns, dict(notes)
+            first_epoch,
+            epoch,
+            sequence,
+            source.clock_tolerance_ns,
+            source.lateness_ns,
+            dict(notes),
+            *off_ns,
         )
 
     def is_new_tick(self, identity: Identity) -> bool:
@@ -178,6 +195,29 @@ class Sources:
             self._statements.entry(out, cause, "joined", at_ns, detail)
             return
         self._gap_found(out, cause, source, at_ns, float(value.readings), text, detail)
+
+    def clock(self, value: Frame | Readings, now_ns: int, cause: Cause, out: list[Output]) -> None:
+        """Hold the newest time of an input against its arrival: an alarm while the source's clock is not believed."""
+        if not len(value.time_ns):
+            return
+        name = value.identity.source
+        known = self._known[name]
+        active = (SOURCE_CLOCK, name) in self._statements.active
+        off_ns = sane(int(value.time_ns.max())) - sane(value.ingest_ns)
+        at_ns = _time_of(value, now_ns)
+        if abs(off_ns) > known.tolerance_ns:
+            if at_ns - known.off_last_ns > CLOCK_HOLD_NS:
+                known.off_since_ns = at_ns
+            known.off_last_ns = max(known.off_last_ns, at_ns)
+            if not active and at_ns - known.off_since_ns >= CLOCK_DELAY_NS:
+                off_s = off_ns / 1e9
+                text = f"{name}: times are {abs(off_s):.1f} s {'ahead of' if off_ns > 0 else 'behind'} their arrival"
+                self._statements.raise_alarm(
+                    out, cause, SOURCE_CLOCK, name, SOURCE_CLOCK_SEVERITY, at_ns, off_s, text
+                )
+        elif active and at_ns - known.off_last_ns >= CLOCK_HOLD_NS:
+            text = f"{name}: times are right again"
+            self._statements.clear_alarm(out, cause, SOURCE_CLOCK, name, at_ns, off_ns / 1e9, text)
 
     def note(self, source: SourceState, kind: str, count: int) -> None:
         """Something to say of a source with the next tick."""

@@ -30,7 +30,7 @@ from rules.language.comparisons import compared
 from rules.language.definitions import Definitions
 from rules.language.limits import ROWS, Written, written_out
 from rules.language.names import Names
-from rules.language.program import SOURCE_GAP, Program, Rule, make_program
+from rules.language.program import OWN_RULES, Program, Rule, make_program
 from rules.language.rule_reader import RuleReader
 from rules.language.terms import to_judge
 from rules.site.model import Site
@@ -98,8 +98,8 @@ def _rules(files: list[dict[str, Node]], names: Names) -> dict[str, Rule]:
 
 
 def _check_id(rule_id: str, key: Node) -> None:
-    if not _ID.fullmatch(rule_id) or rule_id == SOURCE_GAP:
-        reserved = "this name is the engine's own" if rule_id == SOURCE_GAP else "such as 'rack-flow-low'"
+    if not _ID.fullmatch(rule_id) or rule_id in OWN_RULES:
+        reserved = "this name is the engine's own" if rule_id in OWN_RULES else "such as 'rack-flow-low'"
         key.report(f"'{rule_id}' can't be the name of a rule", reserved)
 
 

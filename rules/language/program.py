@@ -21,6 +21,11 @@ GPU_TYPE = "GPU"
 SOURCE_GAP = "source-gap"
 """The engine's own rule, reserved: a source lost something, or can't say what it lost."""
 
+SOURCE_CLOCK = "source-clock"
+"""The engine's own rule, reserved: the times that a source gives are too far from those of their arrival."""
+
+OWN_RULES = frozenset({SOURCE_GAP, SOURCE_CLOCK})
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from rules.findings import nearest
 from rules.site.ids import NAME_ID
 from rules.site.model import Source
 from rules.strict_yaml import DURATION_NS, Node
@@ -20,6 +21,9 @@ SECURITY_POLICIES = ("None", "Basic256Sha256")
 RESERVED = ("ticker",)
 
 _KEYS = ("kind", "period", "lateness", "clock_tolerance", "options")
+ADDRESS_PARTS = ("point", "asset", "object_type", "point_type")
+"""What stands in braces in an address."""
+_IN_BRACES = re.compile(r"\{([A-Za-z_]+)\}")
 _OPCUA_KEYS = ("endpoint", "security", "address")
 _GPU_KEYS = ("assets",)
 _ENDPOINT = re.compile(r"opc\.tcp://[^\s/:]+:(\d{1,5})(/\S*)?")
@@ -48,6 +52,18 @@ class SourceTable:
     def knows_gpus(self) -> bool:
         """Whether the sources say which GPUs they read."""
         return self.knows_kinds() and all(self.sources[name].kind == "opcua" for name in self.broken)
+
+
+def as_address(node: Node) -> str:
+    """The text of an address or its template; names in braces that nothing fills in are reported."""
+    text = node.as_text() or ""
+    for name in _IN_BRACES.findall(text):
+        if name not in ADDRESS_PARTS:
+            known = ", ".join(f"{{{part}}}" for part in ADDRESS_PARTS)
+            node.report(
+                f"unknown placeholder '{{{name}}}'", nearest(name, ADDRESS_PARTS) or f"known are {known}"
+            )
+    return text
 
 
 def read_sources(node: Node | None) -> SourceTable:
@@ -95,7 +111,7 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
     if kind is not None:
         table.sources[name] = source
     if "address" in fields:
-        table.addresses[name] = fields["address"].as_text() or ""
+        table.addresses[name] = as_address(fields["address"])
     if "assets" in fields:
         table.assets[name] = tuple(item for item in fields["assets"].as_list_or_one() if item.as_text())
 

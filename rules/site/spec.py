@@ -17,7 +17,7 @@ from rules.findings import nearest
 from rules.site.ids import ExpandedId, PatternError, expand_ids
 from rules.site.model import DeadbandKind
 from rules.site.quantities import known_unit, read_deadband, read_duration, read_in_unit, read_span
-from rules.site.sources import SourceTable
+from rules.site.sources import SourceTable, as_address
 from rules.site.types import GPU, GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS
 from rules.site.units import convert
 from rules.strict_yaml import DURATION_NS, Node
@@ -376,7 +376,7 @@ class SpecReader:
     def _address(self, node: Node | None, source: str, key: Node | None, default: str = "") -> str:
         address = default or self._table.addresses.get(source, "")
         if node is not None:
-            return node.as_text() or ""
+            return as_address(node)
         is_known = source != "" and source not in self._table.broken
         if not address and key is not None and is_known and self._sources[source].kind == "opcua":
             key.report(f"'{key.scalar}' has no address", f"give it one, or the source '{source}' a template")

@@ -21,9 +21,9 @@ from rules.site.model import Site, Source
 from streams.importing.map_file import SERIES, ImportMap
 from streams.importing.report import ImportReport, MissingSpan
 from streams.importing.rows import Row
+from streams.rule_set import SOURCE
 
 TICKER = "ticker"
-ACTIVATION = "activation"
 NOT_RECORDED = "not-recorded"
 """The reason of a Gap: the imported file has no rows for its time span."""
 REMEMBERED_ROWS = 10_000
@@ -146,8 +146,8 @@ class InputBuilder:
         unit.last_tick = sequence
         yield Tick(unit.id, Identity(TICKER, 0, sequence), sequence * self._site.tick_ns)
         if is_first:
-            identity = Identity(ACTIVATION, self._epoch, 1)
-            yield Activation(unit.id, identity, self._site.digest, self._rules_digest)
+            identity = Identity(SOURCE, self._epoch, 1)
+            yield Activation(unit.id, identity, self._site.digest, self._rules_digest, time_ns)
 
     def _identity(self, stream: _Stream) -> Identity:
         sequences = self._units[stream.unit].sequences

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -90,6 +91,8 @@ def _table(
 ) -> Iterator[Row]:
     lines = iter(lines)
     header = _header(path, next(lines, (1, ""))[1], plan)
+    if not any(header):
+        raise ConfigurationError([Finding(str(path), 1, 0, "the first line is empty: a head belongs there")])
     indexes, time_index, series_index = _columns(path, header, plan)
     ascending = plan.order != "newest first"
     series = _series_of_file(path, plan) if plan.series.by != "column" else ""
@@ -165,26 +168,22 @@ def _columns(path: Path, header: list[str], plan: ImportMap) -> tuple[list[int],
     wanted = [column.name for column in plan.columns] + [plan.time_column]
     wanted += [plan.series.key] if plan.series.by == "column" else []
     where = str(path)
+    if any("\\x" in name or "\0" in name for name in names):
+        raise ConfigurationError(
+            [Finding(where, 1, 0, f"not text of the encoding {plan.encoding}", _ENCODING)]
+        )
     findings = [
         Finding(where, 1, 0, f"the file has no column '{name}' (named in {plan.file})", nearest(name, names))
         for name in wanted
         if name not in names
     ]
-    findings += [
-        Finding(where, 1, 0, f"the column '{name}' occurs twice")
-        for name in set(names)
-        if names.count(name) > 1
-    ]
-    findings += [
-        Finding(
-            where, 1, 0, f"the column '{name}' is not in {plan.file}", "map it, or name it under 'ignored'"
-        )
-        for name in names
-        if name not in wanted and not _is_ignored(name, plan)
-    ]
+    for name, count in Counter(names).items():
+        if count > 1:
+            findings.append(Finding(where, 1, 0, f"the column '{name}' occurs {count} times"))
+        elif name not in wanted and not _is_ignored(name, plan):
+            message = f"the column '{name}' is not in {plan.file}"
+            findings.append(Finding(where, 1, 0, message, "map it, or name it under 'ignored'"))
     if findings:
-        if any("\\x" in name for name in names):
-            findings.insert(0, Finding(where, 1, 0, f"not text of the encoding {plan.encoding}", _ENCODING))
         raise ConfigurationError(findings)
     indexes = [names.index(column.name) for column in plan.columns]
     series = names.index(plan.series.key) if plan.series.by == "column" else 0

@@ -21,6 +21,7 @@ from streams.record import Record
 from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import RecordingWriter
 from streams.rule_folder import load_program
+from streams.rule_set import rule_set_of
 from streams.wire import encode_input
 
 PARTITIONS = 1
@@ -35,13 +36,14 @@ def import_recording(files: Sequence[Path], map_file: Path, output: Path, progre
     if missing:
         raise ConfigurationError(missing)
     report = ImportReport()
-    program = load_program(plan.site_dir, plan.site)
-    builder = InputBuilder(plan, program.digest, report)
+    load_program(plan.site_dir, plan.site)  # what is wrong with the rules is said in the words of their files
+    rule_set = rule_set_of(plan.site_dir, plan.site)
+    builder = InputBuilder(plan, rule_set.digest, report)
     rows = heapq.merge(
         *(read_rows(file, number, plan, report, progress) for number, file in enumerate(files)),
         key=lambda row: row.time_ns,
     )
-    attachments = site_attachments(plan.site_dir, plan.site)
+    attachments = site_attachments(rule_set)
     metadata = recording_metadata(plan.site, attachments)
     attachments[f"import/{map_file.name}"] = map_file.read_bytes()
     if any(output.exists() and output.samefile(path) for path in (*files, map_file) if path.exists()):

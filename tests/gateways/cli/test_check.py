@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import orjson
@@ -160,3 +161,56 @@ def test_the_examples_are_fine(name: str, capsys: pytest.CaptureFixture[str]) ->
     code, said = answer(EXAMPLES / name, capsys)
     assert (code, said["findings"]) == (0, [])
     assert said["rules"]
+
+
+def test_a_constant_of_another_dimension_than_the_plant_reads_is_found_where_it_stands(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD_SITE.replace(
+        "{type: GPU}", "{type: GPU, constants: {default_power_limit: 1400 K, heat_capacity: 500 J/K}}"
+    )
+    (folder / "site.yaml").write_text(
+        text.replace("type: Rack", "type: Rack\n        constants: {other_power: 20000 W, own: 3 K}")
+    )
+    code, said = answer(folder, capsys)
+    findings = said["findings"]
+    assert isinstance(findings, list)
+    assert (code, said["ok"], len(findings)) == (2, False, 1)
+    lines = (folder / "site.yaml").read_text().splitlines()
+    assert lines[findings[0]["line"] - 1][findings[0]["column"] - 1 :].startswith("1400 K")
+    assert "'default_power_limit' of a GPU is in K: the simulated plant needs W" in findings[0]["message"]
+
+
+def test_rules_that_are_not_there_are_found_in_the_site_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "site.yaml").write_text(GOOD_SITE.replace("rules: [rules]", "rules: [ruels]"))
+    code, said = answer(folder, capsys)
+    (finding,) = said["findings"]  # type: ignore[misc]
+    place = finding["file"], finding["line"], finding["column"]
+    assert (code, place) == (2, (str(folder / "site.yaml"), 2, 9))
+    assert finding["hint"] == "did you mean 'rules'?"
+
+
+@pytest.mark.parametrize("name", ["rules/pipe.yaml", "site.yaml"])
+def test_a_pipe_among_the_files_is_a_finding(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    code, said = answer(folder, capsys)
+    (finding,) = said["findings"]  # type: ignore[misc]
+    assert (code, finding["file"]) == (2, str(folder / name))
+    assert "no regular file" in finding["message"]
+
+
+def test_a_placeholder_that_nothing_fills_in_is_found(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "site.yaml").write_text(GOOD_SITE.replace("s={point}", "s={pointt}.{point}"))
+    code, said = answer(folder, capsys)
+    (finding,) = said["findings"]  # type: ignore[misc]
+    assert (code, finding["line"], finding["hint"]) == (2, 4, "did you mean 'point'?")
+    assert "unknown placeholder '{pointt}'" in finding["message"]
+    (folder / "site.yaml").write_text(GOOD_SITE.replace("s={point}", "s={8F0A-77}.{point}"))
+    assert answer(folder, capsys)[0] == 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,9 @@ SITE = "examples/narvik"
         ("docs rules nowhere", "no site"),
         ("test nowhere", "no scenarios"),
         ("import nowhere.csv --map nowhere.yaml -o nowhere.mcap", ""),
+        ("run nothing", "unknown role"),
+        (f"run ticker {SITE} --option nothing", "KEY=VALUE"),
+        ("recording strip nowhere.mcap -o nowhere-else.mcap", "can't be read"),
         ("replay", "Missing argument"),
         ("replay run.mcap --sped 2", "No such option"),
         ("bench latency --commands none", "Invalid value"),
@@ -66,3 +72,18 @@ def test_what_cannot_be_reached_is_one_object(
     assert said["exit_code"] == 3
     assert said["error"].startswith(f"no broker answers at 127.0.0.1:{unused_port}")
     assert said["error"] in err
+
+
+def test_a_signal_before_a_command_has_begun_is_an_interruption() -> None:
+    """The command is one that does nothing: what it imports takes its time, too."""
+    program = (
+        "import time\nfrom gateways.cli import main\n"
+        "def app(words, standalone_mode):\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "main.app = app\nmain.main()\n"
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            process.send_signal(number)
+            assert process.wait(30) == 130

@@ -188,3 +188,79 @@ async def test_what_comes_while_a_batch_is_handed_over_is_sent_too():
     table.finish()
     await carrying
     assert [r.value for r in publisher.readings] == [1.0, 2.0]
+
+
+async def stamps_of_first(clock, publisher, *samples, now_s, **point_and_source):
+    """Times (ns, from BASE_NS) of what is said when `samples` come after a subscription, from second `now_s` on."""
+    period_s = point_and_source.pop("period_s", 1.0)
+    table = make_table(publisher, [point("t", period_s=period_s)], **point_and_source)
+    table.subscribing([0])
+    for sample in samples:
+        clock.s = now_s
+        table.reported(0, sample)
+        now_s += 1
+    await sent(table, publisher)
+    return table, [reading.time_ns - BASE_NS for reading in publisher.readings]
+
+
+async def test_a_value_that_stands_when_it_is_subscribed_to_lies_before_the_next_one(clock):
+    """One scan a second, of second 0 and 1: the subscription comes just before the second one is shown."""
+    table, stamps = await stamps_of_first(
+        clock, RecordingPublisher(), good(0, server=0.02), good(1, server=1.02), now_s=1.01
+    )
+    assert stamps == [round(0.51e9), SECOND]
+    assert table.counts["standing"] == 1
+
+
+async def test_a_value_that_has_stood_for_long_is_current_if_its_server_says_so(clock):
+    _, stamps = await stamps_of_first(
+        clock, RecordingPublisher(), good(-3600, server=9.9), good(10.2), now_s=10
+    )
+    assert stamps == [round(9.5e9), round(10.2e9)]
+    _, stamps = await stamps_of_first(clock, RecordingPublisher(), good(-100), now_s=10, period_s=60)
+    assert stamps == [round(9.5e9)]
+
+
+async def test_what_nobody_vouches_for_keeps_its_time(clock):
+    table, stamps = await stamps_of_first(clock, RecordingPublisher(), good(-3600, server=6.9), now_s=10)
+    assert stamps == [-3600 * SECOND]
+    assert table.counts["standing"] == 0
+
+
+async def test_only_the_first_good_word_of_a_subscription_is_stamped_so(clock):
+    publisher = RecordingPublisher()
+    bad = Sample(BASE_NS, BASE_NS, math.nan, Quality.BAD, 0x80320000)
+    _, stamps = await stamps_of_first(clock, publisher, bad, good(0), good(0.1, 2.0), now_s=1)
+    assert stamps == [0, round(1.5e9), round(0.1e9)]
+
+
+async def test_after_a_loss_the_value_that_stands_follows_the_word_that_it_was_lost(clock):
+    publisher = RecordingPublisher()
+    table = make_table(publisher)
+    table.reported(0, good(0))
+    clock.s = 0.9
+    table.declare_bad([0], BAD_NO_COMMUNICATION)
+    table.subscribing([0])
+    clock.s = 1.2
+    table.reported(0, good(0))
+    stamps = [reading.time_ns - BASE_NS for reading in await sent(table, publisher)]
+    assert stamps == [0, round(0.9e9), round(0.9e9) + 1]
+
+
+async def test_a_notification_of_what_a_read_has_said_before_is_dropped_and_counted(clock):
+    publisher = RecordingPublisher()
+    table = make_table(publisher)
+    table.subscribing([0])
+    clock.s = 2.0
+    assert table.confirmed(0, good(0))
+    table.reported(0, good(0))
+    clock.s = 4.0
+    assert table.confirmed(0, good(3.9))
+    table.reported(0, good(3.9))
+    table.reported(0, good(3.9, 2.0))
+    assert [(r.time_ns - BASE_NS, r.value) for r in await sent(table, publisher)] == [
+        (round(1.5e9), 1.0),
+        (round(3.9e9), 1.0),
+        (round(3.9e9), 2.0),
+    ]
+    assert table.counts["repeated"] == 2

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from rich.console import Console
 
 from gateways.up.observer import Observer
 from gateways.up.resources import Resources
-from gateways.up.summary import Cost, in_words, percentiles_ms, summarize
+from gateways.up.summary import Cost, in_words, never_came, percentiles_ms, summarize
 from gateways.up.view import render
 from rules.engine.inputs import Frame, Gap, Identity, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry
@@ -198,3 +199,21 @@ def test_percentiles_of_nothing_are_nothing() -> None:
 def test_the_summary_in_words_names_what_was_lost(observer: Observer) -> None:
     observer.see(record(encode_input(frame(4, 50.0), 3)))
     assert "lost 3" in in_words(summarize(observer, cost()))
+
+
+def status(role: str, state: str) -> Record:
+    return Record("status", 0, 0, 1, b"", orjson.dumps({"role": role, "state": state, "metrics": {}}), ())
+
+
+def test_a_role_that_failed_and_never_came_up_and_a_run_without_readings_are_named(
+    observer: Observer,
+) -> None:
+    observer.see(status("worker", "ready"))
+    observer.see(status("plant", "starting"))
+    exits = {"worker": [1, -15], "plant": [3, 3, -15], "ticker": [-9]}
+    assert never_came(observer, exits, is_over=False) == "plant never came up"
+    observer.see(status("plant", "ready"))
+    assert never_came(observer, exits, is_over=True) == "no reading came in"
+    assert never_came(observer, exits, is_over=False) == ""
+    observer.see(record(encode_input(frame(1, 50.0), 3)))
+    assert never_came(observer, exits, is_over=True) == ""

@@ -57,9 +57,7 @@ def engine_of(sets: tuple[Program, Program], ruling: str = "one") -> Engine:
 @given(SETS, logs())
 def test_engine_equals_its_twin(sets: tuple[Program, Program], log: list[Input]) -> None:
     engine = engine_of(sets)
-    twin = Twin(
-        sets[0], site(), UNIT, {"one": sets[0], "two": sets[1], "refused": "it has a finding"}, "one"
-    )
+    twin = Twin(sets[0], site(), UNIT, {"one": sets[0], "two": sets[1], "refused": "it has a finding"}, "one")
     for value in log:
         assert engine.step([value]) == twin.step([value])
     assert {k: v for k, v in engine.counters.items() if v} == {k: v for k, v in twin.counters.items() if v}

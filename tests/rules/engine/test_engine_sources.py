@@ -135,3 +135,42 @@ def test_strangers_are_counted() -> None:
     made = engine()
     made.step([flow(1, START, 1, point="R9.RackLiquidFlow"), flow(1, START, 1, source="stranger")])
     assert (made.counters["unknown_points"], made.counters["unknown_sources"]) == (1, 1)
+
+
+def clocks(*at_and_off_s: tuple[float, float]) -> list[Input]:
+    """An input at each time (s after the start), its source time off by so much, with its tick before it."""
+    inputs: list[Input] = []
+    for sequence, (at_s, off_s) in enumerate(at_and_off_s, start=1):
+        at_ns = START + round(at_s * S)
+        inputs += [tick(at_ns), flow(sequence, at_ns + round(off_s * S), 90, ingest_ns=at_ns)]
+    return inputs
+
+
+def test_a_clock_that_is_off_for_a_second_is_an_alarm_until_it_was_right_for_ten() -> None:
+    made = engine()
+    assert alarms(made.step(clocks((0, 0), (1, 3600), (1.9, 3600)))) == []
+    raised = made.step(clocks((0, 0), (1, 3600), (1.9, 3600), (2, -7.25))[6:])
+    assert alarms(raised) == [
+        ("source-clock", "plant", "unacknowledged", "plant: times are 7.2 s behind their arrival")
+    ]
+    assert [a.raised_ns for a in raised if isinstance(a, Alarm)] == [START + 2 * S]
+    steps = ((0, 0), (1, 3600), (1.9, 3600), (2, -7.25), (3, 0), (11.9, 0.9), (12, 0))
+    restarted = engine()
+    restarted.restore(made.snapshot())
+    cleared = restarted.step(clocks(*steps)[8:])
+    assert alarms(cleared) == [("source-clock", "plant", "normal", "plant: times are right again")]
+    assert [a.cleared_ns for a in cleared if isinstance(a, Alarm)] == [START + 12 * S]
+
+
+def test_a_clock_that_is_off_now_and_then_is_no_alarm() -> None:
+    made = engine()
+    assert alarms(made.step(clocks((0, -3), (10.5, -3), (11.4, 0), (21, -3)))) == []
+
+
+def test_an_old_sample_beside_a_fresh_one_is_no_wrong_clock() -> None:
+    made = engine()
+    at_ns = [START + n * S for n in range(5)]
+    inputs: list[Input] = [tick(START)]
+    for n, at in enumerate(at_ns, start=1):
+        inputs += [flow(n, at, 90, 90, step_ns=30 * S), tick(at)]
+    assert alarms(made.step(inputs)) == []

@@ -59,6 +59,7 @@ class Twin:
         self.newest: dict[str, int] = {}
         self.active: dict[tuple[str, str], Alarm] = {}
         self.notes: Counter[tuple[str, str]] = Counter()
+        self.off: dict[str, tuple[int, int]] = {}
         self.counters: Counter[str] = Counter()
         self.points: dict[str, Sample] = {}
         self.looks = looks(program.rules)
@@ -272,7 +273,8 @@ class Twin:
             self.take_up(offered, at)
             means = {(c.rule.id, c.rule.definition) for c in self.conditions}
             meant = {(c.rule.id, c.rule.definition) for c in old}
-            closed = [c for c in old if (c.rule.id, c.rule.definition) not in means and (c.rule.id, c.asset) in self.active]
+            gone = [c for c in old if (c.rule.id, c.rule.definition) in meant - means]
+            closed = [c for c in gone if (c.rule.id, c.asset) in self.active]
             detail |= {
                 "rules_kept": len(means & meant),
                 "rules_new": len(means - meant),
@@ -368,10 +370,25 @@ class Twin:
             self.counters["backfill"] += readings
         elif self.now is None:
             self.counters["before_first_tick"] += readings
-        elif isinstance(value, Frame):
-            self.frame(value)
         else:
-            self.readings(value)
+            self.clock(value)
+            self.frame(value) if isinstance(value, Frame) else self.readings(value)
+
+    def clock(self, value: Frame | Readings) -> None:
+        """Off for 1 s is an alarm, right for 10 s its end; an off input after 10 s without one begins anew."""
+        source, at = value.identity.source, self.time_of(value)
+        off = max(int(t) for t in value.time_ns) - value.ingest_ns
+        first, last = self.off.get(source, (at, at))
+        is_active = ("source-clock", source) in self.active
+        if abs(off) > self.allowances(source)[0]:
+            first = at if at - last > 10 * S else first
+            self.off[source] = first, max(last, at)
+            if not is_active and at - first >= S:
+                where = "ahead of" if off > 0 else "behind"
+                text = f"{source}: times are {abs(off / 1e9):.1f} s {where} their arrival"
+                self.raise_("source-clock", source, "medium", at, off / 1e9, text, None)
+        elif is_active and at - last >= 10 * S:
+            self.clear("source-clock", source, at, off / 1e9, f"{source}: times are right again", None)
 
     def allowances(self, source: str) -> tuple[int, int]:
         known = self.site.sources.get(source)

@@ -11,12 +11,15 @@ import pytest
 from rules.errors import ConfigurationError, UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.record import Message
+from streams.recorded_site import recorded_rules
 from streams.recorder import run
 from streams.recording import Recording
 from streams.role import RoleContext
+from streams.rule_set import rule_set_message
 from streams.settings import Settings
 from streams.site_folder import load_site
 from streams.topics import TOPICS
+from tests.streams.rule_sets.narrow import rule_set
 
 SITE = """
 name: small
@@ -85,6 +88,22 @@ async def test_a_stop_drains_every_topic_to_its_end(tmp_path: Path) -> None:
     assert recording.metadata["site"] == "small"
 
 
+async def test_from_now_on_means_every_rule_set_all_the_same(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    await send(bus, 10)
+    producer = await bus.producer("test")
+    old = rule_set()
+    await (await producer.send(rule_set_message(old)))
+    context = await context_of(tmp_path, bus, start="latest")
+    task = asyncio.create_task(run(context))
+    await recorded(context, 1)
+    context.stop.set()
+    await task
+    recording = Recording(tmp_path / "run.mcap")
+    assert [record.topic for record in recording.records()] == ["rule-sets"]
+    assert recorded_rules(recording) == old  # not the folder's: the newest of the log
+
+
 async def test_what_could_not_be_drained_is_said(tmp_path: Path) -> None:
     bus = await bus_with_topics()
     context = await context_of(tmp_path, bus, drain_s="0.3", start="latest")
@@ -143,6 +162,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from streams.record import Record
+from streams.recorded_site import recorded_rules
+from streams.rule_set import rule_set_message
+from tests.streams.rule_sets.narrow import rule_set
 from streams.recording import RecordingWriter
 writer = RecordingWriter(Path(sys.argv[1]), attachments={"site.yaml": b"name: small"})
 for offset in range(1000):

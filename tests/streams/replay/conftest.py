@@ -17,6 +17,7 @@ from streams.record import Record
 from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import RecordingWriter
 from streams.rule_folder import load_program
+from streams.rule_set import rule_set_of
 from streams.site_folder import load_site
 from streams.topics import partition_of
 from streams.wire import encode_input, encode_output
@@ -114,7 +115,7 @@ def replayed(
         records: Sequence[Record], *, chunk: int = 0, damaged: int | None = None
     ) -> tuple[int, dict[str, Any]]:
         path, site = tmp_path / "records.mcap", load_site(made[0])
-        attachments = site_attachments(made[0], site)
+        attachments = site_attachments(rule_set_of(made[0], site))
         ends = []
         with RecordingWriter(
             path, attachments=attachments, metadata=recording_metadata(site, attachments)

@@ -10,15 +10,16 @@ import pytest
 
 from gateways.cli.main import run_app
 from streams.record import Record
-from streams.recorded_site import recorded_site, recording_metadata, site_attachments
+from streams.recorded_site import recorded_rules, recording_metadata, site_attachments
 from streams.recording import Recording, RecordingWriter
 from streams.rule_folder import load_program
+from streams.rule_set import rule_set_of
 from streams.site_folder import load_site
 
 
 def write(path: Path, site_dir: Path, records: list[Record]) -> Path:
     site = load_site(site_dir)
-    attachments = site_attachments(site_dir, site)
+    attachments = site_attachments(rule_set_of(site_dir, site))
     with RecordingWriter(
         path, attachments=attachments, metadata=recording_metadata(site, attachments)
     ) as writer:
@@ -57,7 +58,12 @@ def test_a_copy_without_its_outputs_gives_the_same(
     tmp_path: Path, made: tuple[Path, list[Record]], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     path = write(tmp_path / "run.mcap", *made)
-    assert run(capfdbinary, "recording", "strip", path, "-o", tmp_path / "bare.mcap")[0] == 0
+    code, out = run(capfdbinary, "recording", "strip", path, "-o", tmp_path / "bare.mcap", "--json")
+    inputs = sum(record.topic == "events" for record in made[1])
+    assert (code, json.loads(out)) == (
+        0,
+        {"output": str(tmp_path / "bare.mcap"), "records": {"events": inputs}, "damage": []},
+    )
     assert {one.topic for one in Recording(tmp_path / "bare.mcap").records()} == {"events"}
     _, full = run(capfdbinary, "replay", path, "--json", "--no-verify")
     _, bare = run(capfdbinary, "replay", tmp_path / "bare.mcap", "--json")
@@ -197,7 +203,7 @@ def test_without_a_site_one_is_asked_for(tmp_path: Path, capfdbinary: pytest.Cap
 
 
 def test_the_recorded_site_is_the_one_of_the_folder(tmp_path: Path, made: tuple[Path, list[Record]]) -> None:
-    site, program = recorded_site(Recording(write(tmp_path / "run.mcap", *made)))
+    site, program = recorded_rules(Recording(write(tmp_path / "run.mcap", *made))).load()
     assert site == load_site(made[0])
     assert program.digest == load_program(made[0], site).digest
 

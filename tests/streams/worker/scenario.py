@@ -39,8 +39,10 @@ def small_site(digest: str = "site-1", units: Sequence[str] = UNITS) -> Site:
 class MemoryfulEngine:
     """Says something on every input, with bytes that depend on every input before it: a loss or double shows."""
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, rules_digest: str = "rules-1") -> None:
         self.unit = unit
+        self.rules_digest = rules_digest
+        self.offers: dict[str, object] = {}
         self.last: dict[str, int] = {}
         self.total = 0.0
         self.counters: Counter[str] = Counter()
@@ -74,6 +76,12 @@ class MemoryfulEngine:
                 )
         return out
 
+    def lacks(self, rules_digest: str) -> bool:
+        return rules_digest not in (self.rules_digest, *self.offers)
+
+    def offer(self, rules_digest: str, rules: object) -> None:
+        self.offers[rules_digest] = rules
+
     def snapshot(self) -> bytes:
         return orjson.dumps({"last": self.last, "total": self.total}, option=orjson.OPT_SORT_KEYS)
 
@@ -83,6 +91,22 @@ class MemoryfulEngine:
         except orjson.JSONDecodeError:
             raise HeadraceError("not a state of this engine") from None
         self.last, self.total = said["last"], said["total"]
+
+
+@dataclass
+class OneRuleSet:
+    """The worker's rules, where nobody activates others: snapshots of `lost` ones can't be gone on with."""
+
+    first_digest: str = "rules-1"
+    known: tuple[str, ...] = ("rules-1",)
+
+    def new_engine(self, unit: str, snapshot_digest: str = "") -> MemoryfulEngine:
+        if snapshot_digest not in ("", *self.known):
+            raise HeadraceError("nobody has these rules")
+        return MemoryfulEngine(unit, snapshot_digest or self.first_digest)
+
+    async def rules_of(self, digest: str, unit: str) -> str:
+        return f"{unit}: nobody has {digest}"
 
 
 class SimulatedCrashError(Exception):
@@ -96,7 +120,7 @@ class Plant:
     run_dir: Path
     bus: MemoryBus = field(default_factory=MemoryBus)
     site: Site = field(default_factory=small_site)
-    program_digest: str = "program-1"
+    rules: OneRuleSet = field(default_factory=OneRuleSet)
     state_bytes: int = 0
     now_s: float = 0.0
     committed: dict[int, int] = field(default_factory=dict)
@@ -133,8 +157,7 @@ class Plant:
             bus=self.bus,
             producer=await self.bus.producer("worker"),
             site=self.site,
-            program_digest=self.program_digest,
-            new_engine=MemoryfulEngine,
+            rules=self.rules,
             partitions=PARTITIONS,
             snapshot_every_s=2.0,
             acknowledge=acknowledge,

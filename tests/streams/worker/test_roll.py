@@ -9,9 +9,11 @@ import orjson
 from rules.engine.outputs import Command
 from streams.bus_memory import MemoryBus
 from streams.roll import carry_over
+from streams.rule_set import published_rule_sets, rule_set_message
 from streams.snapshots import LOG_KEY, read_snapshots
 from streams.topics import ALARMS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS
 from streams.wire import decode_output, encode_output
+from tests.streams.rule_sets.narrow import SLOW, rule_set
 from tests.streams.worker.scenario import PARTITIONS, UNITS, Plant, inputs
 
 
@@ -68,6 +70,15 @@ async def test_the_next_restart_on_the_new_log_begins_at_its_own_snapshots(tmp_p
     ends = await new.ends(EVENTS.name)
     assert processor.counts.restores_on_other_log == 0
     assert plant.starts[-1] == {place.partition: end for place, end in ends.items()}
+
+
+async def test_rule_sets_come_along(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    sets = [rule_set(SLOW.replace("50", limit)) for limit in ("40", "50", "40")]
+    await plant.send(*(rule_set_message(one) for one in sets))
+    new = await fresh()
+    await carry_over(plant.bus, lambda: _given(new), clock_ns=lambda: 0)
+    assert list(await published_rule_sets(new)) == [sets[1].digest, sets[0].digest]
 
 
 async def test_commands_that_have_expired_stay_behind(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from streams.bus_memory import MemoryBus
 from streams.record import Message, TopicPartition
 from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
 from streams.topics import SNAPSHOTS, TOPICS, partition_of
-from tests.streams.worker.scenario import PARTITIONS, UNITS, Plant, inputs, small_site
+from tests.streams.worker.scenario import PARTITIONS, UNITS, OneRuleSet, Plant, inputs, small_site
 
 LOG = "log-1"
 
@@ -165,11 +165,11 @@ async def test_other_rules_go_on_where_the_old_ones_stopped(tmp_path: Path) -> N
     plant = await Plant(tmp_path).ready()
     await plant.send(*inputs(10))
     await plant.run()
-    plant.program_digest = "program-2"
+    plant.rules = OneRuleSet("rules-2", ("rules-2",))
     processor = await plant.worker()
     ends = await plant.bus.ends("events")
     assert plant.starts[-1] == {place.partition: end for place, end in ends.items()}
-    assert processor.counts.restores_of_other_program == len(UNITS)
+    assert processor.counts.restores_of_other_rules == len(UNITS)
 
 
 async def test_a_state_that_the_engine_refuses_is_counted_and_begins_empty_at_its_offset(

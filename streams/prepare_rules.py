@@ -1,0 +1,80 @@
+"""A rule set to tables, in a process of its own: what the stream must not wait for.
+
+`python -m streams.prepare_rules` reads one JSON object (`files`, `site_digest`, `units`). It answers with a line of
+JSON: the length of each unit's pickle, which follow in the order of the units, or a string that says why the rules
+can't rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from rules.engine.tables import Compiled
+from rules.errors import InvariantError
+from streams.rule_set import RuleSet
+
+NICENESS: Final = 10
+"""The stream goes first on a machine with few cores."""
+
+
+async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str]) -> dict[str, bytes] | str:
+    """Pickled tables by unit, or why the rule set can't rule. Raises InvariantError when the process fails."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        __name__,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    asked = {"files": dict(rule_set.files), "site_digest": site_digest, "units": list(units)}
+    try:
+        child.stdin.write(orjson.dumps(asked))
+        child.stdin.close()
+        head = orjson.loads(await child.stdout.readline() or b"null")
+        if isinstance(head, str):
+            return head
+        pickles = [await child.stdout.readexactly(length) for length in head or ()]
+        code = await child.wait()
+    except asyncio.IncompleteReadError:
+        raise InvariantError("preparing a rule set ended in the middle of its answer") from None
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    if code or head is None:
+        raise InvariantError(f"preparing a rule set ended with {code}")
+    return dict(zip(units, pickles, strict=True))
+
+
+def main() -> None:
+    """Answer what stdin asks."""
+    os.nice(NICENESS)
+    asked = orjson.loads(sys.stdin.buffer.read())
+    answer = RuleSet(asked["files"]).compiled_for(asked["site_digest"], asked["units"])
+    pickles: list[bytes] = []
+    if not isinstance(answer, str):
+        pickles = [pickle.dumps(answer[unit], pickle.HIGHEST_PROTOCOL) for unit in asked["units"]]
+    head = answer if isinstance(answer, str) else [len(data) for data in pickles]
+    sys.stdout.buffer.write(b"\n".join([orjson.dumps(head), b"".join(pickles)]))
+
+
+def unpacked(data: bytes) -> Compiled:
+    """Tables of one unit. Only what `prepare_aside` has given is ever unpickled."""
+    made: Compiled = pickle.loads(data)  # noqa: S301 - from our own process
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""A site of one unit with two pumps, and rule sets for it."""
+
+from __future__ import annotations
+
+from streams.rule_set import RuleSet
+
+SITE = """
+name: small
+tick: 1 s
+rules: [rules]
+sources:
+  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
+units:
+  hall:
+    assets: {P-1: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}
+"""
+SLOW = """
+rules:
+  pump-slow:
+    for: Pump
+    when: PumpSpeed < 50 percent
+    severity: high
+    message: "{asset} {value}"
+"""
+
+
+def rule_set(rules: str = SLOW, site: str = SITE) -> RuleSet:
+    return RuleSet({"site.yaml": site, "rules/pumps.yaml": rules})
