@@ -59,8 +59,9 @@ def test_rules_with_one_command_share_its_targets_and_each_has_its_warning() -> 
     command = "limit each GPU.power_limit to 0.3 * default_power_limit"
     text = "rules:\n" + rule("a", "Rack", "RackPower > 20 kW", command)
     text += rule("b", "GPU", "temperature > 60 degC", command)
+    text += rule("c", "GPU", "temperature > 70 degC", command)
     program, findings = load_rules({"r.yaml": text}, site())
     assert program is not None, findings
-    of_racks, of_gpus = (one.targets for one in program.rules)
+    of_racks, of_gpus, _ = (one.targets for one in program.rules)
     assert of_racks["R2"][1] is of_gpus["R2-T1-G2"][0]
-    assert [finding.line for finding in findings if "will be 500" in finding.message] == [2, 3]
+    assert [finding.line for finding in findings if "will be 500" in finding.message] == [2, 3, 4]
