@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -41,14 +42,19 @@ def quiet_values(samples: int, gpus: int, seed: int) -> NDArray[np.float32]:
     return values
 
 
-@dataclass(slots=True)
+@dataclass
 class Rack:
-    """A rack as its gateway sees it. values (S, G, 24)."""
+    """A rack as its gateway sees it."""
 
     asset: str
     source: str
     gpus: tuple[str, ...]
-    values: NDArray[np.float32]
+    seed: int
+
+    @cached_property
+    def values(self) -> NDArray[np.float32]:
+        """(S, G, 24), made when they are first needed: a start that is measured pays for none but its own frame."""
+        return quiet_values(SAMPLES, len(self.gpus), self.seed)
 
 
 @dataclass(slots=True)
@@ -111,7 +117,7 @@ def shares(site: Site, program: Program, gpus: int) -> list[Share]:
             if left >= (high - low) / 2 or not (found or racks):
                 names = unit.gpus[low:high]
                 source = sources[names[-1]].id if names[-1] in sources else "bench"
-                racks.append(Rack(asset, source, names, quiet_values(SAMPLES, high - low, left)))
+                racks.append(Rack(asset, source, names, left))
                 left -= high - low
         if not racks:
             break

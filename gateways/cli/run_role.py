@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 import importlib
 import logging
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from gateways import collector
 from gateways.with_parent import end_with_parent
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
@@ -31,8 +31,6 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "recorder": "streams.recorder",
     }
 )
-GC_THRESHOLD: Final = 20_000
-"""New objects before the collector looks for cycles; Python's own 700 are made some ten times a second here."""
 
 
 def with_endpoints(site: Site, options: Mapping[str, str]) -> Site:
@@ -74,6 +72,7 @@ def run_role(role: str, site_dir: Path, name: str, options: list[str], as_json: 
     given = parse_options(options)
     if parent := given.pop("parent_pid", ""):
         end_with_parent(int(parent))
+    collector.run_seldom()
     # the first import of a role's module: before the loop, so that its cost shows in no latency
     module = importlib.import_module(ROLES[role])
     asyncio.run(_run(module.run, site_dir, name, given, _print_line if as_json else None))
@@ -97,11 +96,7 @@ async def _run(
 
     settings = load_settings(site_dir / "headrace.yaml")
     site = with_endpoints(load_site(site_dir), options)
-    # Modules and site live as long as the process: the collector need not walk them again and again, which took the
-    # worker a tenth of its time; and a full collection is a pause that a command would have to wait for.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    collector.keep_all()
     stop = asyncio.Event()
     context = RoleContext(name, site, site_dir, settings, KafkaBus(settings.broker), stop, options)
     loop = asyncio.get_running_loop()

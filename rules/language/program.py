@@ -70,11 +70,14 @@ class Rule:
         """SHA-256 of what a condition's state means: two rules with equal ones may take over each other's
         state.
         """
+        return self._defined({})
+
+    def _defined(self, written: dict[int, orjson.Fragment]) -> str:
         if not self._definition:
             own = [
                 self.id,
                 self.asset_type,
-                list(self.assets),
+                _once(self.assets, written),
                 *(term.key if term else None for term in (self.when, self.until, self.silent)),
                 [[name, term.key] for name, term in self.shown.items()],
                 sorted(self.timeouts_ns.items()),
@@ -97,7 +100,8 @@ class Rule:
                 targets.append([asset, [written[id(target)] for target in own]])
             written[id(self.targets)] = orjson.Fragment(orjson.dumps(targets))
         shared = written[id(self.targets)]
-        return [self.definition, self.severity, self.message, self.cause, self.response, shared]
+        definition = self._defined(written)
+        return [definition, self.severity, self.message, self.cause, self.response, shared]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,13 @@ def make_program(rules: Mapping[str, Rule], site_digest: str) -> Program:
     return Program(
         ordered, site_digest, _digest([site_digest, [rule.normalised(written) for rule in ordered]])
     )
+
+
+def _once(value: object, written: dict[int, orjson.Fragment]) -> orjson.Fragment:
+    """A value that rules share as JSON, which is written once for all of them."""
+    if id(value) not in written:
+        written[id(value)] = orjson.Fragment(orjson.dumps(value))
+    return written[id(value)]
 
 
 def _digest(value: object) -> str:
