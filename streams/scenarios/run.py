@@ -21,8 +21,8 @@ from rules.language.program import GPU_TYPE, Program
 from rules.language.watched import AssetSignal, watching
 from rules.quality import Quality
 from rules.site.model import Site
-from streams.scenarios.model import Expectation, Occurrence, Scenario, Script
-from streams.scenarios.signals import Trace, trace
+from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Trace
+from streams.scenarios.signals import trace
 
 START_NS: Final = 1_800_000_000_000_000_000
 """Event time of a scenario's start: a multiple of every tick that divides a second."""
