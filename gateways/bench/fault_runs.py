@@ -42,7 +42,8 @@ def run_event_time(site: Site, program: Program, faults: Sequence[Planned], seed
     for planned in faults:
         plant.inject(parse_fault(planned.fault(settle_s)))
     engines = {unit: Engine(program, site, unit) for unit in site.units}
-    probes = {unit: Engine(without_delays(program), site, unit) for unit in site.units}
+    undelayed = without_delays(program)
+    probes = {unit: Engine(undelayed, site, unit) for unit in site.units}
     tells = what_rules_tell(program)
     alarms: list[Alarm] = []
     met: list[Alarm] = []
