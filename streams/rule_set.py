@@ -49,14 +49,19 @@ class RuleSet:
 
     def load(self, where: str = "") -> tuple[Site, Program]:
         """Site and program. Raises ConfigurationError with every finding; `where` goes before the files' names."""
-        site, findings = parse_site(self.files[SITE_FILE], f"{where}{SITE_FILE}")
-        if site is None:
-            raise ConfigurationError(findings)
+        site = self.load_site(where)
         rules = {name: text for name, text in self.files.items() if name != SITE_FILE}
         program, findings = load_rules(rules, site)
         if program is None:
             raise ConfigurationError(findings)
         return site, program
+
+    def load_site(self, where: str = "") -> Site:
+        """The site alone, whatever its rules are. Raises as `load` does."""
+        site, findings = parse_site(self.files[SITE_FILE], f"{where}{SITE_FILE}")
+        if site is None:
+            raise ConfigurationError(findings)
+        return site
 
     def compiled_for(self, site_digest: str, units: Iterable[str]) -> dict[str, Compiled] | str:
         """What it means to `units` of a site that runs already, or why it can't rule there."""

@@ -25,8 +25,8 @@ from streams.replay import Chosen, choose_site, replay
 from streams.topics import ALARMS
 from streams.wire import decode_output
 
-LIVE_AT_S: Final = 20.0
-"""When the processes have started, and any false alarm of the start has come."""
+LIVE_AT_S: Final = 30.0
+"""When the processes have started, on a busy machine too, and any false alarm of the start has come."""
 SETTLE_S: Final = 60.0
 SETTLE_SLOW_S: Final = 720.0
 """Event time before the injection: the longest window of the example's plant rules is ten minutes and must be full."""
@@ -42,7 +42,8 @@ def run_event_time(site: Site, program: Program, faults: Sequence[Planned], seed
     for planned in faults:
         plant.inject(parse_fault(planned.fault(settle_s)))
     engines = {unit: Engine(program, site, unit) for unit in site.units}
-    probes = {unit: Engine(without_delays(program), site, unit) for unit in site.units}
+    undelayed = without_delays(program)
+    probes = {unit: Engine(undelayed, site, unit) for unit in site.units}
     tells = what_rules_tell(program)
     alarms: list[Alarm] = []
     met: list[Alarm] = []

@@ -30,8 +30,8 @@ QUICK_S: Final = 120.0
 class Case:
     """A row of the table. `detect_s`: its time; `patience_s`: how long after the injection an alarm is waited for.
 
-    `point_type`: which point a fault of a sensor is aimed at; without it the kind's first one of the site. `told_by`: the
-    rules that can find it, those about what signals say, about their silence, or the engine's own about clocks.
+    `point_type`: which point a fault of a sensor is aimed at; without it the kind's first one of the site.
+    `told_by`: what the rules are about that can find it: what signals say, their silence, or a clock.
     """
 
     row: str

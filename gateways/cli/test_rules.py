@@ -1,15 +1,17 @@
 """`headrace test`: the scenarios of a site's rules, in event time, without a plant.
 
 Rules: exit code 0 when every scenario went as expected, 1 when one did not (or `--coverage` found a rule that none
-tries), 2 when a file is wrong. What failed is shown with a small time line of its signals and alarms.
+tries, or an operand of one that was never true or never false), 2 when a file is wrong. What failed is shown with a
+small time line of its signals and alarms.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 from rich.console import Console
@@ -20,13 +22,16 @@ from gateways.cli import tables
 from gateways.cli.timeline import timeline
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.rule_folder import load_program
+from rules.language.operands import operands
+from streams.rule_folder import load_program, rule_texts
 from streams.scenarios.coverage import Coverage, coverage
 from streams.scenarios.load import load_scenarios
+from streams.scenarios.operands import Seen, operands_seen
 from streams.scenarios.run import Result, run
 from streams.site_folder import SITE_FILE, load_site
 from streams.text_file import read_text
 
+T = TypeVar("T")
 FOLDER = "scenarios"
 """Where a site keeps them, beside its site file."""
 
@@ -36,6 +41,7 @@ def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int
     began_s = time.monotonic()
     results: list[Result] = []
     covered: list[Coverage] = []
+    seen: list[Seen] = []
     for site_dir, files in _by_site(paths).items():
         site = load_site(site_dir)
         program = load_program(site_dir, site)
@@ -43,29 +49,36 @@ def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int
         scenarios, findings = load_scenarios(texts, site, program)
         if unread or findings:
             raise ConfigurationError([*unread, *findings])
-        progress = track(
-            scenarios,
-            "scenarios",
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        here = [run(scenario, site, program) for scenario in progress]
+        here = [run(scenario, site, program) for scenario in _shown(scenarios, "scenarios")]
         results += here
         if with_coverage:
             covered += coverage(program, here)
+            texts = {str(site_dir / name): text for name, text in rule_texts(site_dir, site).items()}
+            found = operands(texts, site, program)
+            seen += operands_seen(found, site, _shown(here, "operands"))
     untried = [one for one in covered if not one.complete]
+    unseen = [one for one in seen if not one.complete]
     failed = [result for result in results if result.problems]
     if as_json:
-        print(orjson.dumps(_plain(results, covered if with_coverage else None)).decode())
+        print(orjson.dumps(_plain(results, covered, seen if with_coverage else None)).decode())
     else:
         for result in failed:
             _print_failure(result)
         if with_coverage:
             _print_coverage(covered)
+            _print_unseen(unseen)
         words = f"{len(results)} scenarios, {len(failed)} failed, {time.monotonic() - began_s:.1f} s"
-        print(f"{words}; {len(untried)} of {len(covered)} rules lack a scenario" if with_coverage else words)
-    return 1 if failed or untried else 0
+        if with_coverage:
+            words += f"; {len(untried)} of {len(covered)} rules lack a scenario"
+            words += f"; {len(unseen)} of {len(seen)} operands were not both true and false"
+        print(words)
+    return 1 if failed or untried or unseen else 0
+
+
+def _shown(items: Sequence[T], what: str) -> Iterable[T]:
+    """With a bar on stderr, in a terminal."""
+    console = Console(stderr=True)
+    return track(items, what, console=console, transient=True, disable=not sys.stderr.isatty())
 
 
 def _by_site(paths: Sequence[Path]) -> dict[Path, list[Path]]:
@@ -131,9 +144,23 @@ def _print_coverage(covered: Sequence[Coverage]) -> None:
     tables.console().print(table)
 
 
-def _plain(results: Sequence[Result], covered: Sequence[Coverage] | None) -> dict[str, object]:
+def _print_unseen(unseen: Sequence[Seen]) -> None:
+    for one in unseen:
+        where, lacks = one.operand, " and ".join(_lacks(one))
+        print(f"{where.file}:{where.line}:{where.column}: {where.rule.id}: '{where.text}' was never {lacks}")
+
+
+def _lacks(one: Seen) -> list[str]:
+    return [value for value, count in (("true", one.true), ("false", one.false)) if not count]
+
+
+def _plain(
+    results: Sequence[Result], covered: Sequence[Coverage], seen: Sequence[Seen] | None
+) -> dict[str, object]:
     answer: dict[str, object] = {
-        "ok": not any(result.problems for result in results) and all(one.complete for one in covered or ()),
+        "ok": not any(result.problems for result in results)
+        and all(one.complete for one in covered)
+        and all(one.complete for one in seen or ()),
         "scenarios": [
             {
                 "name": result.scenario.name,
@@ -154,9 +181,21 @@ def _plain(results: Sequence[Result], covered: Sequence[Coverage] | None) -> dic
             for result in results
         ],
     }
-    if covered is not None:
+    if seen is not None:
         answer["coverage"] = [
             {"rule": one.rule, "raised": one.raised, "cleared": one.cleared, "near_miss": one.never}
             for one in covered
+        ]
+        answer["operands"] = [
+            {
+                "rule": one.operand.rule.id,
+                "file": one.operand.file,
+                "line": one.operand.line,
+                "column": one.operand.column,
+                "text": one.operand.text,
+                "true": one.true,
+                "false": one.false,
+            }
+            for one in seen
         ]
     return answer

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from rules.quality import Quality
+from streams.scenarios.model import Trace
 from streams.scenarios.run import Result, seconds
-from streams.scenarios.signals import Trace
 
 WIDTH: Final = 60
 _LEVELS: Final = "▁▂▃▄▅▆▇█"

@@ -89,6 +89,10 @@ class Definitions:
             raise AlreadyReportedError(name)
         return tree
 
+    def text(self, name: str) -> Node:
+        """Where an expression is written."""
+        return self._texts[name]
+
     def parameter(self, name: str) -> Quantity | None:
         """A parameter, None if there is none. Raises AlreadyReportedError."""
         if name in self.parameters:

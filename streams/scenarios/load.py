@@ -13,7 +13,8 @@
           rack-flow-low: {raised: 5500 ms, cleared: 26 s, commands: 72}
           rack-flow-unknown: never
 
-Rules: text in, findings out, no I/O. A signal is one of `asset`, or of another one as `ASSET.SIGNAL`.
+Rules: text in, findings out; the one thing that is read is a recording that a scenario names. A signal is one of
+`asset`, or of another one as `ASSET.SIGNAL`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
 from rules.language.expression import ExpressionError, parse_limit
@@ -31,7 +34,9 @@ from rules.language.quantities import number_in
 from rules.language.watched import signals_read, watching
 from rules.site.model import Asset, Site
 from rules.strict_yaml import DURATION_NS, Node, load
-from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Shape, Step
+from streams.importing.times import TimeReader
+from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Shape, Step, Trace
+from streams.scenarios.recorded import RecordedSignals
 
 LONGEST_NS: Final = 7 * DURATION_NS["d"]
 _WORDS: Final[tuple[Shape, ...]] = ("bad", "uncertain", "missing", "silent")
@@ -152,6 +157,9 @@ class _Reader:
     def _script(self, signal: _Signal, node: Node, duration_ns: int) -> Script:
         """A list of steps, or a mapping with `steps`, `every`, `noise` and `seed`."""
         every_ns, noise, seed, steps = signal.period_ns, 0.0, 1, node
+        if node.kind == "mapping" and "recording" in node.entries:
+            recorded = self._recorded(signal, node)
+            return Script(signal.asset.id, signal.name, signal.unit, every_ns, (), recorded=recorded)
         if node.kind == "mapping":
             fields = node.fields(("steps", "every", "noise", "seed"), required=("steps",))
             steps = fields.get("steps", node)
@@ -174,6 +182,38 @@ class _Reader:
                 )
                 break
         return Script(signal.asset.id, signal.name, signal.unit, every_ns, tuple(kept), noise, seed)
+
+    def _recorded(self, signal: _Signal, node: Node) -> Trace | None:
+        """A slice of a recording, whose file is named from the scenario's own."""
+        keys = ("recording", "point", "from", "to")
+        fields = node.fields(keys, required=keys)
+        file, point = (fields[key].as_text() if key in fields else None for key in keys[:2])
+        from_ns, to_ns = (self._time(fields[key]) if key in fields else None for key in keys[2:])
+        if file is None or point is None or from_ns is None or to_ns is None:
+            return None
+        if to_ns <= from_ns:
+            fields["to"].report("this is not after 'from'")
+            return None
+        try:
+            signals = RecordedSignals(Path(node.document.file).parent / file)
+            wrong = signals.check(point, signal.unit)
+            if any(wrong):
+                fields["point"].report(*wrong)
+                return None
+            return signals.samples(point, signal.unit, from_ns, to_ns)
+        except ConfigurationError as error:
+            for finding in error.findings:
+                fields["recording"].report(f"{finding.file}: {finding.message}", finding.hint)
+            return None
+
+    @staticmethod
+    def _time(node: Node) -> int | None:
+        text = node.as_text()
+        try:
+            return TimeReader().read(text) if text is not None else None
+        except ValueError as problem:
+            node.report(str(problem), "such as 2026-11-22T16:37:38Z, as `headrace recording info` says them")
+            return None
 
     def _step(self, signal: _Signal, node: Node, duration_ns: int) -> Step | None:
         at_ns, written = 0, node

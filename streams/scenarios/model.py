@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Shape = Literal["value", "bad", "uncertain", "missing", "silent"]
 """`bad` and `uncertain` carry the last value with that quality; `missing` is a value that is not available."""
 
@@ -21,8 +24,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Samples of one signal: time_ns (N,) since the start, value (N,), quality (N,) of `Quality`. Silence has none."""
+
+    time_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
-    """One signal of one asset: its steps in the order of time, a sample every `every_ns`, normal noise on values."""
+    """One signal of one asset: its steps in the order of time, a sample every `every_ns`, normal noise on values.
+
+    `recorded`: the samples themselves, in place of all of that.
+    """
 
     asset: str
     signal: str
@@ -31,6 +46,7 @@ class Script:
     steps: tuple[Step, ...]
     noise: float = 0.0
     seed: int = 1
+    recorded: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)

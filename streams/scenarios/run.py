@@ -18,11 +18,11 @@ from rules.engine.inputs import Frame, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Output
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.language.program import GPU_TYPE, Program
-from rules.language.watched import watching
+from rules.language.watched import AssetSignal, watching
 from rules.quality import Quality
 from rules.site.model import Site
-from streams.scenarios.model import Expectation, Occurrence, Scenario, Script
-from streams.scenarios.signals import Trace, trace
+from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Trace
+from streams.scenarios.signals import trace
 
 START_NS: Final = 1_800_000_000_000_000_000
 """Event time of a scenario's start: a multiple of every tick that divides a second."""
@@ -52,22 +52,32 @@ class Result:
 def run(scenario: Scenario, site: Site, program: Program) -> Result:
     """Run it from an empty engine."""
     traces = {f"{s.asset}.{s.signal}": trace(s, scenario.duration_ns) for s in scenario.scripts}
-    units = dict.fromkeys(site.assets[script.asset].unit for script in scenario.scripts)
-    outputs: list[Output] = []
-    for unit in units:
-        engine = Engine(program, site, unit)
-        scripts = [script for script in scenario.scripts if site.assets[script.asset].unit == unit]
-        outputs += engine.step(list(_inputs(site, unit, scripts, traces, scenario.duration_ns)))
+    outputs = outputs_of(scenario, site, program, traces)
     watched = _watched(scenario, program)
     seen = _alarms(outputs, watched)
     commands = [output for output in outputs if isinstance(output, Command)]
     return Result(scenario, tuple(_problems(scenario, seen, commands)), tuple(seen), traces)
 
 
+def outputs_of(scenario: Scenario, site: Site, program: Program, traces: Mapping[str, Trace]) -> list[Output]:
+    """What engines of `program` say to a scenario's signals (`traces`, as in its result)."""
+    outputs: list[Output] = []
+    for unit in dict.fromkeys(site.assets[script.asset].unit for script in scenario.scripts):
+        scripts = [script for script in scenario.scripts if site.assets[script.asset].unit == unit]
+        inputs = list(_inputs(site, unit, scripts, traces, scenario.duration_ns))
+        outputs += Engine(program, site, unit).step(inputs)
+    return outputs
+
+
 def _watched(scenario: Scenario, program: Program) -> set[tuple[str, str]]:
     """(rule, asset) of every condition that the scenario gives a signal to."""
-    given = {(script.asset, script.signal) for script in scenario.scripts}
+    given = given_by(scenario)
     return {(rule.id, asset) for rule in program.rules for asset in watching(rule, given)}
+
+
+def given_by(scenario: Scenario) -> set[AssetSignal]:
+    """The signals that it gives, with their assets."""
+    return {(script.asset, script.signal) for script in scenario.scripts}
 
 
 def _inputs(

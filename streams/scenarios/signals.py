@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from rules.quality import Quality
-from streams.scenarios.model import Script, Step
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Samples of one signal: time_ns (N,) since the start, value (N,), quality (N,) of `Quality`. Silence has none."""
-
-    time_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-    quality: NDArray[np.uint8]
-
+from streams.scenarios.model import Script, Step, Trace
 
 _QUALITY = {"bad": Quality.BAD, "uncertain": Quality.UNCERTAIN, "missing": Quality.MISSING}
 
 
 def trace(script: Script, duration_ns: int) -> Trace:
-    """The samples that the script makes from its first step to `duration_ns`."""
+    """The samples that the script makes from its first step to `duration_ns`, or the recorded ones of that time."""
+    if script.recorded is not None:
+        all_of_it = script.recorded
+        kept = all_of_it.time_ns <= duration_ns
+        return Trace(all_of_it.time_ns[kept], all_of_it.values[kept], all_of_it.quality[kept])
     count = duration_ns // script.every_ns + 1
     noise = (
         np.random.default_rng(script.seed).normal(0.0, script.noise, count)

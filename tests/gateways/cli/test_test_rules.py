@@ -52,11 +52,29 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(["test", str(folder), "--coverage", "--json"]) == 1, "a near miss is lacking"
     said = orjson.loads(capsys.readouterr().out)
     assert said["coverage"] == [{"rule": "rack-flow-low", "raised": 1, "cleared": 0, "near_miss": 0}]
+    assert [one["text"] for one in said["operands"]] == [
+        "RackLiquidFlow < 100 L/min",
+        "RackLiquidFlow > 120 L/min",
+    ]
     (scenario,) = said["scenarios"]
     assert (scenario["name"], scenario["ok"], scenario["line"]) == ("flow-is-lost", True, 2)
     assert scenario["alarms"] == [
         {"rule": "rack-flow-low", "asset": "R01", "raised_s": 5.0, "cleared_s": None}
     ]
+
+
+def test_an_operand_that_was_never_true_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    never = "\n  and-back: {asset: R01, for: 5 s, signals: {RackLiquidFlow: 150 L/min}, expect: {rack-flow-low: never}}"
+    (folder / "scenarios" / "rack.yaml").write_text(SCENARIO.rstrip() + never)
+    rules = folder / "rules" / "rack.yaml"
+    assert run_app(["test", str(folder), "--coverage"]) == 0, capsys.readouterr().out
+    rules.write_text(rules.read_text().replace("100 L/min", "100 L/min or RackLiquidFlow > 290 L/min"))
+    capsys.readouterr()
+    assert run_app(["test", str(folder), "--coverage"]) == 1
+    said = capsys.readouterr().out
+    assert f"{rules}:4:" in said
+    assert "rack-flow-low: 'RackLiquidFlow > 290 L/min' was never true\n" in said
+    assert "1 of 3 operands were not both true and false" in said
 
 
 @pytest.mark.parametrize(
