@@ -129,7 +129,12 @@ class Resolver:
         if not node.type and node.name in self._names.definitions.expressions:
             return self._expression(node)
         if node.type:
-            signal = self._names.signal_above(self._assets, node)
+            others = self._names.others(self._assets, node)
+            if not self._names.is_signal_of(node):
+                values, unit = self._names.constant(tuple(dict.fromkeys(others.values())), node.name, node.at)
+                of_own = {asset: values[other] for asset, other in others.items()}
+                return Typed(Term("number", number=shared(of_own)), unit)
+            signal = self._names.signal_of(others, node)
         elif self._names.has_signal(self._type, node.name):
             signal = self._names.signal(self._type, node.name, node.at)
         else:
