@@ -56,7 +56,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "coverage": Function("coverage(TYPE.x)", ("number",)),
     "no_data": Function("no_data(SIGNAL)", ("signal",)),
     **{
-        name: Function(formula.form(name), ("number",) * len(formula.arguments), len(formula.defaults))
+        name: Function(formula.form(name), (*("number" for _ in formula.arguments),), len(formula.defaults))
         for name, formula in FORMULAS.items()
     },
 }
