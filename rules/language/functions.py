@@ -14,6 +14,7 @@ from rules.language.formulas import FORMULAS
 from rules.language.terms import Op
 
 Kind = Literal["number", "truth", "window", "signal"]
+_NUMBER: Final = "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "coverage": Function("coverage(TYPE.x)", ("number",)),
     "no_data": Function("no_data(SIGNAL)", ("signal",)),
     **{
-        name: Function(formula.form(name), (*("number" for _ in formula.arguments),), len(formula.defaults))
+        name: Function(formula.form(name), tuple(_NUMBER for _ in formula.arguments), len(formula.defaults))
         for name, formula in FORMULAS.items()
     },
 }
