@@ -41,6 +41,8 @@ def test_heat_is_flow_times_capacity_times_difference() -> None:
     glycol, _ = value_of("heat(0.001 m^3/s, 20 degC, 30 degC, 25 percent)")
     assert glycol == pytest.approx(PG25_DENSITY * PG25_CP * 1e-6 * 10, rel=1e-3)
     assert value_of("heat(60 L/min, 30 degC, 20 degC)")[0] == -water
+    warm, unit = value_of(f"warmed(60 L/min, 20 degC, {glycol} kW, 25 percent)")
+    assert (warm, unit) == (pytest.approx(30.0), "degC")
 
 
 @pytest.mark.parametrize(("hot_end", "cold_end", "share"), [
@@ -97,6 +99,8 @@ def test_a_heat_pump_has_a_share_of_carnot() -> None:
     ("lmtd(45 degC, 0 degC + RackPower * 1 K/kW, 20 degC, 40 degC)", 12.0, "no value"),
     ("effectiveness(0 degC + RackPower * 1 K/kW, 30 degC, 20 degC, 25 degC)", 45.0, "0.60"),
     ("effectiveness(0 degC + RackPower * 1 K/kW, 30 degC, 20 degC, 25 degC)", 20.0, "no value"),
+    ("warmed(RackPower * 1 L/min/kW, 20 degC, 69.483 kW)", 100.0, "30.00"),
+    ("warmed(RackPower * 1 L/min/kW, 20 degC, 69.483 kW)", 0.0, "no value"),
     ("carnot_cop(0 degC + RackPower * 1 K/kW, 25 degC)", 85.0, "5.97"),
     ("carnot_cop(0 degC + RackPower * 1 K/kW, 25 degC)", 20.0, "no value"),
 ])  # fmt: skip
@@ -116,4 +120,4 @@ rules:
 
 
 def test_every_formula_is_tested() -> None:
-    assert set(FORMULAS) == {"heat", "lmtd", "effectiveness", "chiller_cop", "carnot_cop"}
+    assert set(FORMULAS) == {"heat", "warmed", "lmtd", "effectiveness", "chiller_cop", "carnot_cop"}
