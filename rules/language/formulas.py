@@ -38,8 +38,9 @@ class Formula:
 _ENDS: Final = dict.fromkeys(("hot_in", "hot_out", "cold_in", "cold_out"), "degC")
 
 FORMULAS: Final[Mapping[str, Formula]] = {
-    # Q = flow·ρ·cp·ΔT, and the other way round. ρ·cp in kJ/L/K: water at 25 °C 997.05 kg/m³ · 4,181 J/kg/K (IAPWS-95); with 25 % of propylene
-    # glycol 1,015 kg/m³ · 3,910 J/kg/K (domain notes of the plant); in between and beyond in a straight line.
+    # Q = flow·ρ·cp·ΔT, and the other way round. ρ·cp in kJ/L/K: water at 25 °C 997.05 kg/m³ · 4,181 J/kg/K (IAPWS-95);
+    # with 25 % of propylene glycol 1,015 kg/m³ · 3,910 J/kg/K (domain notes of the plant); in between and beyond in a
+    # straight line.
     "heat": Formula(
         {"flow": "L/min", "cold": "degC", "hot": "degC", "glycol": SHARE},
         "kW",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final, NoReturn, cast
 
-from rules.language.comparisons import FLIPPED, never
+from rules.language.comparisons import FLIPPED, always, never
 from rules.language.expression import (
     Binary,
     Call,
@@ -266,7 +266,7 @@ class Resolver:
             )
 
     def _check_range(self, node: Binary, left: Typed, right: Typed) -> None:
-        """A warning when no value in a plain signal's range makes the comparison true."""
+        """A warning when no value in a plain signal's range makes the comparison true, or each one does."""
         op, tree = node.op, node.right
         if left.constant:
             left, right, op, tree = right, left, FLIPPED[op], node.left
@@ -276,9 +276,13 @@ class Resolver:
         for asset in self._assets[:1] if alike else self._assets:
             low, high, unit = left.signal.low[asset], left.signal.high[asset], left.signal.units[asset]
             limit = right.term.number.of(asset)
-            if unit == left.unit and never(op, limit, low, high):
+            if unit != left.unit:
+                continue
+            verdict = "can never be" if never(op, limit, low, high) else ""
+            verdict = verdict or ("is always so" if always(op, limit, low, high) else "")
+            if verdict:
                 name = left.signal.name if "." in left.signal.name else f"{asset}.{left.signal.name}"
-                text = f"this can never be: {name} is {low:g} to {high:g} {unit}"
+                text = f"this {verdict}: {name} is {low:g} to {high:g} {unit}"
                 self._warn(start(tree), text.rstrip(), "see its range in the site file")
                 return
 
