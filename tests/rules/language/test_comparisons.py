@@ -1,4 +1,4 @@
-"""What is said of conditions, against trying all values: limits are whole numbers, so that halves between them suffice."""
+"""What is said of conditions, against trying all values: limits are whole numbers, so halves between them suffice."""
 
 from __future__ import annotations
 
