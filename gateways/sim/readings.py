@@ -245,6 +245,7 @@ def _temperatures(plant: Plant) -> dict[str, Array]:
         "CDU/Secondary Return": rows.return_c,
         "Chiller/Primary Supply": _one(water.chiller_out_c),
         "Chiller/Primary Return": _one(water.chiller_in_c),
+        "Chiller/Secondary Supply": _one(water.sea_loop_c),
         "HeatPump/Primary Supply": _one(water.return_c),
         "HeatPump/Primary Return": _one(water.source_return_c),
         "HeatPump/Secondary Supply": _one(water.sink_c),

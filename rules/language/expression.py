@@ -244,10 +244,11 @@ class _Parser:
         self.reader.take()
         if name in AGGREGATES and len(args) == 1:
             return Call(name, tuple(args), 0, at)
-        if len(args) != len(function.kinds):
-            count = len(function.kinds)
+        count = len(function.kinds)
+        if not count - function.optional <= len(args) <= count:
+            takes = f"{count - function.optional} or {count}" if function.optional else f"{count}"
             raise ExpressionError(
-                at, f"{name} takes {count} argument{'s' * (count > 1)}, found {len(args)}", function.form
+                at, f"{name} takes {takes} argument{'s' * (count > 1)}, found {len(args)}", function.form
             )
         window_ns = 0
         if function.kinds[-1] == "window":

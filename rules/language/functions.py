@@ -1,7 +1,7 @@
 """The functions of the language: their arguments, in one table that parser, checker and the documentation share.
 
 Kinds: `number`; `truth`; `window`, a duration written out; `signal`, a name only. What each one computes is in
-docs/rules.md; what remembers something is in `rules/language/terms.py`.
+docs/rules.md; what remembers is in `rules/language/terms.py`, physical models are in `rules/language/formulas.py`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from rules.language.formulas import FORMULAS
 from rules.language.terms import Op
 
 Kind = Literal["number", "truth", "window", "signal"]
+_NUMBER: Final = "number"
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`form` is how it is written; `kinds` are those of its arguments."""
+    """`form` is how it is written; `kinds` are those of its arguments, of which the last `optional` may be left out."""
 
     form: str
     kinds: tuple[Kind, ...]
+    optional: int = 0
 
 
 def _windowed(name: str) -> Function:
@@ -53,4 +56,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "sum": Function("sum(TYPE.x)", ("number",)),
     "coverage": Function("coverage(TYPE.x)", ("number",)),
     "no_data": Function("no_data(SIGNAL)", ("signal",)),
+    **{
+        name: Function(formula.form(name), tuple(_NUMBER for _ in formula.arguments), len(formula.defaults))
+        for name, formula in FORMULAS.items()
+    },
 }

@@ -1,7 +1,7 @@
-"""What names mean in a rule: signals of its asset, of one above it, constants; by asset, with units and ranges.
+"""What names mean in a rule: signals and constants of its asset and of others, by asset, with units and ranges.
 
-Rules: above an asset are what it is part of and what feeds it or that, at any level, within its unit. Everything is
-settled when rules are loaded.
+Rules: above an asset are what it is part of and what feeds it or that, at any level, within its unit. A place is a
+process area without its spaces. Everything is settled when rules are loaded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import NamedTuple
 
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
@@ -67,11 +67,20 @@ class Names:
         self._of_type = {asset_type: tuple(assets) for asset_type, assets in of_type.items()}
         self._point_types: dict[str, set[str]] = defaultdict(set)
         for point in site.points.values():
-            self._point_types[site.assets[point.asset].type].add(point.point_type)
+            asset = site.assets[point.asset]
+            self._point_types[asset.type].add(point.point_type)
+            if asset.process_area:
+                self._point_types[_place(asset)].add(point.point_type)
         self._point_types[GPU_TYPE] = set(FIELD_INDEX)
+        self._in_place: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for asset in site.assets.values():
+            for of in (asset.part_of, *asset.feeds) if asset.process_area else ():
+                if of is not None and of in site.assets and site.assets[of].unit == asset.unit:
+                    self._in_place[_place(asset)][of].append(asset.id)
         self._constants = {name for asset in site.assets.values() for name in asset.constants}
         self._signals: dict[tuple[str, str], Signal] = {}
-        self._signals_above: dict[tuple[tuple[str, ...], str, str], Signal] = {}
+        self._signals_of_others: dict[tuple[tuple[str, ...], str, str], Signal] = {}
+        self._others: dict[tuple[tuple[str, ...], str, str], dict[str, str]] = {}
         self._above: dict[str, tuple[str, ...]] = {}
         self._lines: dict[str, tuple[str, ...]] = {}
         self._related: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
@@ -93,8 +102,15 @@ class Names:
     def known_anywhere(self, name: Name) -> bool:
         """Whether some asset of the site has a signal or a constant of this name."""
         if name.type:
-            return name.type in self._of_type and name.name in self._point_types[name.type]
+            return self.is_signal_of(name) or (
+                name.type in (*self._of_type, *self._in_place)
+                and (name.name in self._constants or name.name in self.definitions.parameters)
+            )
         return name.name in self._constants or any(name.name in of for of in self._point_types.values())
+
+    def is_signal_of(self, name: Name) -> bool:
+        """Whether some asset of the type, or in the place, has a signal of this name."""
+        return name.name in self._point_types.get(name.type, ())
 
     def everything(self) -> list[str]:
         """All signals and constants of the site."""
@@ -132,35 +148,41 @@ class Names:
         sources = self.site.gpu_sources
         return {gpu: sources[gpu].period_ns if gpu in sources else SILENT_NS for gpu in signal.sensors}
 
-    def signal_above(self, assets: tuple[str, ...], name: Name) -> Signal:
-        """`TYPE.NAME`: of the one asset of that type above each of `assets`. Raises ExpressionError."""
+    def signal_of(self, assets: tuple[str, ...], name: Name) -> Signal:
+        """`TYPE.NAME` of each asset's other one, as `others` finds them."""
         key = (assets, name.type, name.name)
-        if key not in self._signals_above:
-            self._signals_above[key] = self._signal_above(assets, name)
-        return self._signals_above[key]
+        if key not in self._signals_of_others:
+            points = {asset: f"{other}.{name.name}" for asset, other in self.others(assets, name).items()}
+            self._signals_of_others[key] = self._points(f"{name.type}.{name.name}", points)
+        return self._signals_of_others[key]
 
-    def _signal_above(self, assets: tuple[str, ...], name: Name) -> Signal:
+    def others(self, assets: tuple[str, ...], name: Name) -> dict[str, str]:
+        """For each of `assets` the one that the type or place of `name` means. Raises ExpressionError."""
+        key = (assets, name.type, name.name)
+        if key not in self._others:
+            self._others[key] = self._find_others(assets, name)
+        return self._others[key]
+
+    def _find_others(self, assets: tuple[str, ...], name: Name) -> dict[str, str]:
         self._check_type(self.site.assets[assets[0]].type, name)
-        if name.name not in self._point_types[name.type]:
-            valid = self._point_types[name.type]
-            if any(name.name in self.site.assets[asset].constants for asset in self._of_type[name.type]):
-                raise ExpressionError(
-                    name.at, f"'{name.name}' is a constant", "only signals are read of others"
-                )
-            message = f"no {name.type} has a signal '{name.name}'"
-            raise ExpressionError(name.at, message, hint(valid, name.name, "signals"))
+        if not self.known_anywhere(name):
+            of = self._of_type.get(name.type) or [*chain(*self._in_place[name.type].values())]
+            raise self._unknown(of, of[0], name.name, name.at)
         ids: dict[str, str] = {}
         for asset in assets:
             found = self._of(asset, name.type)
+            is_place = name.type not in self._of_type
             if len(found) > 1:
                 message = f"several {name.type}s hold or feed {asset}: {', '.join(found)}"
+                if is_place:
+                    message = f"{asset} has several of '{name.type}': {', '.join(found)}"
                 raise ExpressionError(name.at, message, "a rule reads the only one")
             if not found:
-                raise ExpressionError(
-                    name.at, f"no {name.type} of unit '{self.site.assets[asset].unit}' holds or feeds {asset}"
-                )
-            ids[asset] = f"{found[0]}.{name.name}"
-        return self._points(f"{name.type}.{name.name}", ids)
+                what = f"'{name.type}'" if is_place else name.type
+                message = f"no {what} of unit '{self.site.assets[asset].unit}' holds or feeds {asset}"
+                raise ExpressionError(name.at, message)
+            ids[asset] = found[0]
+        return ids
 
     def below(
         self, assets: Sequence[str], member_type: str, tree: Expression, at: int
@@ -309,9 +331,11 @@ class Names:
         return ExpressionError(at, message, self.definitions.hint(hint(valid, name, "names")))
 
     def _check_type(self, own: str, name: Name) -> None:
+        if name.type in self._in_place and name.type not in self._of_type:
+            return
         if name.type not in self._of_type:
-            message = f"the site has no asset of type '{name.type}'"
-            near = hint(self._of_type, name.type, "types")
+            message = f"the site has no type and no process area '{name.type}'"
+            near = hint((*self._of_type, *self._in_place), name.type, "types and areas")
             if name.type in self.site.assets:
                 asset_type = self.site.assets[name.type].type
                 signal = name.name if asset_type == own else f"{asset_type}.{name.name}"
@@ -329,22 +353,22 @@ class Names:
             )
 
     def _may_read(self, asset: str, name: Name) -> bool:
-        """False only where the one asset above lacks the signal that others of its type have."""
+        """False only where nothing is in the place, or where the one asset lacks the signal that others have."""
         found = self._of(asset, name.type)
-        return (
-            len(found) != 1
-            or name.name not in self._point_types.get(name.type, ())
-            or f"{found[0]}.{name.name}" in self.site.points
-        )
+        if len(found) != 1:
+            return bool(found) or name.type not in self._in_place
+        return not self.is_signal_of(name) or f"{found[0]}.{name.name}" in self.site.points
 
-    def _of(self, asset: str, asset_type: str) -> tuple[str, ...]:
-        """Those of a type above an asset."""
+    def _of(self, asset: str, what: str) -> tuple[str, ...]:
+        """Those of a type above the asset; those in a place of it, or else in that place of what is above it."""
         above = self.above(asset)
-        found = self._related.get((above, asset_type))
+        if what not in self._of_type:
+            places = self._in_place.get(what, {})
+            return tuple(places.get(asset, ())) or tuple(chain(*(places.get(holder, ()) for holder in above)))
+        found = self._related.get((above, what))
         if found is None:
-            assets = self.site.assets
-            found = tuple(other for other in above if assets[other].type == asset_type)
-            self._related[above, asset_type] = found
+            found = tuple(other for other in above if self.site.assets[other].type == what)
+            self._related[above, what] = found
         return found
 
     def above(self, asset: str) -> tuple[str, ...]:
@@ -395,3 +419,8 @@ class Names:
 def _sensor(point: Point) -> Sensor:
     # A temperature in K stands for itself here; everywhere else K is a difference.
     return Sensor(units.normal(point.engineering_unit), point.low, point.high)
+
+
+def _place(asset: Asset) -> str:
+    """The name of an asset's process area in rules."""
+    return asset.process_area.replace(" ", "")

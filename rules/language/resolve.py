@@ -7,9 +7,11 @@ between two sides is at their operator.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from typing import Final, NoReturn, cast
 
-from rules.language.comparisons import FLIPPED, never
+from rules.language.comparisons import FLIPPED, always, never
 from rules.language.expression import (
     Binary,
     Call,
@@ -19,14 +21,16 @@ from rules.language.expression import (
     Number,
     Unary,
     of_own,
+    parse_expression,
     start,
     walk,
 )
+from rules.language.formulas import FORMULAS, SHARE
 from rules.language.functions import AGGREGATES, FUNCTIONS
 from rules.language.names import Names
 from rules.language.program import GPU_TYPE
 from rules.language.terms import FUNCTIONS as TIMED
-from rules.language.terms import OVER, Op, Term, to_judge
+from rules.language.terms import OVER, Limit, Op, Term, to_judge
 from rules.language.typed import (
     Typed,
     converted,
@@ -69,6 +73,8 @@ class Resolver:
         self._warn = warn
         self._within: list[str] = []
         self._plain: dict[int, Term] = {}
+        self._bound: dict[str, Typed] = {}
+        """What the names in the steps of a formula stand for."""
         self._depth = 0
         self._size = 0
 
@@ -125,10 +131,18 @@ class Resolver:
         return Typed(number(node.value), node.unit, bare=not node.unit)
 
     def _name(self, node: Name) -> Typed:
+        if node.name in self._bound:
+            return self._bound[node.name]
         if not node.type and node.name in self._names.definitions.expressions:
             return self._expression(node)
         if node.type:
-            signal = self._names.signal_above(self._assets, node)
+            others = self._names.others(self._assets, node)
+            if not self._names.is_signal_of(node):
+                limit, unit = self._names.constant(tuple(dict.fromkeys(others.values())), node.name, node.at)
+                if limit.by_asset:
+                    limit = Limit(limit.value, {asset: limit.of(other) for asset, other in others.items()})
+                return Typed(Term("number", number=limit), unit)
+            signal = self._names.signal_of(self._assets, node)
         elif self._names.has_signal(self._type, node.name):
             signal = self._names.signal(self._type, node.name, node.at)
         else:
@@ -251,7 +265,7 @@ class Resolver:
             )
 
     def _check_range(self, node: Binary, left: Typed, right: Typed) -> None:
-        """A warning when no value in a plain signal's range makes the comparison true."""
+        """A warning when no value in a plain signal's range makes the comparison true, or each one does."""
         op, tree = node.op, node.right
         if left.constant:
             left, right, op, tree = right, left, FLIPPED[op], node.left
@@ -261,9 +275,13 @@ class Resolver:
         for asset in to_judge(self._assets, limits) if left.signal.alike else self._assets:
             unit, low, high = left.signal.sensors[asset]
             limit = limits.of(asset)
-            if unit == left.unit and never(op, limit, low, high):
+            if unit != left.unit:
+                continue
+            verdict = "can never be" if never(op, limit, low, high) else ""
+            verdict = verdict or ("is always so" if always(op, limit, low, high) else "")
+            if verdict:
                 name = left.signal.name if "." in left.signal.name else f"{asset}.{left.signal.name}"
-                text = f"this can never be: {name} is {low:g} to {high:g} {unit}"
+                text = f"this {verdict}: {name} is {low:g} to {high:g} {unit}"
                 self._warn(start(tree), text.rstrip(), "see its range in the site file")
                 return
 
@@ -289,6 +307,8 @@ class Resolver:
             return Typed(make("or", make("or", pairs[0], pairs[1]), pairs[2]))
         if name in ("abs", "least", "most"):
             return self._combined(node, args)
+        if name in FORMULAS:
+            return self._formula(node, args)
         if not reads(args[0].term):
             _refuse(node.args[0], f"{name} watches what changes: this is constant", form.form)
         if name == "cusum":
@@ -355,6 +375,34 @@ class Resolver:
         one, other = self._aligned(pair, args[0], args[1], "compared")
         return Typed(make(op, one.term, other.term), one.unit, one.bare and other.bare)
 
+    def _formula(self, node: Call, args: list[Typed]) -> Typed:
+        """Its steps, about plain numbers."""
+        name, formula = node.function, FORMULAS[node.function]
+        bound = {argument: Typed(number(value)) for argument, value in formula.defaults.items()}
+        for arg, tree, (argument, unit) in zip(args, node.args, formula.arguments.items(), strict=False):
+            to = "" if unit == SHARE else unit
+            if arg.bare and to:
+                _refuse(tree, f"{argument} of {name} needs a unit", f"such as '{to}'")
+            if not same_dimension(arg.unit, to):
+                hint = meant_temperature(arg, to) if TEMPERATURE in (arg.unit, to) and arg.constant else ""
+                _refuse(tree, f"{argument} of {name} needs {shown(to)}, found {shown(arg.unit)}", hint)
+            plain = converted(arg, to)
+            if unit == SHARE and plain.constant and not 0.0 <= plain.term.number.value <= 1.0:
+                _refuse(tree, f"{argument} of {name} is a share of one", "such as '25 percent'")
+            bound[argument] = Typed(plain.term)
+        outer, self._bound = self._bound, bound
+        try:
+            for step, tree in _steps(name):
+                bound[step] = Typed(self._resolve(tree).term)
+        except ExpressionError:
+            _refuse(node, f"{name} has no value for these numbers", formula.form(name))
+        finally:
+            self._bound = outer
+        self._size += _size(bound[step].term, {})
+        if self._size > SIZE_MAX:
+            _refuse(node, "this is too large", "make several rules of it")
+        return replace(bound[step], unit=formula.unit)
+
     def _cusum(self, node: Call, args: list[Typed]) -> Typed:
         value, target, allowance = args
         parts = [value.term]
@@ -373,6 +421,19 @@ class Resolver:
                 )
             parts.append(converted(arg, unit).term)
         return Typed(make("cusum", *parts), difference(value.unit))
+
+
+@cache
+def _steps(name: str) -> list[tuple[str, Expression]]:
+    """Of a formula, each with its name."""
+    return [(step, parse_expression(text)) for step, text in FORMULAS[name].steps.items()]
+
+
+def _size(term: Term, known: dict[int, int]) -> int:
+    """How many operations it is written out, though steps of a formula share many: `known` has what was counted."""
+    if id(term) not in known:
+        known[id(term)] = 1 + sum(_size(arg, known) for arg in term.args)
+    return known[id(term)]
 
 
 def reads(term: Term) -> bool:

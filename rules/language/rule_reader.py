@@ -11,7 +11,7 @@ from typing import Final, TypeVar, cast, get_args
 from rules.engine.outputs import Severity
 from rules.findings import nearest
 from rules.language import message
-from rules.language.comparisons import compared, flutters
+from rules.language.comparisons import compared, contradicts_itself, flutters, never
 from rules.language.definitions import AlreadyReportedError
 from rules.language.expression import (
     Binary,
@@ -72,11 +72,13 @@ class RuleReader:
         assets = self._assets(asset_type, tree, until_tree)
         if not assets:
             return None
-        resolver = Resolver(self._names, assets, self._warn_when)
+        resolver = Resolver(self._names, assets, self._warner("when"))
         self._check_row(tree)
         when = self._checked("when", lambda: self._condition(resolver, tree))
         if when is None:
             return None
+        if contradicts_itself(assets, when.term):
+            self._fields["when"].report("this can never be: its parts exclude each other", "", "warning")
         until = self._until(assets, when, until_tree)
         shows = {"value": resolver.value(when.term), **self._shown(assets, text or "")}
         targets = self._targets(assets)
@@ -217,8 +219,11 @@ class RuleReader:
         self._failed = True
         return None
 
-    def _warn_when(self, offset: int, text: str, hint: str) -> None:
-        self._fields["when"].report(text, hint, "warning", offset)
+    def _warner(self, name: str) -> Callable[[int, str, str], None]:
+        def warn(offset: int, text: str, hint: str) -> None:
+            self._fields[name].report(text, hint, "warning", offset)
+
+        return warn
 
     def _assets(self, asset_type: str, when: Expression, until: Expression | None) -> tuple[str, ...]:
         """Those that have all signals of both; none, and reported, if there are none."""
@@ -257,10 +262,14 @@ class RuleReader:
             return self._with_deadband(assets, when)
         if tree is None:
             return None
-        until = self._checked("until", lambda: self._condition(Resolver(self._names, assets), tree))
+        resolver = Resolver(self._names, assets, self._warner("until"))
+        until = self._checked("until", lambda: self._condition(resolver, tree))
         if until is None:
             return None
-        if flutters(assets, compared(when.term), compared(until.term)):
+        if contradicts_itself(assets, until.term):
+            text = "this can never be: its parts exclude each other, and the alarm would never clear"
+            self._fields["until"].report(text, "", "warning")
+        if flutters(assets, when.term, until.term):
             hint = "leave a dead-band between them, such as 'when: x > 85 K' with 'until: x < 80 K'"
             self._fields["until"].report("'until' is true where 'when' is: the alarm would flutter", hint)
         return until.term
@@ -280,8 +289,25 @@ class RuleReader:
         if band is None:
             return None
         if op in ("lt", "le"):
-            return make("gt" if op == "le" else "ge", what, make("add", limit, band))
-        return make("lt" if op == "ge" else "le", what, make("sub", limit, band))
+            end = make("gt" if op == "le" else "ge", what, make("add", limit, band))
+        else:
+            end = make("lt" if op == "ge" else "le", what, make("sub", limit, band))
+        self._check_end(assets, end)
+        return end
+
+    def _check_end(self, assets: tuple[str, ...], end: Term) -> None:
+        """A warning when a plain signal of the asset can't come back as far as the dead-band asks."""
+        what, limit = end.args
+        if what.op not in ("field", "point") or "." in what.signal:
+            return
+        signal = self._names.signal(self._names.site.assets[assets[0]].type, what.signal, 0)
+        for asset in assets[:1] if signal.alike and not limit.number.by_asset else assets:
+            unit, low, high = signal.sensors[asset]
+            if unit == signal.unit and never(end.op, limit.number.of(asset), low, high):
+                span = f"{asset}.{signal.name} is {low:g} to {high:g} {unit}"
+                text = f"the alarm would never clear: {span}".rstrip()
+                self._fields["deadband"].report(text, "see its range in the site file", "warning")
+                return
 
     def _band(self, assets: tuple[str, ...], tree: Expression, unit: str) -> Term:
         band = Resolver(self._names, assets).number(tree)

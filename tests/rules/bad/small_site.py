@@ -59,6 +59,9 @@ units:
       M3: {type: PowerMeter, points: {Frequency: 45..55 Hz}}
       S1: {type: Sensor, points: {LiquidTemperature: 0..100 degC}}
       S2: {type: Sensor, points: {LiquidTemperature: 273.15..373.15 K, AirTemperature: 0..50 degC}}
+      T1: {type: Sensor, part_of: CDU-1, process_area: Primary Supply, points: {LiquidTemperature: 0..100 degC}}
+      T2: {type: Sensor, part_of: CDU-1, process_area: Primary Return, points: {LiquidTemperature: 0..100 degC}}
+      T3: {type: Sensor, part_of: CDU-1, process_area: Primary Return, points: {LiquidTemperature: 0..100 degC}}
   hall:
     assets:
       UPS-1: {type: UPS, points: {ActivePower: 0..1500 kW}, feeds: R1}

@@ -119,6 +119,22 @@ def test_what_others_have_is_read_of_them() -> None:
     assert set(points) == set(found.assets)
 
 
+def test_a_place_is_of_the_asset_itself_or_else_of_what_is_above_it() -> None:
+    when = "PrimarySupply.LiquidTemperature > 40 degC"
+    for asset_type, assets in (("CDU", ("CDU-1",)), ("Pump", ("CDU-1-P1",)), ("Rack", ("R1", "R2"))):
+        found = rule(when, asset_type, message='"{PrimarySupply.LiquidTemperature:.1f}"')
+        assert found.assets == assets
+        assert found.when is not None
+        assert found.when.args[0].points == dict.fromkeys(assets, "T1.LiquidTemperature")
+
+
+def test_constants_of_others_are_those_that_the_others_would_use() -> None:
+    found = rule("temperature > 10 degC and Rack.RackLiquidFlow < 0.5 * Rack.design_flow", "GPU")
+    assert found.when is not None
+    limit = found.when.args[1].args[1].number
+    assert [limit.of(gpu) for gpu in ("R1-T1-G1", "R2-T1-G2")] == [50.0, 25.0]
+
+
 def test_assets_of_other_units_are_converted_and_shown_in_their_own() -> None:
     power = rule("ActivePower > 100 kW", "PowerMeter")
     assert power.assets == ("M1", "M2")
