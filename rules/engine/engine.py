@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import kernel, snapshot
-from rules.engine.arrays import Events
+from rules.engine.arrays import Events, entry
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
@@ -32,6 +32,8 @@ from rules.language.program import SOURCE_GAP, Program
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+_FRAME: Final = entry(kernel.frame)
+_READINGS: Final = entry(kernel.readings)
 
 COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
@@ -177,7 +179,7 @@ class Engine:
         quality = _plain(value.quality, np.uint8)
         state, sample = self._state, 0
         while sample < samples:
-            count, sample = kernel.frame(
+            count, sample = _FRAME(
                 times_ns, verdicts, lanes, values, quality, sample, self._compiled.gpu_code, state.gpus,
                 self._work[0], self._compiled.plant_code, state.plant, self._work[1], state.points,
                 state.soonest, self._events, self._counts,
@@ -244,7 +246,7 @@ class Engine:
         quality = _plain(value.quality, np.uint8)
         state, place = self._state, 0
         while place < total:
-            count, place = kernel.readings(
+            count, place = _READINGS(
                 index, times_ns, values, quality, sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
                 source.lateness_ns, place, self._compiled.gpu_conditions, self._compiled.plant_code, state.plant,
                 self._work[1], state.points, state.soonest, self._events, self._counts,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
-from rules.engine.kernel import NEVER
+from rules.engine.kernel import CELLS, NEVER
 from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer, terms_of
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
@@ -245,9 +245,9 @@ def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], unkno
 
 def fresh_work(compiled: Compiled) -> tuple[Work, Work]:
     """Registers for the GPUs and for the plant."""
-    numbers, truths = compiled.registers
+    numbers, truths = max(compiled.registers[0], FIELD_COUNT), max(compiled.registers[1], 1)
     gpus, plant = (
-        Work(np.zeros((max(numbers, FIELD_COUNT), width)), np.zeros((max(truths, 1), width), np.bool_))
-        for width in (len(compiled.gpus), 1)
+        Work(np.zeros((numbers, cells)), np.zeros((truths, cells), np.bool_), np.zeros(cells, np.int64))
+        for cells in (CELLS, 1)
     )
     return gpus, plant
