@@ -32,6 +32,7 @@ from rules.language.program import SOURCE_GAP, Program
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+# Not compared with their signatures at each call: `_plain` and the tables see to the types.
 _FRAME: Final = entry(kernel.frame)
 _READINGS: Final = entry(kernel.readings)
 
@@ -184,7 +185,7 @@ class Engine:
                 self._work[0], self._compiled.plant_code, state.plant, self._work[1], state.points,
                 state.soonest, self._events, self._counts,
             )  # fmt: skip
-            if count:  # a frame whose lanes come in parts says part after part: by sample, rule, lane instead
+            if count:  # the kernel says block after block and rule after rule: by sample, rule, lane instead
                 order = np.lexsort(self._events.what[:count, (CONDITION, SAMPLE)].T)
                 self._say(count, cause, out, order)
         self._count(source, FIELD_COUNT)

@@ -1,14 +1,15 @@
-"""The hot path: samples through the rules' operations, in machine code (decisions 0012 and 0013).
+"""The hot path: samples through the rules' operations, in machine code (decisions 0012 to 0014).
 
 Rules that it obeys:
 - Bit-identical results come first: no fastmath, no parallel, no function whose result depends on a library; a sum is
   made in the order that docs/rules.md gives.
 - Tables and state are arguments and callees are in this file: Numba's cache notices neither a changed global
   array nor a changed callee in another file.
-- An operation goes over a block of lanes with one time. It gets whole arrays and row numbers: a slice of a row would
-  count a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
+- An operation goes over a block: neighbouring lanes, and samples that they all have. Where it remembers nothing it
+  goes over all cells at once, else sample by sample. It gets whole arrays and row numbers: a slice of a row would count
+  a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
 - The quiet path first: where nothing is true and every lane is normal, the rest of a rule is jumped over.
-- Order of events: sample, then rule, then lane (the caller sorts those of one sample).
+- Order of events: sample, then rule, then lane; the caller sorts them.
 - Time is int64 nanoseconds; the caller has corrected it, sums can't overflow below 2**62.
 
 `tests/rules/engine/twin.py` is the slow and obvious form of all this.
@@ -915,18 +916,15 @@ def _columns(
 ) -> None:  # fmt: skip
     """A block of GPUs, from `sample` and the frame's GPU `g` on, as columns of numbers; what is not good is unknown."""
     width = block.width
-    endless = False
     for s in range(block.samples):
         x = s * width
         for i in range(width):
             for field in range(FIELDS):
-                value = values[sample + np.int64(s), g + np.int64(i), field]
-                r[field, x + i] = value
-                endless = endless | (abs(value) == math.inf)
-    if endless:
-        for field in range(FIELDS):
-            for x in range(block.samples * width):
-                r[field, x] = r[field, x] if abs(r[field, x]) < math.inf else math.nan
+                r[field, x + i] = values[sample + np.int64(s), g + np.int64(i), field]
+    for field in range(FIELDS):
+        for x in range(block.samples * width):
+            value = r[field, x]
+            r[field, x] = value if abs(value) < math.inf else math.nan
     bad = False
     for s in range(block.samples):
         for i in range(width):

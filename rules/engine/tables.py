@@ -86,6 +86,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     gpu_writer = Writer(unit.gpus, point_index, FIELD_COUNT)
     looked_at = _looked_at(plant, unit)
     gpu_writer.functions([*(term for rule in gpu for term in terms_of(rule)), *looked_at], "")
+    gpu_writer.share(gpu)
     kept = gpu_writer.keep(looked_at)
     for row, rule in enumerate(gpu):
         gpu_writer.rule(row, rule)
