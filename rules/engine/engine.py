@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import kernel, snapshot
-from rules.engine.arrays import Events
+from rules.engine.arrays import Events, entry
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
@@ -33,6 +33,9 @@ from rules.language.program import OWN_RULES, Program
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+# Not compared with their signatures at each call: `_plain` and the tables see to the types.
+_FRAME: Final = entry(kernel.frame)
+_READINGS: Final = entry(kernel.readings)
 
 COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
@@ -201,12 +204,12 @@ class Engine:
         quality = _plain(value.quality, np.uint8)
         state, sample = self._state, 0
         while sample < samples:
-            count, sample = kernel.frame(
+            count, sample = _FRAME(
                 times_ns, verdicts, lanes, values, quality, sample, self._compiled.gpu_code, state.gpus,
                 self._work[0], self._compiled.plant_code, state.plant, self._work[1], state.points,
                 state.soonest, self._events, self._counts,
             )  # fmt: skip
-            if count:  # a frame whose lanes come in parts says part after part: by sample, rule, lane instead
+            if count:  # the kernel says block after block and rule after rule: by sample, rule, lane instead
                 order = np.lexsort(self._events.what[:count, (CONDITION, SAMPLE)].T)
                 self._say(count, cause, out, order)
         self._count(source, FIELD_COUNT)
@@ -269,7 +272,7 @@ class Engine:
         quality = _plain(value.quality, np.uint8)
         state, place = self._state, 0
         while place < total:
-            count, place = kernel.readings(
+            count, place = _READINGS(
                 index, times_ns, values, quality, sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
                 source.lateness_ns, place, self._compiled.gpu_conditions, self._compiled.plant_code, state.plant,
                 self._work[1], state.points, state.soonest, self._events, self._counts,
