@@ -41,7 +41,7 @@ COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
-    "alarms_raised", "alarms_cleared", "commands",
+    "alarms_raised", "alarms_cleared", "alarms_unknown", "commands",
 )  # fmt: skip
 """All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, repeats, inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
@@ -325,8 +325,11 @@ class Engine:
                 said = deadline_cause(self.unit.id, rule.id, asset, at_ns)
             if transition == kernel.RAISED:
                 self._statements.condition_raised(out, said, rule, asset, at_ns, shown)
-            else:
+            elif transition == kernel.CLEARED:
                 self._statements.condition_cleared(out, said, rule, asset, at_ns, shown)
+            else:
+                is_unknown = transition == kernel.UNKNOWN
+                self._statements.condition_unknown(out, said, rule, asset, at_ns, shown, is_unknown)
 
     # -- the rest
 

@@ -71,8 +71,10 @@ Times = NDArray[np.int64]
 NORMAL, RAISING, ACTIVE, CLEARING = range(4)
 """Phases of a condition: not true; true, on-delay running; in alarm; false again, off-delay running."""
 ON, OFF = range(2)
+DELAY, TOLD = 1, 2
+"""Bits of `held`, while a condition is unknown: its delay stands still; it is in alarm, and being unknown was said."""
 
-RAISED, CLEARED = range(2)
+RAISED, CLEARED, UNKNOWN, KNOWN = range(4)
 CONDITION, TRANSITION, AT, BY_DEADLINE, SAMPLE = range(5)
 """Columns of `Events.what`."""
 
@@ -732,18 +734,28 @@ def _step(
             back, running, done, transition = ACTIVE, CLEARING, NORMAL, CLEARED
         if not (true or false):
             # Unknown neither raises nor clears; a running delay stands still until the next known sample.
-            if phase == running and lanes.held[k, i] == 0:
+            if phase == running and lanes.held[k, i] & DELAY == 0:
                 lanes.remaining[k, i] = lanes.deadlines[k, i] - t
                 lanes.deadlines[k, i] = NEVER
-                lanes.held[k, i] = 1
+                lanes.held[k, i] |= DELAY
+            if phase in (ACTIVE, CLEARING) and lanes.held[k, i] & TOLD == 0:
+                lanes.held[k, i] |= TOLD
+                lanes.changed[k, i] = max(t, lanes.changed[k, i])
+                at = lanes.changed[k, i]
+                count = _emit(events, count, condition, UNKNOWN, at, 0, sample, lanes.shown, k, i)
             continue
+        if lanes.held[k, i] & TOLD != 0:
+            lanes.held[k, i] &= DELAY
+            lanes.changed[k, i] = max(t, lanes.changed[k, i])
+            at = lanes.changed[k, i]
+            count = _emit(events, count, condition, KNOWN, at, 0, sample, lanes.shown, k, i)
         for v in range(code.ops[o, G]):
             lanes.shown[k * width + v, i] = r[code.registers[code.ops[o, F] + v], c]
         if false:
             if phase != back:
                 _stop(lanes, k, i, back)
         elif phase == running:
-            if lanes.held[k, i] != 0:
+            if lanes.held[k, i] & DELAY != 0:
                 lanes.held[k, i] = 0
                 _start(lanes, k, i, t + lanes.remaining[k, i], soonest)
         else:
@@ -995,8 +1007,8 @@ def frame(
     count, last, base = 0, code.ops.shape[0], lanes.phases.size
     newest, watch = points.gpu_times, points.watch
     watching = watch.shape[0] > 0
-    # A sample fires a deadline of a condition and moves it on, at most.
-    room_each = 2 * (
+    # A sample fires a deadline of a condition, makes it known again and moves it on, at most.
+    room_each = 3 * (
         min(gpus * lanes.phases.shape[0], lanes.phases.size) + (plant.phases.size if watching else 0)
     )
     fitting = 1 if watching else max(CELLS // max(min(gpus, LANES_TOGETHER), 1), 1)
@@ -1095,7 +1107,7 @@ def readings(
         if p < 0:
             continue
         first, last = points.first[p], points.first[p + 1]
-        if count + 2 * (last - first) > capacity:
+        if count + 3 * (last - first) > capacity:
             return count, n
         t = times_ns[n]
         good = True
