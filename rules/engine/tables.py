@@ -193,13 +193,16 @@ class _Taken:
         if len(timed) > _BITS:
             raise InvariantError(f"rule '{rule.id}' has {len(timed)} functions of time; {_BITS} are possible")
         bits = {name: 1 << bit for bit, name in enumerate(timed)}
-        read = [(part, 0) for top in terms for part in top.walk()]
-        read += [(part, bits[name]) for name, term in timed.items() for part in term.args[0].walk()]
+        read: dict[int, tuple[Term, int]] = {}  # by `id`: a rule and its functions share terms
+        watched = [(top, 0) for top in terms] + [(timed[name].args[0], bit) for name, bit in bits.items()]
+        for top, taken in watched:
+            for part in top.walk():
+                read[id(part)] = part, taken | read.get(id(part), (part, 0))[1]
         return cls(
             terms,
             bits,
-            [(part, taken) for part, taken in read if part.op in ("field", "point")],
-            [(part, taken) for part, taken in read if part.op in OVER],
+            [one for one in read.values() if one[0].op in ("field", "point")],
+            [one for one in read.values() if one[0].op in OVER],
         )
 
     def takers(self, asset: str) -> dict[str, int]:

@@ -264,17 +264,23 @@ class Expansion:
                         "parts of an asset share its unit; use 'feeds' across units",
                     )
         self._fed = {asset: tuple(dict.fromkeys(targets)) for asset, targets in fed.items()}
-        parents: dict[str, tuple[str, ...]] = {asset: (parent,) for asset, parent in self._parents.items()}
-        for graph, name in (
-            (parents, "part_of"),
-            (self._fed, "feeds"),
-        ):
+        for graph, name in ((self._parts_of(), "part_of"), (self._fed, "feeds")):
             for cycle in _cycles(graph):
                 relations = self._part_of if name == "part_of" else self._feeds
                 node = next(
                     (relation.node for relation in relations if relation.asset in cycle), self.keys[cycle[0]]
                 )
                 node.report(f"'{name}' runs in a circle: {' > '.join(cycle)}", "remove one of them")
+
+    def _parts_of(self) -> dict[str, tuple[str, ...]]:
+        """What 'part_of' leads to: what is written below another asset runs in no circle without it."""
+        found: dict[str, tuple[str, ...]] = {}
+        for relation in self._part_of:
+            asset = relation.asset
+            while asset in self._parents and asset not in found:
+                found[asset] = (self._parents[asset],)
+                asset = self._parents[asset]
+        return found
 
     def _known(self, relation: _Relation, reported: dict[tuple[int, int], None]) -> list[str]:
         place = (relation.node.line, relation.node.column)
