@@ -54,7 +54,7 @@ def _read(root: Node, text: str) -> Site | None:
         _warn_of_unused(fields.get("templates"), reader, table, expansion)
     return Site(
         name=name or "",
-        digest=hashlib.sha256(text.encode()).hexdigest(),
+        digest=text_digest(text),
         tick_ns=tick or TICK_NS,
         units=expansion.units,
         assets=expansion.assets,
@@ -63,6 +63,11 @@ def _read(root: Node, text: str) -> Site | None:
         actuators=expansion.build_actuators(source_of_gpu),
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
     )
+
+
+def text_digest(text: str) -> str:
+    """The digest of the site that a file's text describes."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _assign_gpus(table: SourceTable, expansion: Expansion) -> tuple[dict[str, Source], dict[str, str]]:
