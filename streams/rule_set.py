@@ -19,7 +19,6 @@ from rules.engine.inputs import Activation, Identity
 from rules.engine.tables import Compiled, compile_unit
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site
 from rules.site.parse import parse_site, text_digest
@@ -54,6 +53,8 @@ class RuleSet:
 
     def program(self, site: Site) -> Program:
         """The rules alone, for a site that has been read. Raises as `load` does."""
+        from rules.language.load import load_rules  # a start that finds tables of the rules does without
+
         rules = {name: text for name, text in self.files.items() if name != SITE_FILE}
         program, findings = load_rules(rules, site)
         if program is None:

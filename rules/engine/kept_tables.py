@@ -94,38 +94,38 @@ def _with_gpus(tables: dict[str, Any], rules: int, width: int) -> Arrays:
 
 
 def _spoken_as_json(rules: tuple[Spoken, ...]) -> dict[str, Any]:
-    """Rules, the targets of which are numbers of `commands`, the targets of which are numbers of `targets`."""
+    """What rules share is written once, and named by its number.
+
+    A rule has its `commands`: assets, and for each of them the targets that are set `together`.
+    """
     targets: dict[Target, int] = {}
-    commands: dict[tuple[Target, ...], int] = {}
-    by_identity: dict[int, int] = {}
-    listed: list[list[int]] = []
+    together: dict[tuple[Target, ...], int] = {}
+    commands: dict[int, int] = {}  # by `id`
+    listed: list[list[Any]] = []
     rows: list[list[Any]] = []
     for rule in rules:
-        numbers: list[int] = []
-        for command in rule.targets.values():
-            if id(command) not in by_identity:
-                if command not in commands:
-                    commands[command] = len(commands)
-                    listed.append([targets.setdefault(target, len(targets)) for target in command])
-                by_identity[id(command)] = commands[command]
-            numbers.append(by_identity[id(command)])
-        own = [rule.id, rule.definition, rule.severity, rule.message, rule.shown]
-        rows.append([*own, list(rule.targets), numbers])
-    columns = [[one.actuator, one.value, one.engineering_unit, one.expiry_ns] for one in targets]
-    return {"rules": rows, "commands": listed, "targets": columns}
+        if id(rule.targets) not in commands:
+            commands[id(rule.targets)] = len(listed)
+            numbers = [together.setdefault(own, len(together)) for own in rule.targets.values()]
+            listed.append([list(rule.targets), numbers])
+        own_commands = commands[id(rule.targets)]
+        rows.append([rule.id, rule.definition, rule.severity, rule.message, rule.shown, own_commands])
+    return {
+        "rules": rows,
+        "commands": listed,
+        "together": [[targets.setdefault(one, len(targets)) for one in group] for group in together],
+        "targets": [[one.actuator, one.value, one.engineering_unit, one.expiry_ns] for one in targets],
+    }
 
 
 def _spoken(header: Mapping[str, Any]) -> tuple[Spoken, ...]:
     targets = [Target(*columns) for columns in header["targets"]]
-    commands = [tuple([targets[number] for number in numbers]) for numbers in header["commands"]]
+    together = [tuple([targets[number] for number in numbers]) for numbers in header["together"]]
+    commands = [
+        {asset: together[number] for asset, number in zip(assets, numbers, strict=True)}
+        for assets, numbers in header["commands"]
+    ]
     return tuple(
-        Spoken(
-            id_,
-            definition,
-            severity,
-            message,
-            tuple(shown),
-            dict(zip(assets, [commands[n] for n in numbers], strict=True)),
-        )
-        for id_, definition, severity, message, shown, assets, numbers in header["rules"]
+        Spoken(id_, definition, severity, message, tuple(shown), commands[number])
+        for id_, definition, severity, message, shown, number in header["rules"]
     )

@@ -142,7 +142,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     places = np.array([here[asset] for _, asset in conditions], np.int64)
     places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
-        rules=tuple(_spoken(rule, here) for rule in rules),
+        rules=_spoken(rules, here),
         rule_of=rule_of,
         assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
         order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
@@ -168,9 +168,24 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     )
 
 
-def _spoken(rule: Rule, here: Collection[str]) -> Spoken:
-    targets = {asset: rule.targets[asset] for asset in here if asset in rule.targets}
-    return Spoken(rule.id, rule.definition, rule.severity, rule.message, tuple(rule.shown), targets)
+def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
+    """Rules with one command share its targets, here as there."""
+    targets: dict[int, Mapping[str, tuple[Target, ...]]] = {}
+    for rule in rules:
+        if id(rule.targets) not in targets:
+            own = {asset: rule.targets[asset] for asset in here if asset in rule.targets}
+            targets[id(rule.targets)] = own
+    return tuple(
+        Spoken(
+            rule.id,
+            rule.definition,
+            rule.severity,
+            rule.message,
+            tuple(rule.shown),
+            targets[id(rule.targets)],
+        )
+        for rule in rules
+    )
 
 
 @dataclass(frozen=True, slots=True)

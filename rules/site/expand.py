@@ -176,8 +176,12 @@ class Expansion:
             self._parents[id_] = parent
         elif spec.part_of is not None:
             self._part_of.append(_Relation(spec.part_of, id_, unit, number))
-        self._feeds.extend(_Relation(node, id_, unit, number) for node in spec.feeds)
-        self._signals(id_, spec, parts)
+        if spec.feeds:
+            self._feeds += [_Relation(node, id_, unit, number) for node in spec.feeds]
+        if spec.points:
+            self._add_points(id_, spec, parts)
+        for quantity, actuator in spec.actuators.items():
+            self.actuators.append((actuator, id_, spec.type, quantity, len(self.gpu_index)))
         first = len(parts.gpus)
         if spec.type == GPU:
             self.gpu_index[id_] = len(self.gpu_index)
@@ -188,7 +192,7 @@ class Expansion:
         if len(parts.gpus) > first and spec.type != GPU:
             parts.gpu_range[id_] = (first, len(parts.gpus))
 
-    def _signals(self, id_: str, spec: AssetSpec, parts: _UnitParts) -> None:
+    def _add_points(self, id_: str, spec: AssetSpec, parts: _UnitParts) -> None:
         for point_type, point in spec.points.items():
             made = Point(
                 id=f"{id_}.{point_type}",
@@ -209,8 +213,6 @@ class Expansion:
             )
             self.points[made.id] = made
             parts.points.append(made)
-        for quantity, actuator in spec.actuators.items():
-            self.actuators.append((actuator, id_, spec.type, quantity, len(self.gpu_index)))
 
     def build_actuators(self, source_of_gpu: Mapping[str, str]) -> dict[str, Actuator]:
         """The actuators, once it is known which source reads each GPU."""

@@ -134,15 +134,11 @@ def _warn_of_unused(
 
 def _check_nvml_actuators(sources: dict[str, Source], owner: dict[str, str], expansion: Expansion) -> None:
     """A GPU whose telemetry is imported can't be set."""
+    imported = {name for name, source in sources.items() if source.kind == "file"}
     reported: set[tuple[int, int]] = set()
-    for spec, gpu, _, quantity, _ in expansion.actuators:
+    for spec, gpu, _, quantity, _ in expansion.actuators if imported else ():
         place = (spec.node.line, spec.node.column)
-        if (
-            spec.kind == "nvml"
-            and place not in reported
-            and owner.get(gpu) in sources
-            and sources[owner[gpu]].kind == "file"
-        ):
+        if spec.kind == "nvml" and place not in reported and owner.get(gpu) in imported:
             reported.add(place)
             spec.node.report(
                 f"'{gpu}.{quantity}' comes from a file", "nothing can be set there: remove the actuator"

@@ -84,7 +84,7 @@ def test_what_comes_back_is_what_went_in(rules: str, unit: str) -> None:
 def test_rules_with_one_command_share_it() -> None:
     low, falls = back(compiled()).rules[2:]
     assert {low.id, falls.id} == {"low", "falls"}
-    assert low.targets["R1"] is falls.targets["R1"]
+    assert low.targets is falls.targets
     assert len(low.targets["R1"]) == 4
 
 
