@@ -1,40 +1,25 @@
 """An engine's memory as bytes and back.
 
-Rules: equal memories give equal bytes; nothing is unpickled; what is read is checked before it is believed.
-
-Layout: `HRSNAP03`, CRC-32 of all that follows (4 bytes, little-endian as everything), length of the header
-(4 bytes), the header (orjson, sorted keys), then the arrays one after another, as the header's `arrays`
-lists them. Rules (id, definition), plant conditions and functions of time (slots) are named in the header: a program
-with other rules finds there what still means the same.
+Rules: equal memories give equal bytes (`rules/engine/packed.py`). Rules (id, definition), plant conditions and
+functions of time (slots) are named in the header: a program with other rules finds there what still means the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from rules.engine import packed
 from rules.engine.kernel import NEVER
+from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
-from rules.errors import HeadraceError
 
 MAGIC: Final = b"HRSNAP03"
-_FRAMING: Final = struct.Struct("<II")
-_DTYPES: Final = {"int8", "int16", "int64", "float64"}
-
-
-Arrays = dict[str, NDArray[Any]]
-
-
-class SnapshotError(HeadraceError):
-    """These bytes are no snapshot that this engine can take over."""
 
 
 class Layout(NamedTuple):
@@ -66,18 +51,7 @@ def layout(compiled: Compiled) -> Layout:
 
 def pack(header: Mapping[str, Any], compiled: Compiled, state: State) -> bytes:
     """Snapshot bytes of `state`; `header` is what the engine itself remembers, as JSON."""
-    arrays = _named(state)
-    head = orjson.dumps(
-        {
-            **header,
-            **layout(compiled)._asdict(),
-            "arrays": [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()],
-        },
-        option=orjson.OPT_SORT_KEYS,
-    )
-    body = b"".join([head, *(np.ascontiguousarray(array).tobytes() for array in arrays.values())])
-    checksum = zlib.crc32(body, len(head))
-    return MAGIC + _FRAMING.pack(checksum, len(head)) + body
+    return packed.pack(MAGIC, {**header, **layout(compiled)._asdict()}, _named(state))
 
 
 def _named(state: State) -> dict[str, NDArray[Any]]:
@@ -91,10 +65,10 @@ def _named(state: State) -> dict[str, NDArray[Any]]:
 
 
 def unpack(data: bytes, unit: str, compiled: Compiled) -> tuple[dict[str, Any], State, set[str]]:
-    """(header, state for `compiled`, ids of the rules whose state was kept). Raises SnapshotError."""
-    header, old = _read(data)
+    """(header, state for `compiled`, ids of the rules whose state was kept). Raises PackedError."""
+    header, old = packed.unpack(MAGIC, data, "snapshot")
     if header.get("unit") != unit:
-        raise SnapshotError(f"a snapshot of unit '{header.get('unit')}', not of '{unit}'")
+        raise PackedError(f"a snapshot of unit '{header.get('unit')}', not of '{unit}'")
     return header, *_carried(Layout(*(header[name] for name in Layout._fields)), old, compiled)
 
 
@@ -194,27 +168,3 @@ def plant_conditions(compiled: Compiled) -> list[str]:
 
 def _lanes(compiled: Compiled) -> str:
     return hashlib.sha256("\n".join([*compiled.gpus, "", *compiled.point_index]).encode()).hexdigest()
-
-
-def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    start = len(MAGIC) + _FRAMING.size
-    if len(data) < start or data[: len(MAGIC)] != MAGIC:
-        raise SnapshotError("no snapshot of this version of Headrace")
-    checksum, length = _FRAMING.unpack_from(data, len(MAGIC))
-    body = memoryview(data)[start:]
-    if length > len(body) or zlib.crc32(body, length) != checksum:
-        raise SnapshotError("a damaged snapshot: its checksum does not match")
-    header: dict[str, Any] = orjson.loads(body[:length])
-    return header, dict(_arrays(body[length:], header["arrays"]))
-
-
-def _arrays(
-    body: memoryview, layout: Iterable[tuple[str, str, list[int]]]
-) -> Iterable[tuple[str, NDArray[Any]]]:
-    offset = 0
-    for name, dtype, shape in layout:
-        if dtype not in _DTYPES:
-            raise SnapshotError(f"a snapshot with an array of {dtype}")
-        array = np.frombuffer(body, dtype, count=int(np.prod(shape)), offset=offset).reshape(shape)
-        offset += array.nbytes
-        yield name, array
