@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import packed
@@ -97,63 +96,72 @@ def _carried(was: Layout, old: Arrays, compiled: Compiled) -> tuple[State, set[s
 _ROWS: Final = ("phases", "held", "deadlines", "remaining", "changed")
 
 
+class Span(NamedTuple):
+    """Neighbouring rows that stay neighbours: the first of the old ones, where it goes, how many."""
+
+    start: int
+    to: int
+    rows: int
+
+
 def _keep_gpus(new: Arrays, old: Arrays, rules: int, was: Layout, now: Layout) -> None:
     """Rows of the `rules` of GPUs that mean the same, and of the functions of time that do."""
-    pairs = _pairs([tuple(rule) for rule in was.rules], [tuple(rule) for rule in now.rules[:rules]])
-    _keep_rows(new, old, "gpu", pairs, was.shown, now.shown)
+    spans = _same([tuple(rule) for rule in was.rules], [tuple(rule) for rule in now.rules[:rules]])
+    _keep_rows(new, old, "gpu", spans, was.shown, now.shown)
     _keep_slots(new, old, "gpu", was.gpu_slots, now.gpu_slots)
 
 
 def _keep_plant(new: Arrays, old: Arrays, was: Layout, now: Layout) -> None:
     """Rows of conditions, by the rule's definition and the asset."""
-    pairs = _pairs(was.plant_conditions, now.plant_conditions)
-    _keep_rows(new, old, "plant", pairs, was.shown, now.shown)
-    from_rows, to_rows = pairs
-    new["point_evaluated"][to_rows] = old["point_evaluated"][from_rows]
+    spans = _same(was.plant_conditions, now.plant_conditions)
+    _keep_rows(new, old, "plant", spans, was.shown, now.shown)
+    _copy(new["point_evaluated"], old["point_evaluated"], spans)
     _keep_slots(new, old, "plant", was.plant_slots, now.plant_slots)
 
 
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Rows of the old arrays, and where they go."""
-
-
-def _pairs(was: Sequence[Hashable], now: Sequence[Hashable]) -> Pairs:
+def _same(was: Sequence[Hashable], now: Sequence[Hashable]) -> list[Span]:
+    """Rows of one name."""
     places = {name: row for row, name in enumerate(was)}
-    found = [(places[name], row) for row, name in enumerate(now) if name in places]
-    rows = np.array(found, np.int64).reshape(-1, 2)
-    return rows[:, 0], rows[:, 1]
+    spans: list[Span] = []
+    for row, name in enumerate(now):
+        if name in places:
+            _extend(spans, places[name], row, 1)
+    return spans
 
 
-def _keep_rows(new: Arrays, old: Arrays, place: str, pairs: Pairs, old_shown: int, shown: int) -> None:
-    from_rows, to_rows = pairs
+def _keep_rows(new: Arrays, old: Arrays, place: str, spans: list[Span], old_shown: int, shown: int) -> None:
     for name in _ROWS:
-        new[f"{place}_{name}"][to_rows] = old[f"{place}_{name}"][from_rows]
-    rows, width = new[f"{place}_phases"].shape
-    old_rows, _ = old[f"{place}_phases"].shape
-    count = min(shown, old_shown)
-    into = new[f"{place}_shown"].reshape(rows, shown, width)
-    into[to_rows, :count] = old[f"{place}_shown"].reshape(old_rows, old_shown, width)[from_rows, :count]
+        _copy(new[f"{place}_{name}"], old[f"{place}_{name}"], spans)
+    count, width = min(shown, old_shown), new[f"{place}_phases"].shape[1]
+    into = new[f"{place}_shown"].reshape(len(new[f"{place}_phases"]), shown, width)
+    shown_before = old[f"{place}_shown"].reshape(len(old[f"{place}_phases"]), old_shown, width)
+    _copy(into[:, :count], shown_before[:, :count], spans)
 
 
 def _keep_slots(new: Arrays, old: Arrays, place: str, was: list[list[Any]], now: list[list[Any]]) -> None:
-    """Neighbours that stay neighbours go in one piece: a row has thousands of slots."""
     places = {slot[0]: Slot(*slot) for slot in was}
-    floats: list[tuple[int, int, int]] = []
-    marks: list[tuple[int, int, int]] = []
+    floats: list[Span] = []
+    marks: list[Span] = []
     for slot in (Slot(*slot) for slot in now):
         before = places.get(slot.name)
         if before is not None:
             _extend(floats, before.float_first, slot.float_first, slot.float_count)
             _extend(marks, before.mark_first, slot.mark_first, slot.mark_count)
-    for name, spans in ((f"{place}_floats", floats), (f"{place}_marks", marks)):
-        for start, to, count in spans:
-            new[name][to : to + count] = old[name][start : start + count]
+    _copy(new[f"{place}_floats"], old[f"{place}_floats"], floats)
+    _copy(new[f"{place}_marks"], old[f"{place}_marks"], marks)
 
 
-def _extend(spans: list[tuple[int, int, int]], start: int, to: int, count: int) -> None:
-    if spans and spans[-1][0] + spans[-1][2] == start and spans[-1][1] + spans[-1][2] == to:
-        start, to, count = spans[-1][0], spans[-1][1], spans.pop()[2] + count
-    spans.append((start, to, count))
+def _extend(spans: list[Span], start: int, to: int, count: int) -> None:
+    last = spans[-1] if spans else Span(-1, -1, 0)
+    if last.start + last.rows == start and last.to + last.rows == to:
+        spans[-1] = Span(last.start, last.to, last.rows + count)
+    else:
+        spans.append(Span(start, to, count))
+
+
+def _copy(new: NDArray[Any], old: NDArray[Any], spans: list[Span]) -> None:
+    for start, to, count in spans:
+        new[to : to + count] = old[start : start + count]
 
 
 def plant_conditions(compiled: Compiled) -> list[str]:
