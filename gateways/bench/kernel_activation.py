@@ -24,7 +24,7 @@ PASSES: Final = 7
 
 
 def activation(site_dir: Path) -> dict[str, Any]:
-    """300 rules a GPU that mean the same: all state goes over. Seconds to get ready, ms that the stream stands still."""
+    """300 rules a GPU that mean the same: all state goes over. Seconds to get ready, ms that the stream waits."""
     site = load_site(site_dir)
     text = many_rules(RULES)
     files = {SITE_FILE: read_site_text(site_dir)[0], "rules/bench.yaml": text + "# another digest\n"}
