@@ -54,8 +54,8 @@ from rules.engine.arrays import (
     AND, OR,
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
     QUIET, STEP, NO_DATA,
-    TRUTH, KEEP, OVER, OVER_GPUS,
-) = range(45)  # fmt: skip
+    TRUTH, KEEP, OVER, OVER_GPUS, OVER_PARTS, TELL,
+) = range(47)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -69,7 +69,7 @@ NORMAL, RAISING, ACTIVE, CLEARING = range(4)
 """Phases of a condition: not true; true, on-delay running; in alarm; false again, off-delay running."""
 ON, OFF = range(2)
 
-RAISED, CLEARED = range(2)
+RAISED, CLEARED, TOLD = range(3)
 CONDITION, TRANSITION, AT, BY_DEADLINE, SAMPLE = range(5)
 """Columns of `Events.what`."""
 
@@ -553,8 +553,8 @@ def _function(
 
 # -- of several assets
 
-SUM, MEAN, LOWEST, HIGHEST, COVERAGE = range(5)
-"""What OVER makes of the numbers that are known; of truths, 1 and 0, SUM is how many are true."""
+SUM, MEAN, LOWEST, HIGHEST, COVERAGE, KNOWN = range(6)
+"""What OVER makes of the numbers that are known, or how many are; of truths, 1 and 0, SUM is how many are true."""
 
 
 @compiled()
@@ -571,6 +571,8 @@ def _gather(kind: int, value: float, total: float, known: int) -> float:
 def _gathered(kind: int, total: float, known: int, members: int) -> float:
     if kind == COVERAGE:
         return known / members
+    if kind == KNOWN:
+        return known * 1.0
     if known == 0:
         return math.nan
     return total / known if kind == MEAN else total
@@ -614,6 +616,21 @@ def _over_gpus(
             total = _gather(kind, value, total, known)
             known += 1
     for i in range(lo, hi):
+        r[d, i] = _gathered(kind, total, known, members)
+
+
+@compiled(NOTHING(INT, F64_2, INT, I64, INT, INT, INT, LANE, LANE))
+def _over_parts(
+    kind: int, r: Numbers, d: int, registers: Times, first: int, parts: int, members: int, lo: Lane, hi: Lane,
+) -> None:  # fmt: skip
+    """OVER_PARTS: of `parts` pairs of registers: what some of the members make, and how many of them are known."""
+    for i in range(lo, hi):
+        total, known = 0.0, 0
+        for n in range(first, first + 2 * parts, 2):
+            value, of = r[registers[n], i], r[registers[n + 1], i]
+            if value == value and of >= 1.0:  # noqa: PLR0124
+                total = _gather(kind, value, total, known)
+                known += int(of)
         r[d, i] = _gathered(kind, total, known, members)
 
 
@@ -710,6 +727,21 @@ def _step(
                 lanes.changed[k, i] = at
                 count = _emit(events, count, condition, transition, at, 0, sample, lanes.shown, k, i)
     return count
+
+
+@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, LANE, EVENTS, INT))
+def _tell(
+    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, i: Lane, events: Events,
+    count: int,
+) -> int:  # fmt: skip
+    """TELL: D the fact's row, A the number, B of how many members, C the period, in each of which it is told once."""
+    k, period, width = code.ops[o, D], code.ops[o, C], events.values.shape[1]
+    if t // period <= lanes.changed[k, i] // period:
+        return count
+    lanes.changed[k, i] = t
+    lanes.shown[k * width, i] = r[code.ops[o, A], i]
+    lanes.shown[k * width + 1, i] = r[code.ops[o, B], i]
+    return _emit(events, count, base + k, TOLD, t, 0, sample, lanes.shown, k, i)
 
 
 @compiled()
@@ -820,6 +852,10 @@ def _run(
             _over(ops[o, E], r, d, code.registers, a, c, lo, hi)
         elif op == OVER_GPUS:
             _over_gpus(ops[o, E], r, d, a, b, c, points, t, lo, hi)
+        elif op == OVER_PARTS:
+            _over_parts(ops[o, E], r, d, code.registers, a, b, c, lo, hi)
+        elif op == TELL:
+            count = _tell(code, lanes, r, o, t, sample, base, lo, events, count)
         elif op == STEP:
             count = _step(code, lanes, r, m, o, t, sample, base, soonest, lo, hi, events, count)
         else:

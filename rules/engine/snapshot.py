@@ -2,7 +2,7 @@
 
 Rules: equal memories give equal bytes; nothing is unpickled; what is read is checked before it is believed.
 
-Layout: `HRSNAP03`, CRC-32 of all that follows (4 bytes, little-endian as everything), length of the header
+Layout: `HRSNAP04`, CRC-32 of all that follows (4 bytes, little-endian as everything), length of the header
 (4 bytes), the header (orjson, sorted keys), then the arrays one after another, as the header's `arrays`
 lists them. Rules (id, definition), plant conditions and functions of time (slots) are named in the header: a program
 with other rules finds there what still means the same.
@@ -25,7 +25,7 @@ from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
 from rules.errors import HeadraceError
 
-MAGIC: Final = b"HRSNAP03"
+MAGIC: Final = b"HRSNAP04"
 _FRAMING: Final = struct.Struct("<II")
 _DTYPES: Final = {"int8", "int16", "int64", "float64"}
 
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
     """What the rows of a state's arrays mean, by names that another program may share.
 
     `rules`: (id, definition) in the order of the rows. `shown`: numbers kept for each condition. `lanes`: a digest of
-    the GPUs and points.
+    the GPUs and points. `facts`: their names, in the order of their rows behind the points.
     """
 
     rules: list[list[str]]
@@ -50,6 +50,7 @@ class Layout(NamedTuple):
     plant_slots: list[list[Any]]
     plant_conditions: list[str]
     lanes: str
+    facts: list[str]
 
 
 def layout(compiled: Compiled) -> Layout:
@@ -61,6 +62,7 @@ def layout(compiled: Compiled) -> Layout:
         [list(slot) for slot in compiled.plant_slots],
         plant_conditions(compiled),
         _lanes(compiled),
+        list(compiled.fact_rows),
     )
 
 
@@ -110,8 +112,13 @@ def _carried(was: Layout, old: Arrays, compiled: Compiled) -> tuple[State, set[s
     if was.lanes != now.lanes:
         # other assets: what belongs to a lane or a point has no place to go, and definitions name the assets
         return state, kept
-    for name in ("point_gpu_times", "point_values", "point_times"):
-        new[name][:] = old[name]
+    new["point_gpu_times"][:] = old["point_gpu_times"]
+    points = len(compiled.point_index)
+    from_facts, to_facts = _pairs(was.facts, now.facts)
+    for name in ("point_values", "point_times"):
+        new[name][:points] = old[name][:points]
+        into = new[name][points:].reshape(-1, 2)
+        into[to_facts] = old[name][points:].reshape(-1, 2)[from_facts]
     _keep_gpus(new, old, compiled.gpu_rules, was, now)
     _keep_plant(new, old, was, now)
     deadlines = min(new["gpu_deadlines"].min(initial=NEVER), new["plant_deadlines"].min(initial=NEVER))
@@ -156,8 +163,9 @@ def _keep_rows(new: Arrays, old: Arrays, place: str, pairs: Pairs, old_shown: in
         new[f"{place}_{name}"][to_rows] = old[f"{place}_{name}"][from_rows]
     width = new[f"{place}_shown"].shape[1]
     count = min(shown, old_shown)
-    into = new[f"{place}_shown"].reshape(-1, shown, width)
-    into[to_rows, :count] = old[f"{place}_shown"].reshape(-1, old_shown, width)[from_rows, :count]
+    into = new[f"{place}_shown"].reshape(len(new[f"{place}_phases"]), shown, width)
+    kept = old[f"{place}_shown"].reshape(len(old[f"{place}_phases"]), old_shown, width)
+    into[to_rows, :count] = kept[from_rows, :count]
 
 
 def _keep_slots(new: Arrays, old: Arrays, place: str, was: list[list[Any]], now: list[list[Any]]) -> None:
@@ -182,13 +190,14 @@ def _extend(spans: list[tuple[int, int, int]], start: int, to: int, count: int) 
 
 
 def plant_conditions(compiled: Compiled) -> list[str]:
-    """A name for each plant condition: equal ones mean the same in another program."""
+    """A name for each plant condition and each fact that is told: equal ones mean the same in another program."""
     first = compiled.gpu_conditions
     definitions = [rule.definition for rule in compiled.rules]
-    return [
+    conditions = [
         f"{definitions[row]}:{asset}"
         for row, asset in zip(compiled.rule_of[first:].tolist(), compiled.assets[first:], strict=True)
     ]
+    return [*conditions, *(f"fact:{part.to}:{part.name}" for part in compiled.told)]
 
 
 def _lanes(compiled: Compiled) -> str:
