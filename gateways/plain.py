@@ -20,9 +20,17 @@ def plain_alarm(alarm: Alarm, raised: Alarm | None = None) -> dict[str, str | No
         "severity": alarm.severity,
         "raised_at": iso_utc(alarm.raised_ns),
         "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
+        "unknown_since": None if alarm.unknown_ns is None else iso_utc(alarm.unknown_ns),
         "message": (raised or alarm).message,
         "cleared_message": None if alarm.cleared_ns is None else alarm.message,
     }
+
+
+def told(alarm: Alarm) -> str:
+    """Its message, and since when nobody knows whether it still holds."""
+    if alarm.unknown_ns is None:
+        return alarm.message
+    return f"{alarm.message} (unknown since {iso_utc(alarm.unknown_ns)[11:19]})"
 
 
 def plain_gap(gap: Gap) -> dict[str, str | int | None]:

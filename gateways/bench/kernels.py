@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from gateways.bench import kernel_parts, kernel_throughput, kernel_twins
+from gateways.bench import kernel_activation, kernel_parts, kernel_throughput, kernel_twins
 from gateways.bench.kernel_load import folder_for, shares
 from gateways.bench.kernel_start import start_s
 from gateways.bench.machine import machine
@@ -45,6 +45,7 @@ def bench_kernels(site_dir: Path, gpus: list[int], passes: int, as_json: bool) -
         "by_rules": kernel_parts.growth(site, RULE_COUNTS, passes),
         "plant_readings_per_s": kernel_parts.plant_readings_per_s(site, program, passes),
         **starts(folder, gpus[0]),
+        **activated(folder),
         "twins_do": TWINS_DO,
         "runs": runs,
         "machine": machine(),
@@ -86,6 +87,12 @@ def starts(site_dir: Path, gpus: int) -> dict[str, Any]:
     }
 
 
+def activated(site_dir: Path) -> dict[str, Any]:
+    """What a new rule set of 300 rules costs, the site's units as they are."""
+    _progress("a new rule set: made ready, taken over, activated")
+    return kernel_activation.activation(site_dir)
+
+
 def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -112,6 +119,11 @@ def _print(result: dict[str, Any]) -> None:
     print(f"plant readings/s: {plant['all']:,} of all points, {plant['watched']:,} of those that rules read")
     print(
         f"start: cold {result['cold_start_s']} s, warm {result['warm_start_s']} s {result['warm_start_parts_s']}"
+    )
+    print(
+        f"a new set of {result['activation_rules']} rules: ready in {result['activation_ready_s']} s beside the "
+        f"stream; a unit of {result['activation_gpus']:,} GPUs takes it over in "
+        f"{result['activation_take_over_ms']} ms and up in {result['activation_pause_ms']} ms"
     )
     print(
         f"the twins in NumPy and polars say {result['twins_do']} "

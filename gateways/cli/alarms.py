@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 import orjson
 
 from gateways.cli.tables import print_table
-from gateways.plain import plain_alarm
+from gateways.plain import plain_alarm, told
 from rules.engine.outputs import Alarm, Severity
 from rules.errors import UndecodableError, UnreachableError
 from streams.bus import Reader
@@ -88,11 +88,15 @@ def _print_transition(alarm: Alarm, as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(plain_alarm(alarm)).decode(), flush=True)
         return
-    word = "raised" if alarm.cleared_ns is None else "cleared"
-    at_ns = alarm.raised_ns if alarm.cleared_ns is None else alarm.cleared_ns
-    print(
-        f"{iso_utc(at_ns)} {word:7} {alarm.severity:7} {alarm.rule} {alarm.asset} {alarm.message}", flush=True
-    )
+    word, at_ns = "known", None
+    if alarm.cleared_ns is not None:
+        word, at_ns = "cleared", alarm.cleared_ns
+    elif alarm.unknown_ns is not None:
+        word, at_ns = "unknown", alarm.unknown_ns
+    elif alarm.id == alarm.raised_id:
+        word, at_ns = "raised", alarm.raised_ns
+    at = "" if at_ns is None else iso_utc(at_ns)
+    print(f"{at:30} {word:7} {alarm.severity:7} {alarm.rule} {alarm.asset} {alarm.message}", flush=True)
 
 
 def _print(alarms: Iterable[Alarm], as_json: bool) -> None:
@@ -108,7 +112,7 @@ def _print(alarms: Iterable[Alarm], as_json: bool) -> None:
     print_table(
         ("since", "severity", "rule", "unit", "asset", "message"),
         [
-            (iso_utc(one.raised_ns)[:23], one.severity, one.rule, one.unit, one.asset, one.message)
+            (iso_utc(one.raised_ns)[:23], one.severity, one.rule, one.unit, one.asset, told(one))
             for one in standing
         ],
     )

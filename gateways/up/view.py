@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gateways.plain import told
 from gateways.up.observer import Observer
 from gateways.up.resources import Resources
 from gateways.up.summary import percentiles_ms
@@ -149,7 +150,7 @@ def _alarms(observer: Observer) -> Panel:
             Text(alarm.severity, _SEVERITY_STYLE[alarm.severity]),
             alarm.rule,
             alarm.asset,
-            alarm.message,
+            told(alarm),
         )
     return Panel(table, title=f"active alarms: {len(active)}", title_align="left")
 

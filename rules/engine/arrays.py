@@ -24,6 +24,10 @@ UNCACHED: Final = (
 )
 
 
+Whole = Any
+"""np.uint64: Numba then knows that no index counts from the end, and vectorises the loops."""
+
+
 class Code(NamedTuple):
     """What rules are to the kernel; never changes while it runs. W lanes, K rules or conditions."""
 
@@ -68,10 +72,19 @@ class Points(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Registers: what is worked with, and never remembered."""
+    """Registers: what is worked with, and never remembered. C cells: each a lane at a sample."""
 
-    numbers: NDArray[np.float64]  # (R, W)
-    truths: NDArray[np.bool_]  # (T, W)
+    numbers: NDArray[np.float64]  # (R, C)
+    truths: NDArray[np.bool_]  # (T, C)
+    times: NDArray[np.int64]  # (C,) of the samples
+
+
+class Block(NamedTuple):
+    """Neighbouring lanes and some samples of each: sample s of the i-th lane is cell `s * width + i`."""
+
+    lane: Whole
+    width: Whole
+    samples: Whole
 
 
 class Events(NamedTuple):
@@ -92,9 +105,10 @@ LANES = numba.types.NamedTuple([I8_2, I8_2, I64_2, I64_2, I64_2, F64_2, F64_2, I
 POINTS = numba.types.NamedTuple(
     [F64, I64, I64, I64, I64_2, I64, I64, F64_2, I64, I64, I64, I64_2, I64], Points
 )
-WORK = numba.types.NamedTuple([F64_2, TRUTHS], Work)
+WORK = numba.types.NamedTuple([F64_2, TRUTHS, I64], Work)
 EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
-INT, LANE, NOTHING = numba.int64, numba.uint64, numba.void
+INT, WHOLE, NOTHING = numba.int64, numba.uint64, numba.void
+BLOCK = numba.types.NamedUniTuple(WHOLE, 3, Block)
 PAIR = numba.types.UniTuple(numba.int64, 2)
 
 
@@ -104,16 +118,32 @@ def read_only(kind: Any, dimensions: int) -> Any:
 
 
 def compiled(*signature: Any) -> Callable[[F], F]:
+    """A part of a kernel: has nothing for Python to call it by (which would crash), and compiles the faster for it."""
+    return _compiled(*signature, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def face(*signature: Any) -> Callable[[F], F]:
+    """A kernel that Python calls."""
+    return _compiled(*signature)
+
+
+def entry(kernel: Any) -> Callable[..., Any]:
+    """The machine code of a face itself: what Python gives it is not compared with its one signature at each call."""
+    return cast("Callable[..., Any]", next(iter(kernel.overloads.values())).entry_point)
+
+
+def _compiled(*signature: Any, **options: Any) -> Callable[[F], F]:
     """Numba with its cache on disk; without, and with a word about it, where no cache can be written.
 
     `error_model`: a division by zero is infinite or no number, as everywhere else; a check would stop vectorisation.
     """
+    options["error_model"] = "numpy"
 
     def decorate(function: F) -> F:
         try:
-            return cast("F", numba.njit(*signature, cache=True, error_model="numpy")(function))
+            return cast("F", numba.njit(*signature, cache=True, **options)(function))
         except RuntimeError:
             warnings.warn(UNCACHED, stacklevel=1)
-            return cast("F", numba.njit(*signature, error_model="numpy")(function))
+            return cast("F", numba.njit(*signature, **options)(function))
 
     return decorate

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import kernel, snapshot
-from rules.engine.arrays import Events
+from rules.engine.arrays import Events, entry
 from rules.engine.facts import Part
 from rules.engine.inputs import (
     FACT_SOURCE,
@@ -46,12 +46,15 @@ from rules.quality import Quality
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+# Not compared with their signatures at each call: `_plain` and the tables see to the types.
+_FRAME: Final = entry(kernel.frame)
+_READINGS: Final = entry(kernel.readings)
 
 COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
-    "alarms_raised", "alarms_cleared", "commands", "unknown_facts", "facts_told",
+    "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told",
 )  # fmt: skip
 """All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, repeats, inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
@@ -223,12 +226,12 @@ class Engine:
         quality = _plain(value.quality, np.uint8)
         state, sample = self._state, 0
         while sample < samples:
-            count, sample = kernel.frame(
+            count, sample = _FRAME(
                 times_ns, verdicts, lanes, values, quality, sample, self._compiled.gpu_code, state.gpus,
                 self._work[0], self._compiled.plant_code, state.plant, self._work[1], state.points,
                 state.soonest, self._events, self._counts,
             )  # fmt: skip
-            if count:  # a frame whose lanes come in parts says part after part: by sample, rule, lane instead
+            if count:  # the kernel says block after block and rule after rule: by sample, rule, lane instead
                 order = np.lexsort(self._events.what[:count, (CONDITION, SAMPLE)].T)
                 self._say(count, cause, out, order)
         self._count(source, FIELD_COUNT)
@@ -300,7 +303,7 @@ class Engine:
     ) -> None:
         state, place = self._state, 0
         while place < len(samples.rows):
-            count, place = kernel.readings(
+            count, place = _READINGS(
                 *samples, ingest_ns, self.now_ns, source.tolerance_ns, source.lateness_ns, place,
                 self._compiled.gpu_conditions, self._compiled.plant_code, state.plant, self._work[1], state.points,
                 state.soonest, self._events, self._counts,
@@ -342,7 +345,7 @@ class Engine:
         if order is not None:
             what, numbers = what[order], numbers[order]
         for (c, transition, at_ns, by_deadline, _), row in zip(what.tolist(), numbers.tolist(), strict=True):
-            if transition == kernel.TOLD:
+            if transition == kernel.FACT:
                 out.append(self._tell(self._compiled.told[c - len(self._compiled.assets)], at_ns, *row[:2]))
                 continue
             rule, asset = self._compiled.rules[self._compiled.rule_of[c]], self._compiled.assets[c]
@@ -355,8 +358,11 @@ class Engine:
                 said = deadline_cause(self.unit.id, rule.id, asset, at_ns)
             if transition == kernel.RAISED:
                 self._statements.condition_raised(out, said, rule, asset, at_ns, shown)
-            else:
+            elif transition == kernel.CLEARED:
                 self._statements.condition_cleared(out, said, rule, asset, at_ns, shown)
+            else:
+                is_unknown = transition == kernel.UNKNOWN
+                self._statements.condition_unknown(out, said, rule, asset, at_ns, shown, is_unknown)
 
     # -- the rest
 

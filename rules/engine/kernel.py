@@ -1,14 +1,15 @@
-"""The hot path: samples through the rules' operations, in machine code (decisions 0012 and 0013).
+"""The hot path: samples through the rules' operations, in machine code (decisions 0012 to 0014).
 
 Rules that it obeys:
 - Bit-identical results come first: no fastmath, no parallel, no function whose result depends on a library; a sum is
   made in the order that docs/rules.md gives.
 - Tables and state are arguments and callees are in this file: Numba's cache notices neither a changed global
   array nor a changed callee in another file.
-- An operation goes over a block of lanes with one time. It gets whole arrays and row numbers: a slice of a row would
-  count a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
+- An operation goes over a block: neighbouring lanes, and samples that they all have. Where it remembers nothing it
+  goes over all cells at once, else sample by sample. It gets whole arrays and row numbers: a slice of a row would count
+  a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
 - The quiet path first: where nothing is true and every lane is normal, the rest of a rule is jumped over.
-- Order of events: sample, then rule, then lane (the caller sorts those of one sample).
+- Order of events: sample, then rule, then lane; the caller sorts them.
 - Time is int64 nanoseconds; the caller has corrected it, sums can't overflow below 2**62.
 
 `tests/rules/engine/twin.py` is the slow and obvious form of all this.
@@ -24,25 +25,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine.arrays import (
+    BLOCK,
     CODE,
     EVENTS,
     F64_2,
     I64,
     I64_2,
     INT,
-    LANE,
     LANES,
     NOTHING,
     PAIR,
     POINTS,
     TRUTHS,
+    WHOLE,
     WORK,
+    Block,
     Code,
     Events,
     Lanes,
     Points,
+    Whole,
     Work,
     compiled,
+    face,
     read_only,
 )
 
@@ -59,8 +64,6 @@ from rules.engine.arrays import (
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
-Lane = Any
-"""The bounds of a block, np.uint64: Numba then knows that no index counts from the end, and vectorises the loops."""
 Numbers = NDArray[np.float64]
 Truths = NDArray[np.bool_]
 Times = NDArray[np.int64]
@@ -68,8 +71,10 @@ Times = NDArray[np.int64]
 NORMAL, RAISING, ACTIVE, CLEARING = range(4)
 """Phases of a condition: not true; true, on-delay running; in alarm; false again, off-delay running."""
 ON, OFF = range(2)
+DELAY, TOLD = 1, 2
+"""Bits of `held`, while a condition is unknown: its delay stands still; it is in alarm, and being unknown was said."""
 
-RAISED, CLEARED, TOLD = range(3)
+RAISED, CLEARED, UNKNOWN, KNOWN, FACT = range(5)
 CONDITION, TRANSITION, AT, BY_DEADLINE, SAMPLE = range(5)
 """Columns of `Events.what`."""
 
@@ -82,8 +87,10 @@ OUT_OF_ORDER, NOT_GOOD, LATE_COUNT, CORRECTED = range(4)
 NEVER = 1 << 62
 START_GRACE_NS = 10_000_000_000
 FIELDS = 24
-BLOCK = 128
-"""Lanes at a time: what a block touches stays in the first-level cache."""
+LANES_TOGETHER = 128
+"""GPUs at a time."""
+CELLS = 776
+"""Cells at a time, of a GPU and a sample each. Not a power of two: rows would then share the same few cache sets."""
 PANES = 16
 KEPT = PANES + 1
 """Panes of a window, the one being filled included."""
@@ -93,99 +100,101 @@ ALWAYS = -1
 """The bit of a sample that every function takes."""
 
 
-# -- operations on a block of lanes: r numbers, m truths, lo … hi lanes
+# -- operations on the cells of a block: r numbers, m truths
 
 
 @compiled()
-def _numbers(op: int, r: Numbers, d: int, a: int, b: int, lo: Lane, hi: Lane) -> None:
+def _numbers(op: int, r: Numbers, d: int, a: int, b: int, cells: Whole) -> None:
     if op == ADD:
-        for i in range(lo, hi):
-            r[d, i] = r[a, i] + r[b, i]
+        for x in range(cells):
+            r[d, x] = r[a, x] + r[b, x]
     elif op == SUB:
-        for i in range(lo, hi):
-            r[d, i] = r[a, i] - r[b, i]
+        for x in range(cells):
+            r[d, x] = r[a, x] - r[b, x]
     elif op == MUL:
-        for i in range(lo, hi):
-            r[d, i] = r[a, i] * r[b, i]
+        for x in range(cells):
+            r[d, x] = r[a, x] * r[b, x]
     elif op == DIV:
-        for i in range(lo, hi):
-            divisor = r[b, i]
-            r[d, i] = r[a, i] / divisor if divisor != 0.0 else math.nan
+        for x in range(cells):
+            divisor = r[b, x]
+            r[d, x] = r[a, x] / divisor if divisor != 0.0 else math.nan
     elif op == NEG:
-        for i in range(lo, hi):
-            r[d, i] = -r[a, i]
+        for x in range(cells):
+            r[d, x] = -r[a, x]
     elif op == ABS:
-        for i in range(lo, hi):
-            r[d, i] = abs(r[a, i])
+        for x in range(cells):
+            r[d, x] = abs(r[a, x])
     elif op == LEAST:
-        for i in range(lo, hi):
-            x, y = r[a, i], r[b, i]
-            r[d, i] = x if x <= y else y if y < x else math.nan
+        for x in range(cells):
+            p, q = r[a, x], r[b, x]
+            r[d, x] = p if p <= q else q if q < p else math.nan
     else:
-        for i in range(lo, hi):
-            x, y = r[a, i], r[b, i]
-            r[d, i] = x if x >= y else y if y > x else math.nan
+        for x in range(cells):
+            p, q = r[a, x], r[b, x]
+            r[d, x] = p if p >= q else q if q > p else math.nan
 
 
 @compiled()
-def _compare(op: int, r: Numbers, m: Truths, d: int, a: int, b: int, lo: Lane, hi: Lane) -> None:
+def _compare(op: int, r: Numbers, m: Truths, d: int, a: int, b: int, cells: Whole) -> None:
     if op == LT:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] < r[b, i]
+        for x in range(cells):
+            m[d, x] = r[a, x] < r[b, x]
     elif op == LE:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] <= r[b, i]
+        for x in range(cells):
+            m[d, x] = r[a, x] <= r[b, x]
     elif op == GT:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] > r[b, i]
+        for x in range(cells):
+            m[d, x] = r[a, x] > r[b, x]
     elif op == GE:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] >= r[b, i]
+        for x in range(cells):
+            m[d, x] = r[a, x] >= r[b, x]
     elif op == EQ:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] == r[b, i]
+        for x in range(cells):
+            m[d, x] = r[a, x] == r[b, x]
     else:  # known and different
-        for i in range(lo, hi):
-            m[d, i] = (r[a, i] < r[b, i]) | (r[a, i] > r[b, i])
+        for x in range(cells):
+            m[d, x] = (r[a, x] < r[b, x]) | (r[a, x] > r[b, x])
 
 
 @compiled()
-def _compare_number(op: int, r: Numbers, m: Truths, d: int, a: int, limit: float, lo: Lane, hi: Lane) -> None:
+def _compare_number(op: int, r: Numbers, m: Truths, d: int, a: int, limit: float, cells: Whole) -> None:
     if op == LT_NUMBER:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] < limit
+        for x in range(cells):
+            m[d, x] = r[a, x] < limit
     elif op == LE_NUMBER:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] <= limit
+        for x in range(cells):
+            m[d, x] = r[a, x] <= limit
     elif op == GT_NUMBER:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] > limit
+        for x in range(cells):
+            m[d, x] = r[a, x] > limit
     elif op == GE_NUMBER:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] >= limit
+        for x in range(cells):
+            m[d, x] = r[a, x] >= limit
     elif op == EQ_NUMBER:
-        for i in range(lo, hi):
-            m[d, i] = r[a, i] == limit
+        for x in range(cells):
+            m[d, x] = r[a, x] == limit
     else:
-        for i in range(lo, hi):
-            m[d, i] = (r[a, i] < limit) | (r[a, i] > limit)
+        for x in range(cells):
+            m[d, x] = (r[a, x] < limit) | (r[a, x] > limit)
 
 
 @compiled()
-def _masks(op: int, m: Truths, d: int, a: int, b: int, lo: Lane, hi: Lane) -> None:
+def _masks(op: int, m: Truths, d: int, a: int, b: int, cells: Whole) -> None:
     if op == AND:
-        for i in range(lo, hi):
-            m[d, i] = m[a, i] & m[b, i]
+        for x in range(cells):
+            m[d, x] = m[a, x] & m[b, x]
     else:
-        for i in range(lo, hi):
-            m[d, i] = m[a, i] | m[b, i]
+        for x in range(cells):
+            m[d, x] = m[a, x] | m[b, x]
 
 
 @compiled()
-def _is_quiet(m: Truths, a: int, phases: NDArray[np.int8], k: int, lo: Lane, hi: Lane) -> bool:
+def _is_quiet(m: Truths, a: int, phases: NDArray[np.int8], k: int, block: Block) -> bool:
     loud = False
-    for i in range(lo, hi):
-        loud = loud | m[a, i] | (phases[k, i] != NORMAL)
+    for x in range(block.samples * block.width):
+        loud = loud | m[a, x]
+    for i in range(block.lane, block.lane + block.width):
+        loud = loud | (phases[k, i] != NORMAL)
     return not loud
 
 
@@ -194,38 +203,44 @@ def _is_quiet(m: Truths, a: int, phases: NDArray[np.int8], k: int, lo: Lane, hi:
 
 
 @compiled()
-def _is_uniform(marks: Times, row: int, lo: Lane, hi: Lane) -> bool:
-    first = marks[row, lo]
+def _is_uniform(marks: Times, row: int, block: Block) -> bool:
+    first = marks[row, block.lane]
     differs = False
-    for i in range(lo, hi):
+    for i in range(block.lane, block.lane + block.width):
         differs = differs | (marks[row, i] != first)
     return not differs
 
 
 @compiled()
-def _clear(floats: Numbers, row: int, value: float | int, lo: Lane, hi: Lane) -> None:
-    for i in range(lo, hi):
+def _is_known(r: Numbers, a: int, block: Block) -> bool:
+    unknown = False
+    for x in range(block.samples * block.width):
+        unknown = unknown | (r[a, x] != r[a, x])
+    return not unknown
+
+
+@compiled()
+def _clear(floats: Numbers, row: int, value: float, block: Block) -> None:
+    for i in range(block.lane, block.lane + block.width):
         floats[row, i] = value
 
 
 @compiled()
-def _clear_marks(marks: Times, row: int, value: float | int, lo: Lane, hi: Lane) -> None:
-    for i in range(lo, hi):
+def _clear_marks(marks: Times, row: int, value: int, block: Block) -> None:
+    for i in range(block.lane, block.lane + block.width):
         marks[row, i] = value
 
 
 @compiled()
-def _add_row(floats: Numbers, to: int, row: int, lo: Lane, hi: Lane) -> None:
-    for i in range(lo, hi):
+def _add_row(floats: Numbers, to: int, row: int, block: Block) -> None:
+    for i in range(block.lane, block.lane + block.width):
         floats[to, i] += floats[row, i]
 
 
 @compiled()
-def _merge(
-    floats: Numbers, mean: int, weight: int, other: int, other_weight: int, lo: Lane, hi: Lane
-) -> None:
+def _merge(floats: Numbers, mean: int, weight: int, other: int, other_weight: int, block: Block) -> None:
     """Rows `mean` and `weight` of a weighted mean take in another one."""
-    for i in range(lo, hi):
+    for i in range(block.lane, block.lane + block.width):
         more = floats[other_weight, i]
         total = floats[weight, i] + more
         merged = floats[mean, i] + (floats[other, i] - floats[mean, i]) * (more / total)
@@ -234,326 +249,371 @@ def _merge(
 
 
 @compiled()
-def _see(r: Numbers, a: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane) -> None:
+def _see(r: Numbers, a: int, x: Whole, marks: Times, j: int, p: int, block: Block) -> None:
     """Since when the window was never empty. Marks: j the newest pane, j+1 that since, j+2 the last known one."""
-    for i in range(lo, hi):
-        known = r[a, i] == r[a, i]
-        was = marks[j + 2, i]
-        marks[j + 1, i] = p if known and p - was > PANES else marks[j + 1, i]
-        marks[j + 2, i] = p if known else was
+    for i in range(block.width):
+        known = r[a, x + i] == r[a, x + i]
+        was, since = marks[j + 2, block.lane + i], marks[j + 1, block.lane + i]
+        marks[j + 1, block.lane + i] = p if known and p - was > PANES else since
+        marks[j + 2, block.lane + i] = p if known else was
 
 
 @compiled()
 def _average(
-    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
+    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, x: Whole, look: bool,
+    block: Block,
 ) -> None:  # fmt: skip
     """Rows f …: 17 means, 17 counts, mean and count of the panes that are closed.
 
     Means rather than sums: that of equal samples is that sample, to the last bit.
     """
-    newest, closed = marks[j, lo], f + 2 * KEPT
+    newest, closed, lane, width = marks[j, block.lane], f + 2 * KEPT, block.lane, block.width
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
-            _clear(floats, f + q % KEPT, 0.0, lo, hi)
-            _clear(floats, f + KEPT + q % KEPT, 0.0, lo, hi)
-        _clear_marks(marks, j, p, lo, hi)
-        _clear(floats, closed, 0.0, lo, hi)
-        _clear(floats, closed + 1, 0.0, lo, hi)
+            _clear(floats, f + q % KEPT, 0.0, block)
+            _clear(floats, f + KEPT + q % KEPT, 0.0, block)
+        _clear_marks(marks, j, p, block)
+        _clear(floats, closed, 0.0, block)
+        _clear(floats, closed + 1, 0.0, block)
         for q in range(max(p - PANES, 0), p):
-            _merge(floats, closed, closed + 1, f + q % KEPT, f + KEPT + q % KEPT, lo, hi)
-    _see(r, a, marks, j, p, lo, hi)
+            _merge(floats, closed, closed + 1, f + q % KEPT, f + KEPT + q % KEPT, block)
+    if look:
+        _see(r, a, x, marks, j, p, block)
     now = f + p % KEPT
-    for i in range(lo, hi):
-        v = r[a, i]
-        known = v == v  # noqa: PLR0124
-        count = floats[now + KEPT, i] + 1.0
-        mean = floats[now, i] + (v - floats[now, i]) * (1.0 / count)
-        floats[now + KEPT, i] = count if known else floats[now + KEPT, i]
-        floats[now, i] = mean if known else floats[now, i]
-        whole = floats[closed, i] + (mean - floats[closed, i]) * (count / (floats[closed + 1, i] + count))
-        r[d, i] = whole if known & (marks[j + 1, i] <= p - PANES) else math.nan
+    # Three loops: one would have more rows than the compiler tells apart before it vectorises.
+    for i in range(width):
+        floats[now + KEPT, lane + i] += 1.0 if r[a, x + i] == r[a, x + i] else 0.0
+    for i in range(width):
+        v, was = r[a, x + i], floats[now, lane + i]
+        mean = was + (v - was) * (1.0 / floats[now + KEPT, lane + i])
+        floats[now, lane + i] = mean if v == v else was  # noqa: PLR0124
+    for i in range(width):
+        v, base, count = r[a, x + i], floats[closed, lane + i], floats[now + KEPT, lane + i]
+        whole = base + (floats[now, lane + i] - base) * (count / (floats[closed + 1, lane + i] + count))
+        full = marks[j + 1, lane + i] <= p - PANES
+        r[d, x + i] = whole if (v == v) & full else math.nan  # noqa: PLR0124
 
 
 @compiled()
 def _extreme(
-    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
+    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, x: Whole, look: bool,
+    block: Block,
 ) -> None:  # fmt: skip
     """Rows f …: 17 extremes, and that of the panes that are closed."""
-    newest, closed = marks[j, lo], f + KEPT
+    newest, closed, lane, width = marks[j, block.lane], f + KEPT, block.lane, block.width
     none = math.inf if op == MIN else -math.inf
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
-            _clear(floats, f + q % KEPT, none, lo, hi)
-        _clear_marks(marks, j, p, lo, hi)
-        _clear(floats, closed, none, lo, hi)
+            _clear(floats, f + q % KEPT, none, block)
+        _clear_marks(marks, j, p, block)
+        _clear(floats, closed, none, block)
         for q in range(max(p - PANES, 0), p):
             row = f + q % KEPT
-            for i in range(lo, hi):
-                x, y = floats[row, i], floats[closed, i]
-                floats[closed, i] = (x if x < y else y) if op == MIN else (x if x > y else y)
-    _see(r, a, marks, j, p, lo, hi)
+            for i in range(lane, lane + width):
+                y, z = floats[row, i], floats[closed, i]
+                floats[closed, i] = (y if y < z else z) if op == MIN else (y if y > z else z)
+    if look:
+        _see(r, a, x, marks, j, p, block)
     now = f + p % KEPT
-    for i in range(lo, hi):
-        v = r[a, i]
-        x, y = floats[now, i], floats[closed, i]
+    for i in range(width):
+        v, y, z = r[a, x + i], floats[now, lane + i], floats[closed, lane + i]
         if op == MIN:
-            x = v if v < x else x
-            best = x if x < y else y
+            y = v if v < y else y
+            best = y if y < z else z
         else:
-            x = v if v > x else x
-            best = x if x > y else y
-        floats[now, i] = x
-        known = v == v  # noqa: PLR0124
-        r[d, i] = best if known & (marks[j + 1, i] <= p - PANES) else math.nan
+            y = v if v > y else y
+            best = y if y > z else z
+        floats[now, lane + i] = y
+        full = marks[j + 1, lane + i] <= p - PANES
+        r[d, x + i] = best if (v == v) & full else math.nan  # noqa: PLR0124
 
 
 @compiled()
 def _count(
-    r: Numbers, m: Truths, d: int, a: int, b: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane,
-    hi: Lane,
+    r: Numbers, m: Truths, d: int, a: int, b: int, floats: Numbers, f: int, marks: Times, j: int, p: int, x: Whole,
+    block: Block,
 ) -> None:  # fmt: skip
     """Rows f …: 17 counts, and that of the panes that are closed; a and b: where it is true, where false."""
-    for i in range(lo, hi):
-        r[d, i] = 1.0 if m[a, i] else 0.0 if m[b, i] else math.nan
-    newest, closed = marks[j, lo], f + KEPT
+    newest, closed, lane, width = marks[j, block.lane], f + KEPT, block.lane, block.width
+    for i in range(width):
+        r[d, x + i] = 1.0 if m[a, x + i] else 0.0 if m[b, x + i] else math.nan
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
-            _clear(floats, f + q % KEPT, 0.0, lo, hi)
-        _clear_marks(marks, j, p, lo, hi)
-        _clear(floats, closed, 0.0, lo, hi)
+            _clear(floats, f + q % KEPT, 0.0, block)
+        _clear_marks(marks, j, p, block)
+        _clear(floats, closed, 0.0, block)
         for q in range(max(p - PANES, 0), p):
-            _add_row(floats, closed, f + q % KEPT, lo, hi)
-    _see(r, d, marks, j, p, lo, hi)
+            _add_row(floats, closed, f + q % KEPT, block)
+    _see(r, d, x, marks, j, p, block)
     now = f + p % KEPT
-    for i in range(lo, hi):
-        v = r[d, i]
+    for i in range(width):
+        v = r[d, x + i]
         known = v == v  # noqa: PLR0124
-        floats[now, i] += v if known else 0.0
-        total = floats[closed, i] + floats[now, i]
-        r[d, i] = total if known & (marks[j + 1, i] <= p - PANES) else math.nan
+        floats[now, lane + i] += v if known else 0.0
+        total = floats[closed, lane + i] + floats[now, lane + i]
+        full = marks[j + 1, lane + i] <= p - PANES
+        r[d, x + i] = total if known & full else math.nan
 
 
 @compiled()
 def _deviation(
-    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, lo: Lane, hi: Lane,
+    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, p: int, x: Whole, look: bool,
+    block: Block,
 ) -> None:  # fmt: skip
     """Rows f …: 17 counts, 17 means, 17 sums of squared distances (Welford), merged as Chan et al. do (1979)."""
-    newest = marks[j, lo]
+    newest = marks[j, block.lane]
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
             for part in range(3):
-                _clear(floats, f + part * KEPT + q % KEPT, 0.0, lo, hi)
-        _clear_marks(marks, j, p, lo, hi)
-    _see(r, a, marks, j, p, lo, hi)
+                _clear(floats, f + part * KEPT + q % KEPT, 0.0, block)
+        _clear_marks(marks, j, p, block)
+    if look:
+        _see(r, a, x, marks, j, p, block)
     now = f + p % KEPT
-    for i in range(lo, hi):
-        v = r[a, i]
+    for i in range(block.width):
+        v, lane = r[a, x + i], block.lane + i
         if v != v:  # noqa: PLR0124
-            r[d, i] = math.nan
+            r[d, x + i] = math.nan
             continue
-        floats[now, i] += 1.0
-        away = v - floats[now + KEPT, i]
-        floats[now + KEPT, i] += away / floats[now, i]
-        floats[now + 2 * KEPT, i] += away * (v - floats[now + KEPT, i])
-        if marks[j + 1, i] > p - PANES:
-            r[d, i] = math.nan
+        floats[now, lane] += 1.0
+        away = v - floats[now + KEPT, lane]
+        floats[now + KEPT, lane] += away / floats[now, lane]
+        floats[now + 2 * KEPT, lane] += away * (v - floats[now + KEPT, lane])
+        if marks[j + 1, lane] > p - PANES:
+            r[d, x + i] = math.nan
             continue
         count, mean, squares = 0.0, 0.0, 0.0
         for q in range(p - PANES, p + 1):
             row = f + q % KEPT
-            more = floats[row, i]
+            more = floats[row, lane]
             if more == 0.0:
                 continue
             if count == 0.0:
-                count, mean, squares = more, floats[row + KEPT, i], floats[row + 2 * KEPT, i]
+                count, mean, squares = more, floats[row + KEPT, lane], floats[row + 2 * KEPT, lane]
                 continue
             total = count + more
-            apart = floats[row + KEPT, i] - mean
+            apart = floats[row + KEPT, lane] - mean
             mean = mean + apart * more / total
-            squares = squares + floats[row + 2 * KEPT, i] + apart * apart * count * more / total
+            squares = squares + floats[row + 2 * KEPT, lane] + apart * apart * count * more / total
             count = total
-        r[d, i] = math.sqrt(squares / count)
+        r[d, x + i] = math.sqrt(squares / count)
 
 
 @compiled()
 def _area(
-    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, pane: int, lo: Lane,
-    hi: Lane,
+    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, pane: int, x: Whole,
+    block: Block,
 ) -> None:  # fmt: skip
-    """TWA, INTEGRAL. Rows f …: 17 means or areas, 17 durations, the last known value; marks j+3: when that was."""
-    p, newest = t // pane, marks[j, lo]
+    """TWA, INTEGRAL of one sample, the cells from x on. Rows f …: 17 means or areas, 17 durations, the last known
+    value; marks j+3: when that was, the same for all lanes of the block.
+    """
+    p, newest = t // pane, marks[j, block.lane]
     if p != newest:
         for q in range(max(newest + 1, p - PANES), p + 1):
-            _clear(floats, f + q % KEPT, 0.0, lo, hi)
-            _clear(floats, f + KEPT + q % KEPT, 0.0, lo, hi)
-        _clear_marks(marks, j, p, lo, hi)
-    before = marks[j + 3, lo]
+            _clear(floats, f + q % KEPT, 0.0, block)
+            _clear(floats, f + KEPT + q % KEPT, 0.0, block)
+        _clear_marks(marks, j, p, block)
+    before = marks[j + 3, block.lane]
     if before != -NEVER:
         for q in range(max(before // pane, p - PANES), p + 1):
             seconds = (min(t, (q + 1) * pane) - max(before, q * pane)) / 1e9
             row = f + q % KEPT
-            for i in range(lo, hi):
-                if r[a, i] != r[a, i]:
+            for i in range(block.width):
+                if r[a, x + i] != r[a, x + i]:
                     continue
-                value = floats[f + 2 * KEPT, i]
-                total = floats[row + KEPT, i] + seconds
-                floats[row + KEPT, i] = total
+                lane = block.lane + i
+                value = floats[f + 2 * KEPT, lane]
+                total = floats[row + KEPT, lane] + seconds
+                floats[row + KEPT, lane] = total
                 if op == INTEGRAL:
-                    floats[row, i] += value * seconds
+                    floats[row, lane] += value * seconds
                 elif total > 0.0:
-                    floats[row, i] += (value - floats[row, i]) * (seconds / total)
-    _see(r, a, marks, j, p, lo, hi)
-    for i in range(lo, hi):
-        v = r[a, i]
+                    floats[row, lane] += (value - floats[row, lane]) * (seconds / total)
+    _see(r, a, x, marks, j, p, block)
+    for i in range(block.width):
+        v, lane = r[a, x + i], block.lane + i
         if v != v:  # noqa: PLR0124
-            r[d, i] = math.nan
+            r[d, x + i] = math.nan
             continue
-        floats[f + 2 * KEPT, i] = v
-        marks[j + 3, i] = t
+        floats[f + 2 * KEPT, lane] = v
+        marks[j + 3, lane] = t
         whole, duration = 0.0, 0.0
         for q in range(max(p - PANES, 0), p + 1):
-            part, seconds = floats[f + q % KEPT, i], floats[f + KEPT + q % KEPT, i]
+            part, seconds = floats[f + q % KEPT, lane], floats[f + KEPT + q % KEPT, lane]
             duration += seconds
             if op == INTEGRAL:
                 whole += part
             elif duration > 0.0:
                 whole += (part - whole) * (seconds / duration)
-        full = marks[j + 1, i] <= p - PANES
-        r[d, i] = whole if full and (op == INTEGRAL or duration > 0.0) else math.nan
+        full = marks[j + 1, lane] <= p - PANES
+        r[d, x + i] = whole if full and (op == INTEGRAL or duration > 0.0) else math.nan
 
 
 @compiled()
 def _slope(
-    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, pane: int, lo: Lane,
-    hi: Lane,
+    op: int, r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, p: int, x: Whole,
+    last: bool, block: Block,
 ) -> None:  # fmt: skip
-    """RATE and DELTA. Rows f …: 33 last samples of panes, marks j+1 … their times, -NEVER for an empty pane."""
-    p, newest = t // pane, marks[j, lo]
+    """RATE and DELTA. Rows f …: 33 last samples of panes, marks j+1 … their times, -NEVER for an empty pane.
+
+    `last`: the sample may be the last one of its pane.
+    """
+    newest, lane, width = marks[j, block.lane], block.lane, block.width
     if p != newest:
         for q in range(max(newest + 1, p - 2 * PANES), p + 1):
-            _clear_marks(marks, j + 1 + q % BACK, -NEVER, lo, hi)
-        _clear_marks(marks, j, p, lo, hi)
+            _clear_marks(marks, j + 1 + q % BACK, -NEVER, block)
+        _clear_marks(marks, j, p, block)
     alike = False
     for q in range(p - PANES, max(p - 2 * PANES, 0) - 1, -1):
         row = q % BACK
-        then = marks[j + 1 + row, lo]
-        alike = _is_uniform(marks, j + 1 + row, lo, hi)
+        then = marks[j + 1 + row, lane]
+        alike = _is_uniform(marks, j + 1 + row, block)
         if not alike:
             break
         if then != -NEVER:
             seconds = (t - then) / 1e9 if op == RATE else 1.0
-            for i in range(lo, hi):
-                r[d, i] = (r[a, i] - floats[f + row, i]) / seconds
+            for i in range(width):
+                r[d, x + i] = (r[a, x + i] - floats[f + row, lane + i]) / seconds
             break
     else:
-        for i in range(lo, hi):
-            r[d, i] = math.nan
+        for i in range(width):
+            r[d, x + i] = math.nan
         alike = True
     if not alike:
-        for i in range(lo, hi):
+        for i in range(width):
             slope = math.nan
             for q in range(p - PANES, max(p - 2 * PANES, 0) - 1, -1):
-                then = marks[j + 1 + q % BACK, i]
+                then = marks[j + 1 + q % BACK, lane + i]
                 if then != -NEVER:
                     seconds = (t - then) / 1e9 if op == RATE else 1.0
-                    slope = (r[a, i] - floats[f + q % BACK, i]) / seconds
+                    slope = (r[a, x + i] - floats[f + q % BACK, lane + i]) / seconds
                     break
-            r[d, i] = slope
-    now = p % BACK
-    for i in range(lo, hi):
-        v = r[a, i]
-        known = v == v  # noqa: PLR0124
-        floats[f + now, i] = v if known else floats[f + now, i]
-        marks[j + 1 + now, i] = t if known else marks[j + 1 + now, i]
+            r[d, x + i] = slope
+    if last:
+        now = p % BACK
+        for i in range(width):
+            v, was, at = r[a, x + i], floats[f + now, lane + i], marks[j + 1 + now, lane + i]
+            floats[f + now, lane + i] = v if v == v else was  # noqa: PLR0124
+            marks[j + 1 + now, lane + i] = t if v == v else at  # noqa: PLR0124
 
 
 @compiled()
 def _smooth(
-    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, t: int, tau_ns: int, lo: Lane,
-    hi: Lane,
+    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, times: Times, tau_ns: int,
+    block: Block,
 ) -> None:  # fmt: skip
     """EWMA. Row f: the value, marks j when it was. Backward Euler: no exponential, whose last bit is the library's."""
-    tau = tau_ns / 1e9
-    for i in range(lo, hi):
-        v = r[a, i]
-        if v == v:  # noqa: PLR0124
-            if marks[j, i] == -NEVER:
-                floats[f, i] = v
+    lane, width, tau = block.lane, block.width, tau_ns / 1e9
+    before = marks[j, lane]
+    if _is_known(r, a, block) and _is_uniform(marks, j, block):
+        for s in range(block.samples):
+            x, seconds = s * block.width, (times[s] - before) / 1e9
+            share = seconds / (tau + seconds)
+            if before == -NEVER:
+                for i in range(width):
+                    floats[f, lane + i] = r[a, x + i]
             else:
-                seconds = (t - marks[j, i]) / 1e9
-                floats[f, i] += seconds / (tau + seconds) * (v - floats[f, i])
-            marks[j, i] = t
-            r[d, i] = floats[f, i]
-        else:
-            r[d, i] = math.nan
+                for i in range(width):
+                    was = floats[f, lane + i]
+                    floats[f, lane + i] = was + share * (r[a, x + i] - was)
+            for i in range(width):
+                r[d, x + i] = floats[f, lane + i]
+            before = times[s]
+        _clear_marks(marks, j, before, block)
+        return
+    for s in range(block.samples):
+        x, t = s * block.width, times[s]
+        for i in range(width):
+            v, was, then = r[a, x + i], floats[f, lane + i], marks[j, lane + i]
+            seconds = (t - then) / 1e9
+            value = was + seconds / (tau + seconds) * (v - was)
+            value = v if then == -NEVER else value
+            known = v == v  # noqa: PLR0124
+            floats[f, lane + i] = value if known else was
+            marks[j, lane + i] = t if known else then
+            r[d, x + i] = value if known else math.nan
 
 
 @compiled()
 def _cumulate(
-    r: Numbers, d: int, a: int, target: int, allowance: int, floats: Numbers, f: int, lo: Lane, hi: Lane,
-) -> None:  # fmt: skip
-    for i in range(lo, hi):
-        step = r[a, i] - r[target, i] - r[allowance, i]
-        if step == step:  # noqa: PLR0124
-            total = floats[f, i] + step
-            floats[f, i] = total if total > 0.0 else 0.0
-            r[d, i] = floats[f, i]
-        else:
-            r[d, i] = math.nan
+    r: Numbers, d: int, a: int, target: int, allowance: int, floats: Numbers, f: int, block: Block
+) -> None:
+    for s in range(block.samples):
+        x = s * block.width
+        for i in range(block.width):
+            step = r[a, x + i] - r[target, x + i] - r[allowance, x + i]
+            was = floats[f, block.lane + i]
+            total = was + step if was + step > 0.0 else 0.0
+            known = step == step  # noqa: PLR0124
+            floats[f, block.lane + i] = total if known else was
+            r[d, x + i] = total if known else math.nan
 
 
 @compiled()
 def _since(
-    r: Numbers, m: Truths, d: int, a: int, b: int, marks: Times, j: int, t: int, lo: Lane, hi: Lane,
-) -> None:  # fmt: skip
-    for i in range(lo, hi):
-        if m[a, i]:
-            marks[j, i] = t
-        known = (m[a, i] | m[b, i]) & (marks[j, i] != -NEVER)
-        r[d, i] = (t - marks[j, i]) / 1e9 if known else math.nan
+    r: Numbers, m: Truths, d: int, a: int, b: int, marks: Times, j: int, times: Times, block: Block
+) -> None:
+    for s in range(block.samples):
+        x, t = s * block.width, times[s]
+        for i in range(block.width):
+            lane = block.lane + i
+            if m[a, x + i]:
+                marks[j, lane] = t
+            known = (m[a, x + i] | m[b, x + i]) & (marks[j, lane] != -NEVER)
+            r[d, x + i] = (t - marks[j, lane]) / 1e9 if known else math.nan
 
 
 @compiled()
 def _function(
     op: int, r: Numbers, m: Truths, d: int, a: int, b: int, floats: Numbers, f: int, marks: Times, j: int,
-    extra: int, window: int, t: int, lo: Lane, hi: Lane,
+    window: int, times: Times, block: Block,
 ) -> None:  # fmt: skip
-    """A function of time over a block. `extra`: the third argument of CUSUM."""
+    """A function of time over a block. `window`: of CUSUM the register of its third argument."""
     if op == EWMA:
-        _smooth(r, d, a, floats, f, marks, j, t, window, lo, hi)
+        _smooth(r, d, a, floats, f, marks, j, times, window, block)
         return
     if op == CUSUM:
-        _cumulate(r, d, a, b, extra, floats, f, lo, hi)
+        _cumulate(r, d, a, b, window, floats, f, block)
         return
     if op == SINCE:
-        _since(r, m, d, a, b, marks, j, t, lo, hi)
+        _since(r, m, d, a, b, marks, j, times, block)
         return
     pane = max(window // PANES, 1)
-    together = _is_uniform(marks, j, lo, hi)
-    if op in (TWA, INTEGRAL):
-        together = together and _is_uniform(marks, j + 3, lo, hi)
-    start: Lane = lo
-    step: Lane = hi - lo if together else np.uint64(1)
-    while start < hi:
-        end = start + step
-        if op == AVG:
-            _average(r, d, a, floats, f, marks, j, t // pane, start, end)
-        elif op in (MIN, MAX):
-            _extreme(op, r, d, a, floats, f, marks, j, t // pane, start, end)
-        elif op == COUNT:
-            _count(r, m, d, a, b, floats, f, marks, j, t // pane, start, end)
-        elif op == STDDEV:
-            _deviation(r, d, a, floats, f, marks, j, t // pane, start, end)
-        elif op in (TWA, INTEGRAL):
-            _area(op, r, d, a, floats, f, marks, j, t, pane, start, end)
-        else:
-            _slope(op, r, d, a, floats, f, marks, j, t, pane, start, end)
-        start = end
+    known = op != COUNT and _is_known(r, a, block)
+    p, edge = 0, -NEVER
+    for s in range(block.samples):
+        t = times[s]
+        # Where all is known, what looks at panes alone is done once in each.
+        look = t >= edge or not known
+        if t >= edge:
+            p = t // pane
+            edge = (p + 1) * pane
+        last = s + 1 == block.samples or times[s + 1] >= edge or not known
+        together = _is_uniform(marks, j, block)
+        if op in (TWA, INTEGRAL):
+            together = together and _is_uniform(marks, j + 3, block)
+        step = block.width if together else np.uint64(1)
+        i = np.uint64(0)
+        while i < block.width:
+            x, some = s * block.width + i, Block(block.lane + i, step, block.samples)
+            if op == AVG:
+                _average(r, d, a, floats, f, marks, j, p, x, look, some)
+            elif op in (MIN, MAX):
+                _extreme(op, r, d, a, floats, f, marks, j, p, x, look, some)
+            elif op == COUNT:
+                _count(r, m, d, a, b, floats, f, marks, j, p, x, some)
+            elif op == STDDEV:
+                _deviation(r, d, a, floats, f, marks, j, p, x, look, some)
+            elif op in (TWA, INTEGRAL):
+                _area(op, r, d, a, floats, f, marks, j, t, pane, x, some)
+            else:
+                _slope(op, r, d, a, floats, f, marks, j, t, p, x, last, some)
+            i += step
 
 
 # -- of several assets
 
-SUM, MEAN, LOWEST, HIGHEST, COVERAGE, KNOWN = range(6)
+SUM, MEAN, LOWEST, HIGHEST, COVERAGE, HOW_MANY = range(6)
 """What OVER makes of the numbers that are known, or how many are; of truths, 1 and 0, SUM is how many are true."""
 
 
@@ -571,7 +631,7 @@ def _gather(kind: int, value: float, total: float, known: int) -> float:
 def _gathered(kind: int, total: float, known: int, members: int) -> float:
     if kind == COVERAGE:
         return known / members
-    if kind == KNOWN:
+    if kind == HOW_MANY:
         return known * 1.0
     if known == 0:
         return math.nan
@@ -579,33 +639,20 @@ def _gathered(kind: int, total: float, known: int, members: int) -> float:
 
 
 @compiled()
-def _over(
-    kind: int, r: Numbers, d: int, registers: Times, first: int, members: int, lo: Lane, hi: Lane
-) -> None:
+def _over(kind: int, r: Numbers, d: int, registers: Times, first: int, members: int, cells: Whole) -> None:
     """OVER: of `members` registers, whose numbers are in `registers` from `first` on."""
-    for i in range(lo, hi):
+    for x in range(cells):
         total, known = 0.0, 0
         for n in range(first, first + members):
-            value = r[registers[n], i]
+            value = r[registers[n], x]
             if value == value:  # noqa: PLR0124
                 total = _gather(kind, value, total, known)
                 known += 1
-        r[d, i] = _gathered(kind, total, known, members)
+        r[d, x] = _gathered(kind, total, known, members)
 
 
 @compiled()
-def _over_gpus(
-    kind: int,
-    r: Numbers,
-    d: int,
-    row: int,
-    first: int,
-    members: int,
-    points: Points,
-    t: int,
-    lo: Lane,
-    hi: Lane,
-) -> None:
+def _over_gpus(kind: int, row: int, first: int, members: int, points: Points, t: int) -> float:
     """OVER_GPUS: of what GPUs have kept in `row`; a GPU without a sample for three periods is not known."""
     kept, times, stale_after, lanes = points.kept, points.gpu_times, points.gpu_stale_after, points.members
     total, known = 0.0, 0
@@ -615,29 +662,25 @@ def _over_gpus(
         if value == value and t - times[lane] <= stale_after[lane]:  # noqa: PLR0124
             total = _gather(kind, value, total, known)
             known += 1
-    for i in range(lo, hi):
-        r[d, i] = _gathered(kind, total, known, members)
+    return _gathered(kind, total, known, members)
 
 
-@compiled(NOTHING(INT, F64_2, INT, I64, INT, INT, INT, LANE, LANE))
-def _over_parts(
-    kind: int, r: Numbers, d: int, registers: Times, first: int, parts: int, members: int, lo: Lane, hi: Lane,
-) -> None:  # fmt: skip
+@compiled(numba.float64(INT, F64_2, I64, INT, INT, INT))
+def _over_parts(kind: int, r: Numbers, registers: Times, first: int, parts: int, members: int) -> float:
     """OVER_PARTS: of `parts` pairs of registers: what some of the members make, and how many of them are known."""
-    for i in range(lo, hi):
-        total, known = 0.0, 0
-        for n in range(first, first + 2 * parts, 2):
-            value, of = r[registers[n], i], r[registers[n + 1], i]
-            if value == value and of >= 1.0:  # noqa: PLR0124
-                total = _gather(kind, value, total, known)
-                known += int(of)
-        r[d, i] = _gathered(kind, total, known, members)
+    total, known = 0.0, 0
+    for n in range(first, first + 2 * parts, 2):
+        value, of = r[registers[n], 0], r[registers[n + 1], 0]
+        if value == value and of >= 1.0:  # noqa: PLR0124
+            total = _gather(kind, value, total, known)
+            known += int(of)
+    return _gathered(kind, total, known, members)
 
 
 # -- conditions
 
 
-@compiled(INT(EVENTS, INT, INT, INT, INT, INT, INT, F64_2, INT, LANE))
+@compiled(INT(EVENTS, INT, INT, INT, INT, INT, INT, F64_2, INT, WHOLE))
 def _emit(
     events: Events, count: int, condition: int, transition: int, at: int, by_deadline: int, sample: int,
     shown: Numbers, k: int, i: int,
@@ -653,20 +696,20 @@ def _emit(
     return count + 1
 
 
-@compiled(NOTHING(LANES, INT, LANE, INT, I64))
+@compiled(NOTHING(LANES, INT, WHOLE, INT, I64))
 def _start(lanes: Lanes, k: int, i: int, deadline: int, soonest: Times) -> None:
     lanes.deadlines[k, i] = deadline
     soonest[0] = min(soonest[0], deadline)
 
 
-@compiled(NOTHING(LANES, INT, LANE, INT))
+@compiled(NOTHING(LANES, INT, WHOLE, INT))
 def _stop(lanes: Lanes, k: int, i: int, phase: int) -> None:
     lanes.phases[k, i] = phase
     lanes.held[k, i] = 0
     lanes.deadlines[k, i] = NEVER
 
 
-@compiled(INT(LANES, INT, LANE, INT, INT, EVENTS, INT))
+@compiled(INT(LANES, INT, WHOLE, INT, INT, EVENTS, INT))
 def _fire(lanes: Lanes, k: int, i: int, condition: int, sample: int, events: Events, count: int) -> int:
     """The delay or time-out is over: its transition, stamped with the deadline itself."""
     at = lanes.deadlines[k, i]
@@ -676,44 +719,57 @@ def _fire(lanes: Lanes, k: int, i: int, condition: int, sample: int, events: Eve
     return _emit(events, count, condition, RAISED if raised else CLEARED, at, 1, sample, lanes.shown, k, i)
 
 
-@compiled(INT(CODE, LANES, F64_2, TRUTHS, INT, INT, INT, INT, I64, LANE, LANE, EVENTS, INT))
+@compiled(INT(CODE, LANES, F64_2, TRUTHS, INT, INT, WHOLE, INT, INT, I64, BLOCK, EVENTS, INT))
 def _step(
-    code: Code, lanes: Lanes, r: Numbers, m: Truths, o: int, t: int, sample: int, base: int, soonest: Times,
-    lo: Lane, hi: Lane, events: Events, count: int,
+    code: Code, lanes: Lanes, r: Numbers, m: Truths, o: int, t: int, x: Whole, sample: int, base: int, soonest: Times,
+    block: Block, events: Events, count: int,
 ) -> int:  # fmt: skip
-    """STEP: D the condition's row; A, B where `when` is true, false; C, E where `until` is; F, G what to show."""
+    """STEP for the sample whose cells begin at x: D the condition's row; A, B where `when` is true, false; C, E where
+    `until` is; F, G what to show.
+    """
     k, when, unless = code.ops[o, D], code.ops[o, A], code.ops[o, B]
     until, still = code.ops[o, C], code.ops[o, E]
     phases, width, every = lanes.phases, events.values.shape[1], lanes.phases.shape[1]
-    for i in range(lo, hi):
-        if phases[k, i] == NORMAL and not m[when, i]:
+    for n in range(block.width):
+        i, c = block.lane + n, x + n
+        if phases[k, i] == NORMAL and not m[when, c]:
             continue
         condition = base + k * every + np.int64(i)
         if lanes.deadlines[k, i] <= t:
             count = _fire(lanes, k, i, condition, sample, events, count)
-            if lanes.phases[k, i] == NORMAL and not m[when, i]:
+            if lanes.phases[k, i] == NORMAL and not m[when, c]:
                 continue
         phase = lanes.phases[k, i]
         if phase in (NORMAL, RAISING):
-            true, false, delay = m[when, i], m[unless, i], code.delays[k, ON]
+            true, false, delay = m[when, c], m[unless, c], code.delays[k, ON]
             back, running, done, transition = NORMAL, RAISING, ACTIVE, RAISED
         else:
-            true, false, delay = m[until, i], m[still, i], code.delays[k, OFF]
+            true, false, delay = m[until, c], m[still, c], code.delays[k, OFF]
             back, running, done, transition = ACTIVE, CLEARING, NORMAL, CLEARED
         if not (true or false):
             # Unknown neither raises nor clears; a running delay stands still until the next known sample.
-            if phase == running and lanes.held[k, i] == 0:
+            if phase == running and lanes.held[k, i] & DELAY == 0:
                 lanes.remaining[k, i] = lanes.deadlines[k, i] - t
                 lanes.deadlines[k, i] = NEVER
-                lanes.held[k, i] = 1
+                lanes.held[k, i] |= DELAY
+            if phase in (ACTIVE, CLEARING) and lanes.held[k, i] & TOLD == 0:
+                lanes.held[k, i] |= TOLD
+                lanes.changed[k, i] = max(t, lanes.changed[k, i])
+                at = lanes.changed[k, i]
+                count = _emit(events, count, condition, UNKNOWN, at, 0, sample, lanes.shown, k, i)
             continue
+        if lanes.held[k, i] & TOLD != 0:
+            lanes.held[k, i] &= DELAY
+            lanes.changed[k, i] = max(t, lanes.changed[k, i])
+            at = lanes.changed[k, i]
+            count = _emit(events, count, condition, KNOWN, at, 0, sample, lanes.shown, k, i)
         for v in range(code.ops[o, G]):
-            lanes.shown[k * width + v, i] = r[code.registers[code.ops[o, F] + v], i]
+            lanes.shown[k * width + v, i] = r[code.registers[code.ops[o, F] + v], c]
         if false:
             if phase != back:
                 _stop(lanes, k, i, back)
         elif phase == running:
-            if lanes.held[k, i] != 0:
+            if lanes.held[k, i] & DELAY != 0:
                 lanes.held[k, i] = 0
                 _start(lanes, k, i, t + lanes.remaining[k, i], soonest)
         else:
@@ -729,137 +785,163 @@ def _step(
     return count
 
 
-@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, LANE, EVENTS, INT))
+@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, EVENTS, INT))
 def _tell(
-    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, i: Lane, events: Events,
-    count: int,
+    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, events: Events, count: int,
 ) -> int:  # fmt: skip
     """TELL: D the fact's row, A the number, B of how many members, C the period, in each of which it is told once."""
     k, period, width = code.ops[o, D], code.ops[o, C], events.values.shape[1]
-    if t // period <= lanes.changed[k, i] // period:
+    if t // period <= lanes.changed[k, 0] // period:
         return count
-    lanes.changed[k, i] = t
-    lanes.shown[k * width, i] = r[code.ops[o, A], i]
-    lanes.shown[k * width + 1, i] = r[code.ops[o, B], i]
-    return _emit(events, count, base + k, TOLD, t, 0, sample, lanes.shown, k, i)
+    lanes.changed[k, 0] = t
+    lanes.shown[k * width, 0] = r[code.ops[o, A], 0]
+    lanes.shown[k * width + 1, 0] = r[code.ops[o, B], 0]
+    return _emit(events, count, base + k, FACT, t, 0, sample, lanes.shown, k, 0)
 
 
 @compiled()
 def _all_heard(
-    r: Numbers, a: int, phases: NDArray[np.int8], deadlines: Times, timeouts: Times, k: int, t: int, lo: Lane,
-    hi: Lane,
+    r: Numbers, a: int, phases: NDArray[np.int8], deadlines: Times, timeouts: Times, k: int, times: Times,
+    block: Block,
 ) -> int:  # fmt: skip
-    """The quiet path of NO_DATA: every lane had a good sample in time, and its time-out begins again."""
-    loud = False
-    for i in range(lo, hi):
-        loud = loud | (r[a, i] != r[a, i]) | (phases[k, i] != NORMAL) | (deadlines[k, i] <= t)
+    """The quiet path of NO_DATA: every sample is good and in time, and the time-out begins again with the last."""
+    widest = 0
+    for s in range(1, block.samples):
+        widest = max(widest, times[s] - times[s - 1])
+    loud = not _is_known(r, a, block)
+    first, last = times[0], times[block.samples - 1]
+    for i in range(block.lane, block.lane + block.width):
+        loud = loud | (phases[k, i] != NORMAL) | (deadlines[k, i] <= first) | (timeouts[k, i] <= widest)
     if loud:
         return -1
-    nearest = t + NEVER // 2
-    for i in range(lo, hi):
-        deadline = t + timeouts[k, i]
-        deadlines[k, i] = deadline
-        nearest = min(nearest, deadline)
+    nearest: int = first + NEVER // 2
+    for i in range(block.lane, block.lane + block.width):
+        deadlines[k, i] = last + timeouts[k, i]
+        nearest = min(nearest, first + timeouts[k, i])
     return nearest
 
 
-@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, I64, LANE, LANE, EVENTS, INT))
+@compiled(INT(CODE, LANES, F64_2, INT, I64, INT, INT, I64, BLOCK, EVENTS, INT))
 def _no_data(
-    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, soonest: Times, lo: Lane,
-    hi: Lane, events: Events, count: int,
+    code: Code, lanes: Lanes, r: Numbers, o: int, times: Times, sample: int, base: int, soonest: Times, block: Block,
+    events: Events, count: int,
 ) -> int:  # fmt: skip
     """NO_DATA: D the condition's row, A the signal."""
     k, a = code.ops[o, D], code.ops[o, A]
-    nearest = _all_heard(r, a, lanes.phases, lanes.deadlines, code.timeouts, k, t, lo, hi)
+    nearest = _all_heard(r, a, lanes.phases, lanes.deadlines, code.timeouts, k, times, block)
     if nearest >= 0:
         soonest[0] = min(soonest[0], nearest)
         return count
     every = lanes.phases.shape[1]
-    for i in range(lo, hi):
-        condition = base + k * every + np.int64(i)
-        if lanes.deadlines[k, i] <= t:
-            count = _fire(lanes, k, i, condition, sample, events, count)
-        if r[a, i] != r[a, i]:
-            continue
-        if lanes.phases[k, i] == ACTIVE:
-            at = max(t, lanes.changed[k, i])
-            lanes.phases[k, i] = NORMAL
-            lanes.changed[k, i] = at
-            count = _emit(events, count, condition, CLEARED, at, 0, sample, lanes.shown, k, i)
-        _start(lanes, k, i, t + code.timeouts[k, i], soonest)
+    for s in range(block.samples):
+        x, t = s * block.width, times[s]
+        which: Any = sample + np.int64(s)
+        for n in range(block.width):
+            i = block.lane + n
+            condition = base + k * every + np.int64(i)
+            if lanes.deadlines[k, i] <= t:
+                count = _fire(lanes, k, i, condition, which, events, count)
+            if r[a, x + n] != r[a, x + n]:
+                continue
+            if lanes.phases[k, i] == ACTIVE:
+                at = max(t, lanes.changed[k, i])
+                lanes.phases[k, i] = NORMAL
+                lanes.changed[k, i] = at
+                count = _emit(events, count, condition, CLEARED, at, 0, which, lanes.shown, k, i)
+            _start(lanes, k, i, t + code.timeouts[k, i], soonest)
     return count
 
 
-@compiled(NOTHING(F64_2, INT, INT, I64_2, POINTS, INT, INT, LANE, LANE))
+@compiled()
+def _said(p: int, points: Points, sampled: int, t: int) -> float:
+    """What a point says at t: unknown once it is stale. `sampled` is the one that speaks now, -1 for none."""
+    if p >= 0 and (p == sampled or t - points.times[p] <= points.stale_after[p]):
+        value: float = points.values[p]
+        return value
+    return math.nan
+
+
+@compiled(NOTHING(F64_2, INT, INT, I64_2, POINTS, INT, I64, BLOCK))
 def _point(
-    r: Numbers, d: int, row: int, lane_points: Times, points: Points, sampled: int, t: int, lo: Lane, hi: Lane,
+    r: Numbers, d: int, row: int, lane_points: Times, points: Points, sampled: int, times: Times, block: Block,
 ) -> None:  # fmt: skip
-    """What points say at t: unknown once they are stale. `sampled` is the one that speaks now, -1 for none."""
-    values, times, stale_after = points.values, points.times, points.stale_after
-    for i in range(lo, hi):
-        p = lane_points[row, i]
-        r[d, i] = math.nan
-        if p >= 0 and (p == sampled or t - times[p] <= stale_after[p]):
-            r[d, i] = values[p]
+    """What points say; neighbouring lanes often have the same."""
+    alike = _is_uniform(lane_points, row, block)
+    for s in range(block.samples):
+        x = s * block.width
+        if alike:
+            value = _said(lane_points[row, block.lane], points, sampled, times[s])
+            for i in range(block.width):
+                r[d, x + i] = value
+        else:
+            for i in range(block.width):
+                r[d, x + i] = _said(lane_points[row, block.lane + i], points, sampled, times[s])
 
 
-@compiled(INT(CODE, LANES, WORK, POINTS, INT, INT, INT, INT, INT, INT, INT, I64, LANE, LANE, EVENTS, INT))
+@compiled(INT(CODE, LANES, WORK, POINTS, INT, INT, INT, INT, INT, INT, I64, BLOCK, EVENTS, INT))
 def _run(
-    code: Code, lanes: Lanes, work: Work, points: Points, first: int, last: int, sampled: int, bit: int, t: int,
-    sample: int, base: int, soonest: Times, lo: Lane, hi: Lane, events: Events, count: int,
+    code: Code, lanes: Lanes, work: Work, points: Points, first: int, last: int, sampled: int, bit: int,
+    sample: int, base: int, soonest: Times, block: Block, events: Events, count: int,
 ) -> int:  # fmt: skip
-    """Operations first … last over lanes lo … hi at time t; the number of events by then."""
+    """Operations first … last over a block whose first sample is `sample`; the number of events by then."""
     ops, constants = code.ops, code.numbers
-    r, m, floats, marks, phases = work.numbers, work.truths, lanes.floats, lanes.marks, lanes.phases
+    r, m, times, floats, marks = work.numbers, work.truths, work.times, lanes.floats, lanes.marks
+    phases, lane, width, cells = lanes.phases, block.lane, block.width, block.samples * block.width
     o = first
     while o < last:
         op, d, a, b, c = ops[o, OP], ops[o, D], ops[o, A], ops[o, B], ops[o, C]
         if op >= LT_NUMBER and op <= NE_NUMBER:
-            _compare_number(op, r, m, d, a, constants[b], lo, hi)
+            _compare_number(op, r, m, d, a, constants[b], cells)
         elif op == QUIET:
-            if _is_quiet(m, a, phases, d, lo, hi):
+            if _is_quiet(m, a, phases, d, block):
                 o += b
         elif op >= LT and op <= NE:
-            _compare(op, r, m, d, a, b, lo, hi)
+            _compare(op, r, m, d, a, b, cells)
         elif op in (AND, OR):
-            _masks(op, m, d, a, b, lo, hi)
+            _masks(op, m, d, a, b, cells)
         elif op >= ADD and op <= MOST:
-            _numbers(op, r, d, a, b, lo, hi)
+            _numbers(op, r, d, a, b, cells)
         elif op >= RATE and op <= SINCE:
             bits = ops[o, G]
-            if bits == 0:
-                _function(op, r, m, d, a, b, floats, c, marks, ops[o, E], ops[o, F], ops[o, F], t, lo, hi)
-            elif bits & bit != 0:
-                _function(op, r, m, d, a, b, floats, c + 1, marks, ops[o, E], ops[o, F], ops[o, F], t, lo, hi)
-                floats[c, lo] = r[d, lo]
+            f = c if bits == 0 else c + 1
+            if bits == 0 or bits & bit != 0:
+                _function(op, r, m, d, a, b, floats, f, marks, ops[o, E], ops[o, F], times, block)
+                if bits != 0:
+                    floats[c, lane] = r[d, 0]
             else:  # a sample of another signal: as it was
-                r[d, lo] = floats[c, lo]
+                r[d, 0] = floats[c, lane]
         elif op == NUMBER:
-            for i in range(lo, hi):
-                r[d, i] = constants[a]
+            for x in range(cells):
+                r[d, x] = constants[a]
         elif op == LANE_NUMBER:
-            for i in range(lo, hi):
-                r[d, i] = code.lane_numbers[a, i]
+            for s in range(block.samples):
+                for i in range(width):
+                    r[d, s * width + i] = code.lane_numbers[a, lane + i]
         elif op == LANE_POINT:
-            _point(r, d, a, code.lane_points, points, sampled, t, lo, hi)
+            _point(r, d, a, code.lane_points, points, sampled, times, block)
         elif op == TRUTH:
-            for i in range(lo, hi):
-                r[d, i] = 1.0 if m[a, i] else 0.0 if m[b, i] else math.nan
-        elif op == KEEP:
-            for i in range(lo, hi):
-                floats[d, i] = r[a, i]
+            for x in range(cells):
+                r[d, x] = 1.0 if m[a, x] else 0.0 if m[b, x] else math.nan
+        elif op == KEEP:  # of the last sample; plant rules that look at each one get each alone
+            for i in range(width):
+                floats[d, lane + i] = r[a, cells - width + i]
         elif op == OVER:
-            _over(ops[o, E], r, d, code.registers, a, c, lo, hi)
+            _over(ops[o, E], r, d, code.registers, a, c, cells)
         elif op == OVER_GPUS:
-            _over_gpus(ops[o, E], r, d, a, b, c, points, t, lo, hi)
+            r[d, 0] = _over_gpus(ops[o, E], a, b, c, points, times[0])
         elif op == OVER_PARTS:
-            _over_parts(ops[o, E], r, d, code.registers, a, b, c, lo, hi)
+            r[d, 0] = _over_parts(ops[o, E], r, code.registers, a, b, c)
         elif op == TELL:
-            count = _tell(code, lanes, r, o, t, sample, base, lo, events, count)
+            count = _tell(code, lanes, r, o, times[0], sample, base, events, count)
         elif op == STEP:
-            count = _step(code, lanes, r, m, o, t, sample, base, soonest, lo, hi, events, count)
+            for s in range(block.samples):
+                which: Any = sample + np.int64(s)
+                count = _step(
+                    code, lanes, r, m, o, times[s], s * width, which, base, soonest, block, events,
+                    count,
+                )  # fmt: skip
         else:
-            count = _no_data(code, lanes, r, o, t, sample, base, soonest, lo, hi, events, count)
+            count = _no_data(code, lanes, r, o, times, sample, base, soonest, block, events, count)
         o += 1
     return count
 
@@ -869,63 +951,59 @@ def _run(
 
 @compiled(
     NOTHING(
-        read_only(numba.float32, 3),
-        INT,
-        INT,
-        read_only(numba.uint8, 2),
-        numba.boolean,
-        F64_2,
-        LANE,
-        LANE,
-        I64,
+        read_only(numba.float32, 3), INT, INT, read_only(numba.uint8, 2), numba.boolean, F64_2, BLOCK, I64
     )
 )
 def _columns(
-    values: NDArray[np.float32], s: int, g: int, quality: NDArray[np.uint8], believed: bool, r: Numbers, lo: Lane,
-    hi: Lane, counts: Times,
+    values: NDArray[np.float32], sample: int, g: int, quality: NDArray[np.uint8], believed: bool, r: Numbers,
+    block: Block, counts: Times,
 ) -> None:  # fmt: skip
-    """A block of GPUs of one sample as columns of numbers; what is not good is unknown."""
-    for i in range(lo, hi):
-        row = g + np.int64(i - lo)
-        for field in range(FIELDS):
-            r[field, i] = values[s, row, field]
+    """A block of GPUs, from `sample` and the frame's GPU `g` on, as columns of numbers; what is not good is unknown."""
+    width = block.width
+    for s in range(block.samples):
+        x = s * width
+        for i in range(width):
+            for field in range(FIELDS):
+                r[field, x + i] = values[sample + np.int64(s), g + np.int64(i), field]
     for field in range(FIELDS):
-        for i in range(lo, hi):
-            x = r[field, i]
-            r[field, i] = x if abs(x) < math.inf else math.nan
+        for x in range(block.samples * width):
+            value = r[field, x]
+            r[field, x] = value if abs(value) < math.inf else math.nan
     bad = False
-    for i in range(lo, hi):
-        bad = bad | (quality[s, g + np.int64(i - lo)] != 0)
+    for s in range(block.samples):
+        for i in range(width):
+            bad = bad | (quality[sample + np.int64(s), g + np.int64(i)] != 0)
     if bad or not believed:
-        for i in range(lo, hi):
-            good = quality[s, g + np.int64(i - lo)] == 0
-            counts[NOT_GOOD] += 0 if good else 1
-            counts[CORRECTED] += 0 if believed else 1
-            if not good or not believed:
-                for field in range(FIELDS):
-                    r[field, i] = math.nan
+        for s in range(block.samples):
+            for i in range(width):
+                good = quality[sample + np.int64(s), g + np.int64(i)] == 0
+                counts[NOT_GOOD] += 0 if good else 1
+                counts[CORRECTED] += 0 if believed else 1
+                if not good or not believed:
+                    for field in range(FIELDS):
+                        r[field, s * width + i] = math.nan
 
 
 @compiled()
-def _watching(
-    code: Code, lanes: Lanes, work: Work, points: Points, t: int, sample: int, base: int, soonest: Times,
-    events: Events, count: int,
-) -> int:  # fmt: skip
-    """Plant conditions that look at a GPU that had a sample now; `touched` says which functions take it."""
-    for k in range(points.touched.shape[0]):
-        bits = points.touched[k]
-        if bits != 0:
-            points.touched[k] = 0
-            at = max(t, points.evaluated[k])
-            points.evaluated[k] = at
-            count = _run(
-                code, lanes, work, points, points.code_first[k], points.code_first[k + 1], -1, bits, at, sample,
-                base, soonest, np.uint64(0), np.uint64(1), events, count,
-            )  # fmt: skip
-    return count
+def _block(lane: int, width: int, samples: int) -> Block:
+    return Block(np.uint64(lane), np.uint64(width), np.uint64(samples))
 
 
-@compiled(
+@compiled()
+def _samples_together(
+    times_ns: Times, verdicts: Times, start: int, most: int, members: Times, newest: Times
+) -> int:
+    """How many samples from `start` on every GPU of a frame can take one after the other; at least 1."""
+    for lane in members:
+        if lane >= 0 and newest[lane] >= times_ns[start]:
+            return 1
+    s = start + 1
+    while s < start + most and times_ns[s] > times_ns[s - 1] and verdicts[s] == verdicts[start]:
+        s += 1
+    return s - start
+
+
+@face(
     PAIR(
         I64, I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64,
         CODE, LANES, WORK, CODE, LANES, WORK, POINTS, I64, EVENTS, I64,
@@ -951,19 +1029,33 @@ def frame(
 ) -> tuple[int, int]:
     """A frame from its sample `start`: (events written, sample to go on at).
 
-    After a sample's GPUs, the plant conditions that look at one of them are evaluated.
+    After a sample's GPUs, the plant conditions that look at one of them are evaluated, and their functions take it as
+    `touched` says; where there are any, samples go one by one, else as many together as the cells of a block hold.
 
     times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
     one that is not ours; values (S, G, 24); quality (S, G).
     """
     samples, gpus = times_ns.shape[0], members.shape[0]
-    room = events.values.shape[0] - 2 * (lanes.phases.size + plant.phases.size)
     count, last, base = 0, code.ops.shape[0], lanes.phases.size
     newest, watch = points.gpu_times, points.watch
-    for s in range(start, samples):
-        if count > room:
+    watching = watch.shape[0] > 0
+    # A sample fires a deadline of a condition, makes it known again and moves it on, at most.
+    room_each = 3 * (
+        min(gpus * lanes.phases.shape[0], lanes.phases.size) + (plant.phases.size if watching else 0)
+    )
+    fitting = 1 if watching else max(CELLS // max(min(gpus, LANES_TOGETHER), 1), 1)
+    s = start
+    while s < samples:
+        room = (events.values.shape[0] - count) // max(room_each, 1)
+        if room == 0:
             return count, s
-        t = times_ns[s]
+        # In equal parts: 10 samples of which 7 fit go as 5 and 5.
+        left = samples - s
+        parts = -(-left // min(fitting, room))
+        together = _samples_together(times_ns, verdicts, s, -(-left // parts), members, newest)
+        first, final = times_ns[s], times_ns[s + together - 1]
+        for n in range(together):
+            work.times[n] = times_ns[s + n]
         g = 0
         while g < gpus:
             lane = members[g]
@@ -971,38 +1063,48 @@ def frame(
                 g += 1
                 continue
             if verdicts[s] == LATE:
-                counts[LATE_COUNT] += 1
+                counts[LATE_COUNT] += together
                 g += 1
                 continue
-            if t <= newest[lane]:
-                counts[OUT_OF_ORDER] += 1
+            if first <= newest[lane]:  # of several, only where the frame names a GPU twice
+                counts[OUT_OF_ORDER] += together
                 g += 1
                 continue
-            newest[lane] = t
+            newest[lane] = final
             end = g + 1
             while (
                 end < gpus
-                and end - g < BLOCK
+                and end - g < LANES_TOGETHER
                 and members[end] == lane + (end - g)
-                and newest[members[end]] < t
+                and newest[members[end]] < first
             ):
-                newest[members[end]] = t
+                newest[members[end]] = final
                 end += 1
-            lo, hi = np.uint64(lane), np.uint64(lane + (end - g))
-            _columns(values, s, g, quality, verdicts[s] != UNCERTAIN, work.numbers, lo, hi, counts)
+            block = _block(lane, end - g, together)
+            _columns(values, s, g, quality, verdicts[s] != UNCERTAIN, work.numbers, block, counts)
             count = _run(
-                code, lanes, work, points, 0, last, -1, ALWAYS, t, s, 0, soonest, lo, hi, events, count
+                code, lanes, work, points, 0, last, -1, ALWAYS, s, 0, soonest, block, events, count
             )  # fmt: skip
-            g = end
             for h in range(watch.shape[0]):
-                if np.uint64(watch[h, 2]) < hi and lo < np.uint64(watch[h, 3]):
+                if watch[h, 2] < lane + (end - g) and lane < watch[h, 3]:
                     points.touched[watch[h, 0]] |= watch[h, 1]
-        if watch.shape[0] > 0:
-            count = _watching(plant_code, plant, plant_work, points, t, s, base, soonest, events, count)
+            g = end
+        for k in range(points.touched.shape[0] if watching else 0):
+            bits = points.touched[k]
+            if bits != 0:
+                points.touched[k] = 0
+                at = max(first, points.evaluated[k])
+                points.evaluated[k] = at
+                plant_work.times[0] = at
+                count = _run(
+                    plant_code, plant, plant_work, points, points.code_first[k], points.code_first[k + 1], -1,
+                    bits, s, base, soonest, _block(0, 1, 1), events, count,
+                )  # fmt: skip
+        s += together
     return count, samples
 
 
-@compiled(
+@face(
     PAIR(
         I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1),
         numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, numba.int64,
@@ -1031,13 +1133,13 @@ def readings(
     """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
     capacity = events.values.shape[0]
     count = 0
-    lo, hi = np.uint64(0), np.uint64(1)
+    block = _block(0, 1, 1)
     for n in range(start, index.shape[0]):
         p = index[n]
         if p < 0:
             continue
         first, last = points.first[p], points.first[p + 1]
-        if count + 2 * (last - first) > capacity:
+        if count + 3 * (last - first) > capacity:
             return count, n
         t = times_ns[n]
         good = True
@@ -1064,14 +1166,15 @@ def readings(
             k, bit = points.conditions[h, 0], points.conditions[h, 1]
             at = max(t, points.evaluated[k])
             points.evaluated[k] = at
+            work.times[0] = at
             count = _run(
-                code, lanes, work, points, points.code_first[k], points.code_first[k + 1], p, bit, at, 0, base,
-                soonest, lo, hi, events, count,
+                code, lanes, work, points, points.code_first[k], points.code_first[k + 1], p, bit, 0, base,
+                soonest, block, events, count,
             )  # fmt: skip
     return count, index.shape[0]
 
 
-@compiled(numba.int64(numba.int64, LANES, numba.int64, I64, I64, numba.int64))
+@face(numba.int64(numba.int64, LANES, numba.int64, I64, I64, numba.int64))
 def due(
     now_ns: int, lanes: Lanes, base: int, soonest: NDArray[np.int64], found: NDArray[np.int64], count: int,
 ) -> int:  # fmt: skip
@@ -1093,7 +1196,7 @@ def due(
     return count
 
 
-@compiled(numba.int64(I64, LANES, LANES, EVENTS))
+@face(numba.int64(I64, LANES, LANES, EVENTS))
 def fire(conditions: NDArray[np.int64], gpus: Lanes, plant: Lanes, events: Events) -> int:
     """Fire `conditions` in the order given; `events` has room for one each."""
     count, base, width = 0, gpus.phases.size, gpus.phases.shape[1]
@@ -1105,7 +1208,7 @@ def fire(conditions: NDArray[np.int64], gpus: Lanes, plant: Lanes, events: Event
     return count
 
 
-@compiled(numba.void(numba.int64, CODE, LANES, I64))
+@face(numba.void(numba.int64, CODE, LANES, I64))
 def begin(now_ns: int, code: Code, lanes: Lanes, soonest: NDArray[np.int64]) -> None:
     """The first tick: what was never seen is silent from here on, and has a grace: its gateway may still start."""
     rows, width = lanes.deadlines.shape

@@ -24,7 +24,8 @@ AlarmState = Literal["unacknowledged", "normal"]
 class Alarm:
     """The last word on one alarm, for the compacted topic `alarms`; its key is `unit:rule:asset`.
 
-    `id` is of this transition, `raised_id` of the one that raised it. Times are event times.
+    `id` is of this transition, `raised_id` of the one that raised it. Times are event times. `unknown_ns`: since when
+    nobody knows whether the condition of an alarm that stands still holds; None while it is known.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Alarm:
     cleared_ns: int | None
     value: float | None
     message: str
+    unknown_ns: int | None = None
 
     @property
     def key(self) -> str:

@@ -161,11 +161,11 @@ def _keep_rows(new: Arrays, old: Arrays, place: str, pairs: Pairs, old_shown: in
     from_rows, to_rows = pairs
     for name in _ROWS:
         new[f"{place}_{name}"][to_rows] = old[f"{place}_{name}"][from_rows]
-    width = new[f"{place}_shown"].shape[1]
+    rows, width = new[f"{place}_phases"].shape
+    old_rows, _ = old[f"{place}_phases"].shape
     count = min(shown, old_shown)
-    into = new[f"{place}_shown"].reshape(len(new[f"{place}_phases"]), shown, width)
-    kept = old[f"{place}_shown"].reshape(len(old[f"{place}_phases"]), old_shown, width)
-    into[to_rows, :count] = kept[from_rows, :count]
+    into = new[f"{place}_shown"].reshape(rows, shown, width)
+    into[to_rows, :count] = old[f"{place}_shown"].reshape(old_rows, old_shown, width)[from_rows, :count]
 
 
 def _keep_slots(new: Arrays, old: Arrays, place: str, was: list[list[Any]], now: list[list[Any]]) -> None:

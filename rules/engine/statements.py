@@ -169,6 +169,29 @@ class Statements:
         message = render(rule.message, asset, shown)
         self.clear_alarm(out, cause, rule.id, asset, at_ns, shown.get(VALUE), message)
 
+    def condition_unknown(
+        self,
+        out: list[Output],
+        cause: Cause,
+        rule: Spoken,
+        asset: str,
+        at_ns: int,
+        shown: Shown,
+        is_unknown: bool,
+    ) -> None:
+        """Nobody knows any more whether an alarm that stands still holds, or it is known again."""
+        raised = self.active[rule.id, asset]
+        message, value = render(rule.message, asset, shown), shown.get(VALUE)
+        self.counters["alarms_unknown"] += is_unknown
+        out.append(
+            Alarm(
+                cause.next_id(), self.unit, rule.id, asset, raised.severity, "unacknowledged", raised.id,
+                raised.at_ns, None, value, message, at_ns if is_unknown else None,
+            )
+        )  # fmt: skip
+        kind = "alarm-unknown" if is_unknown else "alarm-known"
+        self._transition(out, cause, kind, rule.id, asset, raised.severity, at_ns, value, message)
+
     def adopt(
         self, active: Mapping[tuple[str, str], Raised], orphans: list[tuple[str, str]], kept: Set[str]
     ) -> None:

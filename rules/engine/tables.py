@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
 from rules.engine.facts import Part, Parts, parts_of
-from rules.engine.kernel import NEVER
+from rules.engine.kernel import CELLS, NEVER
 from rules.engine.outputs import Severity
 from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer
 from rules.errors import InvariantError
@@ -118,6 +118,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     gpu_writer = Writer(unit.gpus, point_index, FIELD_COUNT)
     looked_at = _looked_at(plant, parts, unit)
     gpu_writer.functions([*(term for rule in gpu for term in rule.terms), *looked_at], "")
+    gpu_writer.share(gpu)
     kept = gpu_writer.keep(looked_at)
     of_unit: dict[int, tuple[str, ...]] = {}  # by `id`: rules share the tuple of their assets
     for row, rule in enumerate(gpu):
@@ -329,9 +330,9 @@ def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], unkno
 
 def fresh_work(compiled: Compiled) -> tuple[Work, Work]:
     """Registers for the GPUs and for the plant."""
-    numbers, truths = compiled.registers
+    numbers, truths = max(compiled.registers[0], FIELD_COUNT), max(compiled.registers[1], 1)
     gpus, plant = (
-        Work(np.zeros((max(numbers, FIELD_COUNT), width)), np.zeros((max(truths, 1), width), np.bool_))
-        for width in (len(compiled.gpus), 1)
+        Work(np.zeros((numbers, cells)), np.zeros((truths, cells), np.bool_), np.zeros(cells, np.int64))
+        for cells in (CELLS, 1)
     )
     return gpus, plant

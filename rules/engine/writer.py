@@ -6,7 +6,8 @@ functions of time of GPU rules are one function with one state; a register below
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -75,6 +76,16 @@ class Slot(NamedTuple):
     mark_count: int
 
 
+def _numbers_of(term: Term) -> Iterator[Term]:
+    """Numbers that `term` computes at each evaluation, what they are made of first. Constants cost little."""
+    if term.op in FUNCTIONS or term.op in OVER or term.op in ("field", "number"):
+        return
+    for arg in term.args:
+        yield from _numbers_of(arg)
+    if not term.is_truth:
+        yield term
+
+
 @dataclass(slots=True)
 class Writer:
     """Writes one code. `lanes` are the GPUs; a plant condition is one lane of its own, named by `of_asset`."""
@@ -122,6 +133,17 @@ class Writer:
                 if term.op in FUNCTIONS and term.key not in self._made:
                     self._function(term, f"{place}:{term.key}")
 
+    def share(self, rules: Collection[Rule]) -> None:
+        """Numbers that the conditions of several GPU rules are made of: once, before the rules."""
+        uses = Counter(
+            key for rule in rules if rule.when for key in {term.key for term in _numbers_of(rule.when)}
+        )
+        self._start()
+        for rule in rules:
+            for term in _numbers_of(rule.when) if rule.when else ():
+                if uses[term.key] > 1 and term.key not in self._made:
+                    self._made[term.key] = self._number(term)
+
     def keep(self, tops: Iterable[Term]) -> dict[str, int]:
         """Keep numbers or truths of every lane for the plant: the row of each, by its term."""
         rows: dict[str, int] = {}
@@ -163,7 +185,7 @@ class Writer:
         self._start()
         self._delays.append((0, 0))
         self._timeouts.append([NEVER] * len(self.lanes))
-        value, known = self._gathered(part.term, _OVER[part.term.op], kernel.KNOWN)
+        value, known = self._gathered(part.term, _OVER[part.term.op], kernel.HOW_MANY)
         self._emit(kernel.TELL, row, value, known, part.period_ns)
 
     def code(self) -> Code:
@@ -294,7 +316,7 @@ class Writer:
         for part in parts:
             row = self.fact_rows.get(part.name)
             if row is None:
-                pairs += self._gathered(part.term, _OVER[part.term.op], kernel.KNOWN)
+                pairs += self._gathered(part.term, _OVER[part.term.op], kernel.HOW_MANY)
             else:
                 pairs += [self._point([row]), self._point([row + 1])]
         out = self._register()

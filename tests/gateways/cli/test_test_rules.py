@@ -68,12 +68,12 @@ def test_an_operand_that_was_never_true_is_named(folder: Path, capsys: pytest.Ca
     (folder / "scenarios" / "rack.yaml").write_text(SCENARIO.rstrip() + never)
     rules = folder / "rules" / "rack.yaml"
     assert run_app(["test", str(folder), "--coverage"]) == 0, capsys.readouterr().out
-    rules.write_text(rules.read_text().replace("100 L/min", "100 L/min or RackLiquidFlow > 290 L/min"))
+    rules.write_text(rules.read_text().replace("100 L/min", "100 L/min or RackLiquidFlow < 20 L/min"))
     capsys.readouterr()
     assert run_app(["test", str(folder), "--coverage"]) == 1
     said = capsys.readouterr().out
     assert f"{rules}:4:" in said
-    assert "rack-flow-low: 'RackLiquidFlow > 290 L/min' was never true\n" in said
+    assert "rack-flow-low: 'RackLiquidFlow < 20 L/min' was never true\n" in said
     assert "1 of 3 operands were not both true and false" in said
 
 

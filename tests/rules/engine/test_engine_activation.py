@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rules.engine.engine import Engine
 from rules.engine.inputs import Activation, Identity, Input
 from rules.engine.outputs import Alarm, Entry, Output
@@ -124,6 +126,15 @@ def test_before_the_first_tick() -> None:
     outputs = made.step([activation("tiny", START)])
     assert entry(outputs).at_ns == 0
     assert said(made.step([tick(START), flow(1, START, 40)])) == [("tiny", "unacknowledged", None)]
+
+
+def test_a_unit_without_gpus() -> None:
+    hall = site().units["hall"]
+    made = Engine(program(LOW), site(), hall.id, "low")
+    assert not hall.gpus
+    made.offer("tiny", compile_unit(program(TINY), site(), hall))
+    outputs = made.step([replace(activation("tiny"), unit=hall.id)])
+    assert entry(outputs).detail["rules_digest"] == "tiny"
 
 
 def test_a_restart_goes_on_with_the_rules_that_ruled() -> None:

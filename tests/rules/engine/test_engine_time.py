@@ -131,9 +131,39 @@ def test_unknown_neither_raises_nor_clears() -> None:
     assert run(made, frame(1, START + 10 * MS, 90, quality=Quality.BAD)) == []
     assert run(made, frame(2, START + 20 * MS, float("nan"))) == []
     assert len(run(made, frame(3, START + 30 * MS, 90))) == 4
-    assert run(made, frame(4, START + 40 * MS, 20, quality=Quality.UNCERTAIN)) == []
+    outputs = made.step([frame(4, START + 40 * MS, 20, quality=Quality.UNCERTAIN)])
+    standing = [one for one in outputs if isinstance(one, Alarm)]
+    assert {(one.state, one.cleared_ns, one.unknown_ns) for one in standing} == {
+        ("unacknowledged", None, START + 40 * MS)
+    }
+    assert len(standing) == 4
     assert run(made, frame(5, START + 50 * MS, float("inf"))) == []
-    assert [state for _, state, _ in run(made, frame(6, START + 60 * MS, 20))] == ["normal"] * 4
+    after = run(made, frame(6, START + 60 * MS, 20))  # known again, then cleared
+    assert sorted(state for _, state, _ in after) == ["normal"] * 4 + ["unacknowledged"] * 4
+
+
+def test_being_unknown_is_said_once_and_so_is_being_known_again() -> None:
+    made = engine(HOT)
+    made.step([frame(1, START + 10 * MS, 90)])
+    bad = [frame(n, START + n * 10 * MS, 90, quality=Quality.BAD) for n in (2, 3)]
+    kinds = [one.kind for one in made.step(bad) if isinstance(one, Entry)]
+    assert kinds == ["alarm-unknown"] * 4
+    assert made.counters["alarms_unknown"] == 4
+    outputs = made.step([frame(4, START + 40 * MS, 91), frame(5, START + 50 * MS, 92)])
+    assert [one.kind for one in outputs if isinstance(one, Entry)] == ["alarm-known"] * 4
+    assert all(one.unknown_ns is None for one in outputs if isinstance(one, Alarm))
+
+
+def test_what_clears_as_soon_as_it_is_known_says_both() -> None:
+    made = engine(HOT)
+    made.step([frame(1, START + 10 * MS, 90), frame(2, START + 20 * MS, 90, quality=Quality.BAD)])
+    outputs = made.step([frame(3, START + 30 * MS, 20)])
+    said = [
+        (one.kind, one.at_ns)
+        for one in outputs
+        if isinstance(one, Entry) and one.detail["asset"] == "R1-T1-G1"
+    ]
+    assert said == [("alarm-known", START + 30 * MS), ("alarm-cleared", START + 30 * MS)]
 
 
 def test_no_data_after_three_periods_stamped_with_its_deadline_and_over_with_a_good_sample() -> None:

@@ -113,3 +113,20 @@ def test_functions_at_the_edges_of_panes_equal_their_twins(data: st.DataObject, 
     twin = Twin(PROGRAMS[window_ns], site(), UNIT)
     for value in data.draw(logs(window_ns)):
         assert engine.step([value]) == twin.step([value])
+
+
+def test_a_frame_of_more_samples_than_a_block_holds_equals_its_twin() -> None:
+    """Eight GPUs and 120 samples: the kernel takes them in parts, windows and panes go on over their edges."""
+    engine, twin = Engine(PROGRAMS[300 * MS], site(), UNIT), Twin(PROGRAMS[300 * MS], site(), UNIT)
+    for n in range(1, 5):
+        now_ns = START + n * S
+        times_ns = [now_ns - 7 * MS * back for back in range(119, -1, -1)]
+        gpus = frame(n, now_ns, 0.0, asset=UNIT, gpus=range(8), times_ns=times_ns)
+        samples = np.arange(120)
+        gpus.values[:, :, FIELD_INDEX["temperature"]] = ((n * samples) % 13)[:, None] + np.arange(8)
+        gpus.values[:, :, FIELD_INDEX["xid"]] = (samples // 9 % 2)[:, None]
+        gpus.quality[40:50, 1] = 1
+        log: list[Input] = [tick(now_ns), gpus]
+        said = twin.step(log)
+        assert said
+        assert engine.step(log) == said

@@ -8,7 +8,7 @@ import numba
 import pytest
 
 from rules.engine import kernel
-from rules.engine.arrays import compiled
+from rules.engine.arrays import face
 
 
 def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pyte
         return 2 * x
 
     with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR to a folder that can be written"):
-        made = compiled(numba.int64(numba.int64))(twice)
+        made = face(numba.int64(numba.int64))(twice)
     assert made(21) == 42
 
 

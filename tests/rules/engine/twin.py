@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
@@ -214,12 +215,23 @@ class Twin:
         detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
         self.entry("alarm-cleared", at, detail, f"{prefix}:1" if prefix else None)
 
+    def unknown(self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str) -> None:
+        self.counters["alarms_unknown"] += kind == "unknown"
+        was = self.active[rule, asset]
+        since = at if kind == "unknown" else None
+        self.out.append(replace(was, id=self.id_of(), value=value, message=text, unknown_ns=since))
+        detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
+        self.entry(f"alarm-{kind}", at, detail)
+
     def say(self, condition: Condition, events: list[Said]) -> None:
         rule, asset = condition.rule, condition.asset
         for kind, at, by_deadline, numbers in events:
             prefix = f"{self.unit.id}:{rule.id}:{asset}:{at}" if by_deadline else None
             value = numbers.get("value")
             text = rendered(rule.message, asset, numbers)
+            if kind in ("unknown", "known"):
+                self.unknown(rule.id, asset, at, value, text, kind)
+                continue
             if kind == "cleared":
                 self.clear(rule.id, asset, at, value, text, prefix)
                 continue

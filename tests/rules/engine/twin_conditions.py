@@ -20,7 +20,7 @@ Numbers = Mapping[str, float | None]
 
 
 class Said(NamedTuple):
-    """A transition: 'raised' or 'cleared', when, whether a deadline made it, and what its message shows."""
+    """A transition (raised, cleared, unknown, known), when, whether a deadline made it, what its message shows."""
 
     kind: str
     at: int
@@ -291,6 +291,7 @@ class Condition:
         self.t = 0
         self.deadline: int | None = None
         self.held: int | None = None
+        self.told = False
         self.changed: int | None = None
         self.shown: Numbers = dict.fromkeys(rule.shown)
         self.watched: set[str] | None = None
@@ -361,7 +362,14 @@ class Condition:
             if self.phase in ("raising", "clearing") and self.held is None:
                 assert self.deadline is not None
                 self.held, self.deadline = self.deadline - t, None
+            if self.phase in ("active", "clearing") and not self.told:
+                self.told, self.changed = True, self.not_before(t)
+                return [Said("unknown", self.changed, False, self.shown)]
             return []
+        said: list[Said] = []
+        if self.told:
+            self.told, self.changed = False, self.not_before(t)
+            said.append(Said("known", self.changed, False, self.shown))
         if truth or self.phase != "normal":
             self.shown = shown
         if raising:
@@ -374,7 +382,7 @@ class Condition:
                 "normal",
                 "cleared",
             )
-        at = t if self.changed is None else max(t, self.changed)
+        at = self.not_before(t)
         if not truth:
             self.phase, self.deadline, self.held = back, None, None
         elif self.phase == running:
@@ -384,8 +392,12 @@ class Condition:
             self.phase, self.deadline = running, at + delay
         else:
             self.phase, self.changed = done, at
-            return [Said(kind, at, False, self.shown)]
-        return []
+            said.append(Said(kind, at, False, self.shown))
+        return said
+
+    def not_before(self, t: int) -> int:
+        """No transition lies before the last one."""
+        return t if self.changed is None else max(t, self.changed)
 
 
 class Look:

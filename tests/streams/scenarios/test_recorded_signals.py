@@ -28,7 +28,7 @@ S = 1_000_000_000
 PUMP_TRIP = """\
 s:
   asset: R02
-  for: 14 s
+  for: 13 s
   signals:
     RackLiquidFlow: {{recording: {file}, point: {point}, from: "{start}", to: "{end}"}}
   expect: {{rack-flow-low: {{raised: {raised}}}, rack-flow-unknown: never}}
