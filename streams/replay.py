@@ -4,7 +4,8 @@ Rules: the site and rules are those that the recording carries, and later those 
 are given; nothing here knows the time; outputs depend on the inputs on `events` alone, so that a copy without its
 outputs gives the same ones; what can't be decoded is counted by its reason. Outputs that the recording holds are
 compared (`verification`) up to the first record that is missing: what follows from inputs that nobody has can't be the
-same.
+same. Facts are inputs as they were recorded. Where other rules were given, or none are recorded, they are made anew and
+reach their units after a fixed delay (`streams/facts.py`); then the order of the log over all units decides.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from rules.engine.engine import Engine
-from rules.engine.inputs import Activation, Frame, Gap, Input, Readings
+from rules.engine.facts import parts_of
+from rules.engine.inputs import FACT_SOURCE, Activation, Fact, Frame, Gap, Identity, Input, Readings
 from rules.engine.outputs import Alarm, Command, Output
 from rules.engine.tables import Compiled
 from rules.errors import UndecodableError
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
+from streams.facts import Courier
 from streams.missing import Missing, MissingRecords
 from streams.record import Record
 from streams.recorded_site import recorded_rules
@@ -34,8 +37,8 @@ from streams.rule_folder import load_program
 from streams.rule_set import UNKNOWN, RuleSet, note_rule_set
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, RULE_SETS
-from streams.verification import InputsEnd, Said, Verification, compare
-from streams.wire import decode_input, decode_output, encode_output
+from streams.verification import FactsEnd, InputsEnd, Said, Verification, compare
+from streams.wire import decode_input, decode_output, encode_input, encode_output
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
 BATCH: Final = 512
@@ -70,6 +73,12 @@ class Replay:
     damage: list[str] = field(default_factory=list)
     missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
     """Records of `events` that damage has cost, by topic and partition."""
+
+    facts_recorded: dict[tuple[str, str], dict[str, Fact]] = field(default_factory=dict)
+    """Told while it was recorded, by what they say, by (topic, who told whom)."""
+
+    facts_made: int | None = None
+    """How many reached their units anew; None where the recorded ones, if any, were the inputs."""
 
     behind_damage: int = 0
     """Records of `events` that follow the first damage."""
@@ -126,7 +135,11 @@ def replay(recordings: Sequence[Recording], chosen: Chosen, verify: bool) -> Rep
         recorded, behind = _recorded_outputs(recordings)
         if recorded or behind:
             intact = _run(recordings, chosen, only_intact=True) if result.behind_damage else result
-            result.verification = compare(recorded, intact.outputs, intact.ends)
+            facts = {
+                key: {name: {_content(fact)} for name, fact in told.items()}
+                for key, told in intact.facts_recorded.items()
+            }
+            result.verification = compare({**recorded, **facts}, intact.outputs, _ends(intact))
             result.verification.not_compared = behind
     return result
 
@@ -175,10 +188,20 @@ def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> 
     engines = {unit: Engine(program, site, unit, digest) for unit in site.units}
     activated = _Activated(recordings, chosen)
     last: dict[str, dict[str, tuple[int, int]]] = {unit: {} for unit in site.units}
-    for unit, inputs in _batches(_events(recordings, result, only_intact), result, last):
+    makes_facts = bool(parts_of(program, site).facts()) and not (recorded and _has_facts(recordings))
+    courier = Courier()
+    events = _events(recordings, result, only_intact)
+    if makes_facts:
+        events = (value for value in events if not isinstance(value, Fact))
+    for unit, inputs in _batches(events, result, last, 1 if makes_facts else BATCH):
         activated.offer(inputs, engines[unit])
-        for output in engines[unit].step(inputs):
+        due = [fact for value in inputs for fact in courier.due(value)]
+        outputs = engines[unit].step([*due, *inputs])
+        if makes_facts:
+            courier.take(outputs)
+        for output in outputs:
             _keep(output, result)
+    result.facts_made = courier.delivered if makes_facts else None
     result.counters = {unit: dict(engine.counters) for unit, engine in engines.items()}
     for unit, engine in engines.items():
         rules = activated.rules(unit) | {rule.id for rule in program.rules}
@@ -221,7 +244,7 @@ def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) 
 
 
 def _batches(
-    inputs: Iterable[Input], result: Replay, last: Mapping[str, dict[str, tuple[int, int]]]
+    inputs: Iterable[Input], result: Replay, last: Mapping[str, dict[str, tuple[int, int]]], size: int
 ) -> Iterator[tuple[str, list[Input]]]:
     """`last`: (epoch, sequence) by unit and source, kept up to date."""
     waiting: dict[str, list[Input]] = {unit: [] for unit in result.site.units}
@@ -234,7 +257,7 @@ def _batches(
             _count(value, result)
         batch = waiting[value.unit]
         batch.append(value)
-        if len(batch) >= BATCH:
+        if len(batch) >= size:
             yield value.unit, batch
             waiting[value.unit] = []
     yield from waiting.items()
@@ -256,9 +279,14 @@ def _count(value: Input, result: Replay) -> None:
         result.readings += value.values.size - missing
     elif isinstance(value, Gap):
         result.gaps.append(value)
+    elif isinstance(value, Fact):
+        result.facts_recorded.setdefault(_told_to(value), {})[_name_of(value)] = value
 
 
 def _keep(output: Output, result: Replay) -> None:
+    if isinstance(output, Fact):
+        result.outputs.setdefault(_told_to(output), {})[_name_of(output)] = _content(output)
+        return
     message = encode_output(output, 1)
     result.outputs.setdefault((message.topic, output.unit), {})[output.id] = message.value or b""
     if isinstance(output, Alarm):
@@ -266,6 +294,37 @@ def _keep(output: Output, result: Replay) -> None:
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):
         result.commands.append(output)
+
+
+def _has_facts(recordings: Iterable[Recording]) -> bool:
+    """Whether units told each other something while it was recorded."""
+    return any(
+        any(name == "source" and value.startswith(FACT_SOURCE.encode()) for name, value in record.headers)
+        for recording in recordings
+        for _, record in recording.timed_records({EVENTS.name})
+    )
+
+
+def _told_to(fact: Fact) -> tuple[str, str]:
+    return EVENTS.name, f"{fact.unit}:{fact.identity.source}"
+
+
+def _name_of(fact: Fact) -> str:
+    """What is told, and when: a recording that began later counts the sender's facts otherwise."""
+    return f"{fact.unit}:{fact.identity.source}:{fact.name}:{fact.time_ns}"
+
+
+def _content(fact: Fact) -> bytes:
+    return encode_input(replace(fact, identity=Identity(fact.identity.source, 0, 0)), 1).value or b""
+
+
+def _ends(intact: Replay) -> dict[str, InputsEnd | FactsEnd]:
+    ends: dict[str, InputsEnd | FactsEnd] = {**intact.ends}
+    for (_, told_to), facts in intact.facts_recorded.items():
+        sender = told_to.rpartition(FACT_SOURCE)[2]
+        now_ns = intact.ends[sender].now_ns if sender in intact.ends else 0
+        ends[told_to] = FactsEnd(now_ns, {name: fact.time_ns for name, fact in facts.items()})
+    return ends
 
 
 def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:

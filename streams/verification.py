@@ -73,7 +73,18 @@ class InputsEnd(NamedTuple):
         return "recorded"
 
 
-def compare(recorded: Said, replayed: Replayed, ends: Mapping[str, InputsEnd]) -> Verification:
+class FactsEnd(NamedTuple):
+    """Where the recorded inputs of a unit that tells facts end; `times_ns` of the facts by id."""
+
+    now_ns: int
+    times_ns: Mapping[str, int]
+
+    def place(self, fact_id: str) -> Literal["recorded", "beyond"]:
+        """Where the sample lies that made the unit tell it."""
+        return "beyond" if self.times_ns[fact_id] > self.now_ns else "recorded"
+
+
+def compare(recorded: Said, replayed: Replayed, ends: Mapping[str, InputsEnd | FactsEnd]) -> Verification:
     """Every recorded output with the replayed one of its id. `ends`: of the inputs of each unit."""
     found = Verification()
     for topic, unit in sorted(recorded.keys() | replayed.keys()):
@@ -94,7 +105,7 @@ def compare(recorded: Said, replayed: Replayed, ends: Mapping[str, InputsEnd]) -
     return found
 
 
-def _beyond(order: Sequence[str], replayed: Collection[str], end: InputsEnd) -> set[str]:
+def _beyond(order: Sequence[str], replayed: Collection[str], end: InputsEnd | FactsEnd) -> set[str]:
     """Recorded ids, in their order, that no recorded input can have caused: a tail of which nothing was replayed."""
     last = max((index for index, id_ in enumerate(order) if id_ in replayed), default=-1)
     tail = [(id_, end.place(id_)) for id_ in order[last + 1 :]]

@@ -122,6 +122,8 @@ def _finite(value: Input | Output, without: Collection[str]) -> dict[str, Any]:
 
 def encode_output(value: Output, partitions: int) -> Message:
     """An output as a message for its own topic. The bytes are the same wherever and whenever it is made."""
+    if isinstance(value, Fact):
+        return encode_input(value, partitions)
     kind = type(value)
     key = value.key if isinstance(value, Alarm) else value.unit
     name = _NAME_OF[kind]

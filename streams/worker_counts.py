@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rules.engine.inputs import Frame, Input, Readings
+from rules.engine.inputs import Fact, Frame, Input, Readings
 from rules.engine.outputs import Alarm, Command, Output
 
 
@@ -112,4 +112,4 @@ def _event_ns(output: Output) -> int:
         return output.cause_ns
     if isinstance(output, Alarm):
         return output.raised_ns if output.cleared_ns is None else output.cleared_ns
-    return output.at_ns
+    return output.time_ns if isinstance(output, Fact) else output.at_ns

@@ -97,6 +97,7 @@ def as_dict(result: Replay) -> dict[str, Any]:
             },
         },
         "damage": result.damage,
+        "facts_made": result.facts_made,
         "missing": [
             {
                 "partition": one.partition,
@@ -163,6 +164,8 @@ def _print(result: Replay) -> None:
     more = [f"{count} more {what}" for what, count in hidden if count > 0]
     if more:
         print(f"and {' and '.join(more)}: --json has all")
+    if result.facts_made is not None:
+        print(f"{result.facts_made} facts between units were made anew, none taken from the recording")
     for line in result.damage:
         print(f"the recording is damaged: {line}")
     for _, missing in sorted(result.missing.items()):

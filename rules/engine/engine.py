@@ -14,14 +14,26 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
+from rules.engine.facts import Told
+from rules.engine.inputs import (
+    FACT_SOURCE,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    Tick,
+)
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
 from rules.engine.sources import AHEAD_NS, BACKFILL, Sources, SourceState, sane
@@ -30,6 +42,7 @@ from rules.engine.tables import LONG_AGO, Compiled, State, compile_unit, fresh_s
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import OWN_RULES, Program
+from rules.quality import Quality
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
@@ -41,12 +54,12 @@ COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
-    "alarms_raised", "alarms_cleared", "alarms_unknown", "commands",
+    "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told",
 )  # fmt: skip
 """All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, repeats, inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
 backfill, unknown_points, unknown_gpus, before_first_tick. `readings` counts all but repeats, evaluated or
-not."""
+not. A fact that is late, out of order, corrected, not good or before the first tick counts as one reading there."""
 
 
 class Engine:
@@ -61,6 +74,10 @@ class Engine:
         self.rules_digest = rules_digest
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.now_ns = LONG_AGO
+        self._begun_ns = 0
+        """The first tick that this state saw: an engine that lost its state tells facts in a later epoch."""
+        self._told: Counter[str] = Counter()
+        """The last sequence of the facts for each unit."""
         self._statements = Statements(unit_id, self.counters)
         self._sources = Sources(site, self._statements)
         self._counts = np.zeros(4, np.int64)
@@ -86,7 +103,7 @@ class Engine:
         self._state = state
         self._work = fresh_work(compiled)
         most = len(compiled.assets)
-        room = max(EVENT_ROOM, 4 * most)
+        room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, compiled.shown)))
         self._due = np.zeros(most, np.int64)
 
@@ -125,6 +142,8 @@ class Engine:
             "unit": self.unit.id,
             "rules_digest": self.rules_digest,
             "now_ns": self.now_ns,
+            "begun_ns": self._begun_ns,
+            "told": dict(self._told),
             "counters": dict(self.counters),
             "sources": self._sources.saved(),
             "active": [[*key, *raised] for key, raised in sorted(self._statements.active.items())],
@@ -139,6 +158,8 @@ class Engine:
         """
         header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
         self.now_ns = header["now_ns"]
+        self._begun_ns = header["begun_ns"]
+        self._told = Counter(header["told"])
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
@@ -157,6 +178,7 @@ class Engine:
         first = self.now_ns == LONG_AGO
         self.now_ns = max(self.now_ns, sane(tick.time_ns))
         if first:
+            self._begun_ns = self.now_ns
             self._begin(self.now_ns)
         self._fire(self.now_ns, out)
         if self._sources.notes_due or self._statements.orphans:
@@ -267,18 +289,26 @@ class Engine:
         index = np.fromiter(map(self._compiled.point_index.get, value.points, repeat(-1)), np.int64, total)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
         source = self._sources[value.identity.source]
-        times_ns = _plain(value.time_ns, np.int64)
-        values = _plain(value.values, np.float64)
-        quality = _plain(value.quality, np.uint8)
+        samples = _Samples(
+            index,
+            _plain(value.time_ns, np.int64),
+            _plain(value.values, np.float64),
+            _plain(value.quality, np.uint8),
+        )
+        self._take_samples(samples, sane(value.ingest_ns), source, cause, out)
+        self._count(source, 1)
+
+    def _take_samples(
+        self, samples: _Samples, ingest_ns: int, source: SourceState, cause: Cause, out: list[Output]
+    ) -> None:
         state, place = self._state, 0
-        while place < total:
+        while place < len(samples.rows):
             count, place = _READINGS(
-                index, times_ns, values, quality, sane(value.ingest_ns), self.now_ns, source.tolerance_ns,
-                source.lateness_ns, place, self._compiled.gpu_conditions, self._compiled.plant_code, state.plant,
-                self._work[1], state.points, state.soonest, self._events, self._counts,
+                *samples, ingest_ns, self.now_ns, source.tolerance_ns, source.lateness_ns, place,
+                self._compiled.gpu_conditions, self._compiled.plant_code, state.plant, self._work[1], state.points,
+                state.soonest, self._events, self._counts,
             )  # fmt: skip
             self._say(count, cause, out)
-        self._count(source, 1)
 
     def _evaluated(self, value: Frame | Readings, readings: int) -> bool:
         if value.identity.source.removesuffix(BACKFILL) not in self._site.sources:
@@ -315,6 +345,9 @@ class Engine:
         if order is not None:
             what, numbers = what[order], numbers[order]
         for (c, transition, at_ns, by_deadline, _), row in zip(what.tolist(), numbers.tolist(), strict=True):
+            if transition == kernel.FACT:
+                out.append(self._tell(self._compiled.told[c - len(self._compiled.assets)], at_ns, *row[:2]))
+                continue
             rule, asset = self._compiled.rules[self._compiled.rule_of[c]], self._compiled.assets[c]
             shown = {
                 name: number if math.isfinite(number) else None
@@ -380,10 +413,56 @@ class Engine:
             "alarms_closed": len(self._statements.orphans),
         }
 
+    def _tell(self, part: Told, at_ns: int, value: float, known: float) -> Fact:
+        self._told[part.to] += 1
+        self.counters["facts_told"] += 1
+        identity = Identity(FACT_SOURCE + self.unit.id, self._begun_ns, self._told[part.to])
+        if not math.isfinite(value):
+            return Fact(
+                part.to, identity, part.name, part.asset, at_ns, 0.0, 0, Quality.BAD, self.rules_digest
+            )
+        return Fact(
+            part.to,
+            identity,
+            part.name,
+            part.asset,
+            at_ns,
+            value,
+            int(known),
+            Quality.GOOD,
+            self.rules_digest,
+        )
+
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
-        # No rule reads facts yet; they are admitted so that their sequences are watched from the first one
-        # on.
         self.counters["facts"] += 1
+        row = self._compiled.fact_rows.get(value.name)
+        if row is None:
+            self.counters["unknown_facts"] += 1
+            return
+        if self.now_ns == LONG_AGO:
+            self.counters["before_first_tick"] += 1
+            return
+        is_ours = value.rules_digest == self.rules_digest
+        at_ns = sane(value.time_ns)
+        samples = _Samples(
+            np.array([row, row + 1]),
+            np.full(2, at_ns),
+            np.array([value.value, value.known], np.float64),
+            np.full(2, value.quality if is_ours else max(value.quality, Quality.UNCERTAIN), np.uint8),
+        )
+        source = self._sources[value.identity.source]
+        self._take_samples(samples, at_ns, source, cause, out)
+        self._counts //= 2  # a fact is one, with two numbers
+        self._count(source, 1)
+
+
+class _Samples(NamedTuple):
+    """Columns of readings as the kernel takes them; `rows` of points, -1 for one that is not ours."""
+
+    rows: NDArray[np.int64]
+    times_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    quality: NDArray[np.uint8]
 
 
 _NO_LANES: Final = np.zeros(0, np.int64)

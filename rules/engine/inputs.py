@@ -8,7 +8,7 @@ source of its own (`<source>/backfill`): live data and a drained spool never sha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +118,17 @@ class Activation:
     at_ns: int = 0
 
 
+FACT_SOURCE: Final = "fact:"
+"""How the source of facts begins; the id of the unit that tells them follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A derived reading that another unit's engine sent: what this unit must know of that one."""
+    """A derived reading that another unit's engine sent: what this unit must know of that one.
+
+    `value` is made of the `known` members of `asset` there; quality bad, and both 0, when none is known. Numbers of
+    other rules than those of this unit (`rules_digest`) are not believed.
+    """
 
     unit: str
     identity: Identity
@@ -128,7 +136,14 @@ class Fact:
     asset: str
     time_ns: int
     value: float
+    known: int
     quality: int
+    rules_digest: str
+
+    @property
+    def id(self) -> str:
+        """Where it comes from, with the unit for which it is counted."""
+        return f"{self.unit}:{self.identity.source}:{self.identity.epoch}:{self.identity.sequence}"
 
 
 Input = Frame | Readings | Tick | Gap | Receipt | Activation | Fact

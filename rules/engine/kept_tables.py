@@ -14,6 +14,7 @@ import numpy as np
 
 from rules.engine import packed
 from rules.engine.arrays import Code
+from rules.engine.facts import Told
 from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, Spoken
 from rules.engine.writer import Slot
@@ -45,6 +46,8 @@ def pack(compiled: Compiled, key: Mapping[str, str]) -> bytes:
         **_spoken_as_json(compiled.rules),
         "points": list(compiled.point_index),
         "plant_assets": compiled.assets[compiled.gpu_conditions :],
+        "told": compiled.told,
+        "fact_rows": compiled.fact_rows,
     }
     return packed.pack(MAGIC, header, arrays)
 
@@ -68,6 +71,8 @@ def unpack(data: bytearray, key: Mapping[str, str]) -> Compiled:
         registers=tuple(header["registers"]),
         gpu_slots=tuple(Slot(*slot) for slot in header["gpu_slots"]),
         plant_slots=tuple(Slot(*slot) for slot in header["plant_slots"]),
+        told=tuple(Told(*one) for one in header["told"]),
+        fact_rows=header["fact_rows"],
         point_index={point: index for index, point in enumerate(header["points"])},
         **tables,
     )

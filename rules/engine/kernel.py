@@ -59,8 +59,8 @@ from rules.engine.arrays import (
     AND, OR,
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
     QUIET, STEP, NO_DATA,
-    TRUTH, KEEP, OVER, OVER_GPUS,
-) = range(45)  # fmt: skip
+    TRUTH, KEEP, OVER, OVER_GPUS, OVER_PARTS, TELL,
+) = range(47)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -74,7 +74,7 @@ ON, OFF = range(2)
 DELAY, TOLD = 1, 2
 """Bits of `held`, while a condition is unknown: its delay stands still; it is in alarm, and being unknown was said."""
 
-RAISED, CLEARED, UNKNOWN, KNOWN = range(4)
+RAISED, CLEARED, UNKNOWN, KNOWN, FACT = range(5)
 CONDITION, TRANSITION, AT, BY_DEADLINE, SAMPLE = range(5)
 """Columns of `Events.what`."""
 
@@ -613,8 +613,8 @@ def _function(
 
 # -- of several assets
 
-SUM, MEAN, LOWEST, HIGHEST, COVERAGE = range(5)
-"""What OVER makes of the numbers that are known; of truths, 1 and 0, SUM is how many are true."""
+SUM, MEAN, LOWEST, HIGHEST, COVERAGE, HOW_MANY = range(6)
+"""What OVER makes of the numbers that are known, or how many are; of truths, 1 and 0, SUM is how many are true."""
 
 
 @compiled()
@@ -631,6 +631,8 @@ def _gather(kind: int, value: float, total: float, known: int) -> float:
 def _gathered(kind: int, total: float, known: int, members: int) -> float:
     if kind == COVERAGE:
         return known / members
+    if kind == HOW_MANY:
+        return known * 1.0
     if known == 0:
         return math.nan
     return total / known if kind == MEAN else total
@@ -660,6 +662,18 @@ def _over_gpus(kind: int, row: int, first: int, members: int, points: Points, t:
         if value == value and t - times[lane] <= stale_after[lane]:  # noqa: PLR0124
             total = _gather(kind, value, total, known)
             known += 1
+    return _gathered(kind, total, known, members)
+
+
+@compiled(numba.float64(INT, F64_2, I64, INT, INT, INT))
+def _over_parts(kind: int, r: Numbers, registers: Times, first: int, parts: int, members: int) -> float:
+    """OVER_PARTS: of `parts` pairs of registers: what some of the members make, and how many of them are known."""
+    total, known = 0.0, 0
+    for n in range(first, first + 2 * parts, 2):
+        value, of = r[registers[n], 0], r[registers[n + 1], 0]
+        if value == value and of >= 1.0:  # noqa: PLR0124
+            total = _gather(kind, value, total, known)
+            known += int(of)
     return _gathered(kind, total, known, members)
 
 
@@ -769,6 +783,20 @@ def _step(
                 lanes.changed[k, i] = at
                 count = _emit(events, count, condition, transition, at, 0, sample, lanes.shown, k, i)
     return count
+
+
+@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, EVENTS, INT))
+def _tell(
+    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, events: Events, count: int,
+) -> int:  # fmt: skip
+    """TELL: D the fact's row, A the number, B of how many members, C the period, in each of which it is told once."""
+    k, period, width = code.ops[o, D], code.ops[o, C], events.values.shape[1]
+    if t // period <= lanes.changed[k, 0] // period:
+        return count
+    lanes.changed[k, 0] = t
+    lanes.shown[k * width, 0] = r[code.ops[o, A], 0]
+    lanes.shown[k * width + 1, 0] = r[code.ops[o, B], 0]
+    return _emit(events, count, base + k, FACT, t, 0, sample, lanes.shown, k, 0)
 
 
 @compiled()
@@ -901,6 +929,10 @@ def _run(
             _over(ops[o, E], r, d, code.registers, a, c, cells)
         elif op == OVER_GPUS:
             r[d, 0] = _over_gpus(ops[o, E], a, b, c, points, times[0])
+        elif op == OVER_PARTS:
+            r[d, 0] = _over_parts(ops[o, E], r, code.registers, a, b, c)
+        elif op == TELL:
+            count = _tell(code, lanes, r, o, times[0], sample, base, events, count)
         elif op == STEP:
             for s in range(block.samples):
                 which: Any = sample + np.int64(s)

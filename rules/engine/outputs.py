@@ -1,7 +1,8 @@
 """What the engine says. An output's id comes from its cause, never from a position in a log:
 
 `unit:source:epoch:sequence:n` for the n-th output of an input, `unit:rule:asset:deadline_ns:n` for the n-th
-of a deadline. The same id with other bytes is a broken invariant.
+of a deadline. The same id with other bytes is a broken invariant. A fact is an input of another unit, and has its
+identity as such.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from rules.engine.inputs import Fact
 
 Severity = Literal["urgent", "high", "medium", "low"]
 """ISA-18.2 priorities, most severe first."""
@@ -72,4 +75,4 @@ class Entry:
     detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
 
 
-Output = Alarm | Command | Entry
+Output = Alarm | Command | Entry | Fact

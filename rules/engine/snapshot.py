@@ -18,14 +18,14 @@ from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
 
-MAGIC: Final = b"HRSNAP03"
+MAGIC: Final = b"HRSNAP04"
 
 
 class Layout(NamedTuple):
     """What the rows of a state's arrays mean, by names that another program may share.
 
     `rules`: (id, definition) in the order of the rows. `shown`: numbers kept for each condition. `lanes`: a digest of
-    the GPUs and points.
+    the GPUs and points. `facts`: their names, in the order of their rows behind the points.
     """
 
     rules: list[list[str]]
@@ -34,6 +34,7 @@ class Layout(NamedTuple):
     plant_slots: list[list[Any]]
     plant_conditions: list[str]
     lanes: str
+    facts: list[str]
 
 
 def layout(compiled: Compiled) -> Layout:
@@ -45,6 +46,7 @@ def layout(compiled: Compiled) -> Layout:
         [list(slot) for slot in compiled.plant_slots],
         plant_conditions(compiled),
         _lanes(compiled),
+        list(compiled.fact_rows),
     )
 
 
@@ -83,8 +85,12 @@ def _carried(was: Layout, old: Arrays, compiled: Compiled) -> tuple[State, set[s
     if was.lanes != now.lanes:
         # other assets: what belongs to a lane or a point has no place to go, and definitions name the assets
         return state, kept
-    for name in ("point_gpu_times", "point_values", "point_times"):
-        new[name][:] = old[name]
+    new["point_gpu_times"][:] = old["point_gpu_times"]
+    points = len(compiled.point_index)
+    facts = _same(was.facts, now.facts)
+    for name in ("point_values", "point_times"):
+        new[name][:points] = old[name][:points]
+        _copy(new[name][points:].reshape(-1, 2), old[name][points:].reshape(-1, 2), facts)
     _keep_gpus(new, old, compiled.gpu_rules, was, now)
     _keep_plant(new, old, was, now)
     deadlines = min(new["gpu_deadlines"].min(initial=NEVER), new["plant_deadlines"].min(initial=NEVER))
@@ -165,13 +171,14 @@ def _copy(new: NDArray[Any], old: NDArray[Any], spans: list[Span]) -> None:
 
 
 def plant_conditions(compiled: Compiled) -> list[str]:
-    """A name for each plant condition: equal ones mean the same in another program."""
+    """A name for each plant condition and each fact that is told: equal ones mean the same in another program."""
     first = compiled.gpu_conditions
     definitions = [rule.definition for rule in compiled.rules]
-    return [
+    conditions = [
         f"{definitions[row]}:{asset}"
         for row, asset in zip(compiled.rule_of[first:].tolist(), compiled.assets[first:], strict=True)
     ]
+    return [*conditions, *(f"fact:{part.to}:{part.name}" for part in compiled.told)]
 
 
 def _lanes(compiled: Compiled) -> str:

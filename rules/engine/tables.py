@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
+from rules.engine.facts import Parts, Told, parts_of
 from rules.engine.kernel import CELLS, NEVER
 from rules.engine.outputs import Severity
-from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer, terms_of
+from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import GPU_TYPE, Program, Rule, Target
@@ -48,7 +49,9 @@ class Compiled:
 
     `rules` are those with an asset in this unit, the GPU's first and in program order within. Conditions are rule by
     rule, lane by lane, first those of the GPUs. `order` (C, 2) is (rule in program order, asset in unit order), by
-    which deadlines of one instant fire. `shown`: numbers that a condition keeps for its message.
+    which deadlines of one instant fire. `shown`: numbers that a condition keeps for its message. `told`: what other
+    units must know, whose rows come after those of the plant's conditions. `fact_rows`: what this unit is told, by
+    name, with its row among the points; behind it, of how many members it is.
     """
 
     rules: tuple[Spoken, ...]
@@ -72,6 +75,13 @@ class Compiled:
     gpu_stale_after_ns: NDArray[np.int64]
     members: NDArray[np.int64]
     watch: NDArray[np.int64]
+    told: tuple[Told, ...]
+    fact_rows: dict[str, int]
+
+    @property
+    def plant_rows(self) -> int:
+        """How many conditions are the plant's, and the facts that are told."""
+        return len(self.assets) - self.gpu_conditions + len(self.told)
 
     @property
     def gpu_conditions(self) -> int:
@@ -99,10 +109,15 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
         if rule.asset_type != GPU_TYPE and any(asset in here for asset in rule.assets)
     ]
     point_index = {point.id: index for index, point in enumerate(unit.points)}
-    shown = max((len(rule.shown) for rule in (*gpu, *plant)), default=0) or 1
+    parts = parts_of(program, site)
+    facts = parts.facts()
+    told = tuple(part for part in facts if part.unit == unit.id)
+    heard = [part for part in facts if part.to == unit.id]
+    fact_rows = {part.name: len(unit.points) + 2 * place for place, part in enumerate(heard)}
+    shown = max([2 if told else 1, *(len(rule.shown) for rule in (*gpu, *plant))])
     gpu_writer = Writer(unit.gpus, point_index, FIELD_COUNT)
-    looked_at = _looked_at(plant, unit)
-    gpu_writer.functions([*(term for rule in gpu for term in terms_of(rule)), *looked_at], "")
+    looked_at = _looked_at(plant, parts, unit)
+    gpu_writer.functions([*(term for rule in gpu for term in rule.terms), *looked_at], "")
     gpu_writer.share(gpu)
     kept = gpu_writer.keep(looked_at)
     of_unit: dict[int, tuple[str, ...]] = {}  # by `id`: rules share the tuple of their assets
@@ -110,25 +125,35 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
         if id(rule.assets) not in of_unit:
             of_unit[id(rule.assets)] = tuple(filter(unit.gpu_lane.__contains__, rule.assets))
         gpu_writer.rule(row, replace(rule, assets=of_unit[id(rule.assets)]))
-    plant_writer = Writer(("",), point_index, 0, unit.gpu_lane, kept)
+    plant_writer = Writer(("",), point_index, 0, unit.gpu_lane, kept, parts, fact_rows)
     conditions = [
         (len(gpu) + row, asset) for row, rule in enumerate(plant) for asset in rule.assets if asset in here
     ]
     code_first = [0]
-    hanging: list[list[tuple[int, int]]] = [[] for _ in unit.points]
+    # Both numbers of a fact are there when something hangs on it: it hangs on the second.
+    hangs_on = {**point_index, **{name: row + 1 for name, row in fact_rows.items()}}
+    hanging: list[list[tuple[int, int]]] = [[] for _ in range(len(unit.points) + 2 * len(heard))]
     watch: list[tuple[int, int, int, int]] = []
     taken = [_Taken.of(rule) for rule in plant]
+
+    def hang(k: int, takers: Mapping[str, int]) -> None:
+        for name in takers:
+            if name in hangs_on:
+                hanging[hangs_on[name]].append((k, takers[name]))
+        watch.extend(_spans(k, takers, unit.gpu_lane))
+
     for k, (row, asset) in enumerate(conditions):
         rule, takes = plant[row - len(gpu)], taken[row - len(gpu)]
-        takers = takes.takers(asset)
-        for name in takers:
-            if name in point_index:
-                hanging[point_index[name]].append((k, takers[name]))
-        watch += _spans(k, takers, unit.gpu_lane)
+        hang(k, takes.takers(asset, parts))
         plant_writer.of_asset(asset, takes.bits)
         if takes.bits:
             plant_writer.functions(takes.terms, f"{rule.definition}:{asset}")
         plant_writer.rule(k, rule)
+        code_first.append(len(plant_writer.ops))
+    for k, part in enumerate(told, len(conditions)):
+        hang(k, dict.fromkeys(parts.names_below(part.term, part.asset), 0))
+        plant_writer.of_asset(part.asset, {})
+        plant_writer.fact(k, part)
         code_first.append(len(plant_writer.ops))
     rules = (*gpu, *plant)
     position = {rule.id: index for index, rule in enumerate(program.rules)}
@@ -158,13 +183,19 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
             max(gpu_writer.masks, plant_writer.masks),
         ),
         point_index=point_index,
-        stale_after_ns=np.array([STALE_PERIODS * point.period_ns for point in unit.points], np.int64),
+        stale_after_ns=np.array(
+            [point.period_ns for point in unit.points] + [part.period_ns for part in heard for _ in range(2)],
+            np.int64,
+        )
+        * STALE_PERIODS,
         point_first=np.concatenate([[0], np.cumsum([len(found) for found in hanging])]).astype(np.int64),
         point_conditions=np.array([pair for found in hanging for pair in found], np.int64).reshape(-1, 2),
         code_first=np.array(code_first, np.int64),
         gpu_stale_after_ns=np.array(_gpu_periods_ns(site, unit), np.int64) * STALE_PERIODS,
         members=np.array(plant_writer.members, np.int64),
         watch=np.array(watch, np.int64).reshape(-1, 4),
+        told=tuple(Told(part.to, part.name, part.asset) for part in told),
+        fact_rows=fact_rows,
     )
 
 
@@ -203,7 +234,7 @@ class _Taken:
 
     @classmethod
     def of(cls, rule: Rule) -> _Taken:
-        terms = terms_of(rule)
+        terms = rule.terms
         timed = {term.key: term for top in terms for term in top.walk() if term.op in FUNCTIONS}
         if len(timed) > _BITS:
             raise InvariantError(f"rule '{rule.id}' has {len(timed)} functions of time; {_BITS} are possible")
@@ -220,15 +251,14 @@ class _Taken:
             [one for one in read.values() if one[0].op in OVER],
         )
 
-    def takers(self, asset: str) -> dict[str, int]:
-        """By point or GPU that a condition reads: the bits of the functions that take a sample of it."""
+    def takers(self, asset: str, parts: Parts) -> dict[str, int]:
+        """By point, GPU or fact that a condition reads: the bits of the functions that take a sample of it."""
         takers: dict[str, int] = {}
         for signal, taken in self.signals:
             name = asset if signal.op == "field" else signal.points[asset]
             takers[name] = takers.get(name, 0) | taken
         for term, taken in self.over:
-            for signal, of in term.signals(asset):
-                name = of if signal.op == "field" else signal.points[of]
+            for name in parts.names_read(term, asset):
                 takers[name] = takers.get(name, 0) | taken
         return takers
 
@@ -246,12 +276,13 @@ def _spans(k: int, takers: Mapping[str, int], lanes: Mapping[str, int]) -> list[
     return spans
 
 
-def _looked_at(rules: Sequence[Rule], unit: Unit) -> list[Term]:
-    """What plant rules look at of each of several GPUs."""
+def _looked_at(rules: Sequence[Rule], parts: Parts, unit: Unit) -> list[Term]:
+    """What plant rules look at of each of several GPUs, those of other units too."""
+    tops = [top for rule in rules for top in rule.terms]
+    tops += [part.term for part in parts.every if part.unit == unit.id]
     return [
         term.args[0]
-        for rule in rules
-        for top in terms_of(rule)
+        for top in tops
         for term in top.walk()
         if term.op in OVER and any(members[0] in unit.gpu_lane for members in term.members.values())
     ]
@@ -270,8 +301,8 @@ def _gpu_periods_ns(site: Site, unit: Unit) -> list[int]:
 
 def fresh_state(compiled: Compiled) -> State:
     """State before the first input."""
-    points = len(compiled.point_index)
-    plant = len(compiled.assets) - compiled.gpu_conditions
+    points = len(compiled.stale_after_ns)
+    plant = compiled.plant_rows
     width = len(compiled.gpus)
     kept = [slot.float_first for slot in compiled.gpu_slots if slot.name.startswith(KEPT_FOR_PLANT)]
     taken = [slot.float_first for slot in compiled.plant_slots]

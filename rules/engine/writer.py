@@ -15,6 +15,7 @@ import numpy as np
 
 from rules.engine import kernel
 from rules.engine.arrays import Code
+from rules.engine.facts import Part, Parts
 from rules.engine.kernel import BACK, KEPT, NEVER
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.language.program import Rule
@@ -85,11 +86,6 @@ def _numbers_of(term: Term) -> Iterator[Term]:
         yield term
 
 
-def terms_of(rule: Rule) -> list[Term]:
-    """All that a rule computes."""
-    return [*(term for term in (rule.when, rule.until, rule.silent) if term), *rule.shown.values()]
-
-
 @dataclass(slots=True)
 class Writer:
     """Writes one code. `lanes` are the GPUs; a plant condition is one lane of its own, named by `of_asset`."""
@@ -100,6 +96,9 @@ class Writer:
     gpu_lane: Mapping[str, int] = field(default_factory=dict)
     gpu_kept: Mapping[str, int] = field(default_factory=dict)
     """Where the GPUs keep what plant conditions look at, by its term."""
+    parts: Parts = field(default_factory=Parts)
+    fact_rows: Mapping[str, int] = field(default_factory=dict)
+    """Where facts are among the points, by their names: the number, behind it of how many members it is."""
     members: list[int] = field(default_factory=list)
     """Lanes that plant conditions look at."""
     ops: list[tuple[int, ...]] = field(default_factory=list)
@@ -180,6 +179,14 @@ class Writer:
         self._emit(kernel.STEP, row, true, false, until, still, len(self._lists), len(shown))
         self._lists += shown
         self.ops[at] = (*self.ops[at][:3], len(self.ops) - at - 1, *self.ops[at][4:])
+
+    def fact(self, row: int, part: Part) -> None:
+        """The operations of what another unit is told; its state is row `row`."""
+        self._start()
+        self._delays.append((0, 0))
+        self._timeouts.append([NEVER] * len(self.lanes))
+        value, known = self._gathered(part.term, _OVER[part.term.op], kernel.HOW_MANY)
+        self._emit(kernel.TELL, row, value, known, part.period_ns)
 
     def code(self) -> Code:
         """All of it as arrays."""
@@ -281,36 +288,65 @@ class Writer:
         if term.op in OVER:
             return self._over(term)
         if term.op == "point":
-            self._lane_points.append(
-                [self.point_index[term.points[asset]] if asset in term.points else -1 for asset in self.lanes]
+            return self._point(
+                [self._row(term.points[asset]) if asset in term.points else -1 for asset in self.lanes]
             )
-            out = self._register()
-            self._emit(kernel.LANE_POINT, out, len(self._lane_points) - 1)
-            return out
         args = [self._number(arg) for arg in term.args]
         out = self._register()
         self._emit(_NUMBERS[term.op], out, *args)
         return out
 
+    def _row(self, point: str) -> int:
+        """Where a point is, or the fact that tells it."""
+        return self.point_index[point] if point in self.point_index else self.fact_rows[point]
+
+    def _point(self, rows: list[int]) -> int:
+        self._lane_points.append(rows)
+        out = self._register()
+        self._emit(kernel.LANE_POINT, out, len(self._lane_points) - 1)
+        return out
+
     def _over(self, term: Term) -> int:
-        """Of several assets: of what GPUs have kept, or of registers, one for each member."""
+        """Of several assets: of those of this unit, and of what others tell of theirs."""
+        asset = self.lanes[0]
+        parts = self.parts.of.get((term.key, asset))
+        if parts is None:
+            return self._gathered(term, _OVER[term.op])[0]
+        pairs: list[int] = []
+        for part in parts:
+            row = self.fact_rows.get(part.name)
+            if row is None:
+                pairs += self._gathered(part.term, _OVER[part.term.op], kernel.HOW_MANY)
+            else:
+                pairs += [self._point([row]), self._point([row + 1])]
+        out = self._register()
+        self._emit(
+            kernel.OVER_PARTS, out, len(self._lists), len(parts), len(term.members[asset]), _OVER[term.op]
+        )
+        self._lists += pairs
+        return out
+
+    def _gathered(self, term: Term, *kinds: int) -> list[int]:
+        """For each kind, of what GPUs have kept, or of registers, one for each member."""
         members, inner = term.members[self.lanes[0]], term.args[0]
         kept = self.gpu_kept.get(inner.key) if members[0] in self.gpu_lane else None
         if kept is not None:
             first = len(self.members)
             self.members += [self.gpu_lane[member] for member in members]
-            out = self._register()
-            self._emit(kernel.OVER_GPUS, out, kept, first, len(members), _OVER[term.op])
-            return out
+            made = [self._register() for _ in kinds]
+            for out, kind in zip(made, kinds, strict=True):
+                self._emit(kernel.OVER_GPUS, out, kept, first, len(members), kind)
+            return made
         lanes, local, numbers = self.lanes, self._local, []
         for member in members:
             self.lanes, self._local = (member,), {}
             numbers.append(self._as_number(inner))
         self.lanes, self._local = lanes, local
-        out = self._register()
-        self._emit(kernel.OVER, out, len(self._lists), 0, len(numbers), _OVER[term.op])
+        made = [self._register() for _ in kinds]
+        for out, kind in zip(made, kinds, strict=True):
+            self._emit(kernel.OVER, out, len(self._lists), 0, len(numbers), kind)
         self._lists += numbers
-        return out
+        return made
 
     def _as_number(self, term: Term) -> int:
         """A number, or a truth as 1, 0 or unknown."""

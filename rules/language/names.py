@@ -1,7 +1,8 @@
 """What names mean in a rule: signals and constants of its asset and of others, by asset, with units and ranges.
 
-Rules: above an asset are what it is part of and what feeds it or that, at any level, within its unit. A place is a
-process area without its spaces. Everything is settled when rules are loaded.
+Rules: above an asset are what it is part of and what feeds it or that, at any level; an asset of its own unit goes
+before one of another, and a GPU's rules look at its own unit only. A place is a process area without its spaces, within
+the unit. Everything is settled when rules are loaded.
 """
 
 from __future__ import annotations
@@ -48,6 +49,45 @@ class Signal:
     alike: bool = True
 
 
+class _Upward:
+    """What is above each asset: everywhere, or without leaving its unit."""
+
+    def __init__(self, site: Site, feeders: Mapping[str, Sequence[str]], within_unit: bool) -> None:
+        self._site = site
+        self._feeders = feeders
+        self._within_unit = within_unit
+        self._above: dict[str, tuple[str, ...]] = {}
+        self._lines: dict[str, tuple[str, ...]] = {}
+
+    def above(self, asset: str) -> tuple[str, ...]:
+        """What holds or feeds it, at any level; in no promised order."""
+        parent = self._site.assets[asset].part_of
+        if parent is None or asset in self._feeders:
+            return self._all_above(asset)
+        line = self._lines.get(parent)
+        if line is None:  # what is above all parts that nothing feeds
+            line = self._lines[parent] = (parent, *self.above(parent))
+        return line if asset not in line else self._all_above(asset)
+
+    def _all_above(self, asset: str) -> tuple[str, ...]:
+        if asset in self._above:
+            return self._above[asset]
+        unit = self._site.assets[asset].unit
+        found: dict[str, None] = {}
+        waiting = [asset]
+        while waiting:
+            current = waiting.pop()
+            parent = self._site.assets[current].part_of
+            for other in [*([parent] if parent else ()), *self._feeders.get(current, ())]:
+                known = self._site.assets.get(other)
+                left = known is None or (self._within_unit and known.unit != unit)
+                if not left and other not in found and other != asset:
+                    found[other] = None
+                    waiting.append(other)
+        self._above[asset] = tuple(found)
+        return self._above[asset]
+
+
 class Names:
     """The vocabulary of a site and its rule files.
 
@@ -59,11 +99,13 @@ class Names:
         self.site = site
         self.definitions = definitions
         of_type: dict[str, list[str]] = defaultdict(list)
-        self._feeders: dict[str, list[str]] = defaultdict(list)
+        feeders: dict[str, list[str]] = defaultdict(list)
         for asset in site.assets.values():
             of_type[asset.type].append(asset.id)
             for fed in asset.feeds:
-                self._feeders[fed].append(asset.id)
+                feeders[fed].append(asset.id)
+        self._in_unit = _Upward(site, feeders, within_unit=True)
+        self._anywhere = _Upward(site, feeders, within_unit=False)
         self._of_type = {asset_type: tuple(assets) for asset_type, assets in of_type.items()}
         self._point_types: dict[str, set[str]] = defaultdict(set)
         for point in site.points.values():
@@ -81,8 +123,6 @@ class Names:
         self._signals: dict[tuple[str, str], Signal] = {}
         self._signals_of_others: dict[tuple[tuple[str, ...], str, str], Signal] = {}
         self._others: dict[tuple[tuple[str, ...], str, str], dict[str, str]] = {}
-        self._above: dict[str, tuple[str, ...]] = {}
-        self._lines: dict[str, tuple[str, ...]] = {}
         self._related: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
         self._below: dict[str, dict[str, tuple[str, ...]]] = {}
         self._kinds: dict[str, int] = {}
@@ -179,7 +219,9 @@ class Names:
                 raise ExpressionError(name.at, message, "a rule reads the only one")
             if not found:
                 what = f"'{name.type}'" if is_place else name.type
-                message = f"no {what} of unit '{self.site.assets[asset].unit}' holds or feeds {asset}"
+                message = f"no {what} holds or feeds {asset}"
+                if is_place or self.site.assets[asset].type == GPU_TYPE:
+                    message = f"no {what} of unit '{self.site.assets[asset].unit}' holds or feeds {asset}"
                 raise ExpressionError(name.at, message)
             ids[asset] = found[0]
         return ids
@@ -197,7 +239,7 @@ class Names:
         if member_type not in self._below:
             found: dict[str, list[str]] = defaultdict(list)
             for member in self._of_type[member_type]:
-                for holder in self.above(member):
+                for holder in self._anywhere.above(member):
                     found[holder].append(member)
             self._below[member_type] = {holder: tuple(members) for holder, members in found.items()}
         groups = self._below[member_type]
@@ -212,9 +254,7 @@ class Names:
             }
         empty = next((asset for asset in assets if not members[asset]), None)
         if empty is not None:
-            unit = self.site.assets[empty].unit
-            message = f"no {member_type} of unit '{unit}' is part of {empty} or fed by it"
-            raise ExpressionError(at, message, "a rule looks at assets of its own unit")
+            raise ExpressionError(at, f"no {member_type} is part of {empty} or fed by it")
         return members
 
     def narrow(self, assets: tuple[str, ...], tree: Expression) -> tuple[str, ...]:
@@ -361,42 +401,21 @@ class Names:
 
     def _of(self, asset: str, what: str) -> tuple[str, ...]:
         """Those of a type above the asset; those in a place of it, or else in that place of what is above it."""
-        above = self.above(asset)
+        above = self._in_unit.above(asset)
         if what not in self._of_type:
             places = self._in_place.get(what, {})
             return tuple(places.get(asset, ())) or tuple(chain(*(places.get(holder, ()) for holder in above)))
-        found = self._related.get((above, what))
-        if found is None:
-            found = tuple(other for other in above if self.site.assets[other].type == what)
-            self._related[above, what] = found
+        found = self._of_type_in(above, what)
+        if not found and self.site.assets[asset].type != GPU_TYPE:
+            found = self._of_type_in(self._anywhere.above(asset), what)
         return found
 
-    def above(self, asset: str) -> tuple[str, ...]:
-        """What holds or feeds it, at any level, within its unit; in no promised order."""
-        parent = self.site.assets[asset].part_of
-        if parent is None or asset in self._feeders:
-            return self._all_above(asset)
-        line = self._lines.get(parent)
-        if line is None:  # what is above all parts that nothing feeds
-            line = self._lines[parent] = (parent, *self.above(parent))
-        return line if asset not in line else self._all_above(asset)
-
-    def _all_above(self, asset: str) -> tuple[str, ...]:
-        if asset in self._above:
-            return self._above[asset]
-        unit = self.site.assets[asset].unit
-        found: dict[str, None] = {}
-        waiting = [asset]
-        while waiting:
-            current = waiting.pop()
-            parent = self.site.assets[current].part_of
-            for other in [*([parent] if parent else ()), *self._feeders.get(current, ())]:
-                known = self.site.assets.get(other)
-                if known is not None and known.unit == unit and other not in found and other != asset:
-                    found[other] = None
-                    waiting.append(other)
-        self._above[asset] = tuple(found)
-        return self._above[asset]
+    def _of_type_in(self, assets: tuple[str, ...], asset_type: str) -> tuple[str, ...]:
+        found = self._related.get((assets, asset_type))
+        if found is None:
+            found = tuple(other for other in assets if self.site.assets[other].type == asset_type)
+            self._related[assets, asset_type] = found
+        return found
 
     def _field(self, name: str) -> Signal:
         of = GPU_FIELDS[FIELD_INDEX[name]]

@@ -66,6 +66,11 @@ class Rule:
     _definition: str = field(default="", init=False, repr=False, compare=False)
 
     @property
+    def terms(self) -> list[Term]:
+        """All that it computes."""
+        return [*(term for term in (self.when, self.until, self.silent) if term), *self.shown.values()]
+
+    @property
     def definition(self) -> str:
         """SHA-256 of what a condition's state means: two rules with equal ones may take over each other's
         state.

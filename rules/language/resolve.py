@@ -6,7 +6,7 @@ between two sides is at their operator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Final, NoReturn, cast
@@ -343,10 +343,29 @@ class Resolver:
         if member_type != GPU_TYPE and any(part.op in TIMED for part in value.term.walk()):
             hint = f"put it around: 'avg({node.function}({member_type}.x), 10 s)'"
             _refuse(tree, f"a function of time of each {member_type} is not part of this version", hint)
+        self._check_facts(value.term, members, node.at)
         if op == "sum_over":
             self._no_temperature(value, node.at, "summed up")
         unit = "" if op in ("count_over", "coverage_over") else value.unit
         return Typed(Term(op, (value.term,), members=members), unit)
+
+    def _check_facts(self, inner: Term, members: Mapping[str, tuple[str, ...]], at: int) -> None:
+        """Raises ExpressionError where a unit would have to be told something before it can tell something."""
+        if not inner.reads_others:
+            return
+        site = self._names.site
+        for asset, ones in members.items():
+            for member in ones:
+                unit = site.assets[member].unit
+                if unit == site.assets[asset].unit:
+                    continue
+                for signal, of in inner.signals(member):
+                    read = of if signal.op == "field" else site.points[signal.points[of]].asset
+                    if site.assets[read].unit != unit:
+                        message = f"unit '{unit}' of {member} does not know {read}, of another unit"
+                        raise ExpressionError(
+                            at, message, "what units tell each other is of their own signals"
+                        )
 
     def _over_time(self, node: Call, value: Typed) -> Typed:
         name, term, window_ns = node.function, value.term, node.window_ns

@@ -76,6 +76,11 @@ class Term:
         """Whether its value is true, false or unknown rather than a number."""
         return self.op in TRUTHS
 
+    @property
+    def reads_others(self) -> bool:
+        """Whether it looks at anything but signals of the asset itself."""
+        return any(part.op in OVER or (part.op == "point" and "." in part.signal) for part in self.walk())
+
     def walk(self) -> Sequence[Term]:
         """Itself and all below of the same asset, each once, what is needed first coming first."""
         # By `id`: formulas share terms, and as a tree they are many times as many.

@@ -120,7 +120,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A whole site. `digest` is the SHA-256 of the site file's text: two equal digests mean the same plant."""
+    """A whole site. `digest` is the SHA-256 of the site file's text: two equal digests mean the same plant.
+
+    `fact_period_ns`: how often a unit tells another what that needs to know of it.
+    """
 
     name: str
     digest: str
@@ -131,6 +134,7 @@ class Site:
     sources: Mapping[str, Source]
     actuators: Mapping[str, Actuator]
     rule_paths: tuple[str, ...] = ()
+    fact_period_ns: int = 1_000_000_000
 
     @property
     def gpu_sources(self) -> dict[str, Source]:

@@ -4,7 +4,7 @@ Rules: pure (`streams/site_folder.py` reads the file); every finding at once, so
 handed out only when no finding is an error; the same text gives the same site, and its digest is that of the
 text.
 
-    name, tick, rules      the site itself
+    name, tick, fact_period, rules    the site itself
     sources                where readings come from            rules/site/sources.py
     templates, units       what stands where and is measured   rules/site/spec.py, rules/site/expand.py
 """
@@ -21,8 +21,9 @@ from rules.site.sources import SourceTable, read_sources
 from rules.site.spec import SpecReader, expand_key
 from rules.strict_yaml import DURATION_NS, Node, load
 
-KEYS = ("name", "tick", "rules", "sources", "templates", "units")
+KEYS = ("name", "tick", "fact_period", "rules", "sources", "templates", "units")
 TICK_NS = 100 * DURATION_NS["ms"]
+FACT_PERIOD_NS = DURATION_NS["s"]
 
 
 def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
@@ -36,11 +37,12 @@ def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
 def _read(root: Node, text: str) -> Site | None:
     fields = root.fields(KEYS, required=("name", "sources", "units"))
     name = fields["name"].as_text() if "name" in fields else None
-    tick = (
-        fields["tick"].as_duration_ns(10 * DURATION_NS["ms"], 10 * DURATION_NS["s"])
-        if "tick" in fields
-        else None
-    )
+    shortest_ns, longest_ns = 10 * DURATION_NS["ms"], 10 * DURATION_NS["s"]
+    periods_ns = {
+        key: fields[key].as_duration_ns(shortest_ns, longest_ns)
+        for key in ("tick", "fact_period")
+        if key in fields
+    }
     paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
     table = read_sources(fields.get("sources"))
     reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
@@ -55,13 +57,14 @@ def _read(root: Node, text: str) -> Site | None:
     return Site(
         name=name or "",
         digest=text_digest(text),
-        tick_ns=tick or TICK_NS,
+        tick_ns=periods_ns.get("tick") or TICK_NS,
         units=expansion.units,
         assets=expansion.assets,
         points=expansion.points,
         sources=sources,
         actuators=expansion.build_actuators(source_of_gpu),
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
+        fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from rules.engine.engine import Engine
+from rules.engine.facts import parts_of
 from rules.engine.inputs import Frame, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Output
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
@@ -21,6 +22,7 @@ from rules.language.program import GPU_TYPE, Program
 from rules.language.watched import AssetSignal, watching
 from rules.quality import Quality
 from rules.site.model import Site
+from streams.facts import Courier
 from streams.scenarios.model import Expectation, Occurrence, Scenario, Script, Trace
 from streams.scenarios.signals import trace
 
@@ -61,11 +63,23 @@ def run(scenario: Scenario, site: Site, program: Program) -> Result:
 
 def outputs_of(scenario: Scenario, site: Site, program: Program, traces: Mapping[str, Trace]) -> list[Output]:
     """What engines of `program` say to a scenario's signals (`traces`, as in its result)."""
-    outputs: list[Output] = []
-    for unit in dict.fromkeys(site.assets[script.asset].unit for script in scenario.scripts):
+    given = dict.fromkeys(site.assets[script.asset].unit for script in scenario.scripts)
+    told = [part.to for part in parts_of(program, site).facts() if part.unit in given]
+    engines = {unit: Engine(program, site, unit) for unit in dict.fromkeys([*given, *told])}
+    inputs: list[tuple[int, Input]] = []
+    for unit in engines:
         scripts = [script for script in scenario.scripts if site.assets[script.asset].unit == unit]
-        inputs = list(_inputs(site, unit, scripts, traces, scenario.duration_ns))
-        outputs += Engine(program, site, unit).step(inputs)
+        inputs += _inputs(site, unit, scripts, traces, scenario.duration_ns)
+    outputs: list[Output] = []
+    if not told:
+        for unit, engine in engines.items():
+            outputs += engine.step([value for _, value in inputs if value.unit == unit])
+        return outputs
+    courier = Courier()
+    for _, value in sorted(inputs, key=lambda timed: timed[0]):
+        said = engines[value.unit].step([*courier.due(value), value])
+        courier.take(said)
+        outputs += said
     return outputs
 
 
@@ -82,15 +96,16 @@ def given_by(scenario: Scenario) -> set[AssetSignal]:
 
 def _inputs(
     site: Site, unit: str, scripts: Sequence[Script], traces: Mapping[str, Trace], duration_ns: int
-) -> Iterator[Input]:
+) -> Iterator[tuple[int, Input]]:
     """In the order of the log: the tick of the start, then at each instant samples before their tick."""
     samples = _samples(site, unit, scripts, traces)
     instants = sorted({*samples, *range(0, duration_ns + 1, site.tick_ns)})
-    yield _tick(site, unit, 0)
+    yield -1, _tick(site, unit, 0)
     for at_ns in instants:
-        yield from samples.get(at_ns, ())
+        for value in samples.get(at_ns, ()):
+            yield at_ns, value
         if at_ns and at_ns % site.tick_ns == 0:
-            yield _tick(site, unit, at_ns)
+            yield at_ns, _tick(site, unit, at_ns)
 
 
 def _tick(site: Site, unit: str, at_ns: int) -> Tick:

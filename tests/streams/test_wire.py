@@ -82,7 +82,9 @@ enveloped = st.one_of(
         names,
     ),
     st.builds(Activation, names, identities, names, names),
-    st.builds(Fact, names, identities, names, names, times, floats, st.integers(0, 3)),
+    st.builds(
+        Fact, names, identities, names, names, times, floats, st.integers(0, 9), st.integers(0, 3), names
+    ),
 )
 outputs = st.one_of(
     st.builds(
@@ -255,7 +257,7 @@ def test_an_envelope_is_checked_field_by_field() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_json_can_not_say_is_not_sent(value: float) -> None:
     with pytest.raises(InvariantError, match="not finite"):
-        encode_input(Fact("u", Identity("s", 1, 1), "power", "R01", 5, value, 0), partitions=1)
+        encode_input(Fact("u", Identity("s", 1, 1), "power", "R01", 5, value, 1, 0, "r"), partitions=1)
 
 
 def test_topics_have_different_names() -> None:

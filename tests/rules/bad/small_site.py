@@ -64,7 +64,7 @@ units:
       T3: {type: Sensor, part_of: CDU-1, process_area: Primary Return, points: {LiquidTemperature: 0..100 degC}}
   hall:
     assets:
-      UPS-1: {type: UPS, points: {ActivePower: 0..1500 kW}, feeds: R1}
+      UPS-1: {type: UPS, points: {ActivePower: 0..1500 kW}, feeds: [R1, R2]}
 """
 
 

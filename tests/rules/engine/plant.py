@@ -54,6 +54,10 @@ templates:
       PumpSpeed: 0..100 %
     actuators:
       PumpSpeed: {range: 30..100 %, default: 80 %}
+  valve:
+    type: Valve
+    points:
+      ValvePosition: {range: 0..100 %, period: 2500 ms}
 units:
   row:
     assets:
@@ -67,9 +71,11 @@ units:
         contains:
           -P1: pump
           -P2: pump
+      V1: valve
   hall:
     assets:
-      H: {type: PowerMeter, points: {ActivePower: 0..1500 kW}}
+      H: {type: PowerMeter, points: {ActivePower: 0..1500 kW}, feeds: [R1, R2, V1, V2]}
+      V2: valve
 """
 
 

@@ -16,7 +16,7 @@ from tests.rules.engine.terms_of_rules import NUMBERS
 
 POINTS = (
     "R1.RackLiquidFlow", "R2.RackLiquidFlow", "R1.RackPower", "R2.RackPower", "CDU.LiquidFlow", "CDU-P1.PumpSpeed",
-    "CDU-P2.PumpSpeed",
+    "CDU-P2.PumpSpeed", "V1.ValvePosition",
 )  # fmt: skip
 STEADY = 100 * MS
 """From one tick, frame and readings of a steady run to the next."""
@@ -125,6 +125,26 @@ def activations(draw: st.DrawFn, writer: _Writer, now_ns: int, after_ms: int = -
 
 
 @st.composite
+def facts(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Fact:
+    """What the hall tells of its meter, as rules "one" have it or not."""
+    at_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    if trouble:
+        at_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S]))
+    known = draw(st.sampled_from([1, 1, 1, 0]))
+    return Fact(
+        UNIT,
+        writer.next("fact:hall", draw(_skips) if trouble else 0),
+        draw(st.sampled_from(["H.ActivePower"] * 5 + ["f"] * trouble)),
+        "H",
+        at_ns,
+        draw(st.sampled_from(NUMBERS)) if known else 0.0,
+        known,
+        draw(st.sampled_from([0, 0, 0, 0, 1])) if known else 2,
+        draw(st.sampled_from(["one", "one", "two"])),
+    )
+
+
+@st.composite
 def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
     kind = draw(st.sampled_from(["gap", "restart", "receipt", "fact"]))
     if kind == "gap":
@@ -134,7 +154,7 @@ def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
         return Gap(UNIT, writer.next("gpus", restart=True), "restart", now_ns - S, now_ns, 0)
     if kind == "receipt":
         return Receipt(UNIT, writer.next("actuators"), "c", "CDU-P1.PumpSpeed", "done", 1.0, None, now_ns)
-    return Fact(UNIT, writer.next("other"), "f", "R1", now_ns, 1.0, 0)
+    return draw(facts(writer, now_ns, True))
 
 
 @st.composite
@@ -203,12 +223,14 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
     if trouble and draw(st.booleans()):
         log.insert(0, draw(frames(writer, now_ns, False)))
     for _ in range(draw(st.sampled_from([2, 10, 20, 40]))):
-        kinds = ["frame", "frame", "readings", "readings", "tick", "tick", "run", "run", "activation"]
+        kinds = ["frame", "readings", "tick", "run"] * 2 + ["fact", "activation"]
         kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
         if kind == "frame":
             log.append(draw(frames(writer, now_ns, trouble)))
         elif kind == "readings":
             log.append(draw(readings(writer, now_ns, trouble)))
+        elif kind == "fact":
+            log.append(draw(facts(writer, now_ns, trouble)))
         elif kind == "tick":
             now_ns += (
                 draw(st.sampled_from([100, 100, 200, 300, 500, 900, 1700, *([3000, 20_000] * trouble)])) * MS

@@ -32,6 +32,7 @@ ASSETS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "GPU": (GPUS, GPUS, GPUS[:4], GPUS[1::3]),
     "Rack": (RACKS, RACKS, RACKS[1:]),
     "Pump": (PUMPS, PUMPS, PUMPS[:1]),
+    "PowerMeter": (("H",),),
 }
 
 
@@ -46,6 +47,9 @@ def literal(value: float) -> Term:
 TEMPERATURE = Term("field", signal="temperature")
 FLOW = point("RackLiquidFlow", {rack: f"{rack}.RackLiquidFlow" for rack in RACKS})
 GPUS_OF = {rack: tuple(gpu for gpu in GPUS if gpu.startswith(f"{rack}-")) for rack in RACKS}
+VALVES = ("V1", "V2")
+"""One in the row, one in the hall, as the meter that feeds both."""
+VALVE = point("ValvePosition", {valve: f"{valve}.ValvePosition" for valve in VALVES})
 EVERY_OTHER = {rack: gpus[::2] for rack, gpus in GPUS_OF.items()}
 
 
@@ -70,6 +74,18 @@ SIGNALS: Mapping[str, tuple[Term, ...]] = {
         over("avg_over", Term("avg", (TEMPERATURE,), window_ns=300 * MS), EVERY_OTHER),
         over("count_over", Term("gt", (TEMPERATURE, literal(50.0))), GPUS_OF),
         over("coverage_over", TEMPERATURE, GPUS_OF),
+        point("PowerMeter.ActivePower", dict.fromkeys(RACKS, "H.ActivePower")),
+    ),
+    "PowerMeter": (
+        point("ActivePower", {"H": "H.ActivePower"}),
+        over("sum_over", point("RackPower", {rack: f"{rack}.RackPower" for rack in RACKS}), {"H": RACKS}),
+        over("avg_over", VALVE, {"H": VALVES}),
+        over("min_over", VALVE, {"H": VALVES}),
+        over("count_over", Term("gt", (VALVE, literal(50.0))), {"H": VALVES}),
+        over("coverage_over", VALVE, {"H": VALVES}),
+        over("max_over", TEMPERATURE, {"H": GPUS}),
+        over("coverage_over", Term("gt", (TEMPERATURE, literal(50.0))), {"H": GPUS[::3]}),
+        over("avg_over", Term("avg", (TEMPERATURE,), window_ns=300 * MS), {"H": GPUS}),
     ),
     "Pump": (
         point("PumpSpeed", {pump: f"{pump}.PumpSpeed" for pump in PUMPS}),
@@ -250,11 +266,14 @@ def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -
     )
 
 
+KINDS = ("GPU", "GPU", "Rack", "Pump", "PowerMeter")
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
     """A program of one to ten rules; rules of a kind have some of their numbers in common."""
     count = draw(st.sampled_from([1, 3, 6, 10]))
-    kinds = draw(st.lists(st.sampled_from(["GPU", "GPU", "Rack", "Pump"]), min_size=count, max_size=count))
+    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=count, max_size=count))
     known = {kind: (draw(numbers(kind, 2)), draw(numbers(kind, 1))) for kind in sorted(set(kinds))}
     made = [draw(rules(f"rule-{index}", kind, known[kind])) for index, kind in enumerate(kinds)]
     return make_program({rule.id: rule for rule in made}, site().digest)

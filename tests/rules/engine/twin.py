@@ -14,12 +14,22 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Input, Readings, Receipt, Tick
+from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program
 from rules.site.model import Site
-from tests.rules.engine.twin_conditions import Condition, Moment, Numbers, Said, Sample, looks
+from tests.rules.engine.twin_conditions import (
+    Condition,
+    Heard,
+    Moment,
+    Numbers,
+    Said,
+    Sample,
+    looks,
+    names_below,
+    tellings,
+)
 
 S = 1_000_000_000
 
@@ -65,6 +75,10 @@ class Twin:
         self.points: dict[str, Sample] = {}
         self.looks = looks(program.rules)
         self.kept: dict[tuple[str, str], Sample] = {}
+        self.facts: dict[str, Heard] = {}
+        self.tellings = tellings(program.rules, site)
+        self.begun = 0
+        self.told: Counter[str] = Counter()
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
         self.conditions = self.conditions_of(program)
 
@@ -250,6 +264,7 @@ class Twin:
         self.last[identity.source] = (identity.epoch, identity.sequence)
         self.counters["ticks"] += 1
         if self.now is None:
+            self.begun = value.time_ns
             self.listen(self.conditions, value.time_ns)
         self.now = value.time_ns if self.now is None else max(self.now, value.time_ns)
         self.fire(self.now)
@@ -317,6 +332,10 @@ class Twin:
         for (_, gpu), look in self.looks.items():
             for name in look.functions:
                 look.functions[name] = deepcopy(functions.get((gpu, name), look.functions[name]))
+        told, self.tellings = self.tellings, tellings(program.rules, self.site)
+        self.tellings |= {key: old for key, old in told.items() if key in self.tellings}
+        for name in self.facts.keys() - self.heard_of():
+            del self.facts[name], self.newest[name]
         fresh: list[Condition] = []
         self.conditions = self.conditions_of(program)
         for index, new in enumerate(self.conditions):
@@ -368,7 +387,7 @@ class Twin:
             case Activation():
                 self.activation(value)
             case Fact():
-                self.counters["facts"] += 1
+                self.fact(value)
 
     def data(self, value: Frame | Readings) -> None:
         source = value.identity.source
@@ -447,12 +466,55 @@ class Twin:
             self.points[point] = Sample(t, known(float(value.values[i]), believed and not bad))
             self.watching(t, {point})
 
+    def heard_of(self) -> set[str]:
+        return {name for _, to, name in self.tellings if to == self.unit.id}
+
+    def fact(self, value: Fact) -> None:
+        self.counters["facts"] += 1
+        source = value.identity.source
+        if value.name not in self.heard_of():
+            self.counters["unknown_facts"] += 1
+        elif self.now is None:
+            self.counters["before_first_tick"] += 1
+        else:
+            tolerance, lateness = self.allowances(source)
+            t, believed = self.corrected(value.time_ns, value.time_ns, tolerance)
+            bad = value.quality != 0 or value.rules_digest != self.ruling
+            if self.accepted(source, value.name, t, believed, bad, lateness, 1):
+                self.facts[value.name] = Heard(t, value.value, value.known if believed and not bad else 0)
+                self.watching(t, {value.name})
+
+    def moment(self, t: int, sampled: set[str]) -> Moment:
+        return Moment(
+            self.site,
+            t,
+            {},
+            self.points,
+            sampled,
+            kept=self.kept,
+            unit=self.unit.id,
+            facts=self.facts,
+        )
+
     def watching(self, t: int, sampled: set[str]) -> None:
-        """Conditions of the plant that read one of the points or GPUs that have a sample now."""
+        """Conditions of the plant that read something that comes now, then what others must know of it."""
         for condition in self.conditions:
-            if condition.watched & sampled:
-                now = Moment(self.site, t, {}, self.points, sampled, kept=self.kept)
+            now = self.moment(t, sampled)
+            if condition.watches(now):
                 self.say(condition, condition.sample(now))
+        for (unit, to, name), telling in self.tellings.items():
+            now = self.moment(t, sampled)
+            if unit != self.unit.id or not names_below(telling.part, telling.asset, now) & sampled:
+                continue
+            told = telling.sample(now)
+            if told is not None:
+                self.told[to] += 1
+                self.counters["facts_told"] += 1
+                identity = Identity(f"fact:{unit}", self.begun, self.told[to])
+                quality = 0 if told[1] else 2
+                self.out.append(
+                    Fact(to, identity, name, telling.asset, telling.t, *told, quality, self.ruling)
+                )
 
     def accepted(
         self, source: str, channel: str, t: int, believed: bool, bad: bool, lateness: int, readings: int

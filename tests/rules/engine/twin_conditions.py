@@ -41,6 +41,7 @@ class Moment:
 
     `fields`: the sample of a GPU. `sampled`: the points and GPUs whose sample it is now, None for a GPU's own
     condition. `values`: functions that this evaluation has come to already. `kept`: what there is to see of GPUs.
+    `unit`: whose engine looks, and what it was told of others (`facts`).
     """
 
     site: Site
@@ -52,8 +53,24 @@ class Moment:
     kept: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     functions: Mapping[str, Function] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
+    unit: str = ""
+    facts: Mapping[str, Heard] = field(default_factory=dict)
+
+    def is_here(self, asset: str) -> bool:
+        return self.unit in ("", self.site.assets[asset].unit)
+
+    def fact(self, telling: Telling) -> tuple[float, int]:
+        """The number and of how many members it is, of none when it is older than three periods."""
+        heard = self.facts.get(telling.name)
+        if heard is None or self.t - heard.at > 3 * telling.period(self.site):
+            return 0.0, 0
+        return heard.value, heard.known
 
     def point(self, name: str) -> Value:
+        owner = self.site.points[name].asset
+        if not self.is_here(owner):
+            value, known = self.fact(Telling.of_signal(name, owner))
+            return value if known else None
         if name not in self.points:
             return None
         at, value = self.points[name]
@@ -72,34 +89,134 @@ def name_of(term: Term) -> str:
     return term.key
 
 
-def names_below(term: Term, asset: str) -> set[str]:
-    """Points and GPUs whose samples make a difference to it."""
-    return {of if below.op == "field" else below.points[of] for below, of in term.signals(asset)}
+def names_below(term: Term, asset: str, now: Moment) -> set[str]:
+    """Points, GPUs and facts whose coming makes a difference to it."""
+    if term.op == "field":
+        return {asset}
+    if term.op == "point":
+        return {term.points[asset]}
+    if term.op not in OVER:
+        return {name for arg in term.args for name in names_below(arg, asset, now)}
+    members = term.members[asset]
+    here = {n for one in members if now.is_here(one) for n in names_below(term.args[0], one, now)}
+    units = {now.site.assets[one].unit for one in members if not now.is_here(one)}
+    return here | {Telling.of_members(term, asset, unit, now.site).name for unit in units}
 
 
-def over(term: Term, now: Moment) -> Value:
-    """Of several assets: only the known ones count, and one is enough."""
+class Heard(NamedTuple):
+    """The last accepted fact of a name: made of how many members, 0 if it was not good."""
+
+    at: int
+    value: float
+    known: int
+
+
+@dataclass
+class Telling:
+    """What a unit tells another of some of its assets, once in each period; `last`: in which it was told last."""
+
+    name: str
+    asset: str
+    part: Term
+    t: int = 0
+    last: int = -1
+
+    @classmethod
+    def of_signal(cls, point: str, owner: str) -> Telling:
+        signal = Term("point", points={owner: point})
+        return cls(point, owner, Term("min_over", (signal,), members={owner: (owner,)}))
+
+    @classmethod
+    def of_members(cls, term: Term, asset: str, unit: str, site: Site) -> Telling:
+        """Of those of the unit. Their mean and coverage become those of all by their sum, and how many are known."""
+        members = tuple(one for one in term.members[asset] if site.assets[one].unit == unit)
+        op = "sum_over" if term.op in ("avg_over", "coverage_over") else term.op
+        op = "count_over" if term.args[0].is_truth else op
+        part = replace(term, op=op, members={asset: members})
+        return cls(f"{asset}.{op}.{part.key[:16]}", asset, part)
+
+    def period(self, site: Site) -> int:
+        """Of the facts, or of the fastest signal if that is slower."""
+        periods = []
+        for below, of in self.part.signals(self.asset):
+            source = site.gpu_sources.get(of)
+            gpu_period = source.period_ns if source else 10**9
+            periods.append(gpu_period if below.op == "field" else site.points[below.points[of]].period_ns)
+        return max(site.fact_period_ns, min(periods))
+
+    def sample(self, now: Moment) -> tuple[float, int] | None:
+        """What is told now, if it is time."""
+        self.t = now.t = max(now.t, self.t)
+        period = now.t // self.period(now.site)
+        if period <= self.last:
+            return None
+        self.last, now.asset = period, self.asset
+        return gathered(self.part, self.part.members[self.asset], now)
+
+
+def tellings(rules: Iterable[Rule], site: Site) -> dict[tuple[str, str, str], Telling]:
+    """By the unit that tells, the unit that is told, and the name."""
+    found: dict[tuple[str, str, str], Telling] = {}
+
+    def look(term: Term, asset: str) -> None:
+        unit = site.assets[asset].unit
+        if term.op == "point":
+            owner = site.points[term.points[asset]].asset
+            telling = Telling.of_signal(term.points[asset], owner)
+            found.setdefault((site.assets[owner].unit, unit, telling.name), telling)
+        for member in term.members[asset] if term.op in OVER else (asset,):
+            if term.op in OVER:
+                telling = Telling.of_members(term, asset, site.assets[member].unit, site)
+                found.setdefault((site.assets[member].unit, unit, telling.name), telling)
+            for arg in term.args:
+                look(arg, member)
+
+    for rule in rules:
+        for top in (rule.when, rule.until, rule.silent, *rule.shown.values()):
+            for asset in rule.assets if top and rule.asset_type != GPU_TYPE else ():
+                look(top, asset)
+    return {key: telling for key, telling in sorted(found.items()) if key[0] != key[1]}
+
+
+def gathered(term: Term, members: Iterable[str], now: Moment) -> tuple[float, int]:
+    """Their sum, least or greatest, and how many of them are known."""
     inner, values = term.args[0], []
-    for member in term.members[now.asset]:
+    for member in members:
         if any(below.op == "field" for below, _ in inner.signals(member)):
             values.append(now.gpu(inner, member))
         else:
             values.append(evaluate(inner, replace(now, asset=member)))
-    known = [float(value) for value in values if value is not None]
-    if term.op == "coverage_over":
-        return len(known) / len(values)
+    return together(term, [float(value) for value in values if value is not None])
+
+
+def together(term: Term, known: list[float]) -> tuple[float, int]:
     if not known:
-        return None
+        return 0.0, 0
+    if term.op in ("min_over", "max_over"):
+        return (min(known) if term.op == "min_over" else max(known)), len(known)
     total = 0.0
     for value in known:
         total += value
-    return {
-        "sum_over": total,
-        "count_over": total,
-        "avg_over": total / len(known),
-        "min_over": min(known),
-        "max_over": max(known),
-    }[term.op]
+    return total, len(known)
+
+
+def over(term: Term, now: Moment) -> Value:
+    """Of several assets: only the known ones count, and one is enough. Unit by unit: others tell of theirs."""
+    members = term.members[now.asset]
+    units = dict.fromkeys("" if now.is_here(one) else now.site.assets[one].unit for one in members)
+    parts = [
+        now.fact(Telling.of_members(term, now.asset, unit, now.site))
+        if unit
+        else gathered(term, [one for one in members if now.is_here(one)], now)
+        for unit in units
+    ]
+    known = sum(count for _, count in parts)
+    if term.op == "coverage_over":
+        return known / len(members)
+    total, count = together(term, [value for value, count in parts if count])
+    if not count:
+        return None
+    return total / known if term.op == "avg_over" else total
 
 
 def evaluate(term: Term, now: Moment) -> Value:
@@ -133,7 +250,7 @@ def function(term: Term, now: Moment, args: list[Value]) -> float | None:
     name = name_of(term)
     if name not in now.values:
         it = now.functions[name]
-        triggered = now.sampled is None or bool(now.sampled & names_below(term.args[0], now.asset))
+        triggered = now.sampled is None or bool(now.sampled & names_below(term.args[0], now.asset, now))
         value = it.take(now.t, *args) if triggered else it.taken
         now.values[name] = None if value is None or math.isnan(value) else value
     return now.values[name]
@@ -177,15 +294,13 @@ class Condition:
         self.told = False
         self.changed: int | None = None
         self.shown: Numbers = dict.fromkeys(rule.shown)
+        self.watched: set[str] | None = None
         self.functions = {
             name_of(term): Function(term)
             for top in self.terms()
             for term in top.walk()
             if term.op in FUNCTIONS
         }
-        is_gpu = rule.asset_type == GPU_TYPE
-        self.watched = {name for top in self.terms() for name in names_below(top, asset) if not is_gpu}
-        """Points and GPUs whose samples it is evaluated at, if it is not a GPU's own."""
 
     def terms(self) -> Iterator[Term]:
         rule = self.rule
@@ -195,6 +310,13 @@ class Condition:
         for term in (rule.when, rule.until, *rule.shown.values()):
             if term is not None:
                 yield term
+
+    def watches(self, now: Moment) -> bool:
+        """Whether it is evaluated at what comes now, if it is not a GPU's own."""
+        if self.watched is None:
+            tops = self.terms() if self.rule.asset_type != GPU_TYPE else ()
+            self.watched = {name for top in tops for name in names_below(top, self.asset, now)}
+        return bool(self.watched & (now.sampled or set()))
 
     def fire(self) -> list[Said]:
         at = self.deadline

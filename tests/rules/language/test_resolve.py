@@ -185,3 +185,12 @@ def test_members_are_what_an_asset_holds_or_feeds_and_what_has_the_signal() -> N
     gpus = members("max(GPU.temperature) > 80 degC", "Rack")
     assert set(gpus) == {"R1", "R2"}
     assert all(gpu.startswith(f"{rack}-") for rack, of in gpus.items() for gpu in of)
+
+
+def test_relations_reach_other_units() -> None:
+    fed = rule("sum(Rack.RackPower) > 20 kW", "UPS").when
+    assert fed is not None
+    assert fed.args[0].members == {"UPS-1": ("R1", "R2")}
+    above = rule("UPS.ActivePower > 10 kW", "Rack").when
+    assert above is not None
+    assert above.args[0].points == {"R1": "UPS-1.ActivePower", "R2": "UPS-1.ActivePower"}
