@@ -200,7 +200,8 @@ def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> 
         if makes_facts:
             courier.take(outputs)
         for output in outputs:
-            _keep(output, result)
+            if not (makes_facts and isinstance(output, Fact)):
+                _keep(output, result)
     result.facts_made = courier.delivered if makes_facts else None
     result.counters = {unit: dict(engine.counters) for unit, engine in engines.items()}
     for unit, engine in engines.items():
