@@ -593,7 +593,10 @@ def _function(
         step = block.width if together else np.uint64(1)
         i = np.uint64(0)
         while i < block.width:
-            x, some = s * block.width + i, Block(block.lane + i, step, block.samples)
+            x, some = (
+                s * block.width + i,
+                Block(block.lane + i, step, block.samples, block.place, block.places),
+            )
             if op == AVG:
                 _average(r, d, a, floats, f, marks, j, p, x, look, some)
             elif op in (MIN, MAX):
@@ -882,9 +885,16 @@ def _run(
         elif op == TRUTH:
             for x in range(cells):
                 r[d, x] = 1.0 if m[a, x] else 0.0 if m[b, x] else math.nan
-        elif op == KEEP:  # of the last sample; plant rules that look at each one get each alone
-            for i in range(width):
-                floats[d, lane + i] = r[a, cells - width + i]
+        elif (
+            op == KEEP
+        ):  # of several samples in the buffer, from where plant conditions get one after the other
+            if block.samples == 1:
+                for i in range(width):
+                    floats[d, lane + i] = r[a, i]
+            else:
+                for s in range(block.samples):
+                    for i in range(width):
+                        work.kept[b, s * block.places + block.place + i] = r[a, s * width + i]
         elif op == OVER:
             _over(ops[o, E], r, d, code.registers, a, c, cells)
         elif op == OVER_GPUS:
@@ -941,8 +951,21 @@ def _columns(
 
 
 @compiled()
-def _block(lane: int, width: int, samples: int) -> Block:
-    return Block(np.uint64(lane), np.uint64(width), np.uint64(samples))
+def _block(lane: int, width: int, samples: int, place: int, places: int) -> Block:
+    return Block(np.uint64(lane), np.uint64(width), np.uint64(samples), np.uint64(place), np.uint64(places))
+
+
+@compiled()
+def _go_back_to(n: int, t: int, members: Times, kept: Numbers, floats: Numbers, newest: Times) -> None:
+    """What GPUs kept, as it was at the n-th of the samples taken together, at t."""
+    rows, places = kept.shape[0], members.shape[0]
+    first = floats.shape[0] - rows
+    for g in range(places - 1, -1, -1):  # backwards: where the frame names a GPU twice, the first one counts
+        lane = members[g]
+        if lane >= 0:
+            newest[lane] = t
+            for row in range(rows):
+                floats[first + row, lane] = kept[row, n * places + g]
 
 
 @compiled()
@@ -985,8 +1008,8 @@ def frame(
 ) -> tuple[int, int]:
     """A frame from its sample `start`: (events written, sample to go on at).
 
-    After a sample's GPUs, the plant conditions that look at one of them are evaluated, and their functions take it as
-    `touched` says; where there are any, samples go one by one, else as many together as the cells of a block hold.
+    As many samples go together as cells hold. The plant conditions that look at one of the GPUs are evaluated after
+    each sample, with what GPUs kept at it, and their functions take it as `touched` says.
 
     times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
     one that is not ours; values (S, G, 24); quality (S, G).
@@ -999,7 +1022,8 @@ def frame(
     room_each = 2 * (
         min(gpus * lanes.phases.shape[0], lanes.phases.size) + (plant.phases.size if watching else 0)
     )
-    fitting = 1 if watching else max(CELLS // max(min(gpus, LANES_TOGETHER), 1), 1)
+    each = gpus if watching else min(gpus, LANES_TOGETHER)  # what is kept is kept of the whole frame
+    fitting = max(CELLS // max(each, 1), 1)
     s = start
     while s < samples:
         room = (events.values.shape[0] - count) // max(room_each, 1)
@@ -1036,7 +1060,7 @@ def frame(
             ):
                 newest[members[end]] = final
                 end += 1
-            block = _block(lane, end - g, together)
+            block = _block(lane, end - g, together, g, gpus)
             _columns(values, s, g, quality, verdicts[s] != UNCERTAIN, work.numbers, block, counts)
             count = _run(
                 code, lanes, work, points, 0, last, -1, ALWAYS, s, 0, soonest, block, events, count
@@ -1045,17 +1069,26 @@ def frame(
                 if watch[h, 2] < lane + (end - g) and lane < watch[h, 3]:
                     points.touched[watch[h, 0]] |= watch[h, 1]
             g = end
-        for k in range(points.touched.shape[0] if watching else 0):
-            bits = points.touched[k]
-            if bits != 0:
-                points.touched[k] = 0
-                at = max(first, points.evaluated[k])
+        for n in range(together if watching else 0):
+            t = times_ns[s + n]
+            if together > 1 and verdicts[s] != LATE:
+                _go_back_to(n, t, members, work.kept, lanes.floats, newest)
+            evaluated = -1
+            for h in range(watch.shape[0]):
+                k = watch[h, 0]
+                bits = points.touched[k]
+                if bits == 0 or k == evaluated:
+                    continue
+                evaluated = k
+                at = max(t, points.evaluated[k])
                 points.evaluated[k] = at
                 plant_work.times[0] = at
                 count = _run(
                     plant_code, plant, plant_work, points, points.code_first[k], points.code_first[k + 1], -1,
-                    bits, s, base, soonest, _block(0, 1, 1), events, count,
+                    bits, s + n, base, soonest, _block(0, 1, 1, 0, 1), events, count,
                 )  # fmt: skip
+        for h in range(watch.shape[0]):
+            points.touched[watch[h, 0]] = 0
         s += together
     return count, samples
 
@@ -1089,7 +1122,7 @@ def readings(
     """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
     capacity = events.values.shape[0]
     count = 0
-    block = _block(0, 1, 1)
+    block = _block(0, 1, 1, 0, 1)
     for n in range(start, index.shape[0]):
         p = index[n]
         if p < 0:

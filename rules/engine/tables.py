@@ -300,8 +300,14 @@ def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], unkno
 def fresh_work(compiled: Compiled) -> tuple[Work, Work]:
     """Registers for the GPUs and for the plant."""
     numbers, truths = max(compiled.registers[0], FIELD_COUNT), max(compiled.registers[1], 1)
+    kept = sum(slot.name.startswith(KEPT_FOR_PLANT) for slot in compiled.gpu_slots)
     gpus, plant = (
-        Work(np.zeros((numbers, cells)), np.zeros((truths, cells), np.bool_), np.zeros(cells, np.int64))
-        for cells in (CELLS, 1)
+        Work(
+            np.zeros((numbers, cells)),
+            np.zeros((truths, cells), np.bool_),
+            np.zeros(cells, np.int64),
+            np.zeros((rows, cells)),
+        )
+        for cells, rows in ((CELLS, kept), (1, 0))
     )
     return gpus, plant

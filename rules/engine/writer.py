@@ -146,14 +146,14 @@ class Writer:
                     self._made[term.key] = self._number(term)
 
     def keep(self, tops: Iterable[Term]) -> dict[str, int]:
-        """Keep numbers or truths of every lane for the plant: the row of each, by its term."""
+        """Keep numbers or truths of every lane for the plant, in the last rows: that of each, by its term."""
         rows: dict[str, int] = {}
         for top in tops:
             name = top.key
             if name not in rows:
                 self._start()
                 rows[name] = self._slot(f"{KEPT_FOR_PLANT}{name}", 1, 0).float_first
-                self._emit(kernel.KEEP, rows[name], self._as_number(top))
+                self._emit(kernel.KEEP, rows[name], self._as_number(top), len(rows) - 1)
         return rows
 
     def rule(self, row: int, rule: Rule) -> None:
