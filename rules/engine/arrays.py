@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.experimental import structref
 from numpy.typing import NDArray
 
 UNCACHED: Final = (
@@ -75,6 +76,8 @@ class Work(NamedTuple):
     """Registers: what is worked with, and never remembered. C cells: each a lane at a sample."""
 
     numbers: NDArray[np.float64]  # (R, C)
+    bits: NDArray[np.int64]  # (R, C) the same memory
+    bounds: NDArray[np.float64]  # (R, 3) of the GPUs' fields, functions and shared numbers, see the kernel
     truths: NDArray[np.bool_]  # (T, C)
     times: NDArray[np.int64]  # (C,) of the samples
     kept: NDArray[np.float64]  # (N, C) what GPUs keep for the plant of several samples, by place in the frame
@@ -111,11 +114,36 @@ LANES = numba.types.NamedTuple([I8_2, I8_2, I64_2, I64_2, I64_2, F64_2, F64_2, I
 POINTS = numba.types.NamedTuple(
     [F64, I64, I64, I64, I64_2, I64, I64, F64_2, I64, I64, I64, I64_2, I64], Points
 )
-WORK = numba.types.NamedTuple([F64_2, TRUTHS, I64, F64_2], Work)
+WORK = numba.types.NamedTuple([F64_2, I64_2, F64_2, TRUTHS, I64, F64_2], Work)
 EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
 INT, WHOLE, NOTHING = numba.int64, numba.uint64, numba.void
 BLOCK = numba.types.NamedUniTuple(WHOLE, 5, Block)
 PAIR = numba.types.UniTuple(numba.int64, 2)
+
+
+@structref.register
+class HeldType(numba.types.StructRef):  # type: ignore[misc]
+    """What Numba calls it."""
+
+
+class Held(structref.StructRefProxy):  # type: ignore[misc]
+    """All that the kernels of an engine work on: handed over once, because each call would unpack 60 arrays."""
+
+
+structref.define_boxing(HeldType, Held)
+HELD_FIELDS = (CODE, LANES, WORK, CODE, LANES, WORK, POINTS, I64, EVENTS, I64)
+HELD = HeldType(
+    list(
+        zip(
+            (
+                "code", "lanes", "work", "plant_code", "plant", "plant_work", "points",
+                "soonest", "events", "counts",
+            ),
+            HELD_FIELDS,
+            strict=True,
+        )
+    )
+)  # fmt: skip
 
 
 def read_only(kind: Any, dimensions: int) -> Any:

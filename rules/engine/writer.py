@@ -144,6 +144,7 @@ class Writer:
             for term in _numbers_of(rule.when) if rule.when else ():
                 if uses[term.key] > 1 and term.key not in self._made:
                     self._made[term.key] = self._number(term)
+                    self._emit(kernel.BOUNDS, 0, self._made[term.key])
 
     def keep(self, tops: Iterable[Term]) -> dict[str, int]:
         """Keep numbers or truths of every lane for the plant, in the last rows: that of each, by its term."""
@@ -170,6 +171,7 @@ class Writer:
             self._emit(kernel.NO_DATA, row, self._number(rule.silent))
             return
         assert rule.when is not None, "the loader gives every rule a condition"
+        guard = self._emit(kernel.RULED_OUT, row) if self._bits is None else None
         true = self._of_members(self._truth(rule.when, True), rule)
         at = self._emit(kernel.QUIET, row, true)
         false = self._truth(rule.when, False)
@@ -179,7 +181,9 @@ class Writer:
         shown = [self._number(term) for term in rule.shown.values()]
         self._emit(kernel.STEP, row, true, false, until, still, len(self._lists), len(shown))
         self._lists += shown
-        self.ops[at] = (*self.ops[at][:3], len(self.ops) - at - 1, *self.ops[at][4:])
+        self._jump(at, row, true)
+        if guard is not None:
+            self._jump(guard, row, true, at - guard - 1)
 
     def code(self) -> Code:
         """All of it as arrays."""
@@ -205,6 +209,10 @@ class Writer:
     def _emit(self, op: int, *columns: int) -> int:
         self.ops.append((op, *columns, *[0] * (7 - len(columns))))
         return len(self.ops) - 1
+
+    def _jump(self, at: int, row: int, true: int, looked_at: int = 0) -> None:
+        """The operation at `at` may jump over all that follows it."""
+        self.ops[at] = (self.ops[at][0], row, true, len(self.ops) - at - 1, looked_at, 0, 0, 0)
 
     def _register(self) -> int:
         self._free += 1
@@ -232,6 +240,8 @@ class Writer:
         )  # one for the value of the last taking
         out = self._register()
         self._emit(kind.op, out, a, b, slot.float_first, slot.mark_first, extra, bit)
+        if self._bits is None:
+            self._emit(kernel.BOUNDS, 0, out)
         self._made[term.key] = out
 
     def _slot(self, name: str, floats: int, marks: int) -> Slot:
