@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.experimental import structref
 from numpy.typing import NDArray
 
 UNCACHED: Final = (
@@ -68,23 +69,31 @@ class Points(NamedTuple):
     gpu_stale_after: NDArray[np.int64]  # (W,) ns
     members: NDArray[np.int64]  # lanes that plant conditions look at
     watch: NDArray[np.int64]  # (H, 4): condition, bits, and a span of such lanes: first, behind the last
-    touched: NDArray[np.int64]  # (K,) bits, within a sample only
+    touched: NDArray[np.int64]  # (K,) bits, within a frame only
 
 
 class Work(NamedTuple):
     """Registers: what is worked with, and never remembered. C cells: each a lane at a sample."""
 
     numbers: NDArray[np.float64]  # (R, C)
+    bits: NDArray[np.int64]  # (R, C) the same memory
+    bounds: NDArray[np.float64]  # (R, 3) of the GPUs' fields, functions and shared numbers, see the kernel
     truths: NDArray[np.bool_]  # (T, C)
     times: NDArray[np.int64]  # (C,) of the samples
+    kept: NDArray[np.float64]  # (N, C) what GPUs keep for the plant of several samples, by place in the frame
 
 
 class Block(NamedTuple):
-    """Neighbouring lanes and some samples of each: sample s of the i-th lane is cell `s * width + i`."""
+    """Neighbouring lanes and some samples of each: sample s of the i-th lane is cell `s * width + i`.
+
+    `place`: of its first lane in the frame, which has `places`.
+    """
 
     lane: Whole
     width: Whole
     samples: Whole
+    place: Whole
+    places: Whole
 
 
 class Events(NamedTuple):
@@ -105,11 +114,36 @@ LANES = numba.types.NamedTuple([I8_2, I8_2, I64_2, I64_2, I64_2, F64_2, F64_2, I
 POINTS = numba.types.NamedTuple(
     [F64, I64, I64, I64, I64_2, I64, I64, F64_2, I64, I64, I64, I64_2, I64], Points
 )
-WORK = numba.types.NamedTuple([F64_2, TRUTHS, I64], Work)
+WORK = numba.types.NamedTuple([F64_2, I64_2, F64_2, TRUTHS, I64, F64_2], Work)
 EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
 INT, WHOLE, NOTHING = numba.int64, numba.uint64, numba.void
-BLOCK = numba.types.NamedUniTuple(WHOLE, 3, Block)
+BLOCK = numba.types.NamedUniTuple(WHOLE, 5, Block)
 PAIR = numba.types.UniTuple(numba.int64, 2)
+
+
+@structref.register
+class HeldType(numba.types.StructRef):  # type: ignore[misc]
+    """What Numba calls it."""
+
+
+class Held(structref.StructRefProxy):  # type: ignore[misc]
+    """All that the kernels of an engine work on: handed over once, because each call would unpack 60 arrays."""
+
+
+structref.define_boxing(HeldType, Held)
+HELD_FIELDS = (CODE, LANES, WORK, CODE, LANES, WORK, POINTS, I64, EVENTS, I64)
+HELD = HeldType(
+    list(
+        zip(
+            (
+                "code", "lanes", "work", "plant_code", "plant", "plant_work", "points",
+                "soonest", "events", "counts",
+            ),
+            HELD_FIELDS,
+            strict=True,
+        )
+    )
+)  # fmt: skip
 
 
 def read_only(kind: Any, dimensions: int) -> Any:

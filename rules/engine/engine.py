@@ -101,11 +101,15 @@ class Engine:
         """These rules with a state of theirs."""
         self._compiled = compiled
         self._state = state
-        self._work = fresh_work(compiled)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, compiled.shown)))
         self._due = np.zeros(most, np.int64)
+        gpus, plant = fresh_work(compiled)
+        self._held = kernel.hold(
+            compiled.gpu_code, state.gpus, gpus, compiled.plant_code, state.plant, plant, state.points,
+            state.soonest, self._events, self._counts,
+        )  # fmt: skip
 
     def offer(self, rules_digest: str, rules: Compiled | str) -> None:
         """What an activation of `rules_digest` means: these rules, or why it has to be refused.
@@ -156,7 +160,8 @@ class Engine:
 
         Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
         """
-        header, self._state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
+        header, state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
+        self._begin_with(self._compiled, state)
         self.now_ns = header["now_ns"]
         self._begun_ns = header["begun_ns"]
         self._told = Counter(header["told"])
@@ -218,19 +223,19 @@ class Engine:
         self.counters["readings"] += samples * gpus * FIELD_COUNT
         if not self._evaluated(value, samples * gpus * FIELD_COUNT):
             return
-        self._sources.clock(value, self.now_ns, cause, out)
+        given_ns = (
+            value.time_ns.tolist()
+        )  # Python's numbers: a frame has few samples, and they can't overflow
+        if given_ns:
+            self._sources.clock(value, max(given_ns), self.now_ns, cause, out)
         lanes = self._gpu_lanes(value, samples)
         source = self._sources[value.identity.source]
-        times_ns, verdicts = self._frame_times(value, source)
+        times_ns, verdicts = self._frame_times(value, given_ns, source)
         values = _plain(value.values, np.float32)
         quality = _plain(value.quality, np.uint8)
-        state, sample = self._state, 0
+        sample = 0
         while sample < samples:
-            count, sample = _FRAME(
-                times_ns, verdicts, lanes, values, quality, sample, self._compiled.gpu_code, state.gpus,
-                self._work[0], self._compiled.plant_code, state.plant, self._work[1], state.points,
-                state.soonest, self._events, self._counts,
-            )  # fmt: skip
+            count, sample = _FRAME(times_ns, verdicts, lanes, values, quality, sample, self._held)
             if count:  # the kernel says block after block and rule after rule: by sample, rule, lane instead
                 order = np.lexsort(self._events.what[:count, (CONDITION, SAMPLE)].T)
                 self._say(count, cause, out, order)
@@ -254,12 +259,13 @@ class Engine:
         self.counters["unknown_gpus"] += int(np.count_nonzero(~known)) * samples * FIELD_COUNT
         return lanes
 
-    def _frame_times(self, value: Frame, source: SourceState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _frame_times(
+        self, value: Frame, given_ns: list[int], source: SourceState
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Corrected times of the samples. The newest one is held against the clocks, the others move with
         it.
         """
-        # Python's numbers: a frame has few samples, and they can't overflow.
-        times_ns = value.time_ns.tolist()
+        times_ns = given_ns
         first_ns, newest_ns = min(times_ns, default=0), max(times_ns, default=0)
         if first_ns < 0 or newest_ns > NEVER:
             times_ns = [sane(time_ns) for time_ns in times_ns]
@@ -278,14 +284,16 @@ class Engine:
             verdicts = [believed] * len(times_ns)
         else:
             verdicts = [kernel.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
-        return np.array(times_ns, np.int64), np.array(verdicts, np.int64)
+        same = _plain(value.time_ns, np.int64) if times_ns is given_ns else np.array(times_ns, np.int64)
+        return same, np.array(verdicts, np.int64)
 
     def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:
         total = len(value.points)
         self.counters["readings"] += total
         if not self._evaluated(value, total):
             return
-        self._sources.clock(value, self.now_ns, cause, out)
+        if total:
+            self._sources.clock(value, int(value.time_ns.max()), self.now_ns, cause, out)
         index = np.fromiter(map(self._compiled.point_index.get, value.points, repeat(-1)), np.int64, total)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
         source = self._sources[value.identity.source]
@@ -301,12 +309,10 @@ class Engine:
     def _take_samples(
         self, samples: _Samples, ingest_ns: int, source: SourceState, cause: Cause, out: list[Output]
     ) -> None:
-        state, place = self._state, 0
+        place = 0
         while place < len(samples.rows):
             count, place = _READINGS(
-                *samples, ingest_ns, self.now_ns, source.tolerance_ns, source.lateness_ns, place,
-                self._compiled.gpu_conditions, self._compiled.plant_code, state.plant, self._work[1], state.points,
-                state.soonest, self._events, self._counts,
+                *samples, ingest_ns, self.now_ns, source.tolerance_ns, source.lateness_ns, place, self._held,
             )  # fmt: skip
             self._say(count, cause, out)
 

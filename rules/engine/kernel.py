@@ -8,7 +8,8 @@ Rules that it obeys:
 - An operation goes over a block: neighbouring lanes, and samples that they all have. Where it remembers nothing it
   goes over all cells at once, else sample by sample. It gets whole arrays and row numbers: a slice of a row would count
   a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
-- The quiet path first: where nothing is true and every lane is normal, the rest of a rule is jumped over.
+- The quiet path first: where nothing is true and every lane is normal, the rest of a rule is jumped over; all of it
+  where the bounds of its numbers say already that nothing is true.
 - Order of events: sample, then rule, then lane; the caller sorts them.
 - Time is int64 nanoseconds; the caller has corrected it, sums can't overflow below 2**62.
 
@@ -22,6 +23,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.experimental import structref
 from numpy.typing import NDArray
 
 from rules.engine.arrays import (
@@ -29,6 +31,8 @@ from rules.engine.arrays import (
     CODE,
     EVENTS,
     F64_2,
+    HELD,
+    HELD_FIELDS,
     I64,
     I64_2,
     INT,
@@ -42,6 +46,7 @@ from rules.engine.arrays import (
     Block,
     Code,
     Events,
+    Held,
     Lanes,
     Points,
     Whole,
@@ -60,7 +65,8 @@ from rules.engine.arrays import (
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
     QUIET, STEP, NO_DATA,
     TRUTH, KEEP, OVER, OVER_GPUS, OVER_PARTS, TELL,
-) = range(47)  # fmt: skip
+    BOUNDS, RULED_OUT,
+) = range(49)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -96,6 +102,12 @@ KEPT = PANES + 1
 """Panes of a window, the one being filled included."""
 BACK = 2 * PANES + 1
 """Panes of which `rate` and `delta` keep the last sample."""
+LOW, HIGH, UNKNOWN = range(3)
+"""Columns of `Work.bounds`: the smallest and the largest known number, and 0 where all are known."""
+INFINITE = 0x7FF0000000000000
+"""The bits of infinity: finite positive numbers have less."""
+MAGNITUDE = 0x7FFFFFFFFFFFFFFF
+"""All bits of a number but its sign."""
 ALWAYS = -1
 """The bit of a sample that every function takes."""
 
@@ -188,14 +200,121 @@ def _masks(op: int, m: Truths, d: int, a: int, b: int, cells: Whole) -> None:
             m[d, x] = m[a, x] | m[b, x]
 
 
+# -- bounds of a block's numbers, and what they rule out
+
+
+@compiled()
+def _bounds(r: Numbers, bits: Times, row: int, bounds: Numbers, cells: Whole) -> None:
+    """As integers, which are in the order of the numbers once negative ones are turned over: that is vectorised."""
+    low, high = INFINITE, -INFINITE - 1
+    for x in range(cells):
+        key = bits[row, x] ^ ((bits[row, x] >> 63) & MAGNITUDE)
+        low, high = min(key, low), max(key, high)
+    unknown = low < -INFINITE - 1 or high > INFINITE  # beyond the infinities there is only NaN
+    if unknown:
+        low, high = INFINITE, -INFINITE - 1
+        for x in range(cells):
+            key = bits[row, x] ^ ((bits[row, x] >> 63) & MAGNITUDE)
+            lacks = r[row, x] != r[row, x]
+            low = min(INFINITE if lacks else key, low)
+            high = max(-INFINITE - 1 if lacks else key, high)
+    bounds[row, LOW] = np.int64(low ^ ((low >> 63) & MAGNITUDE)).view(np.float64)
+    bounds[row, HIGH] = np.int64(high ^ ((high >> 63) & MAGNITUDE)).view(np.float64)
+    bounds[row, UNKNOWN] = 1.0 if unknown else 0.0
+
+
+@compiled()
+def _of_four(p: float, q: float, s: float, t: float) -> tuple[float, float]:
+    """The smallest and the largest; anything where one of them is no number."""
+    if p + q + s + t != p + q + s + t:
+        return -math.inf, math.inf
+    return min(p, q, s, t), max(p, q, s, t)
+
+
+@compiled()
+def _between(op: int, low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """Bounds of an operation on two numbers within low … high and least … most; rounding keeps the order."""
+    below, above = -math.inf, math.inf
+    if op == ADD:
+        below, above = low + least, high + most
+    elif op == SUB:
+        below, above = low - most, high - least
+    elif op == MUL:
+        below, above = _of_four(low * least, low * most, high * least, high * most)
+    elif op == DIV and (least > 0.0 or most < 0.0):
+        below, above = _of_four(low / least, low / most, high / least, high / most)
+    elif op == NEG:
+        below, above = -high, -low
+    elif op == ABS:
+        below, above = max(low, -high, 0.0), max(-low, high)
+    elif op == LEAST:
+        below, above = min(low, least), min(high, most)
+    elif op == MOST:
+        below, above = max(low, least), max(high, most)
+    return (below if below == below else -math.inf), (above if above == above else math.inf)  # noqa: PLR0124
+
+
+@compiled()
+def _may_hold(op: int, low: float, high: float, least: float, most: float) -> bool:
+    """Whether a comparison can be true of two numbers within low … high and least … most."""
+    if op == LT:
+        return low < most
+    if op == LE:
+        return low <= most
+    if op == GT:
+        return high > least
+    if op == GE:
+        return high >= least
+    if op == EQ:
+        return low <= most and high >= least
+    return low < most or high > least
+
+
+@compiled()
+def _may_be_true(code: Code, work: Work, first: int, last: int, mask: int) -> bool:
+    """Operations first … last over bounds instead of cells: whether `mask` may be true anywhere.
+
+    Masks are the rule's own, and not made yet: their first cell has the answer meanwhile.
+    """
+    ops, constants, bounds, m = code.ops, code.numbers, work.bounds, work.truths
+    for o in range(first, last):
+        op, d, a, b = ops[o, OP], ops[o, D], ops[o, A], ops[o, B]
+        if op >= LT_NUMBER and op <= NE_NUMBER:
+            m[d, 0] = _may_hold(
+                op - LT_NUMBER + LT, bounds[a, LOW], bounds[a, HIGH], constants[b], constants[b]
+            )
+        elif op == AND:
+            m[d, 0] = m[a, 0] & m[b, 0]
+        elif op == OR:
+            m[d, 0] = m[a, 0] | m[b, 0]
+        elif op >= LT and op <= NE:
+            m[d, 0] = _may_hold(op, bounds[a, LOW], bounds[a, HIGH], bounds[b, LOW], bounds[b, HIGH])
+        elif op == NUMBER:
+            bounds[d, LOW] = bounds[d, HIGH] = constants[a]
+        elif op >= ADD and op <= MOST:
+            bounds[d, LOW], bounds[d, HIGH] = _between(
+                op, bounds[a, LOW], bounds[a, HIGH], bounds[b, LOW], bounds[b, HIGH]
+            )
+        else:
+            bounds[d, LOW], bounds[d, HIGH] = -math.inf, math.inf
+    may: bool = m[mask, 0]
+    return may
+
+
+@compiled()
+def _is_normal(phases: NDArray[np.int8], k: int, block: Block) -> bool:
+    loud = False
+    for i in range(block.lane, block.lane + block.width):
+        loud = loud | (phases[k, i] != NORMAL)
+    return not loud
+
+
 @compiled()
 def _is_quiet(m: Truths, a: int, phases: NDArray[np.int8], k: int, block: Block) -> bool:
     loud = False
     for x in range(block.samples * block.width):
         loud = loud | m[a, x]
-    for i in range(block.lane, block.lane + block.width):
-        loud = loud | (phases[k, i] != NORMAL)
-    return not loud
+    return not loud and _is_normal(phases, k, block)
 
 
 # -- functions of time. Rows of state begin at f (numbers) and j (times and panes); all lanes of a block that go
@@ -212,7 +331,9 @@ def _is_uniform(marks: Times, row: int, block: Block) -> bool:
 
 
 @compiled()
-def _is_known(r: Numbers, a: int, block: Block) -> bool:
+def _is_known(r: Numbers, a: int, bounds: Numbers, block: Block) -> bool:
+    if bounds[a, UNKNOWN] == 0.0:
+        return True
     unknown = False
     for x in range(block.samples * block.width):
         unknown = unknown | (r[a, x] != r[a, x])
@@ -499,13 +620,13 @@ def _slope(
 
 @compiled()
 def _smooth(
-    r: Numbers, d: int, a: int, floats: Numbers, f: int, marks: Times, j: int, times: Times, tau_ns: int,
-    block: Block,
+    r: Numbers, d: int, a: int, bounds: Numbers, floats: Numbers, f: int, marks: Times, j: int, times: Times,
+    tau_ns: int, block: Block,
 ) -> None:  # fmt: skip
     """EWMA. Row f: the value, marks j when it was. Backward Euler: no exponential, whose last bit is the library's."""
     lane, width, tau = block.lane, block.width, tau_ns / 1e9
     before = marks[j, lane]
-    if _is_known(r, a, block) and _is_uniform(marks, j, block):
+    if _is_known(r, a, bounds, block) and _is_uniform(marks, j, block):
         for s in range(block.samples):
             x, seconds = s * block.width, (times[s] - before) / 1e9
             share = seconds / (tau + seconds)
@@ -565,12 +686,12 @@ def _since(
 
 @compiled()
 def _function(
-    op: int, r: Numbers, m: Truths, d: int, a: int, b: int, floats: Numbers, f: int, marks: Times, j: int,
-    window: int, times: Times, block: Block,
+    op: int, r: Numbers, m: Truths, d: int, a: int, b: int, bounds: Numbers, floats: Numbers, f: int, marks: Times,
+    j: int, window: int, times: Times, block: Block,
 ) -> None:  # fmt: skip
     """A function of time over a block. `window`: of CUSUM the register of its third argument."""
     if op == EWMA:
-        _smooth(r, d, a, floats, f, marks, j, times, window, block)
+        _smooth(r, d, a, bounds, floats, f, marks, j, times, window, block)
         return
     if op == CUSUM:
         _cumulate(r, d, a, b, window, floats, f, block)
@@ -579,7 +700,7 @@ def _function(
         _since(r, m, d, a, b, marks, j, times, block)
         return
     pane = max(window // PANES, 1)
-    known = op != COUNT and _is_known(r, a, block)
+    known = op != COUNT and _is_known(r, a, bounds, block)
     p, edge = 0, -NEVER
     for s in range(block.samples):
         t = times[s]
@@ -595,7 +716,10 @@ def _function(
         step = block.width if together else np.uint64(1)
         i = np.uint64(0)
         while i < block.width:
-            x, some = s * block.width + i, Block(block.lane + i, step, block.samples)
+            x, some = (
+                s * block.width + i,
+                Block(block.lane + i, step, block.samples, block.place, block.places),
+            )
             if op == AVG:
                 _average(r, d, a, floats, f, marks, j, p, x, look, some)
             elif op in (MIN, MAX):
@@ -801,14 +925,14 @@ def _tell(
 
 @compiled()
 def _all_heard(
-    r: Numbers, a: int, phases: NDArray[np.int8], deadlines: Times, timeouts: Times, k: int, times: Times,
-    block: Block,
+    r: Numbers, a: int, bounds: Numbers, phases: NDArray[np.int8], deadlines: Times, timeouts: Times, k: int,
+    times: Times, block: Block,
 ) -> int:  # fmt: skip
     """The quiet path of NO_DATA: every sample is good and in time, and the time-out begins again with the last."""
     widest = 0
     for s in range(1, block.samples):
         widest = max(widest, times[s] - times[s - 1])
-    loud = not _is_known(r, a, block)
+    loud = not _is_known(r, a, bounds, block)
     first, last = times[0], times[block.samples - 1]
     for i in range(block.lane, block.lane + block.width):
         loud = loud | (phases[k, i] != NORMAL) | (deadlines[k, i] <= first) | (timeouts[k, i] <= widest)
@@ -821,14 +945,14 @@ def _all_heard(
     return nearest
 
 
-@compiled(INT(CODE, LANES, F64_2, INT, I64, INT, INT, I64, BLOCK, EVENTS, INT))
+@compiled(INT(CODE, LANES, WORK, INT, INT, INT, I64, BLOCK, EVENTS, INT))
 def _no_data(
-    code: Code, lanes: Lanes, r: Numbers, o: int, times: Times, sample: int, base: int, soonest: Times, block: Block,
+    code: Code, lanes: Lanes, work: Work, o: int, sample: int, base: int, soonest: Times, block: Block,
     events: Events, count: int,
 ) -> int:  # fmt: skip
     """NO_DATA: D the condition's row, A the signal."""
-    k, a = code.ops[o, D], code.ops[o, A]
-    nearest = _all_heard(r, a, lanes.phases, lanes.deadlines, code.timeouts, k, times, block)
+    k, a, r, times = code.ops[o, D], code.ops[o, A], work.numbers, work.times
+    nearest = _all_heard(r, a, work.bounds, lanes.phases, lanes.deadlines, code.timeouts, k, times, block)
     if nearest >= 0:
         soonest[0] = min(soonest[0], nearest)
         return count
@@ -890,7 +1014,10 @@ def _run(
     o = first
     while o < last:
         op, d, a, b, c = ops[o, OP], ops[o, D], ops[o, A], ops[o, B], ops[o, C]
-        if op >= LT_NUMBER and op <= NE_NUMBER:
+        if op == RULED_OUT:
+            if _is_normal(phases, d, block) and not _may_be_true(code, work, o + 1, o + 1 + c, a):
+                o += b
+        elif op >= LT_NUMBER and op <= NE_NUMBER:
             _compare_number(op, r, m, d, a, constants[b], cells)
         elif op == QUIET:
             if _is_quiet(m, a, phases, d, block):
@@ -905,7 +1032,9 @@ def _run(
             bits = ops[o, G]
             f = c if bits == 0 else c + 1
             if bits == 0 or bits & bit != 0:
-                _function(op, r, m, d, a, b, floats, f, marks, ops[o, E], ops[o, F], times, block)
+                _function(
+                    op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, block
+                )
                 if bits != 0:
                     floats[c, lane] = r[d, 0]
             else:  # a sample of another signal: as it was
@@ -919,12 +1048,21 @@ def _run(
                     r[d, s * width + i] = code.lane_numbers[a, lane + i]
         elif op == LANE_POINT:
             _point(r, d, a, code.lane_points, points, sampled, times, block)
+        elif op == BOUNDS:
+            _bounds(r, work.bits, a, work.bounds, cells)
         elif op == TRUTH:
             for x in range(cells):
                 r[d, x] = 1.0 if m[a, x] else 0.0 if m[b, x] else math.nan
-        elif op == KEEP:  # of the last sample; plant rules that look at each one get each alone
-            for i in range(width):
-                floats[d, lane + i] = r[a, cells - width + i]
+        elif (
+            op == KEEP
+        ):  # of several samples in the buffer, from where plant conditions get one after the other
+            if block.samples == 1:
+                for i in range(width):
+                    floats[d, lane + i] = r[a, i]
+            else:
+                for s in range(block.samples):
+                    for i in range(width):
+                        work.kept[b, s * block.places + block.place + i] = r[a, s * width + i]
         elif op == OVER:
             _over(ops[o, E], r, d, code.registers, a, c, cells)
         elif op == OVER_GPUS:
@@ -941,7 +1079,7 @@ def _run(
                     count,
                 )  # fmt: skip
         else:
-            count = _no_data(code, lanes, r, o, times, sample, base, soonest, block, events, count)
+            count = _no_data(code, lanes, work, o, sample, base, soonest, block, events, count)
         o += 1
     return count
 
@@ -949,31 +1087,50 @@ def _run(
 # -- the faces of the kernel
 
 
+@face(HELD(*HELD_FIELDS))
+def hold(
+    code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work, points: Points,
+    soonest: Times, events: Events, counts: Times,
+) -> Held:  # fmt: skip
+    """What `frame` and `readings` work on; who replaces one of these arrays has to hold them anew."""
+    held: Held = structref.new(HELD)
+    held.code, held.lanes, held.work = code, lanes, work
+    held.plant_code, held.plant, held.plant_work = plant_code, plant, plant_work
+    held.points, held.soonest, held.events, held.counts = points, soonest, events, counts
+    return held
+
+
 @compiled(
-    NOTHING(
-        read_only(numba.float32, 3), INT, INT, read_only(numba.uint8, 2), numba.boolean, F64_2, BLOCK, I64
-    )
+    NOTHING(read_only(numba.float32, 3), INT, INT, read_only(numba.uint8, 2), numba.boolean, WORK, BLOCK, I64)
 )
 def _columns(
-    values: NDArray[np.float32], sample: int, g: int, quality: NDArray[np.uint8], believed: bool, r: Numbers,
+    values: NDArray[np.float32], sample: int, g: int, quality: NDArray[np.uint8], believed: bool, work: Work,
     block: Block, counts: Times,
 ) -> None:  # fmt: skip
-    """A block of GPUs, from `sample` and the frame's GPU `g` on, as columns of numbers; what is not good is unknown."""
-    width = block.width
+    """A block of GPUs, from `sample` and the frame's GPU `g` on, as columns of numbers and their bounds.
+
+    What is not good is unknown.
+    """
+    width, r, bounds = block.width, work.numbers, work.bounds
     for s in range(block.samples):
         x = s * width
         for i in range(width):
             for field in range(FIELDS):
                 r[field, x + i] = values[sample + np.int64(s), g + np.int64(i), field]
     for field in range(FIELDS):
-        for x in range(block.samples * width):
-            value = r[field, x]
-            r[field, x] = value if abs(value) < math.inf else math.nan
+        _bounds(r, work.bits, field, bounds, block.samples * width)
+        if bounds[field, LOW] == -math.inf or bounds[field, HIGH] == math.inf:
+            for x in range(block.samples * width):
+                value = r[field, x]
+                r[field, x] = value if abs(value) < math.inf else math.nan
+            _bounds(r, work.bits, field, bounds, block.samples * width)
     bad = False
     for s in range(block.samples):
         for i in range(width):
             bad = bad | (quality[sample + np.int64(s), g + np.int64(i)] != 0)
     if bad or not believed:
+        for field in range(FIELDS):
+            bounds[field, UNKNOWN] = 1.0
         for s in range(block.samples):
             for i in range(width):
                 good = quality[sample + np.int64(s), g + np.int64(i)] == 0
@@ -985,8 +1142,21 @@ def _columns(
 
 
 @compiled()
-def _block(lane: int, width: int, samples: int) -> Block:
-    return Block(np.uint64(lane), np.uint64(width), np.uint64(samples))
+def _block(lane: int, width: int, samples: int, place: int, places: int) -> Block:
+    return Block(np.uint64(lane), np.uint64(width), np.uint64(samples), np.uint64(place), np.uint64(places))
+
+
+@compiled()
+def _go_back_to(n: int, t: int, members: Times, kept: Numbers, floats: Numbers, newest: Times) -> None:
+    """What GPUs kept, as it was at the n-th of the samples taken together, at t."""
+    rows, places = kept.shape[0], members.shape[0]
+    first = floats.shape[0] - rows
+    for g in range(places - 1, -1, -1):  # backwards: where the frame names a GPU twice, the first one counts
+        lane = members[g]
+        if lane >= 0:
+            newest[lane] = t
+            for row in range(rows):
+                floats[first + row, lane] = kept[row, n * places + g]
 
 
 @compiled()
@@ -1005,8 +1175,8 @@ def _samples_together(
 
 @face(
     PAIR(
-        I64, I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64,
-        CODE, LANES, WORK, CODE, LANES, WORK, POINTS, I64, EVENTS, I64,
+        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64,
+        HELD,
     )
 )  # fmt: skip
 def frame(
@@ -1016,25 +1186,19 @@ def frame(
     values: NDArray[np.float32],
     quality: NDArray[np.uint8],
     start: int,
-    code: Code,
-    lanes: Lanes,
-    work: Work,
-    plant_code: Code,
-    plant: Lanes,
-    plant_work: Work,
-    points: Points,
-    soonest: NDArray[np.int64],
-    events: Events,
-    counts: NDArray[np.int64],
+    held: Held,
 ) -> tuple[int, int]:
     """A frame from its sample `start`: (events written, sample to go on at).
 
-    After a sample's GPUs, the plant conditions that look at one of them are evaluated, and their functions take it as
-    `touched` says; where there are any, samples go one by one, else as many together as the cells of a block hold.
+    As many samples go together as cells hold. The plant conditions that look at one of the GPUs are evaluated after
+    each sample, with what GPUs kept at it, and their functions take it as `touched` says.
 
     times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
     one that is not ours; values (S, G, 24); quality (S, G).
     """
+    code, lanes, work, points = held.code, held.lanes, held.work, held.points
+    plant_code, plant, plant_work = held.plant_code, held.plant, held.plant_work
+    soonest, events, counts = held.soonest, held.events, held.counts
     samples, gpus = times_ns.shape[0], members.shape[0]
     count, last, base = 0, code.ops.shape[0], lanes.phases.size
     newest, watch = points.gpu_times, points.watch
@@ -1043,7 +1207,8 @@ def frame(
     room_each = 3 * (
         min(gpus * lanes.phases.shape[0], lanes.phases.size) + (plant.phases.size if watching else 0)
     )
-    fitting = 1 if watching else max(CELLS // max(min(gpus, LANES_TOGETHER), 1), 1)
+    each = gpus if watching else min(gpus, LANES_TOGETHER)  # what is kept is kept of the whole frame
+    fitting = max(CELLS // max(each, 1), 1)
     s = start
     while s < samples:
         room = (events.values.shape[0] - count) // max(room_each, 1)
@@ -1080,8 +1245,8 @@ def frame(
             ):
                 newest[members[end]] = final
                 end += 1
-            block = _block(lane, end - g, together)
-            _columns(values, s, g, quality, verdicts[s] != UNCERTAIN, work.numbers, block, counts)
+            block = _block(lane, end - g, together, g, gpus)
+            _columns(values, s, g, quality, verdicts[s] != UNCERTAIN, work, block, counts)
             count = _run(
                 code, lanes, work, points, 0, last, -1, ALWAYS, s, 0, soonest, block, events, count
             )  # fmt: skip
@@ -1089,17 +1254,26 @@ def frame(
                 if watch[h, 2] < lane + (end - g) and lane < watch[h, 3]:
                     points.touched[watch[h, 0]] |= watch[h, 1]
             g = end
-        for k in range(points.touched.shape[0] if watching else 0):
-            bits = points.touched[k]
-            if bits != 0:
-                points.touched[k] = 0
-                at = max(first, points.evaluated[k])
+        for n in range(together if watching else 0):
+            t = times_ns[s + n]
+            if together > 1 and verdicts[s] != LATE:
+                _go_back_to(n, t, members, work.kept, lanes.floats, newest)
+            evaluated = -1
+            for h in range(watch.shape[0]):
+                k = watch[h, 0]
+                bits = points.touched[k]
+                if bits == 0 or k == evaluated:
+                    continue
+                evaluated = k
+                at = max(t, points.evaluated[k])
                 points.evaluated[k] = at
                 plant_work.times[0] = at
                 count = _run(
                     plant_code, plant, plant_work, points, points.code_first[k], points.code_first[k + 1], -1,
-                    bits, s, base, soonest, _block(0, 1, 1), events, count,
+                    bits, s + n, base, soonest, _block(0, 1, 1, 0, 1), events, count,
                 )  # fmt: skip
+        for h in range(watch.shape[0]):
+            points.touched[watch[h, 0]] = 0
         s += together
     return count, samples
 
@@ -1107,8 +1281,7 @@ def frame(
 @face(
     PAIR(
         I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1),
-        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, numba.int64,
-        CODE, LANES, WORK, POINTS, I64, EVENTS, I64,
+        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, HELD,
     )
 )  # fmt: skip
 def readings(
@@ -1121,19 +1294,14 @@ def readings(
     tolerance_ns: int,
     lateness_ns: int,
     start: int,
-    base: int,
-    code: Code,
-    lanes: Lanes,
-    work: Work,
-    points: Points,
-    soonest: NDArray[np.int64],
-    events: Events,
-    counts: NDArray[np.int64],
+    held: Held,
 ) -> tuple[int, int]:
     """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
-    capacity = events.values.shape[0]
+    code, lanes, work, points = held.plant_code, held.plant, held.plant_work, held.points
+    soonest, events, counts = held.soonest, held.events, held.counts
+    capacity, base = events.values.shape[0], held.lanes.phases.size
     count = 0
-    block = _block(0, 1, 1)
+    block = _block(0, 1, 1, 0, 1)
     for n in range(start, index.shape[0]):
         p = index[n]
         if p < 0:

@@ -55,6 +55,9 @@ class Admission(NamedTuple):
         return self.after_missing - self.first_missing
 
 
+_NEXT: Final = Admission("next")
+
+
 @dataclass(slots=True)
 class SourceState:
     """`first_epoch`: the one in which this engine met the source. `notes`: counts since the last tick.
@@ -76,11 +79,11 @@ class SourceState:
 def admit(known: SourceState | None, identity: Identity) -> Admission:
     """How `identity` stands to the last one of its source; changes nothing."""
     if known is None:
-        return Admission("next" if identity.sequence == 1 else "joined")
+        return _NEXT if identity.sequence == 1 else Admission("joined")
     if identity.epoch == known.epoch:
         due = known.sequence + 1
         if identity.sequence == due:
-            return Admission("next")
+            return _NEXT
         if identity.sequence < due:
             return Admission("repeat")
         return Admission("gap", due, identity.sequence)
@@ -196,14 +199,14 @@ class Sources:
             return
         self._gap_found(out, cause, source, at_ns, float(value.readings), text, detail)
 
-    def clock(self, value: Frame | Readings, now_ns: int, cause: Cause, out: list[Output]) -> None:
+    def clock(
+        self, value: Frame | Readings, newest_ns: int, now_ns: int, cause: Cause, out: list[Output]
+    ) -> None:
         """Hold the newest time of an input against its arrival: an alarm while the source's clock is not believed."""
-        if not len(value.time_ns):
-            return
         name = value.identity.source
         known = self._known[name]
         active = (SOURCE_CLOCK, name) in self._statements.active
-        off_ns = sane(int(value.time_ns.max())) - sane(value.ingest_ns)
+        off_ns = sane(newest_ns) - sane(value.ingest_ns)
         at_ns = _time_of(value, now_ns)
         if abs(off_ns) > known.tolerance_ns:
             if at_ns - known.off_last_ns > CLOCK_HOLD_NS:

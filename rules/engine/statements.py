@@ -30,29 +30,29 @@ class Raised(NamedTuple):
 
 
 class Cause:
-    """Numbers the outputs of one cause: `prefix:0`, `prefix:1`, …"""
+    """Numbers the outputs of one cause: `part:part:0`, `part:part:1`, …; most have none."""
 
-    __slots__ = ("_count", "_prefix")
+    __slots__ = ("_count", "_parts")
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, *parts: str | int) -> None:
+        self._parts = parts
         self._count = 0
 
     def next_id(self) -> str:
         """The id of the next output of this cause."""
-        name = f"{self._prefix}:{self._count}"
+        name = ":".join(map(str, (*self._parts, self._count)))
         self._count += 1
         return name
 
 
 def input_cause(unit: str, identity: Identity) -> Cause:
     """Outputs that an input causes."""
-    return Cause(f"{unit}:{identity.source}:{identity.epoch}:{identity.sequence}")
+    return Cause(unit, identity.source, identity.epoch, identity.sequence)
 
 
 def deadline_cause(unit: str, rule: str, asset: str, deadline_ns: int) -> Cause:
     """Outputs that a deadline causes, whichever tick or sample made it fire."""
-    return Cause(f"{unit}:{rule}:{asset}:{deadline_ns}")
+    return Cause(unit, rule, asset, deadline_ns)
 
 
 class Statements:

@@ -349,8 +349,18 @@ def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], unkno
 def fresh_work(compiled: Compiled) -> tuple[Work, Work]:
     """Registers for the GPUs and for the plant."""
     numbers, truths = max(compiled.registers[0], FIELD_COUNT), max(compiled.registers[1], 1)
-    gpus, plant = (
-        Work(np.zeros((numbers, cells)), np.zeros((truths, cells), np.bool_), np.zeros(cells, np.int64))
-        for cells in (CELLS, 1)
-    )
+    kept = sum(slot.name.startswith(KEPT_FOR_PLANT) for slot in compiled.gpu_slots)
+    gpus, plant = (_fresh_registers(numbers, truths, *size) for size in ((CELLS, kept), (1, 0)))
     return gpus, plant
+
+
+def _fresh_registers(numbers: int, truths: int, cells: int, kept: int) -> Work:
+    cells_of = np.zeros((numbers, cells))
+    return Work(
+        numbers=cells_of,
+        bits=cells_of.view(np.int64),
+        bounds=np.ones((numbers, 3)),  # unknown, where nobody looks for them
+        truths=np.zeros((truths, cells), np.bool_),
+        times=np.zeros(cells, np.int64),
+        kept=np.zeros((kept, cells)),
+    )

@@ -143,16 +143,17 @@ class Writer:
             for term in _numbers_of(rule.when) if rule.when else ():
                 if uses[term.key] > 1 and term.key not in self._made:
                     self._made[term.key] = self._number(term)
+                    self._emit(kernel.BOUNDS, 0, self._made[term.key])
 
     def keep(self, tops: Iterable[Term]) -> dict[str, int]:
-        """Keep numbers or truths of every lane for the plant: the row of each, by its term."""
+        """Keep numbers or truths of every lane for the plant, in the last rows: that of each, by its term."""
         rows: dict[str, int] = {}
         for top in tops:
             name = top.key
             if name not in rows:
                 self._start()
                 rows[name] = self._slot(f"{KEPT_FOR_PLANT}{name}", 1, 0).float_first
-                self._emit(kernel.KEEP, rows[name], self._as_number(top))
+                self._emit(kernel.KEEP, rows[name], self._as_number(top), len(rows) - 1)
         return rows
 
     def rule(self, row: int, rule: Rule) -> None:
@@ -169,6 +170,7 @@ class Writer:
             self._emit(kernel.NO_DATA, row, self._number(rule.silent))
             return
         assert rule.when is not None, "the loader gives every rule a condition"
+        guard = self._emit(kernel.RULED_OUT, row) if self._bits is None else None
         true = self._of_members(self._truth(rule.when, True), rule)
         at = self._emit(kernel.QUIET, row, true)
         false = self._truth(rule.when, False)
@@ -178,7 +180,9 @@ class Writer:
         shown = [self._number(term) for term in rule.shown.values()]
         self._emit(kernel.STEP, row, true, false, until, still, len(self._lists), len(shown))
         self._lists += shown
-        self.ops[at] = (*self.ops[at][:3], len(self.ops) - at - 1, *self.ops[at][4:])
+        self._jump(at, row, true)
+        if guard is not None:
+            self._jump(guard, row, true, at - guard - 1)
 
     def fact(self, row: int, part: Part) -> None:
         """The operations of what another unit is told; its state is row `row`."""
@@ -213,6 +217,10 @@ class Writer:
         self.ops.append((op, *columns, *[0] * (7 - len(columns))))
         return len(self.ops) - 1
 
+    def _jump(self, at: int, row: int, true: int, looked_at: int = 0) -> None:
+        """The operation at `at` may jump over all that follows it."""
+        self.ops[at] = (self.ops[at][0], row, true, len(self.ops) - at - 1, looked_at, 0, 0, 0)
+
     def _register(self) -> int:
         self._free += 1
         self.registers = max(self.registers, self._free)
@@ -239,6 +247,8 @@ class Writer:
         )  # one for the value of the last taking
         out = self._register()
         self._emit(kind.op, out, a, b, slot.float_first, slot.mark_first, extra, bit)
+        if self._bits is None:
+            self._emit(kernel.BOUNDS, 0, out)
         self._made[term.key] = out
 
     def _slot(self, name: str, floats: int, marks: int) -> Slot:
