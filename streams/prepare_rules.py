@@ -1,7 +1,7 @@
 """A rule set to tables, in a process of its own: what the stream must not wait for.
 
 `python -m streams.prepare_rules` reads one JSON object (`files`, `site_digest`, `units`). It answers with a line of
-JSON: the length of each unit's pickle, which follow in the order of the units, or a string that says why the rules
+JSON: the length of each unit's tables, which follow in the order of the units, or a string that says why the rules
 can't rule.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pickle
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import orjson
 
+from rules.engine import kept_tables
 from rules.engine.tables import Compiled
 from rules.errors import InvariantError
 from streams.rule_set import RuleSet
@@ -26,7 +26,7 @@ NICENESS: Final = 10
 
 
 async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str]) -> dict[str, bytes] | str:
-    """Pickled tables by unit, or why the rule set can't rule. Raises InvariantError when the process fails."""
+    """Packed tables by unit, or why the rule set can't rule. Raises InvariantError when the process fails."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -44,7 +44,7 @@ async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str
         head = orjson.loads(await child.stdout.readline() or b"null")
         if isinstance(head, str):
             return head
-        pickles = [await child.stdout.readexactly(length) for length in head or ()]
+        tables = [await child.stdout.readexactly(length) for length in head or ()]
         code = await child.wait()
     except asyncio.IncompleteReadError:
         raise InvariantError("preparing a rule set ended in the middle of its answer") from None
@@ -55,7 +55,7 @@ async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str
             await child.wait()
     if code or head is None:
         raise InvariantError(f"preparing a rule set ended with {code}")
-    return dict(zip(units, pickles, strict=True))
+    return dict(zip(units, tables, strict=True))
 
 
 def main() -> None:
@@ -63,17 +63,20 @@ def main() -> None:
     os.nice(NICENESS)
     asked = orjson.loads(sys.stdin.buffer.read())
     answer = RuleSet(asked["files"]).compiled_for(asked["site_digest"], asked["units"])
-    pickles: list[bytes] = []
+    tables: list[bytes] = []
     if not isinstance(answer, str):
-        pickles = [pickle.dumps(answer[unit], pickle.HIGHEST_PROTOCOL) for unit in asked["units"]]
-    head = answer if isinstance(answer, str) else [len(data) for data in pickles]
-    sys.stdout.buffer.write(b"\n".join([orjson.dumps(head), b"".join(pickles)]))
+        tables = [kept_tables.pack(answer[unit], _key(unit)) for unit in asked["units"]]
+    head = answer if isinstance(answer, str) else [len(data) for data in tables]
+    sys.stdout.buffer.write(b"\n".join([orjson.dumps(head), b"".join(tables)]))
 
 
-def unpacked(data: bytes) -> Compiled:
-    """Tables of one unit. Only what `prepare_aside` has given is ever unpickled."""
-    made: Compiled = pickle.loads(data)  # noqa: S301 - from our own process
-    return made
+def unpacked(unit: str, data: bytes) -> Compiled:
+    """Tables of one unit, as `prepare_aside` has given them."""
+    return kept_tables.unpack(bytearray(data), _key(unit))
+
+
+def _key(unit: str) -> dict[str, str]:
+    return {"unit": unit}
 
 
 if __name__ == "__main__":

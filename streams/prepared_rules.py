@@ -16,9 +16,9 @@ from typing import Final
 from rules.engine.engine import Engine
 from rules.engine.tables import Compiled
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
-from rules.language.program import Program
 from rules.site.model import Site
 from streams.bus import Bus
+from streams.kept_rules import FOLDER, KeptRules
 from streams.prepare_rules import prepare_aside, unpacked
 from streams.role import RoleContext
 from streams.rule_set import UNKNOWN, RuleSet, note_rule_set, published_rule_sets, rule_set_of
@@ -37,11 +37,11 @@ class PreparedRules:
     """`first` is what an engine without a snapshot begins with: the newest rule set of the log, or the folder's."""
 
     def __init__(
-        self, bus: Bus, site: Site, first: RuleSet, program: Program, known: dict[str, RuleSet]
+        self, bus: Bus, site: Site, first: RuleSet, kept: KeptRules, known: dict[str, RuleSet]
     ) -> None:
         self._bus = bus
         self._site = site
-        self._program = program
+        self._kept = kept
         self._known = {**known, first.digest: first}
         self._prepared: dict[str, Prepared] = {}
         self._preparing = asyncio.Lock()
@@ -59,7 +59,7 @@ class PreparedRules:
     def new_engine(self, unit: str, snapshot_digest: str = "") -> Engine:
         """With the first rules, or those that ruled at a snapshot, if `rules_of` has been asked for them."""
         if snapshot_digest in ("", self.first_digest):
-            return Engine(self._program, self._site, unit, self.first_digest)
+            return Engine(self._kept.tables(unit), self._site, unit, self.first_digest)
         prepared = self._prepared.get(snapshot_digest, UNKNOWN)
         if isinstance(prepared, str):
             raise HeadraceError(f"the rules of its snapshot ({snapshot_digest[:12]}): {prepared}")
@@ -103,7 +103,7 @@ class PreparedRules:
         made: dict[str, Compiled] = {}
         for unit, data in answer.items():
             began_s = time.perf_counter()
-            made[unit] = unpacked(data)
+            made[unit] = unpacked(unit, data)
             self.pause_ms_max = max(self.pause_ms_max, (time.perf_counter() - began_s) * 1e3)
             await asyncio.sleep(0)
         return made
@@ -128,20 +128,19 @@ class PreparedRules:
 
 async def prepared_rules(context: RoleContext) -> PreparedRules:
     """With the newest rule set of the log, or the folder's where the log has none for this site file."""
-    site = context.site
+    site, tables = context.site, context.settings.run_dir / FOLDER
     known = await _published(context.bus)
     newest = next(reversed(known.values()), None)
     if newest is not None:
-        try:
-            own, program = newest.load()
-        except ConfigurationError as error:
-            log.error("the newest rule set of the log can't be read any more: %s", error)
+        if newest.site_digest == site.digest:
+            try:
+                return PreparedRules(context.bus, site, newest, KeptRules(newest, site, tables), known)
+            except ConfigurationError as error:
+                log.error("the newest rule set of the log can't be read any more: %s", error)
         else:
-            if own.digest == site.digest:
-                return PreparedRules(context.bus, site, newest, program, known)
             log.warning("the newest rule set of the log is for another site file than %s", context.site_dir)
     folder = rule_set_of(context.site_dir, site)
-    return PreparedRules(context.bus, site, folder, folder.load(f"{context.site_dir}/")[1], known)
+    return PreparedRules(context.bus, site, folder, KeptRules(folder, site, tables), known)
 
 
 async def _published(bus: Bus) -> dict[str, RuleSet]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
-from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site
 from rules.strict_yaml import load
@@ -84,6 +83,8 @@ def rule_texts(site_dir: Path, site: Site, override: Path | None = None) -> dict
 
 def load_program(site_dir: Path, site: Site, override: Path | None = None) -> Program:
     """The program of a site. Raises ConfigurationError with every finding when a rule is wrong."""
+    from rules.language.load import load_rules  # a start that finds tables of the rules does without
+
     texts, unread = read_rules(site_dir, site, override)
     program, findings = load_rules(texts, site)
     if program is None or unread:

@@ -19,10 +19,9 @@ from rules.engine.inputs import Activation, Identity
 from rules.engine.tables import Compiled, compile_unit
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site
-from rules.site.parse import parse_site
+from rules.site.parse import parse_site, text_digest
 from streams.bus import Bus, refuse_oversized
 from streams.record import Message, Record, TopicPartition
 from streams.rule_folder import rule_texts
@@ -50,11 +49,22 @@ class RuleSet:
     def load(self, where: str = "") -> tuple[Site, Program]:
         """Site and program. Raises ConfigurationError with every finding; `where` goes before the files' names."""
         site = self.load_site(where)
+        return site, self.program(site)
+
+    def program(self, site: Site) -> Program:
+        """The rules alone, for a site that has been read. Raises as `load` does."""
+        from rules.language.load import load_rules  # a start that finds tables of the rules does without
+
         rules = {name: text for name, text in self.files.items() if name != SITE_FILE}
         program, findings = load_rules(rules, site)
         if program is None:
             raise ConfigurationError(findings)
-        return site, program
+        return program
+
+    @property
+    def site_digest(self) -> str:
+        """What `Site.digest` is of the site file."""
+        return text_digest(self.files[SITE_FILE])
 
     def load_site(self, where: str = "") -> Site:
         """The site alone, whatever its rules are. Raises as `load` does."""

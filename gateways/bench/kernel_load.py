@@ -7,7 +7,7 @@ start is measured with this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rules.engine.engine import Engine
 from rules.engine.inputs import Frame, Identity, Input, Tick
+from rules.engine.tables import Compiled
 from rules.errors import UnreachableError
 from rules.gpu_fields import FIELD_COUNT, GPU_FIELDS
 from rules.language.program import Program
@@ -106,8 +107,11 @@ def folder_for(site_dir: Path, gpus: int) -> Path:
     return full if few and full.is_dir() else site_dir
 
 
-def shares(site: Site, program: Program, gpus: int) -> list[Share]:
-    """Engines for the whole racks that come nearest to `gpus`, at least one. UnreachableError without racks."""
+def shares(site: Site, rules: Program | Callable[[str], Compiled], gpus: int) -> list[Share]:
+    """Engines for the whole racks that come nearest to `gpus`, at least one. UnreachableError without racks.
+
+    `rules`: a program, or the tables of a unit by its id.
+    """
     found: list[Share] = []
     left = gpus
     sources = site.gpu_sources
@@ -121,7 +125,8 @@ def shares(site: Site, program: Program, gpus: int) -> list[Share]:
                 left -= high - low
         if not racks:
             break
-        found.append(Share(Engine(program, site, unit.id), racks))
+        own = rules if isinstance(rules, Program) else rules(unit.id)
+        found.append(Share(Engine(own, site, unit.id), racks))
     return found
 
 

@@ -1,8 +1,8 @@
 """A start of the engines, in a process of its own: from the interpreter's start to the first result.
 
-Rules: `python -m gateways.bench.kernel_start SITE GPUS SNAPSHOTS` does what a worker does before it can evaluate, in
+Rules: `python -m gateways.bench.kernel_start SITE GPUS FOLDER` does what a worker does before it can evaluate, in
 that order, and says when it is done; the parent's clock starts before the process does. No broker: the first start
-finds no snapshots and leaves its own in the folder, the next ones restore them.
+finds no snapshots and no tables of rules, and leaves its own in the folder; the next ones take them up.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from rules.errors import UnreachableError
 
 _LIMIT_S = 600
 
 
-def start_s(site_dir: Path, gpus: int, folder: Path) -> dict[str, float]:
-    """Seconds until the first result (`total`), and its parts. `folder`: for Numba's cache, and for snapshots."""
+class Start(NamedTuple):
+    """Seconds until the first result (`total`) and of its parts. `tables_made`: how many units' had to be."""
+
+    parts_s: dict[str, float]
+    tables_made: int
+
+
+def start(site_dir: Path, gpus: int, folder: Path) -> Start:
+    """Start a process. `folder`: for Numba's cache, tables of rules and snapshots."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
     command = [sys.executable, "-m", "gateways.bench.kernel_start", str(site_dir), str(gpus), str(folder)]
     begun_s = time.perf_counter()
@@ -35,11 +43,11 @@ def start_s(site_dir: Path, gpus: int, folder: Path) -> dict[str, float]:
             raise
     if process.returncode != 0:
         raise UnreachableError("the process whose start is measured has failed: its words are above")
-    parts: dict[str, float] = json.loads(line)
-    return {"total": total_s, "interpreter": total_s - sum(parts.values()), **parts}
+    parts_s, tables_made = json.loads(line)
+    return Start({"total": total_s, "interpreter": total_s - sum(parts_s.values()), **parts_s}, tables_made)
 
 
-def main(site_dir: Path, gpus: int, snapshots: Path) -> None:
+def main(site_dir: Path, gpus: int, folder: Path) -> None:
     """Say on stdout how long each part took, once the first frame was evaluated."""
     times_s = [time.perf_counter()]
 
@@ -51,18 +59,19 @@ def main(site_dir: Path, gpus: int, snapshots: Path) -> None:
 
     collector.run_seldom()
     from gateways.bench.kernel_load import shares
-    from streams.rule_folder import load_program
+    from streams.kept_rules import FOLDER, KeptRules
+    from streams.rule_set import rule_set_of
     from streams.site_folder import load_site
 
     parts = {"import": part()}
     site = load_site(site_dir)
     parts["site"] = part()
-    program = load_program(site_dir, site)
+    rules = KeptRules(rule_set_of(site_dir, site), site, folder / FOLDER)
     parts["rules"] = part()
     collector.keep_all()
-    found = shares(site, program, gpus)
+    found = shares(site, rules.tables, gpus)
     parts["engines"] = part()
-    files = [snapshots / f"{number}.snapshot" for number in range(len(found))]
+    files = [folder / f"{number}.snapshot" for number in range(len(found))]
     if files[0].exists():
         for share, file in zip(found, files, strict=True):
             share.engine.restore(file.read_bytes())
@@ -71,7 +80,7 @@ def main(site_dir: Path, gpus: int, snapshots: Path) -> None:
     inputs = found[0].next_second()
     found[0].engine.step(inputs[:1] + inputs[-1:])
     parts["first_frame"] = part()
-    print(json.dumps(parts), flush=True)
+    print(json.dumps([parts, len(rules.made)]), flush=True)
     if not files[0].exists():
         for share, file in zip(found, files, strict=True):
             file.write_bytes(share.engine.snapshot())

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateways.bench import kernel_activation, kernel_parts, kernel_throughput, kernel_twins
 from gateways.bench.kernel_load import folder_for, shares
-from gateways.bench.kernel_start import start_s
+from gateways.bench.kernel_start import start
 from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
 from rules.gpu_fields import FIELD_COUNT
@@ -75,15 +75,20 @@ def measure(site_dir: Path, gpus: int, passes: int) -> dict[str, Any]:
 
 
 def starts(site_dir: Path, gpus: int) -> dict[str, Any]:
-    """Seconds from a process's start to its first result: with an empty Numba cache, then with that one filled."""
-    _progress("starts: with an empty cache, then with that one filled")
+    """Seconds from a process's start to its first result: with nothing kept, then with what that one has kept.
+
+    Kept are Numba's cache, tables of rules (`warm_start_kept_tables`: whether all were used) and snapshots.
+    """
+    _progress("starts: with nothing kept, then with what that one has kept")
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        cold = start_s(site_dir, gpus, Path(folder))
-        warm = [start_s(site_dir, gpus, Path(folder)) for _ in range(3)]
+        cold = start(site_dir, gpus, Path(folder))
+        warm = [start(site_dir, gpus, Path(folder)) for _ in range(3)]
+    parts_s = {part: median(one.parts_s[part] for one in warm) for part in warm[0].parts_s}
     return {
-        "cold_start_s": round(cold["total"], 2),
-        "warm_start_s": round(median(one["total"] for one in warm), 3),
-        "warm_start_parts_s": {part: round(median(one[part] for one in warm), 3) for part in warm[0]},
+        "cold_start_s": round(cold.parts_s["total"], 2),
+        "warm_start_s": round(parts_s["total"], 3),
+        "warm_start_parts_s": {part: round(time_s, 3) for part, time_s in parts_s.items()},
+        "warm_start_kept_tables": not any(one.tables_made for one in warm),
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from gateways.sim.physics_curves import PG25_CP, PG25_DENSITY
+from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Asset, Site
 from rules.site.units import convert, same_dimension
@@ -55,10 +56,17 @@ CONSTANTS: Final = {
 
 
 def constant(asset: Asset | None, kind: str, name: str) -> float:
-    """The constant of an asset of type `kind`, in the unit of `CONSTANTS`; the default where there is none."""
+    """The constant of an asset of type `kind`, in the unit of `CONSTANTS`; the default where there is none.
+
+    Raises ConfigurationError for one of another dimension: who starts the plant alone has had no `check_constants`.
+    """
     unit, default = CONSTANTS[kind, name]
     if asset is None or name not in asset.constants:
         return default
+    if not same_dimension(asset.constant_units[name], unit):
+        given, needed = asset.constant_units[name] or "no unit", unit or "a number without unit"
+        message = f"constant '{name}' of {asset.id} is in {given}, the simulated plant needs {needed}"
+        raise ConfigurationError([Finding("site.yaml", 0, 0, message, "headrace check says where")])
     return convert(asset.constants[name], asset.constant_units[name], unit)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
-from rules.engine.facts import Part
+from rules.engine.facts import Told
 from rules.engine.inputs import (
     FACT_SOURCE,
     Activation,
@@ -413,7 +413,7 @@ class Engine:
             "alarms_closed": len(self._statements.orphans),
         }
 
-    def _tell(self, part: Part, at_ns: int, value: float, known: float) -> Fact:
+    def _tell(self, part: Told, at_ns: int, value: float, known: float) -> Fact:
         self._told[part.to] += 1
         self.counters["facts_told"] += 1
         identity = Identity(FACT_SOURCE + self.unit.id, self._begun_ns, self._told[part.to])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.language.terms import OVER, Op, Term
@@ -37,6 +37,14 @@ class Part:
     def is_fact(self) -> bool:
         """Whether it goes to another unit."""
         return self.unit != self.to
+
+
+class Told(NamedTuple):
+    """What an engine needs of a part that it tells: to which unit, under which name, of which asset."""
+
+    to: str
+    name: str
+    asset: str
 
 
 @dataclass(frozen=True, slots=True)

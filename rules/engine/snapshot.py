@@ -1,40 +1,24 @@
 """An engine's memory as bytes and back.
 
-Rules: equal memories give equal bytes; nothing is unpickled; what is read is checked before it is believed.
-
-Layout: `HRSNAP04`, CRC-32 of all that follows (4 bytes, little-endian as everything), length of the header
-(4 bytes), the header (orjson, sorted keys), then the arrays one after another, as the header's `arrays`
-lists them. Rules (id, definition), plant conditions and functions of time (slots) are named in the header: a program
-with other rules finds there what still means the same.
+Rules: equal memories give equal bytes (`rules/engine/packed.py`). Rules (id, definition), plant conditions and
+functions of time (slots) are named in the header: a program with other rules finds there what still means the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from rules.engine import packed
 from rules.engine.kernel import NEVER
+from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
-from rules.errors import HeadraceError
 
 MAGIC: Final = b"HRSNAP04"
-_FRAMING: Final = struct.Struct("<II")
-_DTYPES: Final = {"int8", "int16", "int64", "float64"}
-
-
-Arrays = dict[str, NDArray[Any]]
-
-
-class SnapshotError(HeadraceError):
-    """These bytes are no snapshot that this engine can take over."""
 
 
 class Layout(NamedTuple):
@@ -68,18 +52,7 @@ def layout(compiled: Compiled) -> Layout:
 
 def pack(header: Mapping[str, Any], compiled: Compiled, state: State) -> bytes:
     """Snapshot bytes of `state`; `header` is what the engine itself remembers, as JSON."""
-    arrays = _named(state)
-    head = orjson.dumps(
-        {
-            **header,
-            **layout(compiled)._asdict(),
-            "arrays": [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()],
-        },
-        option=orjson.OPT_SORT_KEYS,
-    )
-    body = b"".join([head, *(np.ascontiguousarray(array).tobytes() for array in arrays.values())])
-    checksum = zlib.crc32(body, len(head))
-    return MAGIC + _FRAMING.pack(checksum, len(head)) + body
+    return packed.pack(MAGIC, {**header, **layout(compiled)._asdict()}, _named(state))
 
 
 def _named(state: State) -> dict[str, NDArray[Any]]:
@@ -93,10 +66,10 @@ def _named(state: State) -> dict[str, NDArray[Any]]:
 
 
 def unpack(data: bytes, unit: str, compiled: Compiled) -> tuple[dict[str, Any], State, set[str]]:
-    """(header, state for `compiled`, ids of the rules whose state was kept). Raises SnapshotError."""
-    header, old = _read(data)
+    """(header, state for `compiled`, ids of the rules whose state was kept). Raises PackedError."""
+    header, old = packed.unpack(MAGIC, data, "snapshot")
     if header.get("unit") != unit:
-        raise SnapshotError(f"a snapshot of unit '{header.get('unit')}', not of '{unit}'")
+        raise PackedError(f"a snapshot of unit '{header.get('unit')}', not of '{unit}'")
     return header, *_carried(Layout(*(header[name] for name in Layout._fields)), old, compiled)
 
 
@@ -114,11 +87,10 @@ def _carried(was: Layout, old: Arrays, compiled: Compiled) -> tuple[State, set[s
         return state, kept
     new["point_gpu_times"][:] = old["point_gpu_times"]
     points = len(compiled.point_index)
-    from_facts, to_facts = _pairs(was.facts, now.facts)
+    facts = _same(was.facts, now.facts)
     for name in ("point_values", "point_times"):
         new[name][:points] = old[name][:points]
-        into = new[name][points:].reshape(-1, 2)
-        into[to_facts] = old[name][points:].reshape(-1, 2)[from_facts]
+        _copy(new[name][points:].reshape(-1, 2), old[name][points:].reshape(-1, 2), facts)
     _keep_gpus(new, old, compiled.gpu_rules, was, now)
     _keep_plant(new, old, was, now)
     deadlines = min(new["gpu_deadlines"].min(initial=NEVER), new["plant_deadlines"].min(initial=NEVER))
@@ -130,63 +102,72 @@ def _carried(was: Layout, old: Arrays, compiled: Compiled) -> tuple[State, set[s
 _ROWS: Final = ("phases", "held", "deadlines", "remaining", "changed")
 
 
+class Span(NamedTuple):
+    """Neighbouring rows that stay neighbours: the first of the old ones, where it goes, how many."""
+
+    start: int
+    to: int
+    rows: int
+
+
 def _keep_gpus(new: Arrays, old: Arrays, rules: int, was: Layout, now: Layout) -> None:
     """Rows of the `rules` of GPUs that mean the same, and of the functions of time that do."""
-    pairs = _pairs([tuple(rule) for rule in was.rules], [tuple(rule) for rule in now.rules[:rules]])
-    _keep_rows(new, old, "gpu", pairs, was.shown, now.shown)
+    spans = _same([tuple(rule) for rule in was.rules], [tuple(rule) for rule in now.rules[:rules]])
+    _keep_rows(new, old, "gpu", spans, was.shown, now.shown)
     _keep_slots(new, old, "gpu", was.gpu_slots, now.gpu_slots)
 
 
 def _keep_plant(new: Arrays, old: Arrays, was: Layout, now: Layout) -> None:
     """Rows of conditions, by the rule's definition and the asset."""
-    pairs = _pairs(was.plant_conditions, now.plant_conditions)
-    _keep_rows(new, old, "plant", pairs, was.shown, now.shown)
-    from_rows, to_rows = pairs
-    new["point_evaluated"][to_rows] = old["point_evaluated"][from_rows]
+    spans = _same(was.plant_conditions, now.plant_conditions)
+    _keep_rows(new, old, "plant", spans, was.shown, now.shown)
+    _copy(new["point_evaluated"], old["point_evaluated"], spans)
     _keep_slots(new, old, "plant", was.plant_slots, now.plant_slots)
 
 
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Rows of the old arrays, and where they go."""
-
-
-def _pairs(was: Sequence[Hashable], now: Sequence[Hashable]) -> Pairs:
+def _same(was: Sequence[Hashable], now: Sequence[Hashable]) -> list[Span]:
+    """Rows of one name."""
     places = {name: row for row, name in enumerate(was)}
-    found = [(places[name], row) for row, name in enumerate(now) if name in places]
-    rows = np.array(found, np.int64).reshape(-1, 2)
-    return rows[:, 0], rows[:, 1]
+    spans: list[Span] = []
+    for row, name in enumerate(now):
+        if name in places:
+            _extend(spans, places[name], row, 1)
+    return spans
 
 
-def _keep_rows(new: Arrays, old: Arrays, place: str, pairs: Pairs, old_shown: int, shown: int) -> None:
-    from_rows, to_rows = pairs
+def _keep_rows(new: Arrays, old: Arrays, place: str, spans: list[Span], old_shown: int, shown: int) -> None:
     for name in _ROWS:
-        new[f"{place}_{name}"][to_rows] = old[f"{place}_{name}"][from_rows]
-    rows, width = new[f"{place}_phases"].shape
-    old_rows, _ = old[f"{place}_phases"].shape
-    count = min(shown, old_shown)
-    into = new[f"{place}_shown"].reshape(rows, shown, width)
-    into[to_rows, :count] = old[f"{place}_shown"].reshape(old_rows, old_shown, width)[from_rows, :count]
+        _copy(new[f"{place}_{name}"], old[f"{place}_{name}"], spans)
+    count, width = min(shown, old_shown), new[f"{place}_phases"].shape[1]
+    into = new[f"{place}_shown"].reshape(len(new[f"{place}_phases"]), shown, width)
+    shown_before = old[f"{place}_shown"].reshape(len(old[f"{place}_phases"]), old_shown, width)
+    _copy(into[:, :count], shown_before[:, :count], spans)
 
 
 def _keep_slots(new: Arrays, old: Arrays, place: str, was: list[list[Any]], now: list[list[Any]]) -> None:
-    """Neighbours that stay neighbours go in one piece: a row has thousands of slots."""
     places = {slot[0]: Slot(*slot) for slot in was}
-    floats: list[tuple[int, int, int]] = []
-    marks: list[tuple[int, int, int]] = []
+    floats: list[Span] = []
+    marks: list[Span] = []
     for slot in (Slot(*slot) for slot in now):
         before = places.get(slot.name)
         if before is not None:
             _extend(floats, before.float_first, slot.float_first, slot.float_count)
             _extend(marks, before.mark_first, slot.mark_first, slot.mark_count)
-    for name, spans in ((f"{place}_floats", floats), (f"{place}_marks", marks)):
-        for start, to, count in spans:
-            new[name][to : to + count] = old[name][start : start + count]
+    _copy(new[f"{place}_floats"], old[f"{place}_floats"], floats)
+    _copy(new[f"{place}_marks"], old[f"{place}_marks"], marks)
 
 
-def _extend(spans: list[tuple[int, int, int]], start: int, to: int, count: int) -> None:
-    if spans and spans[-1][0] + spans[-1][2] == start and spans[-1][1] + spans[-1][2] == to:
-        start, to, count = spans[-1][0], spans[-1][1], spans.pop()[2] + count
-    spans.append((start, to, count))
+def _extend(spans: list[Span], start: int, to: int, count: int) -> None:
+    last = spans[-1] if spans else Span(-1, -1, 0)
+    if last.start + last.rows == start and last.to + last.rows == to:
+        spans[-1] = Span(last.start, last.to, last.rows + count)
+    else:
+        spans.append(Span(start, to, count))
+
+
+def _copy(new: NDArray[Any], old: NDArray[Any], spans: list[Span]) -> None:
+    for start, to, count in spans:
+        new[to : to + count] = old[start : start + count]
 
 
 def plant_conditions(compiled: Compiled) -> list[str]:
@@ -202,27 +183,3 @@ def plant_conditions(compiled: Compiled) -> list[str]:
 
 def _lanes(compiled: Compiled) -> str:
     return hashlib.sha256("\n".join([*compiled.gpus, "", *compiled.point_index]).encode()).hexdigest()
-
-
-def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    start = len(MAGIC) + _FRAMING.size
-    if len(data) < start or data[: len(MAGIC)] != MAGIC:
-        raise SnapshotError("no snapshot of this version of Headrace")
-    checksum, length = _FRAMING.unpack_from(data, len(MAGIC))
-    body = memoryview(data)[start:]
-    if length > len(body) or zlib.crc32(body, length) != checksum:
-        raise SnapshotError("a damaged snapshot: its checksum does not match")
-    header: dict[str, Any] = orjson.loads(body[:length])
-    return header, dict(_arrays(body[length:], header["arrays"]))
-
-
-def _arrays(
-    body: memoryview, layout: Iterable[tuple[str, str, list[int]]]
-) -> Iterable[tuple[str, NDArray[Any]]]:
-    offset = 0
-    for name, dtype, shape in layout:
-        if dtype not in _DTYPES:
-            raise SnapshotError(f"a snapshot with an array of {dtype}")
-        array = np.frombuffer(body, dtype, count=int(np.prod(shape)), offset=offset).reshape(shape)
-        offset += array.nbytes
-        yield name, array

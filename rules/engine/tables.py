@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.engine.arrays import Code, Lanes, Points, Work
-from rules.engine.facts import Part, Parts, parts_of
+from rules.engine.facts import Parts, Told, parts_of
 from rules.engine.kernel import CELLS, NEVER
 from rules.engine.outputs import Severity
 from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer
@@ -75,7 +75,7 @@ class Compiled:
     gpu_stale_after_ns: NDArray[np.int64]
     members: NDArray[np.int64]
     watch: NDArray[np.int64]
-    told: tuple[Part, ...]
+    told: tuple[Told, ...]
     fact_rows: dict[str, int]
 
     @property
@@ -167,7 +167,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     places = np.array([here[asset] for _, asset in conditions], np.int64)
     places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
-        rules=tuple(_spoken(rule, here) for rule in rules),
+        rules=_spoken(rules, here),
         rule_of=rule_of,
         assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
         order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
@@ -194,14 +194,29 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
         gpu_stale_after_ns=np.array(_gpu_periods_ns(site, unit), np.int64) * STALE_PERIODS,
         members=np.array(plant_writer.members, np.int64),
         watch=np.array(watch, np.int64).reshape(-1, 4),
-        told=told,
+        told=tuple(Told(part.to, part.name, part.asset) for part in told),
         fact_rows=fact_rows,
     )
 
 
-def _spoken(rule: Rule, here: Collection[str]) -> Spoken:
-    targets = {asset: rule.targets[asset] for asset in here if asset in rule.targets}
-    return Spoken(rule.id, rule.definition, rule.severity, rule.message, tuple(rule.shown), targets)
+def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
+    """Rules with one command share its targets, here as there."""
+    targets: dict[int, Mapping[str, tuple[Target, ...]]] = {}
+    for rule in rules:
+        if id(rule.targets) not in targets:
+            own = {asset: rule.targets[asset] for asset in here if asset in rule.targets}
+            targets[id(rule.targets)] = own
+    return tuple(
+        Spoken(
+            rule.id,
+            rule.definition,
+            rule.severity,
+            rule.message,
+            tuple(rule.shown),
+            targets[id(rule.targets)],
+        )
+        for rule in rules
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +239,16 @@ class _Taken:
         if len(timed) > _BITS:
             raise InvariantError(f"rule '{rule.id}' has {len(timed)} functions of time; {_BITS} are possible")
         bits = {name: 1 << bit for bit, name in enumerate(timed)}
-        read = [(part, 0) for top in terms for part in top.walk()]
-        read += [(part, bits[name]) for name, term in timed.items() for part in term.args[0].walk()]
+        read: dict[int, tuple[Term, int]] = {}  # by `id`: a rule and its functions share terms
+        watched = [(top, 0) for top in terms] + [(timed[name].args[0], bit) for name, bit in bits.items()]
+        for top, taken in watched:
+            for part in top.walk():
+                read[id(part)] = part, taken | read.get(id(part), (part, 0))[1]
         return cls(
             terms,
             bits,
-            [(part, taken) for part, taken in read if part.op in ("field", "point")],
-            [(part, taken) for part, taken in read if part.op in OVER],
+            [one for one in read.values() if one[0].op in ("field", "point")],
+            [one for one in read.values() if one[0].op in OVER],
         )
 
     def takers(self, asset: str, parts: Parts) -> dict[str, int]:

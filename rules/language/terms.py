@@ -8,7 +8,7 @@ number that is not known is NaN.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -81,19 +81,36 @@ class Term:
         """Whether it looks at anything but signals of the asset itself."""
         return any(part.op in OVER or (part.op == "point" and "." in part.signal) for part in self.walk())
 
-    def walk(self) -> Iterator[Term]:
-        """Itself and all below of the same asset, what is needed first coming first."""
-        for arg in self.args if self.op not in OVER else ():
-            yield from arg.walk()
-        yield self
+    def walk(self) -> Sequence[Term]:
+        """Itself and all below of the same asset, each once, what is needed first coming first."""
+        # By `id`: formulas share terms, and as a tree they are many times as many.
+        found: dict[int, Term] = {}
+        self._walk(found)
+        return list(found.values())
 
-    def signals(self, asset: str) -> Iterator[tuple[Term, str]]:
-        """Every field and point below, with the asset whose it is or for which it is read."""
+    def _walk(self, found: dict[int, Term]) -> None:
+        for arg in self.args if self.op not in OVER else ():
+            if id(arg) not in found:
+                arg._walk(found)
+        found[id(self)] = self
+
+    def signals(self, asset: str) -> Sequence[tuple[Term, str]]:
+        """Every field and point below, each once, with the asset whose it is or for which it is read."""
+        found: dict[tuple[int, str], tuple[Term, str]] = {}
+        self._signals(asset, found, set())
+        return list(found.values())
+
+    def _signals(
+        self, asset: str, found: dict[tuple[int, str], tuple[Term, str]], seen: set[tuple[int, str]]
+    ) -> None:
+        if (id(self), asset) in seen:
+            return
+        seen.add((id(self), asset))
         if self.op in ("field", "point"):
-            yield self, asset
+            found[id(self), asset] = self, asset
         for member in self.members[asset] if self.op in OVER else (asset,):
             for arg in self.args:
-                yield from arg.signals(member)
+                arg._signals(member, found, seen)
 
     @property
     def key(self) -> str:

@@ -176,8 +176,12 @@ class Expansion:
             self._parents[id_] = parent
         elif spec.part_of is not None:
             self._part_of.append(_Relation(spec.part_of, id_, unit, number))
-        self._feeds.extend(_Relation(node, id_, unit, number) for node in spec.feeds)
-        self._signals(id_, spec, parts)
+        if spec.feeds:
+            self._feeds += [_Relation(node, id_, unit, number) for node in spec.feeds]
+        if spec.points:
+            self._add_points(id_, spec, parts)
+        for quantity, actuator in spec.actuators.items():
+            self.actuators.append((actuator, id_, spec.type, quantity, len(self.gpu_index)))
         first = len(parts.gpus)
         if spec.type == GPU:
             self.gpu_index[id_] = len(self.gpu_index)
@@ -188,7 +192,7 @@ class Expansion:
         if len(parts.gpus) > first and spec.type != GPU:
             parts.gpu_range[id_] = (first, len(parts.gpus))
 
-    def _signals(self, id_: str, spec: AssetSpec, parts: _UnitParts) -> None:
+    def _add_points(self, id_: str, spec: AssetSpec, parts: _UnitParts) -> None:
         for point_type, point in spec.points.items():
             made = Point(
                 id=f"{id_}.{point_type}",
@@ -209,8 +213,6 @@ class Expansion:
             )
             self.points[made.id] = made
             parts.points.append(made)
-        for quantity, actuator in spec.actuators.items():
-            self.actuators.append((actuator, id_, spec.type, quantity, len(self.gpu_index)))
 
     def build_actuators(self, source_of_gpu: Mapping[str, str]) -> dict[str, Actuator]:
         """The actuators, once it is known which source reads each GPU."""
@@ -264,17 +266,23 @@ class Expansion:
                         "parts of an asset share its unit; use 'feeds' across units",
                     )
         self._fed = {asset: tuple(dict.fromkeys(targets)) for asset, targets in fed.items()}
-        parents: dict[str, tuple[str, ...]] = {asset: (parent,) for asset, parent in self._parents.items()}
-        for graph, name in (
-            (parents, "part_of"),
-            (self._fed, "feeds"),
-        ):
+        for graph, name in ((self._parts_of(), "part_of"), (self._fed, "feeds")):
             for cycle in _cycles(graph):
                 relations = self._part_of if name == "part_of" else self._feeds
                 node = next(
                     (relation.node for relation in relations if relation.asset in cycle), self.keys[cycle[0]]
                 )
                 node.report(f"'{name}' runs in a circle: {' > '.join(cycle)}", "remove one of them")
+
+    def _parts_of(self) -> dict[str, tuple[str, ...]]:
+        """What 'part_of' leads to: what is written below another asset runs in no circle without it."""
+        found: dict[str, tuple[str, ...]] = {}
+        for relation in self._part_of:
+            asset = relation.asset
+            while asset in self._parents and asset not in found:
+                found[asset] = (self._parents[asset],)
+                asset = self._parents[asset]
+        return found
 
     def _known(self, relation: _Relation, reported: dict[tuple[int, int], None]) -> list[str]:
         place = (relation.node.line, relation.node.column)

@@ -2,23 +2,25 @@
 
 Ids: a unit is `row-a`; an asset `R01` or `R01-T05-G2`, unique in the site; a point `R01.RackLiquidFlow`;
 an actuator `R01-T05-G2.power_limit` or `CDU-A-P1.PumpSpeed`. Order is the order of the file after expansion and
-never changes within one site file: a GPU's *lane* is its position among the GPUs of its unit.
+never changes within one site file: a GPU's *lane* is its position among the GPUs of its unit. What a site has tens of
+thousands of are named tuples, which are made in a third of the time of a frozen dataclass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 SILENT_NS: Final = 1_000_000_000
 """The period of a GPU that no source reads."""
 
+_NO_NUMBERS: Final[Mapping[str, float]] = {}
+_NO_TEXTS: Final[Mapping[str, str]] = {}
 DeadbandKind = Literal["none", "absolute", "percent"]
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(NamedTuple):
     """A thing of the plant. `constants` are numbers in the units that `constant_units` names.
 
     `process_area`: where in a loop a sensor sits, in DSX words (`Primary Supply`, `Secondary Return`).
@@ -29,14 +31,13 @@ class Asset:
     unit: str
     part_of: str | None = None
     feeds: tuple[str, ...] = ()
-    constants: Mapping[str, float] = field(default_factory=dict)
-    constant_units: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, float] = _NO_NUMBERS
+    constant_units: Mapping[str, str] = _NO_TEXTS
     location: str = ""
     process_area: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A plant reading: one signal of one asset, from one source. GPU fields are not points: frames carry them.
 
     `address` is the OPC UA node: a full node id (`ns=2;s=R01.RackLiquidFlow`, or `nsu=URI;s=…`).
@@ -81,8 +82,7 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Actuator:
+class Actuator(NamedTuple):
     """Something that a command can set. `low`, `high` and `default` are in `engineering_unit`.
 
     `kind` 'opcua': `source` names the OPC UA source whose server is written, `address` the node.

@@ -56,7 +56,7 @@ def _read(root: Node, text: str) -> Site | None:
         _warn_of_unused(fields.get("templates"), reader, table, expansion)
     return Site(
         name=name or "",
-        digest=hashlib.sha256(text.encode()).hexdigest(),
+        digest=text_digest(text),
         tick_ns=periods_ns.get("tick") or TICK_NS,
         units=expansion.units,
         assets=expansion.assets,
@@ -66,6 +66,11 @@ def _read(root: Node, text: str) -> Site | None:
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
     )
+
+
+def text_digest(text: str) -> str:
+    """The digest of the site that a file's text describes."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _assign_gpus(table: SourceTable, expansion: Expansion) -> tuple[dict[str, Source], dict[str, str]]:
@@ -132,15 +137,11 @@ def _warn_of_unused(
 
 def _check_nvml_actuators(sources: dict[str, Source], owner: dict[str, str], expansion: Expansion) -> None:
     """A GPU whose telemetry is imported can't be set."""
+    imported = {name for name, source in sources.items() if source.kind == "file"}
     reported: set[tuple[int, int]] = set()
-    for spec, gpu, _, quantity, _ in expansion.actuators:
+    for spec, gpu, _, quantity, _ in expansion.actuators if imported else ():
         place = (spec.node.line, spec.node.column)
-        if (
-            spec.kind == "nvml"
-            and place not in reported
-            and owner.get(gpu) in sources
-            and sources[owner[gpu]].kind == "file"
-        ):
+        if spec.kind == "nvml" and place not in reported and owner.get(gpu) in imported:
             reported.add(place)
             spec.node.report(
                 f"'{gpu}.{quantity}' comes from a file", "nothing can be set there: remove the actuator"

@@ -9,6 +9,7 @@ import pytest
 from rules.language import names
 from rules.language.load import load_rules
 from rules.language.quantities import Quantity, find_constant
+from rules.language.terms import Term
 from rules.site.model import Asset, Site
 from streams.site_folder import load_site
 from tests.rules.bad.small_site import site
@@ -65,3 +66,19 @@ def test_rules_with_one_command_share_its_targets_and_each_has_its_warning() -> 
     of_racks, of_gpus, _ = (one.targets for one in program.rules)
     assert of_racks["R2"][1] is of_gpus["R2-T1-G2"][0]
     assert [finding.line for finding in findings if "will be 500" in finding.message] == [2, 3, 4]
+
+
+def test_a_shared_term_is_walked_through_once() -> None:
+    reading = Term("point", signal="RackPower", points={"R1": "R1.RackPower"})
+    term = reading
+    for _ in range(200):  # as a tree it has 2 ** 200 leaves
+        term = Term("add", (term, term))
+    assert [one.op for one in term.walk()] == ["point", *["add"] * 200]
+    assert term.signals("R1") == [(reading, "R1")]
+
+
+def test_what_members_share_is_read_for_each_of_them() -> None:
+    reading = Term("point", signal="RackPower", points={"R1": "R1.RackPower", "R2": "R2.RackPower"})
+    total = Term("sum_over", (Term("mul", (reading, reading)),), members={"hall": ("R1", "R2")})
+    assert total.signals("hall") == [(reading, "R1"), (reading, "R2")]
+    assert total.walk() == [total]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError
 from streams.bus_memory import MemoryBus
+from streams.kept_rules import KeptRules
 from streams.prepare_rules import prepare_aside
 from streams.prepared_rules import KEPT, PreparedRules
 from streams.rule_set import UNKNOWN, RuleSet, rule_set_message
 from streams.topics import TOPICS
 from tests.streams.rule_sets.narrow import SITE, SLOW, rule_set
 
+NOWHERE = Path("/dev/null/tables")
 OTHER = rule_set(SLOW.replace("50", "60"))
 
 
@@ -22,8 +25,8 @@ async def prepared(*published: RuleSet) -> tuple[PreparedRules, MemoryBus]:
     bus = MemoryBus()
     await bus.create_topics(TOPICS, 2)
     await publish(bus, *published)
-    site, program = rule_set().load()
-    return PreparedRules(bus, site, rule_set(), program, {}), bus
+    site = rule_set().load_site()
+    return PreparedRules(bus, site, rule_set(), KeptRules(rule_set(), site, NOWHERE), {}), bus
 
 
 async def publish(bus: MemoryBus, *rule_sets: RuleSet) -> None:
