@@ -267,3 +267,10 @@ def test_topics_have_different_names() -> None:
 def test_a_units_partition_never_changes() -> None:
     # pinned: a client that computed another one would split a unit's order
     assert [partition_of(unit, 6) for unit in ("site", "row-a", "row-b", "row-c")] == [4, 3, 5, 5]
+
+
+def test_a_fact_that_an_engine_says_is_an_input_of_the_unit_that_needs_it() -> None:
+    fact = Fact("site", Identity("fact:row-a", 5, 1), "power", "FEED-A", 7, 1.5, 4, 0, "r")
+    message = encode_output(fact, partitions=3)
+    assert (message.topic, message.key) == ("events", b"site")
+    assert decode_input(message.key, message.headers, message.value) == fact
