@@ -61,7 +61,10 @@ async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str
 def main() -> None:
     """Answer what stdin asks."""
     os.nice(NICENESS)
-    asked = orjson.loads(sys.stdin.buffer.read())
+    try:
+        asked = orjson.loads(sys.stdin.buffer.read())
+    except orjson.JSONDecodeError:
+        sys.exit("whoever asked has ended before the question was whole")
     answer = RuleSet(asked["files"]).compiled_for(asked["site_digest"], asked["units"])
     tables: list[bytes] = []
     if not isinstance(answer, str):

@@ -67,6 +67,8 @@ class PreparedRules:
 
     async def rules_of(self, digest: str, unit: str) -> Compiled | str:
         """What an activation of `digest` means to a unit; waits until that is known."""
+        if digest == self.first_digest:
+            return self._kept.tables(unit)
         if digest not in self._prepared:
             self.waits += 1
             await self.prepare(digest)

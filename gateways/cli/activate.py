@@ -32,7 +32,7 @@ from streams.topics import EVENTS, JOURNAL, RULE_SETS, STATUS
 from streams.wire import decode_output, encode_input
 
 APART_S: Final = 0.1
-ANSWER_S: Final = 15.0
+ANSWER_S: Final = 30.0
 FRESH_NS: Final = 5_000_000_000
 """A worker says its status once a second; one that has not for this long is away."""
 _READ_S: Final = 0.2
@@ -122,7 +122,9 @@ async def _until_ready(status: Reader, site: Site, digest: str, patience_s: floa
             return
         if time.monotonic() > until_s:
             if not present:
-                raise UnreachableError("no worker says anything: is the site running?")
+                raise UnreachableError(
+                    "no worker is there: is the site running, or its worker just starting?"
+                )
             strangers = missing.difference(*(one.get("rules", {}) for one in present))
             if strangers:
                 raise UnreachableError(f"no worker has {_names(strangers)}: is it this site that is running?")
@@ -141,7 +143,7 @@ async def _answers(journal: Reader, site: Site, digest: str) -> Answers:
         if time.monotonic() > until_s:
             silent = _names(set(site.units) - set(answers))
             raise UnreachableError(
-                f"activated, but there is no answer of {silent} in the journal: see its worker"
+                f"activated, and it stands, but {silent} has not taken it up within {ANSWER_S:.0f} s: see its worker"
             )
         for record in await journal.read(_READ_S):
             try:

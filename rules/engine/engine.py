@@ -411,6 +411,8 @@ class Engine:
         self._statements.adopt(self._statements.active, self._statements.orphans, kept | OWN_RULES)
         if self.now_ns != LONG_AGO:
             self._begin(at_ns)
+        else:
+            return {}  # what had not begun has left nothing: who starts at the log's beginning may have any rules
         after = {(rule.id, rule.definition) for rule in rules.rules}
         return {
             "rules_kept": len(before & after),

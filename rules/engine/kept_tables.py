@@ -46,7 +46,7 @@ def pack(compiled: Compiled, key: Mapping[str, str]) -> bytes:
         **_spoken_as_json(compiled.rules),
         "points": list(compiled.point_index),
         "plant_assets": compiled.assets[compiled.gpu_conditions :],
-        "told": compiled.told,
+        "told": [list(one) for one in compiled.told],
         "fact_rows": compiled.fact_rows,
     }
     return packed.pack(MAGIC, header, arrays)

@@ -343,6 +343,9 @@ class Resolver:
         if member_type != GPU_TYPE and any(part.op in TIMED for part in value.term.walk()):
             hint = f"put it around: 'avg({node.function}({member_type}.x), 10 s)'"
             _refuse(tree, f"a function of time of each {member_type} is not part of this version", hint)
+        if any(part.op in OVER for part in value.term.walk()):
+            hint = "aggregate the signals themselves: an asset has all that its parts hold, too"
+            _refuse(tree, "an aggregate of aggregates is not part of this version", hint)
         self._check_facts(value.term, members, node.at)
         if op == "sum_over":
             self._no_temperature(value, node.at, "summed up")

@@ -125,6 +125,7 @@ def test_before_the_first_tick() -> None:
     made = engine(tiny=TINY)
     outputs = made.step([activation("tiny", START)])
     assert entry(outputs).at_ns == 0
+    assert entry(outputs).detail == {"site_digest": site().digest, "rules_digest": "tiny"}
     assert said(made.step([tick(START), flow(1, START, 40)])) == [("tiny", "unacknowledged", None)]
 
 

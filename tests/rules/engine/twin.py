@@ -302,12 +302,13 @@ class Twin:
             meant = {(c.rule.id, c.rule.definition) for c in old}
             gone = [c for c in old if (c.rule.id, c.rule.definition) in meant - means]
             closed = [c for c in gone if (c.rule.id, c.asset) in self.active]
-            detail |= {
-                "rules_kept": len(means & meant),
-                "rules_new": len(means - meant),
-                "rules_gone": len(meant - means),
-                "alarms_closed": len(closed),
-            }
+            if self.now is not None:
+                detail |= {
+                    "rules_kept": len(means & meant),
+                    "rules_new": len(means - meant),
+                    "rules_gone": len(meant - means),
+                    "alarms_closed": len(closed),
+                }
             self.ruling = value.rules_digest
         self.entry("activation", at, detail)
         for c in sorted(closed, key=lambda c: (c.rule.id, c.asset)):
