@@ -70,6 +70,9 @@ class Points(NamedTuple):
     members: NDArray[np.int64]  # lanes that plant conditions look at
     watch: NDArray[np.int64]  # (H, 4): condition, bits, and a span of such lanes: first, behind the last
     touched: NDArray[np.int64]  # (K,) bits, within a frame only
+    places: NDArray[np.int64]  # (W,) in the frame whose samples are evaluated together, -1 elsewhere
+    frame_times: NDArray[np.int64]  # (C,) of these samples
+    frame_kept: NDArray[np.float64]  # (N, C) the last N rows of `kept` at each of them, by place in the frame
 
 
 class Work(NamedTuple):
@@ -80,7 +83,6 @@ class Work(NamedTuple):
     bounds: NDArray[np.float64]  # (R, 3) of the GPUs' fields, functions and shared numbers, see the kernel
     truths: NDArray[np.bool_]  # (T, C)
     times: NDArray[np.int64]  # (C,) of the samples
-    kept: NDArray[np.float64]  # (N, C) what GPUs keep for the plant of several samples, by place in the frame
 
 
 class Block(NamedTuple):
@@ -112,9 +114,9 @@ TRUTHS = numba.types.Array(numba.boolean, 2, "C")
 CODE = numba.types.NamedTuple([I64_2, F64, F64_2, I64_2, I64_2, I64_2, I64], Code)
 LANES = numba.types.NamedTuple([I8_2, I8_2, I64_2, I64_2, I64_2, F64_2, F64_2, I64_2], Lanes)
 POINTS = numba.types.NamedTuple(
-    [F64, I64, I64, I64, I64_2, I64, I64, F64_2, I64, I64, I64, I64_2, I64], Points
+    [F64, I64, I64, I64, I64_2, I64, I64, F64_2, I64, I64, I64, I64_2, I64, I64, I64, F64_2], Points
 )
-WORK = numba.types.NamedTuple([F64_2, I64_2, F64_2, TRUTHS, I64, F64_2], Work)
+WORK = numba.types.NamedTuple([F64_2, I64_2, F64_2, TRUTHS, I64], Work)
 EVENTS = numba.types.NamedTuple([I64_2, F64_2], Events)
 INT, WHOLE, NOTHING = numba.int64, numba.uint64, numba.void
 BLOCK = numba.types.NamedUniTuple(WHOLE, 5, Block)

@@ -710,7 +710,8 @@ def _function(
             p = t // pane
             edge = (p + 1) * pane
         last = s + 1 == block.samples or times[s + 1] >= edge or not known
-        together = _is_uniform(marks, j, block)
+        # Once through, all of them have had the sample before.
+        together = s > 0 or _is_uniform(marks, j, block)
         if op in (TWA, INTEGRAL):
             together = together and _is_uniform(marks, j + 3, block)
         step = block.width if together else np.uint64(1)
@@ -776,29 +777,43 @@ def _over(kind: int, r: Numbers, d: int, registers: Times, first: int, members: 
 
 
 @compiled()
-def _over_gpus(kind: int, row: int, first: int, members: int, points: Points, t: int) -> float:
-    """OVER_GPUS: of what GPUs have kept in `row`; a GPU without a sample for three periods is not known."""
-    kept, times, stale_after, lanes = points.kept, points.gpu_times, points.gpu_stale_after, points.members
-    total, known = 0.0, 0
-    for n in range(first, first + members):
-        lane = lanes[n]
-        value = kept[row, lane]
-        if value == value and t - times[lane] <= stale_after[lane]:  # noqa: PLR0124
-            total = _gather(kind, value, total, known)
-            known += 1
-    return _gathered(kind, total, known, members)
+def _over_gpus(
+    kind: int, r: Numbers, d: int, row: int, first: int, members: int, points: Points, times: Times, block: Block,
+) -> None:  # fmt: skip
+    """OVER_GPUS: of what GPUs have kept in `row`; a GPU without a sample for three periods is not known.
+
+    Of GPUs of the frame that is worked off, sample by sample as they kept it.
+    """
+    kept, newest, stale_after, lanes = points.kept, points.gpu_times, points.gpu_stale_after, points.members
+    places, now = points.places, row - (points.kept.shape[0] - points.frame_kept.shape[0])
+    for s in range(block.samples):
+        total, known, t, x = 0.0, 0, times[s], s * block.places
+        for n in range(first, first + members):
+            lane = lanes[n]
+            place = places[lane]
+            if place >= 0:
+                value, then = points.frame_kept[now, x + np.uint64(place)], points.frame_times[s]
+            else:
+                value, then = kept[row, lane], newest[lane]
+            if value == value and t - then <= stale_after[lane]:  # noqa: PLR0124
+                total = _gather(kind, value, total, known)
+                known += 1
+        r[d, s] = _gathered(kind, total, known, members)
 
 
-@compiled(numba.float64(INT, F64_2, I64, INT, INT, INT))
-def _over_parts(kind: int, r: Numbers, registers: Times, first: int, parts: int, members: int) -> float:
+@compiled()
+def _over_parts(
+    kind: int, r: Numbers, d: int, registers: Times, first: int, parts: int, members: int, cells: Whole,
+) -> None:  # fmt: skip
     """OVER_PARTS: of `parts` pairs of registers: what some of the members make, and how many of them are known."""
-    total, known = 0.0, 0
-    for n in range(first, first + 2 * parts, 2):
-        value, of = r[registers[n], 0], r[registers[n + 1], 0]
-        if value == value and of >= 1.0:  # noqa: PLR0124
-            total = _gather(kind, value, total, known)
-            known += int(of)
-    return _gathered(kind, total, known, members)
+    for c in range(cells):
+        total, known = 0.0, 0
+        for n in range(first, first + 2 * parts, 2):
+            value, of = r[registers[n], c], r[registers[n + 1], c]
+            if value == value and of >= 1.0:  # noqa: PLR0124
+                total = _gather(kind, value, total, known)
+                known += int(of)
+        r[d, c] = _gathered(kind, total, known, members)
 
 
 # -- conditions
@@ -909,17 +924,18 @@ def _step(
     return count
 
 
-@compiled(INT(CODE, LANES, F64_2, INT, INT, INT, INT, EVENTS, INT))
+@compiled()
 def _tell(
-    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, sample: int, base: int, events: Events, count: int,
+    code: Code, lanes: Lanes, r: Numbers, o: int, t: int, c: Whole, sample: int, base: int, events: Events,
+    count: int,
 ) -> int:  # fmt: skip
     """TELL: D the fact's row, A the number, B of how many members, C the period, in each of which it is told once."""
     k, period, width = code.ops[o, D], code.ops[o, C], events.values.shape[1]
     if t // period <= lanes.changed[k, 0] // period:
         return count
     lanes.changed[k, 0] = t
-    lanes.shown[k * width, 0] = r[code.ops[o, A], 0]
-    lanes.shown[k * width + 1, 0] = r[code.ops[o, B], 0]
+    lanes.shown[k * width, 0] = r[code.ops[o, A], c]
+    lanes.shown[k * width + 1, 0] = r[code.ops[o, B], c]
     return _emit(events, count, base + k, FACT, t, 0, sample, lanes.shown, k, 0)
 
 
@@ -1036,9 +1052,10 @@ def _run(
                     op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, block
                 )
                 if bits != 0:
-                    floats[c, lane] = r[d, 0]
+                    floats[c, lane] = r[d, cells - np.uint64(1)]
             else:  # a sample of another signal: as it was
-                r[d, 0] = floats[c, lane]
+                for x in range(cells):
+                    r[d, x] = floats[c, lane]
         elif op == NUMBER:
             for x in range(cells):
                 r[d, x] = constants[a]
@@ -1053,24 +1070,23 @@ def _run(
         elif op == TRUTH:
             for x in range(cells):
                 r[d, x] = 1.0 if m[a, x] else 0.0 if m[b, x] else math.nan
-        elif (
-            op == KEEP
-        ):  # of several samples in the buffer, from where plant conditions get one after the other
-            if block.samples == 1:
-                for i in range(width):
-                    floats[d, lane + i] = r[a, i]
-            else:
+        elif op == KEEP:
+            for i in range(width):
+                floats[d, lane + i] = r[a, cells - width + i]
+            if block.samples > 1:
                 for s in range(block.samples):
                     for i in range(width):
-                        work.kept[b, s * block.places + block.place + i] = r[a, s * width + i]
+                        points.frame_kept[b, s * block.places + block.place + i] = r[a, s * width + i]
         elif op == OVER:
             _over(ops[o, E], r, d, code.registers, a, c, cells)
         elif op == OVER_GPUS:
-            r[d, 0] = _over_gpus(ops[o, E], a, b, c, points, times[0])
+            _over_gpus(ops[o, E], r, d, a, b, c, points, times, block)
         elif op == OVER_PARTS:
-            r[d, 0] = _over_parts(ops[o, E], r, code.registers, a, b, c)
+            _over_parts(ops[o, E], r, d, code.registers, a, b, c, cells)
         elif op == TELL:
-            count = _tell(code, lanes, r, o, times[0], sample, base, events, count)
+            for s in range(block.samples):
+                told_at: Any = sample + np.int64(s)
+                count = _tell(code, lanes, r, o, times[s], s, told_at, base, events, count)
         elif op == STEP:
             for s in range(block.samples):
                 which: Any = sample + np.int64(s)
@@ -1147,19 +1163,6 @@ def _block(lane: int, width: int, samples: int, place: int, places: int) -> Bloc
 
 
 @compiled()
-def _go_back_to(n: int, t: int, members: Times, kept: Numbers, floats: Numbers, newest: Times) -> None:
-    """What GPUs kept, as it was at the n-th of the samples taken together, at t."""
-    rows, places = kept.shape[0], members.shape[0]
-    first = floats.shape[0] - rows
-    for g in range(places - 1, -1, -1):  # backwards: where the frame names a GPU twice, the first one counts
-        lane = members[g]
-        if lane >= 0:
-            newest[lane] = t
-            for row in range(rows):
-                floats[first + row, lane] = kept[row, n * places + g]
-
-
-@compiled()
 def _samples_together(
     times_ns: Times, verdicts: Times, start: int, most: int, members: Times, newest: Times
 ) -> int:
@@ -1190,8 +1193,8 @@ def frame(
 ) -> tuple[int, int]:
     """A frame from its sample `start`: (events written, sample to go on at).
 
-    As many samples go together as cells hold. The plant conditions that look at one of the GPUs are evaluated after
-    each sample, with what GPUs kept at it, and their functions take it as `touched` says.
+    As many samples go together as cells hold. Then the plant conditions that look at one of the GPUs are evaluated,
+    each at all of these samples with what GPUs kept at them; their functions take them as `touched` says.
 
     times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
     one that is not ours; values (S, G, 24); quality (S, G).
@@ -1220,7 +1223,7 @@ def frame(
         together = _samples_together(times_ns, verdicts, s, -(-left // parts), members, newest)
         first, final = times_ns[s], times_ns[s + together - 1]
         for n in range(together):
-            work.times[n] = times_ns[s + n]
+            work.times[n] = points.frame_times[n] = times_ns[s + n]
         g = 0
         while g < gpus:
             lane = members[g]
@@ -1254,26 +1257,30 @@ def frame(
                 if watch[h, 2] < lane + (end - g) and lane < watch[h, 3]:
                     points.touched[watch[h, 0]] |= watch[h, 1]
             g = end
-        for n in range(together if watching else 0):
-            t = times_ns[s + n]
-            if together > 1 and verdicts[s] != LATE:
-                _go_back_to(n, t, members, work.kept, lanes.floats, newest)
-            evaluated = -1
-            for h in range(watch.shape[0]):
-                k = watch[h, 0]
-                bits = points.touched[k]
-                if bits == 0 or k == evaluated:
-                    continue
-                evaluated = k
-                at = max(t, points.evaluated[k])
-                points.evaluated[k] = at
-                plant_work.times[0] = at
-                count = _run(
-                    plant_code, plant, plant_work, points, points.code_first[k], points.code_first[k + 1], -1,
-                    bits, s + n, base, soonest, _block(0, 1, 1, 0, 1), events, count,
-                )  # fmt: skip
+        # Else the frame's GPUs have kept the one sample, or none of theirs was taken.
+        looked_back = watching and together > 1 and verdicts[s] != LATE
+        if looked_back:
+            # Backwards: where the frame names a GPU twice, the first one counts.
+            for g in range(gpus - 1, -1, -1):
+                if members[g] >= 0:
+                    points.places[members[g]] = g
         for h in range(watch.shape[0]):
-            points.touched[watch[h, 0]] = 0
+            k = watch[h, 0]
+            bits = points.touched[k]
+            if bits == 0:
+                continue
+            points.touched[k] = 0
+            for n in range(together):
+                points.evaluated[k] = max(times_ns[s + n], points.evaluated[k])
+                plant_work.times[n] = points.evaluated[k]
+            count = _run(
+                plant_code, plant, plant_work, points, points.code_first[k], points.code_first[k + 1], -1,
+                bits, s, base, soonest, _block(0, 1, together, 0, gpus), events, count,
+            )  # fmt: skip
+        if looked_back:
+            for g in range(gpus):
+                if members[g] >= 0:
+                    points.places[members[g]] = -1
         s += together
     return count, samples
 

@@ -324,6 +324,9 @@ def fresh_state(compiled: Compiled) -> State:
             members=compiled.members,
             watch=compiled.watch,
             touched=np.zeros(plant, np.int64),
+            places=np.full(width, -1, np.int64),
+            frame_times=np.zeros(CELLS, np.int64),
+            frame_kept=np.zeros((len(kept), CELLS)),
         ),
         soonest=np.array([NEVER], np.int64),
     )
@@ -349,18 +352,15 @@ def _fresh_lanes(rows: int, width: int, shown: int, slots: Sequence[Slot], unkno
 def fresh_work(compiled: Compiled) -> tuple[Work, Work]:
     """Registers for the GPUs and for the plant."""
     numbers, truths = max(compiled.registers[0], FIELD_COUNT), max(compiled.registers[1], 1)
-    kept = sum(slot.name.startswith(KEPT_FOR_PLANT) for slot in compiled.gpu_slots)
-    gpus, plant = (_fresh_registers(numbers, truths, *size) for size in ((CELLS, kept), (1, 0)))
-    return gpus, plant
+    return _fresh_registers(numbers, truths), _fresh_registers(numbers, truths)
 
 
-def _fresh_registers(numbers: int, truths: int, cells: int, kept: int) -> Work:
-    cells_of = np.zeros((numbers, cells))
+def _fresh_registers(numbers: int, truths: int) -> Work:
+    cells = np.zeros((numbers, CELLS))
     return Work(
-        numbers=cells_of,
-        bits=cells_of.view(np.int64),
+        numbers=cells,
+        bits=cells.view(np.int64),
         bounds=np.ones((numbers, 3)),  # unknown, where nobody looks for them
-        truths=np.zeros((truths, cells), np.bool_),
-        times=np.zeros(cells, np.int64),
-        kept=np.zeros((kept, cells)),
+        truths=np.zeros((truths, CELLS), np.bool_),
+        times=np.zeros(CELLS, np.int64),
     )
