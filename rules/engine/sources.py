@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
+from rules.engine.inputs import FACT_SOURCE, Frame, Gap, Identity, Input, Readings, Receipt
 from rules.engine.kernel import NEVER
 from rules.engine.outputs import Output, Severity
 from rules.engine.statements import Cause, Detail, Statements
@@ -35,6 +35,8 @@ BACKFILL: Final = "/backfill"
 AHEAD_NS: Final = 1_000_000_000
 """What is said of an input is stamped with its own time, but no further ahead of now than this."""
 
+FACTS: Final = Source("", "simulator", lateness_ns=60_000_000_000)
+"""A fact goes through two engines: after a hold of the log it lies far behind, and is out of date rather than late."""
 UNKNOWN: Final = Source("", "simulator")
 """The allowances of a source that the site file does not name."""
 
@@ -126,7 +128,8 @@ class Sources:
     def _state(
         self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int], *off_ns: int
     ) -> SourceState:
-        source = self._site.sources.get(name.removesuffix(BACKFILL), UNKNOWN)
+        other = FACTS if name.startswith(FACT_SOURCE) else UNKNOWN
+        source = self._site.sources.get(name.removesuffix(BACKFILL), other)
         return SourceState(
             first_epoch,
             epoch,

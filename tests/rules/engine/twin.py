@@ -424,7 +424,9 @@ class Twin:
 
     def allowances(self, source: str) -> tuple[int, int]:
         known = self.site.sources.get(source)
-        return (known.clock_tolerance_ns, known.lateness_ns) if known else (S, 2 * S)
+        if known is None:
+            return S, (60 if source.startswith("fact:") else 2) * S
+        return known.clock_tolerance_ns, known.lateness_ns
 
     def frame(self, value: Frame) -> None:
         tolerance, lateness = self.allowances(value.identity.source)
