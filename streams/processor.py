@@ -52,6 +52,10 @@ class Engine(Protocol):
         """What an activation means, or why it has to be refused."""
         ...
 
+    def withdraw_offers(self) -> None:
+        """All but that of the rules that rule."""
+        ...
+
     def step(self, inputs: Sequence[Input]) -> Sequence[Output]:
         """React to inputs, in order."""
         ...
@@ -260,6 +264,7 @@ class Processor:
         started_s = time.perf_counter()
         outputs = unit.engine.step(inputs)
         if activated:
+            unit.engine.withdraw_offers()
             pause_ms = (time.perf_counter() - started_s) * 1e3
             self.counts.activation_pause_ms_max = max(self.counts.activation_pause_ms_max, pause_ms)
         return outputs

@@ -1,9 +1,9 @@
 """The fault table of the plant's field knowledge, as far as the simulated plant can make it, and what came of it.
 
 Rules: a fault is found by the first alarm of its unit after the injection that tells of it: silence tells of a stale
-sensor, and nothing of a pump. Its time is that from the first sample that
-meets the rule's condition, so that it is the rule's own: how long a pump takes to run down is the plant's. Where a
-condition is first met is said by the same rules without delays (`without_delays`), run over the same inputs.
+sensor, and nothing of a pump. Its time is that from the first sample that meets the rule's condition, so that it is the
+rule's own: how long a pump takes to run down is the plant's. Where a condition is first met is said by the same rules
+without delays (`without_delays`), run over the same inputs.
 """
 
 from __future__ import annotations

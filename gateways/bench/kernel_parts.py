@@ -121,6 +121,7 @@ def plant_readings_per_s(site: Site, program: Program, passes: int) -> dict[str,
         for top in (rule.when, rule.until, rule.silent)
         if top is not None
         for asset in rule.assets
+        if site.assets[asset].unit == unit.id
         for signal, of in top.signals(asset)
         if signal.op == "point"
     }

@@ -119,6 +119,10 @@ class Engine:
         """
         self._offers[rules_digest] = rules
 
+    def withdraw_offers(self) -> None:
+        """All but that of the rules that rule: tables are large, and who runs for months would keep them all."""
+        self._offers = {self.rules_digest: self._compiled}
+
     def lacks(self, rules_digest: str) -> bool:
         """Whether an activation of `rules_digest` would find no offer."""
         return rules_digest not in self._offers
@@ -223,9 +227,8 @@ class Engine:
         self.counters["readings"] += samples * gpus * FIELD_COUNT
         if not self._evaluated(value, samples * gpus * FIELD_COUNT):
             return
-        given_ns = (
-            value.time_ns.tolist()
-        )  # Python's numbers: a frame has few samples, and they can't overflow
+        # Python's numbers: a frame has few samples, and they can't overflow.
+        given_ns = value.time_ns.tolist()
         if given_ns:
             self._sources.clock(value, max(given_ns), self.now_ns, cause, out)
         lanes = self._gpu_lanes(value, samples)
@@ -409,10 +412,9 @@ class Engine:
         state, kept = snapshot.carried_over(self._compiled, self._state, rules)
         self._begin_with(rules, state)
         self._statements.adopt(self._statements.active, self._statements.orphans, kept | OWN_RULES)
-        if self.now_ns != LONG_AGO:
-            self._begin(at_ns)
-        else:
+        if self.now_ns == LONG_AGO:
             return {}  # what had not begun has left nothing: who starts at the log's beginning may have any rules
+        self._begin(at_ns)
         after = {(rule.id, rule.definition) for rule in rules.rules}
         return {
             "rules_kept": len(before & after),
@@ -425,21 +427,8 @@ class Engine:
         self._told[part.to] += 1
         self.counters["facts_told"] += 1
         identity = Identity(FACT_SOURCE + self.unit.id, self._begun_ns, self._told[part.to])
-        if not math.isfinite(value):
-            return Fact(
-                part.to, identity, part.name, part.asset, at_ns, 0.0, 0, Quality.BAD, self.rules_digest
-            )
-        return Fact(
-            part.to,
-            identity,
-            part.name,
-            part.asset,
-            at_ns,
-            value,
-            int(known),
-            Quality.GOOD,
-            self.rules_digest,
-        )
+        said = (value, int(known), Quality.GOOD) if math.isfinite(value) else (0.0, 0, Quality.BAD)
+        return Fact(part.to, identity, part.name, part.asset, at_ns, *said, self.rules_digest)
 
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
         self.counters["facts"] += 1

@@ -102,7 +102,7 @@ KEPT = PANES + 1
 """Panes of a window, the one being filled included."""
 BACK = 2 * PANES + 1
 """Panes of which `rate` and `delta` keep the last sample."""
-LOW, HIGH, UNKNOWN = range(3)
+LOW, HIGH, LACKING = range(3)
 """Columns of `Work.bounds`: the smallest and the largest known number, and 0 where all are known."""
 INFINITE = 0x7FF0000000000000
 """The bits of infinity: finite positive numbers have less."""
@@ -220,7 +220,7 @@ def _bounds(r: Numbers, bits: Times, row: int, bounds: Numbers, cells: Whole) ->
             high = max(-INFINITE - 1 if lacks else key, high)
     bounds[row, LOW] = np.int64(low ^ ((low >> 63) & MAGNITUDE)).view(np.float64)
     bounds[row, HIGH] = np.int64(high ^ ((high >> 63) & MAGNITUDE)).view(np.float64)
-    bounds[row, UNKNOWN] = 1.0 if unknown else 0.0
+    bounds[row, LACKING] = 1.0 if unknown else 0.0
 
 
 @compiled()
@@ -332,7 +332,7 @@ def _is_uniform(marks: Times, row: int, block: Block) -> bool:
 
 @compiled()
 def _is_known(r: Numbers, a: int, bounds: Numbers, block: Block) -> bool:
-    if bounds[a, UNKNOWN] == 0.0:
+    if bounds[a, LACKING] == 0.0:
         return True
     unknown = False
     for x in range(block.samples * block.width):
@@ -1146,7 +1146,7 @@ def _columns(
             bad = bad | (quality[sample + np.int64(s), g + np.int64(i)] != 0)
     if bad or not believed:
         for field in range(FIELDS):
-            bounds[field, UNKNOWN] = 1.0
+            bounds[field, LACKING] = 1.0
         for s in range(block.samples):
             for i in range(width):
                 good = quality[sample + np.int64(s), g + np.int64(i)] == 0

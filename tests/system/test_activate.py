@@ -45,6 +45,15 @@ def activate(rules: Path, broker: str) -> tuple[int, dict[str, dict[str, object]
     return child.returncode, answer
 
 
+def wait_for_alarms(rule: str, count: int, broker: str) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        said = start("alarms", "examples/narvik", "--bootstrap", broker, "--json").communicate(timeout=60)[0]
+        if sum(json.loads(line)["rule"] == rule for line in said.splitlines()) == count:
+            return
+    raise AssertionError(f"{rule} was not raised on all")
+
+
 def broker_of(run_dir: Path) -> str:
     """Where the run's broker is, once its worker reads."""
     until = time.monotonic() + 60
@@ -72,7 +81,7 @@ def test_rules_change_under_a_running_plant(tmp_path: Path) -> None:
     assert {unit: (said["rules_new"], said["rules_gone"]) for unit, said in more["units"].items()} == {
         "site": (0, 0), "row-a": (1, 0), "row-b": (1, 0),
     }  # type: ignore[index]  # fmt: skip
-    time.sleep(1.0)  # some alarms of the new rule, which the next set closes
+    wait_for_alarms("gpu-lukewarm", 576, broker)  # which the next set closes
     (rules / "warm.yaml").unlink()
     code, fewer = activate(rules, broker)
     assert code == 0, fewer

@@ -87,6 +87,17 @@ def site() -> Site:
     return parsed
 
 
+LOW = """
+  low:
+    for: Rack
+    when: RackLiquidFlow < 50 L/min
+    on_delay: 1 s
+    severity: high
+    message: "{asset} {value}"
+"""
+"""A rule that several tests change, and take away."""
+
+
 def program(rules: str) -> Program:
     """A program of the text below `rules:`."""
     from rules.language.load import load_rules

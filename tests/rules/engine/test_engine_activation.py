@@ -8,16 +8,8 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Activation, Identity, Input
 from rules.engine.outputs import Alarm, Entry, Output
 from rules.engine.tables import compile_unit
-from tests.rules.engine.plant import MS, START, UNIT, S, flow, program, site, tick
+from tests.rules.engine.plant import LOW, MS, START, UNIT, S, flow, program, site, tick
 
-LOW = """
-  low:
-    for: Rack
-    when: RackLiquidFlow < 50 L/min
-    on_delay: 1 s
-    severity: high
-    message: "{asset} {value}"
-"""
 TINY = """
   tiny:
     for: Rack
@@ -136,6 +128,13 @@ def test_a_unit_without_gpus() -> None:
     made.offer("tiny", compile_unit(program(TINY), site(), hall))
     outputs = made.step([replace(activation("tiny"), unit=hall.id)])
     assert entry(outputs).detail["rules_digest"] == "tiny"
+
+
+def test_offers_that_are_withdrawn_are_lacking_but_that_of_the_rules_that_rule() -> None:
+    made = engine(tiny=TINY, both=LOW + TINY)
+    made.step([tick(START), activation("tiny", START)])
+    made.withdraw_offers()
+    assert [made.lacks(name) for name in ("low", "tiny", "both")] == [True, False, True]
 
 
 def test_a_restart_goes_on_with_the_rules_that_ruled() -> None:

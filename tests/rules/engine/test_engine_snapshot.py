@@ -7,16 +7,8 @@ import pytest
 from rules.engine.engine import Engine
 from rules.engine.outputs import Alarm
 from rules.errors import HeadraceError
-from tests.rules.engine.plant import MS, START, UNIT, S, flow, frame, program, site, tick
+from tests.rules.engine.plant import LOW, MS, START, UNIT, S, flow, frame, program, site, tick
 
-LOW = """
-  low:
-    for: Rack
-    when: RackLiquidFlow < 50 L/min
-    on_delay: 1 s
-    severity: high
-    message: "{asset} {value}"
-"""
 HOT = """
   hot:
     for: GPU

@@ -43,6 +43,7 @@ class MemoryfulEngine:
         self.unit = unit
         self.rules_digest = rules_digest
         self.offers: dict[str, object] = {}
+        self.withdrawn: list[str] = []
         self.last: dict[str, int] = {}
         self.total = 0.0
         self.counters: Counter[str] = Counter()
@@ -81,6 +82,10 @@ class MemoryfulEngine:
 
     def offer(self, rules_digest: str, rules: object) -> None:
         self.offers[rules_digest] = rules
+
+    def withdraw_offers(self) -> None:
+        self.withdrawn = [*self.withdrawn, *self.offers]
+        self.offers = {}
 
     def snapshot(self) -> bytes:
         return orjson.dumps({"last": self.last, "total": self.total}, option=orjson.OPT_SORT_KEYS)

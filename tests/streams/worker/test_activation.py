@@ -36,8 +36,11 @@ async def test_an_engine_is_offered_what_it_lacks(tmp_path: Path) -> None:
     engines = {unit.id: unit.engine for one in processor._partitions.values() for unit in one.units.values()}
     engine = engines["row-a"]
     assert isinstance(engine, MemoryfulEngine)
-    assert engine.offers == {"rules-2": "row-a: nobody has rules-2"}
-    assert all(not other.offers for name, other in engines.items() if name != "row-a")  # type: ignore[attr-defined]
+    assert (engine.withdrawn, engine.offers) == (
+        ["rules-2"],
+        {},
+    )  # offered before the step, withdrawn after it
+    assert all(not other.withdrawn for name, other in engines.items() if name != "row-a")  # type: ignore[attr-defined]
 
 
 async def test_a_restart_goes_on_with_the_rules_of_the_snapshot(tmp_path: Path) -> None:
