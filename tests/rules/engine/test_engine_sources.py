@@ -148,18 +148,25 @@ def clocks(*at_and_off_s: tuple[float, float]) -> list[Input]:
 
 def test_a_clock_that_is_off_for_a_second_is_an_alarm_until_it_was_right_for_ten() -> None:
     made = engine()
-    assert alarms(made.step(clocks((0, 0), (1, 3600), (1.9, 3600)))) == []
-    raised = made.step(clocks((0, 0), (1, 3600), (1.9, 3600), (2, -7.25))[6:])
+    assert alarms(made.step(clocks((0, 0), (11, 3600), (11.9, 3600)))) == []
+    raised = made.step(clocks((0, 0), (11, 3600), (11.9, 3600), (12, -7.25))[6:])
     assert alarms(raised) == [
         ("source-clock", "plant", "unacknowledged", "plant: times are 7.2 s behind their arrival")
     ]
-    assert [a.raised_ns for a in raised if isinstance(a, Alarm)] == [START + 2 * S]
-    steps = ((0, 0), (1, 3600), (1.9, 3600), (2, -7.25), (3, 0), (11.9, 0.9), (12, 0))
+    assert [a.raised_ns for a in raised if isinstance(a, Alarm)] == [START + 12 * S]
+    steps = ((0, 0), (11, 3600), (11.9, 3600), (12, -7.25), (13, 0), (21.9, 0.9), (22, 0))
     restarted = engine()
     restarted.restore(made.snapshot())
     cleared = restarted.step(clocks(*steps)[8:])
     assert alarms(cleared) == [("source-clock", "plant", "normal", "plant: times are right again")]
-    assert [a.cleared_ns for a in cleared if isinstance(a, Alarm)] == [START + 12 * S]
+    assert [a.cleared_ns for a in cleared if isinstance(a, Alarm)] == [START + 22 * S]
+
+
+def test_a_clock_that_is_off_from_the_first_input_on_is_an_alarm_a_second_after_the_grace() -> None:
+    made = engine()
+    assert alarms(made.step(clocks((0, -5), (5, -5), (10.9, -5)))) == []
+    raised = made.step(clocks((0, -5), (5, -5), (10.9, -5), (11, -5))[6:])
+    assert [a.raised_ns for a in raised if isinstance(a, Alarm)] == [START + 11 * S]
 
 
 def test_a_clock_that_is_off_now_and_then_is_no_alarm() -> None:

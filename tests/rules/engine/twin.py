@@ -407,10 +407,12 @@ class Twin:
             self.frame(value) if isinstance(value, Frame) else self.readings(value)
 
     def clock(self, value: Frame | Readings) -> None:
-        """Off for 1 s is an alarm, right for 10 s its end; an off input after 10 s without one begins anew."""
+        """Off for 1 s, later than 10 s after the first input, is an alarm, right for 10 s its end; an off input after
+        10 s without one begins anew.
+        """
         source, at = value.identity.source, self.time_of(value)
         off = max(int(t) for t in value.time_ns) - value.ingest_ns
-        first, last = self.off.get(source, (at, at))
+        first, last = self.off.setdefault(source, (at + 10 * S, at))
         is_active = ("source-clock", source) in self.active
         if abs(off) > self.allowances(source)[0]:
             first = at if at - last > 10 * S else first
