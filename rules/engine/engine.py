@@ -100,12 +100,17 @@ class Engine:
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
-        self._state = state
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
-        self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, compiled.shown)))
-        self._due = np.zeros(most, np.int64)
-        gpus, plant = fresh_work(compiled)
+        self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))
+        self._due = np.empty(most, np.int64)
+        self._work = fresh_work(compiled)
+        self._go_on_with(state)
+
+    def _go_on_with(self, state: State) -> None:
+        """The same rules with another state of theirs."""
+        self._state, compiled = state, self._compiled
+        gpus, plant = self._work
         self._held = kernel.hold(
             compiled.gpu_code, state.gpus, gpus, compiled.plant_code, state.plant, plant, state.points,
             state.soonest, self._events, self._counts,
@@ -165,7 +170,7 @@ class Engine:
         Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
         """
         header, state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
-        self._begin_with(self._compiled, state)
+        self._go_on_with(state)
         self.now_ns = header["now_ns"]
         self._begun_ns = header["begun_ns"]
         self._told = Counter(header["told"])

@@ -1100,20 +1100,7 @@ def _run(
     return count
 
 
-# -- the faces of the kernel
-
-
-@face(HELD(*HELD_FIELDS))
-def hold(
-    code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work, points: Points,
-    soonest: Times, events: Events, counts: Times,
-) -> Held:  # fmt: skip
-    """What `frame` and `readings` work on; who replaces one of these arrays has to hold them anew."""
-    held: Held = structref.new(HELD)
-    held.code, held.lanes, held.work = code, lanes, work
-    held.plant_code, held.plant, held.plant_work = plant_code, plant, plant_work
-    held.points, held.soonest, held.events, held.counts = points, soonest, events, counts
-    return held
+# -- frames and readings
 
 
 @compiled(
@@ -1176,32 +1163,18 @@ def _samples_together(
     return s - start
 
 
-@face(
+@compiled(
     PAIR(
-        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64,
-        HELD,
+        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), INT,
+        *HELD_FIELDS,
     )
 )  # fmt: skip
-def frame(
-    times_ns: NDArray[np.int64],
-    verdicts: NDArray[np.int64],
-    members: NDArray[np.int64],
-    values: NDArray[np.float32],
-    quality: NDArray[np.uint8],
-    start: int,
-    held: Held,
-) -> tuple[int, int]:
-    """A frame from its sample `start`: (events written, sample to go on at).
-
-    As many samples go together as cells hold. Then the plant conditions that look at one of the GPUs are evaluated,
-    each at all of these samples with what GPUs kept at them; their functions take them as `touched` says.
-
-    times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
-    one that is not ours; values (S, G, 24); quality (S, G).
-    """
-    code, lanes, work, points = held.code, held.lanes, held.work, held.points
-    plant_code, plant, plant_work = held.plant_code, held.plant, held.plant_work
-    soonest, events, counts = held.soonest, held.events, held.counts
+def _frame(
+    times_ns: Times, verdicts: Times, members: Times, values: NDArray[np.float32], quality: NDArray[np.uint8],
+    start: int, code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work,
+    points: Points, soonest: Times, events: Events, counts: Times,
+) -> tuple[int, int]:  # fmt: skip
+    """As `frame` says."""
     samples, gpus = times_ns.shape[0], members.shape[0]
     count, last, base = 0, code.ops.shape[0], lanes.phases.size
     newest, watch = points.gpu_times, points.watch
@@ -1285,28 +1258,19 @@ def frame(
     return count, samples
 
 
-@face(
+@compiled(
     PAIR(
-        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1),
-        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, HELD,
+        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1), INT, INT, INT, INT,
+        INT, INT, CODE, LANES, WORK, POINTS, I64, EVENTS, I64,
     )
 )  # fmt: skip
-def readings(
-    index: NDArray[np.int64],
-    times_ns: NDArray[np.int64],
-    values: NDArray[np.float64],
-    quality: NDArray[np.uint8],
-    ingest_ns: int,
-    now_ns: int,
-    tolerance_ns: int,
-    lateness_ns: int,
-    start: int,
-    held: Held,
-) -> tuple[int, int]:
-    """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
-    code, lanes, work, points = held.plant_code, held.plant, held.plant_work, held.points
-    soonest, events, counts = held.soonest, held.events, held.counts
-    capacity, base = events.values.shape[0], held.lanes.phases.size
+def _readings(
+    index: Times, times_ns: Times, values: Numbers, quality: NDArray[np.uint8], ingest_ns: int, now_ns: int,
+    tolerance_ns: int, lateness_ns: int, start: int, base: int, code: Code, lanes: Lanes, work: Work, points: Points,
+    soonest: Times, events: Events, counts: Times,
+) -> tuple[int, int]:  # fmt: skip
+    """As `readings` says; `base`: the first condition of the plant."""
+    capacity = events.values.shape[0]
     count = 0
     block = _block(0, 1, 1, 0, 1)
     for n in range(start, index.shape[0]):
@@ -1347,6 +1311,76 @@ def readings(
                 soonest, block, events, count,
             )  # fmt: skip
     return count, index.shape[0]
+
+
+# -- the faces of the kernel
+
+
+@face(HELD(*HELD_FIELDS))
+def hold(
+    code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work, points: Points,
+    soonest: Times, events: Events, counts: Times,
+) -> Held:  # fmt: skip
+    """What `frame` and `readings` work on; who replaces one of these arrays has to hold them anew."""
+    held: Held = structref.new(HELD)
+    held.code, held.lanes, held.work = code, lanes, work
+    held.plant_code, held.plant, held.plant_work = plant_code, plant, plant_work
+    held.points, held.soonest, held.events, held.counts = points, soonest, events, counts
+    return held
+
+
+@face(
+    PAIR(
+        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), INT, HELD,
+    )
+)  # fmt: skip
+def frame(
+    times_ns: NDArray[np.int64],
+    verdicts: NDArray[np.int64],
+    members: NDArray[np.int64],
+    values: NDArray[np.float32],
+    quality: NDArray[np.uint8],
+    start: int,
+    held: Held,
+) -> tuple[int, int]:
+    """A frame from its sample `start`: (events written, sample to go on at).
+
+    As many samples go together as cells hold. Then the plant conditions that look at one of the GPUs are evaluated,
+    each at all of these samples with what GPUs kept at them; their functions take them as `touched` says.
+
+    times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
+    one that is not ours; values (S, G, 24); quality (S, G).
+    """
+    return _frame(
+        times_ns, verdicts, members, values, quality, start, held.code, held.lanes, held.work, held.plant_code,
+        held.plant, held.plant_work, held.points, held.soonest, held.events, held.counts,
+    )  # fmt: skip
+
+
+@face(
+    PAIR(
+        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1), INT, INT, INT, INT,
+        INT, HELD,
+    )
+)  # fmt: skip
+def readings(
+    index: NDArray[np.int64],
+    times_ns: NDArray[np.int64],
+    values: NDArray[np.float64],
+    quality: NDArray[np.uint8],
+    ingest_ns: int,
+    now_ns: int,
+    tolerance_ns: int,
+    lateness_ns: int,
+    start: int,
+    held: Held,
+) -> tuple[int, int]:
+    """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
+    return _readings(
+        index, times_ns, values, quality, ingest_ns, now_ns, tolerance_ns, lateness_ns, start,
+        held.lanes.phases.size, held.plant_code, held.plant, held.plant_work, held.points, held.soonest,
+        held.events, held.counts,
+    )  # fmt: skip
 
 
 @face(numba.int64(numba.int64, LANES, numba.int64, I64, I64, numba.int64))
