@@ -49,6 +49,7 @@ EVENT_ROOM: Final = 4096
 # Not compared with their signatures at each call: `_plain` and the tables see to the types.
 _FRAME: Final = entry(kernel.frame)
 _READINGS: Final = entry(kernel.readings)
+_DUE: Final = entry(kernel.due)
 
 COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
@@ -212,13 +213,14 @@ class Engine:
         if state.soonest[0] > until_ns:
             return
         state.soonest[0] = NEVER
-        count = kernel.due(until_ns, state.gpus, 0, state.soonest, self._due, 0)
-        count = kernel.due(until_ns, state.plant, base, state.soonest, self._due, count)
+        of_gpus = _DUE(until_ns, state.gpus, 0, state.soonest, self._due, 0)
+        count = _DUE(until_ns, state.plant, base, state.soonest, self._due, of_gpus)
         if not count:
             return
         due = self._due[:count]
         order = self._compiled.order[due]
-        at = np.concatenate([state.gpus.deadlines.ravel(), state.plant.deadlines.ravel()])[due]
+        deadlines = state.gpus.deadlines.ravel(), state.plant.deadlines.ravel()
+        at = np.concatenate([deadlines[0][due[:of_gpus]], deadlines[1][due[of_gpus:] - base]])
         due = due[np.lexsort((order[:, 1], order[:, 0], at))]
         for start in range(0, count, len(self._events.values)):
             part = due[start : start + len(self._events.values)]

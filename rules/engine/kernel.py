@@ -1,4 +1,4 @@
-"""The hot path: samples through the rules' operations, in machine code (decisions 0012 to 0014).
+"""The hot path: samples through the rules' operations, in machine code (decisions 0012 to 0014, 0016).
 
 Rules that it obeys:
 - Bit-identical results come first: no fastmath, no parallel, no function whose result depends on a library; a sum is
@@ -6,8 +6,9 @@ Rules that it obeys:
 - Tables and state are arguments and callees are in this file: Numba's cache notices neither a changed global
   array nor a changed callee in another file.
 - An operation goes over a block: neighbouring lanes, and samples that they all have. Where it remembers nothing it
-  goes over all cells at once, else sample by sample. It gets whole arrays and row numbers: a slice of a row would count
-  a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
+  goes over all cells at once, else sample by sample. It gets whole arrays and row numbers, no slices.
+  Unknown is NaN; a truth has two masks, true and false, made where they are needed.
+- Only faces count references of arrays: to do so takes longer than an operation on one cell.
 - The quiet path first: where nothing is true and every lane is normal, the rest of a rule is jumped over; all of it
   where the bounds of its numbers say already that nothing is true.
 - Order of events: sample, then rule, then lane; the caller sorts them.
