@@ -48,13 +48,15 @@ class Columns(NamedTuple):
 
 class _Layout(NamedTuple):
     size: int
-    sequence_at: int
-    ingest_at: int
-    asset_offsets_at: int
-    asset_at: int
-    asset_bytes: int
-    lists: tuple[tuple[int, int, int], ...]
-    """Of each list: where its two offsets are, where its values begin, and how many these are."""
+    numbers: struct.Struct
+    """Sequence, ingest_ns, then the two offsets of the asset's name and of each list, wherever they lie."""
+
+    offsets: tuple[int, ...]
+    """What those offsets have to be."""
+
+    asset: slice
+    lists: tuple[tuple[int, int], ...]
+    """Where the values of each list begin, and how many these are."""
 
 
 _learned: dict[bytes, _Layout] = {}
@@ -121,19 +123,17 @@ def read_known(value: bytes) -> Columns | None:
     layout = _learned.get(_metadata(value))
     if layout is None or len(value) != layout.size:
         return None
-    if struct.unpack_from("<ii", value, layout.asset_offsets_at) != (0, layout.asset_bytes):
+    sequence, ingest_ns, *offsets = layout.numbers.unpack_from(value)
+    if tuple(offsets) != layout.offsets:
         return None
-    lists: list[NDArray[Any]] = []
-    for (offsets_at, values_at, count), kind in zip(layout.lists, _LISTS, strict=True):
-        if struct.unpack_from("<ii", value, offsets_at) != (0, count):
-            return None
-        lists.append(np.frombuffer(value, kind, count, values_at))
     try:
-        asset = value[layout.asset_at : layout.asset_at + layout.asset_bytes].decode()
+        asset = value[layout.asset].decode()
     except UnicodeDecodeError:
         return None
-    (sequence,) = struct.unpack_from("<q", value, layout.sequence_at)
-    (ingest_ns,) = struct.unpack_from("<q", value, layout.ingest_at)
+    lists = [
+        np.frombuffer(value, kind, count, values_at)
+        for (values_at, count), kind in zip(layout.lists, _LISTS, strict=True)
+    ]
     return Columns(sequence, ingest_ns, asset, lists)
 
 
@@ -151,18 +151,33 @@ def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
                 return  # empty, or decompressed: not in these bytes
             places.append(place)
     sequence_at, ingest_at, asset_offsets_at, asset_at, *of_lists = places
-    counts = (len(column.values) for column in batch.columns[3:])
+    numbers = _numbers(
+        [(sequence_at, "q"), (ingest_at, "q"), *((at, "ii") for at in (asset_offsets_at, *of_lists[::2]))]
+    )
+    if numbers is None:
+        return
+    counts = [len(column.values) for column in batch.columns[3:]]
+    asset_bytes = len(batch.column(2)[0].as_py().encode())
     if len(_learned) >= _SHAPES:
         _learned.clear()
     _learned[_metadata(value)] = _Layout(
         len(value),
-        sequence_at,
-        ingest_at,
-        asset_offsets_at,
-        asset_at,
-        len(batch.column(2)[0].as_py().encode()),
-        tuple(zip(of_lists[::2], of_lists[1::2], counts, strict=True)),
+        numbers,
+        tuple(number for count in (asset_bytes, *counts) for number in (0, count)),
+        slice(asset_at, asset_at + asset_bytes),
+        tuple(zip(of_lists[1::2], counts, strict=True)),
     )
+
+
+def _numbers(places: list[tuple[int, str]]) -> struct.Struct | None:
+    """All of these numbers at once; None where they don't lie one behind the other, as Arrow writes them."""
+    text, end = "<", 0
+    for at, kind in places:
+        if at < end:
+            return None
+        text += f"{at - end}x{kind}"
+        end = at + struct.calcsize(f"<{kind}")
+    return struct.Struct(text)
 
 
 def _metadata(value: bytes) -> bytes:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from streams.record import Record
 from streams.recording import Recording
 
 _Partition = tuple[str, int]
@@ -48,11 +47,11 @@ class MissingRecords:
             self._before[place] = one.first_offset - 1, recording.first_ns
         self._due = Counter({place: one.records for place, one in named.items()})
 
-    def pass_by(self, record: Record, log_ns: int, is_intact: bool) -> None:
+    def pass_by(self, place: _Partition, offset: int, log_ns: int, is_intact: bool) -> None:
         """A record; `is_intact`: all before it could be read."""
-        place = record.topic, record.partition
-        self._come_to(place, record.offset, log_ns, is_intact)
-        self._before[place] = record.offset, log_ns
+        if not is_intact:
+            self._come_to(place, offset, log_ns, is_intact)
+        self._before[place] = offset, log_ns
         self._due[place] -= 1
 
     def end(self, recording: Recording) -> None:

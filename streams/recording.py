@@ -23,7 +23,6 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -33,18 +32,18 @@ import orjson
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Attachment, Channel, Metadata
+from mcap.records import Attachment, Metadata
 from mcap.writer import CompressionType, Writer
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.record import Headers, Record
-from streams.recording_file import MAGIC, RECORD_HEAD, Damage, FileIndex, find_index, walk
+from streams.recording_chunks import WRAPPED, Chunks, Stored, channel_of, place_of
+from streams.recording_file import MAGIC, Damage, FileIndex, find_index, walk
 from streams.wire import ARROW_SCHEMAS
 
 PROFILE: Final = "headrace"
 CHUNK_BYTES: Final = 4 << 20
-WRAPPED: Final = "wrapped"
 RECORD_SCHEMA: Final = (
     b'{"type":"object","properties":{"key":{"type":["string","null"],"contentEncoding":"base64"},'
     b'"headers":{"type":"array"},"value":{"type":["string","null"],"contentEncoding":"base64"},"timestamp_ms":{"type":"integer"}}}'
@@ -52,21 +51,8 @@ RECORD_SCHEMA: Final = (
 CHANNELS_PER_TOPIC: Final = 4096
 """What comes after them is wrapped: MCAP numbers channels with 16 bits."""
 
-_MESSAGE = struct.Struct("<HIQQ")
-
 _Key = tuple[str, int, int, bytes | None, Headers]
 """Topic, partition, offset >> 31 (so that 32 bits are enough within a channel), key and headers."""
-
-
-class _Place(NamedTuple):
-    """What a channel says about its messages."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    headers: Headers
-    base_offset: int
-    is_wrapped: bool
 
 
 class RecordingWriter:
@@ -268,16 +254,24 @@ class Recording:
 
     def timed_records(self, topics: Collection[str] | None = None) -> Iterator[tuple[int, Record]]:
         """The same with the recorder's own time of each record (`log_time`, ns) before it."""
+        for log_ns, place, offset, timestamp_ms, value in self.stored(topics):
+            yield (
+                log_ns,
+                Record(place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers),
+            )
+
+    def stored(self, topics: Collection[str] | None = None) -> Iterator[Stored]:
+        """The same records as they lie in the file: no object is made for each."""
         self._damage = damage = Damage(list(self._left_out))
-        chunks = _Chunks(topics)
+        chunks = Chunks(topics)
         for channel in self._index.channels if self._index is not None else ():
             chunks.learn(channel)
         with self._opened() as view:
             for opcode, body in walk(view, self._index, {Opcode.CHUNK, Opcode.CHANNEL}, damage):
                 if opcode == Opcode.CHANNEL:
-                    chunks.learn(_channel(body))
+                    chunks.learn(channel_of(body))
                 else:
-                    yield from chunks.records(body)
+                    yield from chunks.stored(body)
         if chunks.homeless:
             damage.lost(f"{chunks.homeless} messages whose channel lay in a damaged chunk are left out")
         due = chunks.read if self._index is None else sum(self._index.messages.values())
@@ -285,80 +279,17 @@ class Recording:
             damage.lost(f"the index names {due} records, and {chunks.read} can be read")
 
 
-@dataclass(slots=True)
-class _Chunks:
-    """Takes chunks apart. `read`: messages of all topics; `homeless`: those whose channel nobody has named."""
-
-    topics: Collection[str] | None
-    places: dict[int, _Place] = field(default_factory=dict)
-    read: int = 0
-    homeless: int = 0
-
-    def learn(self, channel: Channel) -> None:
-        if channel.id not in self.places:
-            self.places[channel.id] = _place(channel)
-
-    def records(self, data: bytes) -> Iterator[tuple[int, Record]]:
-        position, end = 0, len(data)
-        view = memoryview(data)
-        while position < end:
-            opcode, length = RECORD_HEAD.unpack_from(data, position)
-            start = position + RECORD_HEAD.size
-            position = start + length
-            if opcode == Opcode.CHANNEL:
-                self.learn(_channel(data[start:position]))
-            elif opcode == Opcode.MESSAGE:
-                channel, low, log_time, publish_time = _MESSAGE.unpack_from(data, start)
-                place = self.places.get(channel)
-                if place is None:
-                    self.homeless += 1
-                    continue
-                self.read += 1
-                if self.topics is not None and place.topic not in self.topics:
-                    continue
-                offset = place.base_offset + ((low - place.base_offset) & 0xFFFF_FFFF)
-                value = bytes(view[start + _MESSAGE.size : position])
-                timestamp_ms = publish_time // 1_000_000
-                if place.is_wrapped:
-                    yield log_time, _unwrap(value, place, offset)
-                    continue
-                yield (
-                    log_time,
-                    Record(
-                        place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers
-                    ),
-                )
-
-
 def _named(index: FileIndex) -> dict[tuple[str, int], Named]:
     """A partition's first record is the first of a channel of its lowest segment."""
     records: Counter[tuple[str, int]] = Counter()
     firsts: dict[tuple[str, int], tuple[int, int]] = {}
     for channel in index.channels:
-        place = _place(channel)
+        place = place_of(channel)
         partition = place.topic, place.partition
         first = int(channel.metadata.get("segment", "0")), place.base_offset
         firsts[partition] = min(first, firsts.get(partition, first))
         records[partition] += index.messages.get(channel.id, 0)
     return {partition: Named(records[partition], first) for partition, (_, first) in firsts.items()}
-
-
-def _channel(body: bytes) -> Channel:
-    return Channel.read(ReadDataStream(BytesIO(body)))
-
-
-def _place(channel: Channel) -> _Place:
-    metadata = channel.metadata
-    key = metadata.get("key")
-    names = orjson.loads(metadata.get("headers", "[]"))
-    return _Place(
-        channel.topic,
-        int(metadata.get("partition", "0")),
-        None if key is None else key.encode(),
-        tuple((name, metadata[f"header.{name}"].encode()) for name in names),
-        int(metadata.get("base_offset", "0")),
-        metadata.get("encoding") == WRAPPED,
-    )
 
 
 def _key(record: Record) -> _Key:
@@ -391,25 +322,4 @@ def _wrap(record: Record) -> bytes:
             "value": text(record.value),
             "timestamp_ms": record.timestamp_ms,
         }
-    )
-
-
-def _unwrap(data: bytes, place: _Place, offset: int) -> Record:
-    wrapped = orjson.loads(data)
-
-    def raw(text: str | None) -> bytes | None:
-        return None if text is None else base64.b64decode(text)
-
-    headers = tuple(
-        (base64.b64decode(name).decode("utf-8", "surrogateescape"), base64.b64decode(value))
-        for name, value in wrapped["headers"]
-    )
-    return Record(
-        place.topic,
-        place.partition,
-        offset,
-        wrapped["timestamp_ms"],
-        raw(wrapped["key"]),
-        raw(wrapped["value"]),
-        headers,
     )

@@ -29,6 +29,9 @@ RECORD_HEAD: Final = struct.Struct("<BQ")
 
 _SPAN = struct.Struct("<QQ")
 _CHUNK_BEFORE_COMPRESSION = 28
+_CHUNK_HEAD = struct.Struct("<QQQII")
+"""Times of the first and last record, bytes and checksum of the records, bytes of the compression's name."""
+_PACKED_BYTES = struct.Struct("<Q")
 _DATA_END = RECORD_HEAD.pack(Opcode.DATA_END, 4)
 _DATA_END_BYTES = len(_DATA_END) + 4
 _FOOTER = RECORD_HEAD.pack(Opcode.FOOTER, 20)
@@ -108,15 +111,14 @@ def walk(
             _look_behind(view, end, index, damage)
             return
         if opcode == Opcode.CHUNK and opcode in wanted:
-            body = view[start:end]
             try:
-                records = _unpacked(body)
+                records = _unpacked(view, start, end)
             except Exception as error:  # decompressors and the parser share no class of errors
                 resumed = end
                 if _length(view, end, index) is None:
                     resumed = _search(view, search_from, index) or len(view)
                 damage.lost(
-                    f"the chunk at byte {at}{_recorded_span(body)} is damaged and left out "
+                    f"the chunk at byte {at}{_recorded_span(view[start : start + _SPAN.size])} is damaged and left out "
                     f"(bytes {at} to {resumed}): {error}"
                 )
                 at = resumed
@@ -128,8 +130,15 @@ def walk(
         at = end
 
 
-def _unpacked(chunk: bytes) -> bytes:
-    stream, length = get_chunk_data_stream(Chunk.read(ReadDataStream(BytesIO(chunk))), validate_crc=True)
+def _unpacked(view: mmap.mmap, start: int, end: int) -> bytes:
+    """The records of the chunk whose body lies there, decompressed out of the file without a copy before it."""
+    first_ns, last_ns, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(view, start)
+    name_at = start + _CHUNK_HEAD.size
+    packed_at = name_at + name_bytes + _PACKED_BYTES.size
+    with memoryview(view) as whole, whole[packed_at:end] as packed:
+        name = view[name_at : name_at + name_bytes].decode()
+        chunk = Chunk(name, packed, last_ns, first_ns, crc, size)
+        stream, length = get_chunk_data_stream(chunk, validate_crc=True)
     data: bytes = stream.read(length)
     return data
 

@@ -30,14 +30,14 @@ from rules.quality import Quality
 from rules.site.model import Site
 from streams.facts import Courier
 from streams.missing import Missing, MissingRecords
-from streams.record import Record
 from streams.recorded_site import recorded_rules
 from streams.recording import Recording
+from streams.recording_chunks import Place, Stored
 from streams.rule_folder import load_program
 from streams.rule_set import UNKNOWN, RuleSet, note_rule_set
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, RULE_SETS
-from streams.verification import FactsEnd, InputsEnd, Said, Verification, compare
+from streams.verification import FactsEnd, InputsEnd, Verification, compare
 from streams.wire import decode_input, decode_output, encode_input, encode_output
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
@@ -129,18 +129,17 @@ def replay(recordings: Sequence[Recording], chosen: Chosen, verify: bool) -> Rep
 
     Recorded rules are replaced where the log activates others; rules that were given rule from end to end.
     """
-    result = _run(recordings, chosen, only_intact=False)
+    recorded = _Recorded() if verify else None
+    result = _run(recordings, chosen, recorded)
     result.damage = [line for recording in recordings for line in recording.damage]
-    if verify:
-        recorded, behind = _recorded_outputs(recordings)
-        if recorded or behind:
-            intact = _run(recordings, chosen, only_intact=True) if result.behind_damage else result
-            facts = {
-                key: {name: {_content(fact)} for name, fact in told.items()}
-                for key, told in intact.facts_recorded.items()
-            }
-            result.verification = compare({**recorded, **facts}, intact.outputs, _ends(intact))
-            result.verification.not_compared = behind
+    if recorded is not None and (recorded.said or recorded.behind):
+        intact = _run(recordings, chosen, only_intact=True) if result.behind_damage else result
+        facts = {
+            key: {name: {_content(fact)} for name, fact in told.items()}
+            for key, told in intact.facts_recorded.items()
+        }
+        result.verification = compare({**recorded.said, **facts}, intact.outputs, _ends(intact))
+        result.verification.not_compared = recorded.behind
     return result
 
 
@@ -180,8 +179,13 @@ class _Activated:
         return {rule.id for compiled in offered for rule in compiled.rules}
 
 
-def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> Replay:
-    """All inputs through the engines; `only_intact`: those before the first damage."""
+def _run(
+    recordings: Sequence[Recording],
+    chosen: Chosen,
+    recorded_outputs: _Recorded | None = None,
+    only_intact: bool = False,
+) -> Replay:
+    """All inputs through the engines; `only_intact`: those before the first damage. `recorded_outputs`: to fill."""
     site, program, recorded = chosen
     result = Replay(site, program)
     digest = recorded.digest if recorded else ""
@@ -190,7 +194,7 @@ def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> 
     last: dict[str, dict[str, tuple[int, int]]] = {unit: {} for unit in site.units}
     makes_facts = bool(parts_of(program, site).facts()) and not (recorded and _has_facts(recordings))
     courier = Courier()
-    events = _events(recordings, result, only_intact)
+    events = _events(recordings, result, recorded_outputs, only_intact)
     if makes_facts:
         events = (value for value in events if not isinstance(value, Fact))
     for unit, inputs in _batches(events, result, last, 1 if makes_facts else BATCH):
@@ -211,37 +215,46 @@ def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> 
     return result
 
 
-def _in_order(recordings: Iterable[Recording], missing: MissingRecords) -> Iterator[tuple[bool, Record]]:
+def _in_order(recordings: Iterable[Recording], missing: MissingRecords) -> Iterator[tuple[bool, Stored]]:
     """Every record of the topics of `missing`, which looks on, and whether all before it could be read."""
     is_intact = True
     for recording in recordings:
         missing.begin(recording, is_intact)
-        for log_ns, record in recording.timed_records(missing.topics):
+        for stored in recording.stored(missing.topics):
             is_intact = is_intact and not recording.lacks_records
-            missing.pass_by(record, log_ns, is_intact)
-            yield is_intact, record
+            log_ns, place, offset, _, _ = stored
+            missing.pass_by(place[:2], offset, log_ns, is_intact)
+            yield is_intact, stored
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)
 
 
-def _events(recordings: Iterable[Recording], result: Replay, only_intact: bool) -> Iterator[Input]:
-    missing = MissingRecords({EVENTS.name})
-    for is_intact, record in _in_order(recordings, missing):
-        if not is_intact:
-            if only_intact:
-                return
-            result.behind_damage += 1
+def _events(
+    recordings: Iterable[Recording], result: Replay, recorded: _Recorded | None, only_intact: bool
+) -> Iterator[Input]:
+    topics = {EVENTS.name, *(OUTPUT_TOPICS if recorded is not None else ())}
+    missing = MissingRecords(topics)
+    for is_intact, (_, place, _, _, value) in _in_order(recordings, missing):
+        if not is_intact and only_intact:
+            return
+        if place.topic != EVENTS.name:
+            if recorded is not None:
+                recorded.take(place, value, is_intact)
+            continue
+        result.behind_damage += not is_intact
         try:
-            value = decode_input(record.key, record.headers, record.value)
+            made = decode_input(place.key, place.headers, value)
         except UndecodableError as error:
             result.undecodable[error.reason] += 1
             continue
-        if value.unit not in result.site.units:
+        if made.unit not in result.site.units:
             result.undecodable["unknown-unit"] += 1
-            result.unknown_units.add(value.unit)
+            result.unknown_units.add(made.unit)
             continue
-        yield value
-    result.missing = missing.spans
+        yield made
+    result.missing = {place: one for place, one in missing.spans.items() if place[0] == EVENTS.name}
+    if recorded is not None:
+        recorded.behind += sum(one.records for place, one in missing.spans.items() if place[0] != EVENTS.name)
 
 
 def _batches(
@@ -265,23 +278,29 @@ def _batches(
 
 
 def _count(value: Input, result: Replay) -> None:
-    if isinstance(value, Readings | Frame) and len(value.time_ns):
-        first_ns, last_ns = int(value.time_ns.min()), int(value.time_ns.max())
-        result.first_ns = first_ns if result.first_ns is None else min(result.first_ns, first_ns)
-        result.last_ns = last_ns if result.last_ns is None else max(result.last_ns, last_ns)
-    if isinstance(value, Readings):
-        missing = int(np.count_nonzero(value.quality == Quality.MISSING))
-        result.not_available += missing
-        result.readings += len(value.points) - missing
-    elif isinstance(value, Frame):
+    if isinstance(value, Frame):
         missing = int(np.count_nonzero(np.isnan(value.values)))
         result.frames += 1
         result.not_available += missing
         result.readings += value.values.size - missing
+        _note_times(value.time_ns.tolist(), result)
+    elif isinstance(value, Readings):
+        missing = int(np.count_nonzero(value.quality == Quality.MISSING))
+        result.not_available += missing
+        result.readings += len(value.points) - missing
+        if len(value.points):
+            _note_times([int(value.time_ns.min()), int(value.time_ns.max())], result)
     elif isinstance(value, Gap):
         result.gaps.append(value)
     elif isinstance(value, Fact):
         result.facts_recorded.setdefault(_told_to(value), {})[_name_of(value)] = value
+
+
+def _note_times(times_ns: list[int], result: Replay) -> None:
+    if times_ns:
+        first_ns, last_ns = min(times_ns), max(times_ns)
+        result.first_ns = first_ns if result.first_ns is None else min(result.first_ns, first_ns)
+        result.last_ns = last_ns if result.last_ns is None else max(result.last_ns, last_ns)
 
 
 def _keep(output: Output, result: Replay) -> None:
@@ -328,20 +347,22 @@ def _ends(intact: Replay) -> dict[str, InputsEnd | FactsEnd]:
     return ends
 
 
-def _recorded_outputs(recordings: Iterable[Recording]) -> tuple[Said, int]:
-    """What the run said before the first damage, and how many outputs are recorded behind it or lost to it."""
-    said: dict[tuple[str, str], dict[str, set[bytes]]] = {}
-    behind = 0
-    missing = MissingRecords(OUTPUT_TOPICS)
-    for is_intact, record in _in_order(recordings, missing):
-        if record.value is None:
-            continue
+@dataclass(slots=True)
+class _Recorded:
+    """What the run said before the first damage; `behind`: outputs recorded behind it, or lost to it."""
+
+    said: dict[tuple[str, str], dict[str, set[bytes]]] = field(default_factory=dict)
+    behind: int = 0
+
+    def take(self, place: Place, value: bytes | None, is_intact: bool) -> None:
+        """A record of an output topic."""
+        if value is None:
+            return
         try:
-            output = decode_output(record.headers, record.value)
+            output = decode_output(place.headers, value)
         except UndecodableError:
-            continue  # garbage on an output topic is no word of the engine
+            return  # garbage on an output topic is no word of the engine
         if is_intact:
-            said.setdefault((record.topic, output.unit), {}).setdefault(output.id, set()).add(record.value)
+            self.said.setdefault((place.topic, output.unit), {}).setdefault(output.id, set()).add(value)
         else:
-            behind += 1
-    return said, behind + sum(one.records for one in missing.spans.values())
+            self.behind += 1

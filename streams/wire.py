@@ -13,8 +13,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Mapping
+from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, Final, cast
 
+import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -148,18 +151,26 @@ def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> In
     """
     if value is None:
         raise UndecodableError("empty", "a record without a value")
+    name, unit, source, epoch, backfill = _head(key, headers)
+    if name in _ENVELOPED:
+        return _decode_envelope(name, unit, value)
+    return _decode_arrow(name, unit, source, epoch, value, backfill)
+
+
+@lru_cache(maxsize=4096)
+def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool]:
+    """Schema, unit, source, epoch, backfill: what all records of a source have in common. UndecodableError."""
     name = _text(header(headers, "schema"), "no-schema")
     if name not in ARROW_SCHEMAS and name not in _ENVELOPED:
         raise UndecodableError("unknown-schema", name)
     unit = _text(key, "bad-key")
     if name in _ENVELOPED:
-        return _decode_envelope(name, unit, value)
+        return name, unit, "", 0, False
     source = _text(header(headers, "source"), "bad-header")
     epoch_text = _text(header(headers, "epoch"), "bad-header")
     if not epoch_text.isdecimal() or len(epoch_text) > 19:
         raise UndecodableError("bad-header", f"epoch {epoch_text[:40]!r} is not a number")
-    backfill = header(headers, "backfill") == b"1"
-    return _decode_arrow(name, unit, source, int(epoch_text), value, backfill)
+    return name, unit, source, int(epoch_text), header(headers, "backfill") == b"1"
 
 
 def _text(raw: bytes | None, reason: str) -> str:
@@ -192,7 +203,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         if name == "frame/1":
             learn(value, body, batch)
             return _frame(unit, identity, ingest_ns, rest[0], [_array(v) for v in lists], backfill)
-        points = tuple(str(point) for point in lists[0].to_pylist())
+        points = _points(lists[0])
         time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]
         if {len(array) for array in arrays} != {len(points)}:
             raise UndecodableError("bad-shape", "columns of different lengths")
@@ -225,6 +236,20 @@ def _frame(
         energy_mj.reshape(shape),
         backfill,
     )
+
+
+def _points(names: pa.Array[Any]) -> tuple[str, ...]:
+    """The names of a list column. A source reads the same points again and again: they are made into text once."""
+    _, offsets, text = names.buffers()
+    if names.offset or offsets is None or text is None:
+        return tuple(str(name) for name in names.to_pylist())
+    return _names(len(names), offsets.to_pybytes(), text.to_pybytes())
+
+
+@lru_cache(maxsize=256)
+def _names(count: int, offsets: bytes, text: bytes) -> tuple[str, ...]:
+    places = np.frombuffer(offsets, np.int32, count + 1).tolist()
+    return tuple(text[low:high].decode() for low, high in pairwise(places))
 
 
 def _values(column: Any) -> pa.Array[Any]:
@@ -283,17 +308,33 @@ def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
 def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
     """A dataclass from JSON, every field checked: floats may come as integers, nothing else bends."""
     values = dict(known)
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in known}
-    for name in body:
-        if name not in fields:
-            raise UndecodableError("bad-envelope", f"unknown field '{name}' in {kind.__name__}")
-    for name, field in fields.items():
-        if name not in body:
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise UndecodableError("bad-envelope", f"{kind.__name__} lacks '{name}'")
+    fields = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
+    found = 0
+    for name, annotation, is_needed in fields:
+        if name in known:
             continue
-        values[name] = _checked(name, str(field.type), body[name])
+        if name in body:
+            values[name] = _checked(name, annotation, body[name])
+            found += 1
+        elif is_needed:
+            raise UndecodableError("bad-envelope", f"{kind.__name__} lacks '{name}'")
+    if found != len(body):
+        unknown = min(body.keys() - ({name for name, _, _ in fields} - known.keys()))
+        raise UndecodableError("bad-envelope", f"unknown field '{unknown}' in {kind.__name__}")
     return kind(**values)
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, str, bool], ...]:
+    """Name, type as it is written, and whether there has to be one."""
+    return tuple(
+        (
+            field.name,
+            str(field.type),
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(kind)
+    )
 
 
 _JSON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {

@@ -266,6 +266,21 @@ def bench_kernels(
     raise typer.Exit(bench(site, gpus or [15_000, 100_000], passes, as_json))
 
 
+@bench_app.command("replay")
+def bench_replay(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[
+        int, typer.Option(help="The whole site is taken where this one has fewer.", min=1)
+    ] = 15_000,
+    seconds: Annotated[int, typer.Option(help="Of event time in the recording.", min=2)] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """A recording through the replay, on one core: how many times real time, and where the time goes."""
+    from gateways.bench.replay import bench_replay as bench
+
+    raise typer.Exit(bench(site, gpus, seconds, as_json))
+
+
 @bench_app.command("soak")
 def bench_soak(
     site: SiteArgument = DEMO_SITE,

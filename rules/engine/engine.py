@@ -88,6 +88,7 @@ class Engine:
         self._lanes = {
             asset: np.arange(low, high, dtype=np.int64) for asset, (low, high) in self.unit.gpu_range.items()
         }
+        self._last_points: dict[str, tuple[tuple[str, ...], NDArray[np.int64]]] = {}
         self._last_lanes: dict[str, tuple[bytes, NDArray[np.int64]]] = {}
         self._take: dict[type[Any], Callable[[Any, Cause, list[Output]], None]] = {
             Frame: self._frame,
@@ -304,7 +305,7 @@ class Engine:
             return
         if total:
             self._sources.clock(value, int(value.time_ns.max()), self.now_ns, cause, out)
-        index = np.fromiter(map(self._compiled.point_index.get, value.points, repeat(-1)), np.int64, total)
+        index = self._point_index(value)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
         source = self._sources[value.identity.source]
         samples = _Samples(
@@ -315,6 +316,18 @@ class Engine:
         )
         self._take_samples(samples, sane(value.ingest_ns), source, cause, out)
         self._count(source, 1)
+
+    def _point_index(self, value: Readings) -> NDArray[np.int64]:
+        """Place of each point in the tables, -1 for one that the unit lacks."""
+        # A gateway reads the same points each time: those of a source's last readings are looked up once.
+        source = value.identity.source
+        last = self._last_points.get(source)
+        if last is not None and last[0] == value.points:
+            return last[1]
+        found = map(self._compiled.point_index.get, value.points, repeat(-1))
+        index = np.fromiter(found, np.int64, len(value.points))
+        self._last_points[source] = value.points, index
+        return index
 
     def _take_samples(
         self, samples: _Samples, ingest_ns: int, source: SourceState, cause: Cause, out: list[Output]

@@ -1,0 +1,94 @@
+"""The recording that `headrace bench replay` replays: the simulated plant of a site in event time, as a worker has it.
+
+Rules: no clock; the site's own rules; inputs, facts and outputs stand in the file as a live run would leave them, so
+that the replay has something to compare; every GPU source gives one sample a second, in a frame for each rack.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from mcap.writer import CompressionType
+
+from gateways.sim.event_time import STEP_NS, EventTimePlant
+from gateways.sim.faults import parse_faults
+from rules.engine.engine import Engine
+from rules.engine.inputs import Fact
+from rules.errors import UnreachableError
+from streams.record import Message, Record
+from streams.recorded_site import recording_metadata, site_attachments
+from streams.recording import RecordingWriter
+from streams.rule_set import RuleSet, rule_set_of
+from streams.site_folder import SITE_FILE, load_site
+from streams.wire import encode_input, encode_output
+
+PARTITIONS: Final = 6
+FAULTS: Final = "pump_trip@30s, ~pump_trip@45s"
+"""So that there are alarms and commands to say."""
+_STEPS: Final = 1_000_000_000 // STEP_NS
+_FAST: Final = re.compile(r"\bperiod: 100 ms\b")
+
+
+def at_one_hertz(site_dir: Path) -> RuleSet:
+    """The site with every source that samples each 100 ms at one sample a second. UnreachableError without any."""
+    files = dict(rule_set_of(site_dir, load_site(site_dir)).files)
+    files[SITE_FILE], count = _FAST.subn("period: 1 s", files[SITE_FILE])
+    if not count:
+        raise UnreachableError(
+            f"{site_dir / SITE_FILE} has no source with 'period: 100 ms', the bench needs one"
+        )
+    return RuleSet(files)
+
+
+def record_run(
+    rule_set: RuleSet, seconds: int, path: Path, compression: CompressionType = CompressionType.LZ4
+) -> None:
+    """Write `seconds` of event time to `path`; a chunk ends with each second, as a recorder ends it."""
+    site, program = rule_set.load()
+    plant = EventTimePlant(site, seed=1)
+    for fault in parse_faults(FAULTS):
+        plant.inject(fault)
+    engines = {unit: Engine(program, site, unit, rule_set.digest) for unit in site.units}
+    attachments = site_attachments(rule_set)
+    with RecordingWriter(
+        path,
+        attachments=attachments,
+        metadata=recording_metadata(site, attachments),
+        compression=compression,
+    ) as writer:
+        log = _Log(writer)
+        told: list[Fact] = []
+        for step in range(seconds * _STEPS):
+            inputs = plant.step()
+            for fact in told:
+                inputs[fact.unit].insert(0, fact)
+            told = []
+            for unit, values in inputs.items():
+                for value in values:
+                    log.add(encode_input(value, PARTITIONS), plant.now_ns)
+                for output in engines[unit].step(values):
+                    if isinstance(output, Fact):
+                        told.append(output)
+                    else:
+                        log.add(encode_output(output, PARTITIONS), plant.now_ns)
+            if step % _STEPS == _STEPS - 1:
+                writer.flush()
+
+
+class _Log:
+    """Gives messages their offsets."""
+
+    def __init__(self, writer: RecordingWriter) -> None:
+        self._writer = writer
+        self._next: Counter[tuple[str, int]] = Counter()
+
+    def add(self, message: Message, time_ns: int) -> None:
+        place = message.topic, message.partition
+        record = Record(
+            *place, self._next[place], time_ns // 1_000_000, message.key, message.value, message.headers
+        )
+        self._next[place] += 1
+        self._writer.write(record, time_ns)
