@@ -27,6 +27,7 @@ from streams.times import iso_utc
 MAGIC: Final = b"\x89MCAP0\r\n"
 RECORD_HEAD: Final = struct.Struct("<BQ")
 
+_LET_GO_BYTES: Final = 32 << 20
 _SPAN = struct.Struct("<QQ")
 _CHUNK_BEFORE_COMPRESSION = 28
 _CHUNK_HEAD = struct.Struct("<QQQII")
@@ -93,7 +94,12 @@ def walk(
 ) -> Iterator[tuple[int, bytes]]:
     """Opcode and body of the wanted records; of a chunk, its records. `damage` is complete at the end."""
     at = search_from = len(MAGIC)
+    let_go = 0
     while True:
+        if at - let_go >= _LET_GO_BYTES:
+            # What was read is in the page cache as before; it only counts no more as this process's memory.
+            view.madvise(mmap.MADV_DONTNEED, let_go, _LET_GO_BYTES)
+            let_go += _LET_GO_BYTES
         length = _length(view, at, index)
         if length is None:
             found = _search(view, search_from, index)
