@@ -30,7 +30,7 @@ from streams.crash_switch import CrashSwitch
 from streams.dead_letter import dead_letter
 from streams.outbox import Outbox
 from streams.record import Record
-from streams.snapshots import Snapshot, log_ids, read_snapshots, snapshot_messages
+from streams.snapshots import Snapshot, is_covered, log_ids, read_snapshots, snapshot_messages
 from streams.topics import EVENTS, partition_of
 from streams.wire import decode_input, encode_output
 from streams.worker_counts import Counts
@@ -242,7 +242,7 @@ class Processor:
                 if record.offset >= partition.reported:
                     await self._dead_letter(record, error)
                 continue
-            if record.offset < unit.next_offset:
+            if is_covered(record.offset, unit.next_offset):
                 continue
             self.counts.input(value)
             batches.setdefault(unit.id, []).append(value)

@@ -21,8 +21,9 @@ import mmap
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -35,11 +36,11 @@ from mcap.opcode import Opcode
 from mcap.records import Attachment, Metadata
 from mcap.writer import CompressionType, Writer
 
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, InvariantError
 from rules.findings import Finding
 from streams.record import Headers, Record
-from streams.recording_chunks import WRAPPED, Chunks, Stored, channel_of, place_of
-from streams.recording_file import MAGIC, Damage, FileIndex, find_index, walk
+from streams.recording_chunks import WRAPPED, Chunks, Place, Stored, channel_of, place_of, record_of
+from streams.recording_file import MAGIC, Damage, FileIndex, channels_of, find_index, records_at, walk
 from streams.wire import ARROW_SCHEMAS
 
 PROFILE: Final = "headrace"
@@ -183,6 +184,10 @@ class Named(NamedTuple):
     records: int
     first_offset: int
 
+    def has(self, offset: int) -> bool:
+        """Whether reading can go on from this offset without a hole."""
+        return self.first_offset <= offset <= self.first_offset + self.records
+
 
 class Recording:
     """An existing file. Attachments and metadata are read at once, records as one asks for them.
@@ -203,7 +208,7 @@ class Recording:
         try:
             with self._opened() as view:
                 self._index = find_index(view)
-                for opcode, body in walk(view, self._index, {Opcode.ATTACHMENT, Opcode.METADATA}, Damage()):
+                for opcode, body in self._others(view):
                     if opcode == Opcode.ATTACHMENT:
                         self._keep_attachment(body)
                     else:
@@ -213,6 +218,12 @@ class Recording:
         self.named = {} if self._index is None else _named(self._index)
         self.first_ns = 0 if self._index is None else self._index.first_ns
         self.last_ns = 0 if self._index is None else self._index.last_ns
+
+    def _others(self, view: mmap.mmap) -> Iterator[tuple[int, bytes]]:
+        """Attachments and metadata: by the index where it can be trusted, as a day has millions of records."""
+        if self._index is not None and not self._index.is_moved:
+            return records_at(view, self._index, self._index.others)
+        return walk(view, self._index, {Opcode.ATTACHMENT, Opcode.METADATA}, Damage())
 
     @contextmanager
     def _opened(self) -> Iterator[mmap.mmap]:
@@ -254,29 +265,70 @@ class Recording:
 
     def timed_records(self, topics: Collection[str] | None = None) -> Iterator[tuple[int, Record]]:
         """The same with the recorder's own time of each record (`log_time`, ns) before it."""
-        for log_ns, place, offset, timestamp_ms, value in self.stored(topics):
-            yield (
-                log_ns,
-                Record(place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers),
-            )
+        return ((stored[0], record_of(stored)) for stored in self.stored(topics))
 
-    def stored(self, topics: Collection[str] | None = None) -> Iterator[Stored]:
-        """The same records as they lie in the file: no object is made for each."""
+    def stored(self, topics: Collection[str] | None = None, chunk: int = 0) -> Iterator[Stored]:
+        """The same records as they lie in the file, no object made for each; from a chunk on (see `chunks`)."""
         self._damage = damage = Damage(list(self._left_out))
-        chunks = Chunks(topics)
-        for channel in self._index.channels if self._index is not None else ():
-            chunks.learn(channel)
+        taken = self._taken(topics)
+        begin_at = self.index.chunks[chunk].at if chunk else len(MAGIC)
         with self._opened() as view:
-            for opcode, body in walk(view, self._index, {Opcode.CHUNK, Opcode.CHANNEL}, damage):
+            for opcode, body in walk(view, self._index, {Opcode.CHUNK, Opcode.CHANNEL}, damage, begin_at):
                 if opcode == Opcode.CHANNEL:
-                    chunks.learn(channel_of(body))
+                    taken.learn(channel_of(body))
                 else:
-                    yield from chunks.stored(body)
-        if chunks.homeless:
-            damage.lost(f"{chunks.homeless} messages whose channel lay in a damaged chunk are left out")
-        due = chunks.read if self._index is None else sum(self._index.messages.values())
-        if due != chunks.read and not damage.lacks_records:
-            damage.lost(f"the index names {due} records, and {chunks.read} can be read")
+                    yield from taken.stored(body)
+        if taken.homeless:
+            damage.lost(f"{taken.homeless} messages whose channel lay in a damaged chunk are left out")
+        due = taken.read if self._index is None or chunk else sum(self._index.messages.values())
+        if due != taken.read and not damage.lacks_records:
+            damage.lost(f"the index names {due} records, and {taken.read} can be read")
+
+    def _taken(self, topics: Collection[str] | None) -> Chunks:
+        return Chunks(topics, self.places if self._index is not None else {})
+
+    # By the index, without reading the rest of the file. What is damaged there is left out without a word.
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the index names; 0 where it can't be trusted."""
+        return 0 if self._index is None or self._index.is_moved else len(self._index.chunks)
+
+    @property
+    def index(self) -> FileIndex:
+        """Raises InvariantError where there is none to trust."""
+        if self._index is None or self._index.is_moved:
+            raise InvariantError(f"{self.path} has no index to find chunks by")
+        return self._index
+
+    @cached_property
+    def places(self) -> dict[int, Place]:
+        """What each channel that the index names says of its messages."""
+        return {} if self._index is None else {one.id: place_of(one) for one in self._index.channels}
+
+    @property
+    def is_rolled(self) -> bool:
+        """Whether the log was rolled to a fresh one in between: offsets then mean nothing across all of the file."""
+        return any(channel.metadata.get("segment", "0") != "0" for channel in self.index.channels)
+
+    def of_topic(self, topic: str) -> Iterator[Stored]:
+        """The records of a topic that few chunks have."""
+        if self.chunks:
+            return (stored for _, stored in self.in_chunks(range(self.chunks), {topic}))
+        return self.stored({topic})
+
+    def in_chunks(self, numbers: Iterable[int], topics: Collection[str]) -> Iterator[tuple[int, Stored]]:
+        """The records of some chunks, each with the number of its chunk; chunks without them are passed over."""
+        taken = self._taken(topics)
+        wanted = {channel.id for channel in self.index.channels if channel.topic in topics}
+        with self._opened() as view:
+            for number in numbers:
+                entry = self.index.chunks[number]
+                if wanted.isdisjoint(channels_of(view, entry)):
+                    continue
+                for _, records in records_at(view, self.index, [entry.at]):
+                    for stored in taken.stored(records):
+                        yield number, stored
 
 
 def _named(index: FileIndex) -> dict[tuple[str, int], Named]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -18,7 +17,7 @@ from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel
 
-from streams.record import Headers
+from streams.record import Headers, Record
 from streams.recording_file import RECORD_HEAD
 
 WRAPPED: Final = "wrapped"
@@ -41,21 +40,32 @@ Stored = tuple[int, Place, int, int, bytes | None]
 """The recorder's time (ns), the place, the offset, the record's own timestamp (ms) and its value."""
 
 
-@dataclass(slots=True)
-class Chunks:
-    """Takes chunks apart. `read`: messages of all topics; `homeless`: those whose channel nobody has named."""
+def record_of(stored: Stored) -> Record:
+    """As an object of its own."""
+    _, place, offset, timestamp_ms, value = stored
+    return Record(place.topic, place.partition, offset, timestamp_ms, place.key, value, place.headers)
 
-    topics: Collection[str] | None
-    read: int = 0
-    homeless: int = 0
-    _places: dict[int, Place | None] = field(default_factory=dict)
-    """By channel id; None for what nobody asks for."""
+
+class Chunks:
+    """Takes chunks apart. `read`: messages of all topics; `homeless`: those whose channel nobody has named.
+
+    `known`: the places of channels that an index names.
+    """
+
+    def __init__(self, topics: Collection[str] | None, known: Mapping[int, Place]) -> None:
+        self.read = 0
+        self.homeless = 0
+        self._topics = topics
+        # None for what nobody asks for
+        self._places = {channel: self._wanted(place) for channel, place in known.items()}
+
+    def _wanted(self, place: Place) -> Place | None:
+        return place if self._topics is None or place.topic in self._topics else None
 
     def learn(self, channel: Channel) -> None:
         """What the messages of a channel are; the first word on an id stands."""
         if channel.id not in self._places:
-            place = place_of(channel)
-            self._places[channel.id] = place if self.topics is None or place.topic in self.topics else None
+            self._places[channel.id] = self._wanted(place_of(channel))
 
     def stored(self, data: bytes) -> Iterator[Stored]:
         """The records of a chunk, decompressed. Once for each record of a recording: every line counts."""

@@ -12,7 +12,8 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final, NamedTuple
@@ -33,6 +34,9 @@ _CHUNK_BEFORE_COMPRESSION = 28
 _CHUNK_HEAD = struct.Struct("<QQQII")
 """Times of the first and last record, bytes and checksum of the records, bytes of the compression's name."""
 _PACKED_BYTES = struct.Struct("<Q")
+_CHUNK_INDEX = struct.Struct("<QQQQI")
+"""Of a chunk: its first and last time, where it begins, its length, bytes of the map from channels to places."""
+_CHANNEL_AT = struct.Struct("<HQ")
 _DATA_END = RECORD_HEAD.pack(Opcode.DATA_END, 4)
 _DATA_END_BYTES = len(_DATA_END) + 4
 _FOOTER = RECORD_HEAD.pack(Opcode.FOOTER, 20)
@@ -55,8 +59,19 @@ _PRIVATE = 0x80
 """Opcodes from here on are an application's own."""
 
 
+class ChunkEntry(NamedTuple):
+    """Where a chunk begins in the file, and where the index names its channels."""
+
+    at: int
+    channels_at: int
+    channels_end: int
+
+
 class FileIndex(NamedTuple):
-    """What stands behind the data: `start` to `end` in the file, and the number of messages by channel id."""
+    """What stands behind the data: `start` to `end` in the file, and the number of messages by channel id.
+
+    `chunks` in the order of the file; `others`: where attachments and metadata begin. Both are right unless `is_moved`.
+    """
 
     start: int
     end: int
@@ -65,6 +80,8 @@ class FileIndex(NamedTuple):
     messages: Mapping[int, int]
     first_ns: int
     last_ns: int
+    chunks: tuple[ChunkEntry, ...]
+    others: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -90,11 +107,18 @@ def find_index(view: mmap.mmap) -> FileIndex | None:
 
 
 def walk(
-    view: mmap.mmap, index: FileIndex | None, wanted: Collection[int], damage: Damage
+    view: mmap.mmap,
+    index: FileIndex | None,
+    wanted: Collection[int],
+    damage: Damage,
+    begin_at: int = len(MAGIC),
 ) -> Iterator[tuple[int, bytes]]:
-    """Opcode and body of the wanted records; of a chunk, its records. `damage` is complete at the end."""
-    at = search_from = len(MAGIC)
-    let_go = 0
+    """Opcode and body of the wanted records from `begin_at` on; of a chunk, its records.
+
+    `damage` is complete at the end.
+    """
+    at = search_from = begin_at
+    let_go = begin_at // _LET_GO_BYTES * _LET_GO_BYTES
     while True:
         if at - let_go >= _LET_GO_BYTES:
             # What was read is in the page cache as before; it only counts no more as this process's memory.
@@ -134,6 +158,26 @@ def walk(
         elif opcode in wanted:
             yield opcode, view[start:end]
         at = end
+
+
+def records_at(view: mmap.mmap, index: FileIndex, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Opcode and body of the records that an index says begin at `places`; those that don't are left out."""
+    for at in places:
+        length = _length(view, at, index)
+        if length is None:
+            continue
+        start = at + RECORD_HEAD.size
+        if view[at] == Opcode.CHUNK:
+            with suppress(Exception):  # damage is told by who walks over it
+                yield Opcode.CHUNK, _unpacked(view, start, start + length)
+        else:
+            yield view[at], view[start : start + length]
+
+
+def channels_of(view: mmap.mmap, entry: ChunkEntry) -> frozenset[int]:
+    """Ids of the channels that have a message in a chunk."""
+    pairs = view[entry.channels_at : entry.channels_end]
+    return frozenset(channel for channel, _ in _CHANNEL_AT.iter_unpack(pairs))
 
 
 def _unpacked(view: mmap.mmap, start: int, end: int) -> bytes:
@@ -219,6 +263,8 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
         return None
     channels: list[Channel] = []
     statistics: Statistics | None = None
+    chunks: list[ChunkEntry] = []
+    others: list[int] = []
     while at < footer_at:
         opcode, length = RECORD_HEAD.unpack_from(view, at)
         body, at = at + RECORD_HEAD.size, at + RECORD_HEAD.size + length
@@ -226,6 +272,12 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
             channels.append(Channel.read(_stream(view, body, at)))
         elif opcode == Opcode.STATISTICS:
             statistics = Statistics.read(_stream(view, body, at))
+        elif opcode == Opcode.CHUNK_INDEX:
+            _, _, chunk_at, _, map_bytes = _CHUNK_INDEX.unpack_from(view, body)
+            map_at = body + _CHUNK_INDEX.size
+            chunks.append(ChunkEntry(chunk_at, map_at, map_at + map_bytes))
+        elif opcode in (Opcode.ATTACHMENT_INDEX, Opcode.METADATA_INDEX):
+            others.extend(_PACKED_BYTES.unpack_from(view, body))
     if statistics is None:
         return None
     return FileIndex(
@@ -236,6 +288,8 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
         statistics.channel_message_counts,
         statistics.message_start_time,
         statistics.message_end_time,
+        tuple(chunks),
+        tuple(others),
     )
 
 

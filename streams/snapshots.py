@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,6 +50,11 @@ class Snapshot:
     rules_digest: str
     site_digest: str
     state: bytes
+
+
+def is_covered(offset: int, next_offset: int) -> bool:
+    """Whether a state that was taken before the record `next_offset` has taken in the one at `offset` already."""
+    return offset < next_offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
         end, window = ends.get(partition, 0), _FIRST_WINDOW
         while end > 0:
             start = max(0, end - window)
-            found = _assemble(await _read_span(bus, partition, start, end), wanted, native)
+            found = assemble(await _read_span(bus, partition, start, end), wanted, native)
             if start == 0 or wanted <= found.snapshots.keys():
                 snapshots.update(found.snapshots)
                 for reason, count in found.rejected.items():
@@ -165,7 +170,8 @@ async def _read_span(bus: Bus, partition: TopicPartition, start: int, end: int) 
     return records
 
 
-def _assemble(records: list[Record], wanted: Collection[str], native: Collection[str]) -> Found:
+def assemble(records: Iterable[Record], wanted: Collection[str], native: Collection[str]) -> Found:
+    """The last complete snapshot of each of `wanted` among records of the topic; see `read_snapshots`."""
     chunks: dict[tuple[bytes, int], bytes] = {}
     snapshots: dict[str, Snapshot] = {}
     rejected: dict[str, int] = {}

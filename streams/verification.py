@@ -73,6 +73,50 @@ class InputsEnd(NamedTuple):
         return "recorded"
 
 
+class InputsBegin(NamedTuple):
+    """What a unit's restored state had taken in: `last` (epoch, sequence) by source, and its time.
+
+    `ahead_ns`: how far ahead of its time a sample may have been believed, and have fired deadlines.
+    """
+
+    unit: str
+    last: Mapping[str, tuple[int, int]]
+    now_ns: int
+    rules: Collection[str]
+    assets: Collection[str]
+    ahead_ns: int
+
+    def place(self, output_id: str) -> Literal["before", "behind", "either"]:
+        """Whether the cause lies before the state, which then has said it, or behind. An odd id is behind."""
+        parts = output_id.removeprefix(f"{self.unit}:").rsplit(":", 3)
+        if len(parts) != 4 or not parts[2].isdecimal():
+            return "behind"
+        name, middle, number = parts[0], parts[1], int(parts[2])
+        if name in self.rules and middle in self.assets:
+            return _before(number, self.now_ns, self.ahead_ns)
+        if middle.isdecimal() and (int(middle), number) <= self.last.get(name, (-1, 0)):
+            return "before"
+        return "behind"
+
+
+class FactsBegin(NamedTuple):
+    """What a unit that tells facts had told when its state was taken; `times_ns` of the facts by id."""
+
+    now_ns: int
+    ahead_ns: int
+    times_ns: Mapping[str, int]
+
+    def place(self, fact_id: str) -> Literal["before", "behind", "either"]:
+        """As of other outputs, by the sample that made the unit tell it."""
+        return _before(self.times_ns[fact_id], self.now_ns, self.ahead_ns)
+
+
+def _before(time_ns: int, now_ns: int, ahead_ns: int) -> Literal["before", "behind", "either"]:
+    if time_ns <= now_ns:
+        return "before"
+    return "either" if time_ns <= now_ns + ahead_ns else "behind"
+
+
 class FactsEnd(NamedTuple):
     """Where the recorded inputs of a unit that tells facts end; `times_ns` of the facts by id."""
 
@@ -84,11 +128,22 @@ class FactsEnd(NamedTuple):
         return "beyond" if self.times_ns[fact_id] > self.now_ns else "recorded"
 
 
-def compare(recorded: Said, replayed: Replayed, ends: Mapping[str, InputsEnd | FactsEnd]) -> Verification:
-    """Every recorded output with the replayed one of its id. `ends`: of the inputs of each unit."""
+def compare(
+    recorded: Said,
+    replayed: Replayed,
+    ends: Mapping[str, InputsEnd | FactsEnd],
+    begins: Mapping[str, InputsBegin | FactsBegin],
+) -> Verification:
+    """Every recorded output with the replayed one of its id. `ends`: of the inputs of each unit.
+
+    `begins`: of the units whose replay began at a snapshot; what was said before it is not compared.
+    """
     found = Verification()
     for topic, unit in sorted(recorded.keys() | replayed.keys()):
         was, now = recorded.get((topic, unit), {}), replayed.get((topic, unit), {})
+        if unit in begins:
+            said_before = _said_before(list(was), now, begins[unit])
+            was = {id_: values for id_, values in was.items() if id_ not in said_before}
         order = list(now)
         common = [index for index, id_ in enumerate(order) if id_ in was]
         end = common[-1] + 1 if common else 0
@@ -103,6 +158,15 @@ def compare(recorded: Said, replayed: Replayed, ends: Mapping[str, InputsEnd | F
                     topic, id_, _text(sorted(was.get(id_, ()))), _text([now[id_]] if id_ in now else [])
                 )
     return found
+
+
+def _said_before(
+    order: Sequence[str], replayed: Collection[str], begin: InputsBegin | FactsBegin
+) -> set[str]:
+    """Recorded ids, in their order, that a restored state had said: causes before it, or at its edge and not again."""
+    head = next((index for index, id_ in enumerate(order) if id_ in replayed), len(order))
+    places = ((index, id_, begin.place(id_)) for index, id_ in enumerate(order) if id_ not in replayed)
+    return {id_ for index, id_, place in places if place == "before" or (place == "either" and index < head)}
 
 
 def _beyond(order: Sequence[str], replayed: Collection[str], end: InputsEnd | FactsEnd) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
@@ -18,6 +19,7 @@ from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
 from streams.replay import OUTPUT_TOPICS, Replay, choose_site
 from streams.replay import replay as run_replay
+from streams.replay_start import WHOLE, Part
 from streams.times import iso_utc
 from streams.verification import Verification
 
@@ -25,22 +27,30 @@ SHOWN = 40
 
 
 def replay_recordings(
-    paths: list[Path], site_dir: Path | None, rules: Path | None, verify: bool, as_json: bool
+    paths: list[Path],
+    site_dir: Path | None,
+    rules: Path | None,
+    verify: bool,
+    as_json: bool,
+    part: tuple[str | None, str | None, list[str]] = (None, None, []),
 ) -> int:
     """0, or 1 where recorded outputs differ, a recording is damaged or another site lacks some of its units.
 
-    Other rules give other outputs: then nothing is compared. ConfigurationError: a file or a folder is wrong.
+    `part`: where it begins and ends, as typed, and the units. Other rules give other outputs: then nothing is
+    compared. ConfigurationError: a file, a folder or a moment is wrong.
     """
     recordings = [Recording(path) for path in paths]
     refuse_two_sites(recordings)
     chosen = choose_site(recordings[0], site_dir, rules)
-    result = run_replay(recordings, chosen, verify and chosen.recorded is not None)
+    of = part_of(recordings, *part, chosen.site.units)
+    result = run_replay(recordings, chosen, verify and chosen.recorded is not None, of)
     if site_dir is not None and result.is_foreign:
         raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of)) + b"\n")
     else:
         _print(result)
+        _print_part(result, of)
     differs = result.verification is not None and result.verification.differences > 0
     leaves_out = site_dir is not None and bool(result.unknown_units)
     return 1 if differs or result.damage or leaves_out else 0
@@ -54,7 +64,7 @@ def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
     return Finding(str(site_dir), 0, 0, text, "without --site it is replayed with the site that it carries")
 
 
-def as_dict(result: Replay) -> dict[str, Any]:
+def as_dict(result: Replay, part: Part = WHOLE) -> dict[str, Any]:
     """The result as plain data; the same recording gives the same bytes."""
     found = result.verification
     return {
@@ -63,6 +73,14 @@ def as_dict(result: Replay) -> dict[str, Any]:
         "rules_digest": result.program.digest,
         "from": None if result.first_ns is None else iso_utc(result.first_ns),
         "to": None if result.last_ns is None else iso_utc(result.last_ns),
+        "part": None
+        if part == WHOLE
+        else {
+            "from": iso_utc(part.from_ns) if part.from_ns else None,
+            "to": None if part.to_ns is None else iso_utc(part.to_ns),
+            "units": sorted(part.units or result.site.units),
+            "snapshots": {unit: iso_utc(begin.now_ns) for unit, begin in sorted(result.begins.items())},
+        },
         "inputs": result.counter("inputs"),
         "readings": result.readings,
         "not_available": result.not_available,
@@ -110,6 +128,15 @@ def as_dict(result: Replay) -> dict[str, Any]:
             for _, one in sorted(result.missing.items())
         ],
     }
+
+
+def _print_part(result: Replay, part: Part) -> None:
+    """From where the engines ran to come to the state at the beginning of the part."""
+    if part.from_ns and result.begins:
+        oldest_ns = min(begin.now_ns for begin in result.begins.values())
+        print(f"run from snapshots on, the oldest of {iso_utc(oldest_ns)}")
+    elif part.from_ns:
+        print("run from the beginning: no snapshots before it that can be used")
 
 
 def _sorted_alarms(result: Replay) -> list[Alarm]:

@@ -21,6 +21,12 @@ def replay(
     site: Annotated[
         Path | None, typer.Option(help="Another site than the recorded one.", metavar="SITE")
     ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Event time, seconds from the beginning, or an alarm's id.", metavar="T"),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="As --from.", metavar="T")] = None,
+    unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the outputs that the recording holds.")
     ] = True,
@@ -29,7 +35,7 @@ def replay(
     """Run a recording through the same engine again, and show its alarms and commands."""
     from gateways.cli.replay import replay_recordings
 
-    raise typer.Exit(replay_recordings(recordings, site, rules, verify, as_json))
+    raise typer.Exit(replay_recordings(recordings, site, rules, verify, as_json, (begin, end, unit or [])))
 
 
 @recording_app.command("info")

@@ -134,6 +134,10 @@ class Engine:
         """Whether an activation of `rules_digest` would find no offer."""
         return rules_digest not in self._offers
 
+    def heard(self) -> dict[str, tuple[int, int]]:
+        """The last (epoch, sequence) of each source that it has taken in."""
+        return self._sources.heard()
+
     def step(self, inputs: Sequence[Input]) -> list[Output]:
         """Take `inputs` in their order in the log; everything that follows from them, in a fixed order."""
         out: list[Output] = []

@@ -113,6 +113,10 @@ class Sources:
     def __getitem__(self, name: str) -> SourceState:
         return self._known[name]
 
+    def heard(self) -> dict[str, tuple[int, int]]:
+        """The last (epoch, sequence) of each source."""
+        return {name: (source.epoch, source.sequence) for name, source in self._known.items()}
+
     def saved(self) -> list[list[Any]]:
         """For a snapshot."""
         return [

@@ -1,0 +1,346 @@
+"""A part of a recording, begun at its snapshots, says what the whole says from there on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from gateways.cli.main import run_app
+from rules.engine.engine import Engine
+from rules.engine.inputs import Fact, Identity, Input, Readings, Tick
+from rules.engine.outputs import Output
+from streams.facts import Courier
+from streams.record import Message, Record
+from streams.recorded_site import recording_metadata, site_attachments
+from streams.recording import Recording, RecordingWriter
+from streams.replay import Replay, choose_site, replay
+from streams.replay_start import Part, alarm_raised_ns, first_tick_ns
+from streams.rule_set import RuleSet, activation, rule_set_message, rule_set_of
+from streams.site_folder import load_site
+from streams.snapshots import LOG_KEY, Snapshot, snapshot_messages
+from streams.topics import SNAPSHOTS
+from streams.wire import encode_input, encode_output
+
+S = 1_000_000_000
+T0 = 1_767_225_600 * S
+LOG = "log-of-the-run"
+SECONDS = 90
+SITE = """
+name: small
+tick: 1 s
+rules: [rules]
+sources:
+  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
+units:
+  site:
+    assets: {M: {type: PowerMeter, points: {ActivePower: 0..100 kW}, feeds: [R1, R2]}}
+  row:
+    assets: {"R[1..2]": {type: Rack, points: {RackPower: 0..100 kW}}}
+"""
+RULES = """
+rules:
+  racks-draw-much:
+    for: PowerMeter
+    when: sum(Rack.RackPower) > 100 kW
+    severity: high
+    message: "{asset}: {value:.0f} kW"
+  rack-hot:
+    for: Rack
+    when: RackPower > 55 kW
+    deadband: 1 kW
+    on_delay: 3 s
+    severity: low
+    message: "{asset}: {value:.0f} kW"
+"""
+MORE = (
+    RULES
+    + """
+  rack-warm:
+    for: Rack
+    when: avg(RackPower, 5 s) > 45 kW
+    severity: low
+    message: "{asset}"
+"""
+)
+
+
+@dataclass
+class Run:
+    """A worker's log: each message has its offset; what it says comes `lag` messages later in the file."""
+
+    site_dir: Path
+    partitions: int = 2
+    every_s: int = 7
+    log: list[Record] = field(default_factory=list)
+    said: dict[str, list[Output]] = field(default_factory=dict)
+    snapshots: list[tuple[str, int, int]] = field(default_factory=list)
+    """Unit, its time, how many outputs it had said."""
+
+    _next: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def add(self, message: Message) -> int:
+        place = message.topic, message.partition
+        self.log.append(Record(*place, self._next[place], 1, message.key, message.value, message.headers))
+        self._next[place] += 1
+        return self._next[place]
+
+    def run(self, *, lag: int = 5) -> None:
+        site = load_site(self.site_dir)
+        first = rule_set_of(self.site_dir, site)
+        other = RuleSet({**first.files, "rules/racks.yaml": MORE})
+        engines = {unit: Engine(first.load()[1], site, unit, first.digest) for unit in site.units}
+        made = other.compiled_for(site.digest, site.units)
+        assert not isinstance(made, str)
+        for unit, engine in engines.items():
+            engine.offer(other.digest, made[unit])
+        self.add(Message(SNAPSHOTS.name, 0, LOG_KEY + LOG.encode(), LOG.encode(), (("schema", b"log/1"),)))
+        for rule_set in (first, other):
+            self.add(rule_set_message(rule_set))
+        waiting: list[Message] = []
+        courier, numbers = Courier(), Counter[str]()
+        for second, value in self._inputs(site, other.digest):
+            for one in (*courier.due(value), value):
+                message = encode_input(one, self.partitions)
+                offset = self.add(message)
+                outputs = engines[one.unit].step([one])
+                courier.take(outputs)
+                told = [output for output in outputs if not isinstance(output, Fact)]
+                self.said.setdefault(one.unit, []).extend(told)
+                waiting += [encode_output(output, self.partitions) for output in told]
+            unit = value.unit
+            if isinstance(value, Tick) and second % self.every_s == (3 if unit == "row" else 5):
+                numbers[unit] += 1
+                engine = engines[unit]
+                self.snapshots.append((unit, engine.now_ns, len(self.said[unit])))
+                chunks, manifest = snapshot_messages(
+                    Snapshot(
+                        unit, numbers[unit], offset, LOG, engine.rules_digest, site.digest, engine.snapshot()
+                    ),
+                    self.partitions,
+                )
+                waiting += [*chunks, manifest]
+            while len(waiting) > lag:
+                self.add(waiting.pop(0))
+        for message in waiting:
+            self.add(message)
+
+    def _inputs(self, site: object, other: str) -> Iterator[tuple[int, Input]]:
+        for second in range(SECONDS):
+            now_ns = T0 + second * S
+            for unit in ("site", "row"):
+                yield second, Tick(unit, Identity("ticker", 0, now_ns // S), now_ns)
+                if second == 40:
+                    yield second, activation(site, unit, other, now_ns)  # type: ignore[arg-type]
+            kw = 60.0 if second % 20 >= 10 else 40.0
+            sample = self._powers(second, kw, now_ns - (30 * S if second % 13 == 12 else -1000))
+            yield second, sample
+            if second % 11 == 10:
+                yield second, sample
+
+    @staticmethod
+    def _powers(second: int, kw: float, time_ns: int) -> Readings:
+        times, zero = np.full(2, time_ns), np.zeros(2, np.int64)
+        return Readings(
+            "row", Identity("plc", 5, second + 1), time_ns, ("R1.RackPower", "R2.RackPower"), times, zero,
+            np.array([kw, kw - 2]), zero.astype(np.uint8), zero.astype(np.uint32),
+        )  # fmt: skip
+
+    def write(self, path: Path, records: list[Record] | None = None, *, chunk: int = 9) -> Recording:
+        """`chunk` records in each chunk; the recorder had all of them in one second, as one that catches up."""
+        site = load_site(self.site_dir)
+        attachments = site_attachments(rule_set_of(self.site_dir, site))
+        metadata = recording_metadata(site, attachments)
+        with RecordingWriter(path, attachments=attachments, metadata=metadata) as writer:
+            for number, record in enumerate(self.log if records is None else records):
+                writer.write(record, T0 + 500 * S + number)
+                if number % chunk == chunk - 1:
+                    writer.flush()
+        return Recording(path)
+
+
+@pytest.fixture(params=[1, 2], ids=["one partition", "two partitions"])
+def made(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    folder = tmp_path / "site"
+    (folder / "rules").mkdir(parents=True)
+    (folder / "site.yaml").write_text(SITE)
+    (folder / "rules" / "racks.yaml").write_text(RULES)
+    run = Run(folder, request.param)
+    run.run()
+    return run
+
+
+def part_of(recording: Recording, second: float, **options: object) -> Replay:
+    part = Part(T0 + int(second * S), **options)  # type: ignore[arg-type]
+    return replay([recording], choose_site(recording, None, None), True, part)
+
+
+def ids(result: Replay, unit: str) -> set[str]:
+    return {id_ for (_, of), said in result.outputs.items() if of == unit for id_ in said}
+
+
+def said_before(made: Run, recording: Recording, second: int) -> int:
+    """How many outputs of `row` its state had said with which that second begins."""
+    now_ns = part_of(recording, second).begins["row"].now_ns
+    return next(said for unit, at_ns, said in made.snapshots if (unit, at_ns) == ("row", now_ns))
+
+
+def test_from_every_second_on_it_says_what_the_whole_says(made: Run, tmp_path: Path) -> None:
+    recording = made.write(tmp_path / "run.mcap")
+    whole = replay([recording], choose_site(recording, None, None), True)
+    assert whole.verification is not None
+    assert whole.verification.differences == 0
+    assert len(made.said["row"]) > 60
+    begun_at_the_beginning = 0
+    for second in range(1, SECONDS, 2):
+        part = part_of(recording, second)
+        assert part.verification is not None
+        assert part.verification.differences == 0, part.verification.first
+        if not part.begins:
+            begun_at_the_beginning += 1
+            assert part.outputs == whole.outputs
+            continue
+        for unit, begin in part.begins.items():
+            # the newest snapshot may lie behind the place in the file at which one looks
+            own = {now_ns: said for of, now_ns, said in made.snapshots if of == unit}
+            assert begin.now_ns in [now_ns for now_ns in own if now_ns <= T0 + second * S][-2:]
+            assert ids(part, unit) == {output.id for output in made.said[unit][own[begin.now_ns] :]}
+        for key, outputs in part.outputs.items():
+            assert list(outputs.items()) == list(whole.outputs[key].items())[-len(outputs) :]
+    assert begun_at_the_beginning < 8
+
+
+def test_a_snapshot_in_the_file_before_its_inputs_and_far_behind_them(made: Run, tmp_path: Path) -> None:
+    """A recorder reads topic by topic, so that their order in the file says nothing."""
+    snapshots = [record for record in made.log if record.topic == SNAPSHOTS.name]
+    others = [record for record in made.log if record.topic != SNAPSHOTS.name]
+    for name, records in (("ahead", snapshots + others), ("behind", others + snapshots)):
+        recording = made.write(tmp_path / f"{name}.mcap", records)
+        part = part_of(recording, 60)
+        assert part.verification is not None
+        assert part.verification.differences == 0
+        assert (len(part.begins) == 2) == (name == "ahead")
+
+
+def test_what_differs_behind_the_snapshot_is_found_and_what_differs_before_it_is_not_looked_at(
+    made: Run, tmp_path: Path
+) -> None:
+    began = said_before(made, made.write(tmp_path / "as-it-was.mcap"), 50)
+    for number, differs in ((began - 1, 0), (began, 1)):
+        id_ = made.said["row"][number].id
+        changed = [
+            replace(record, value=(record.value or b"").replace(b'"unit":"row"', b'"unit":"row" '))
+            if record.topic in {"alarms", "journal", "commands"}
+            and orjson.loads(record.value or b"")["id"] == id_
+            else record
+            for record in made.log
+        ]
+        found = part_of(made.write(tmp_path / f"{number}.mcap", changed), 50).verification
+        assert found is not None
+        assert found.differences == differs
+
+
+def test_an_output_that_is_missing_behind_the_snapshot_is_found(made: Run, tmp_path: Path) -> None:
+    began = said_before(made, made.write(tmp_path / "as-it-was.mcap"), 50)
+    forged = made.said["row"][began]
+    index = next(
+        i for i, r in enumerate(made.log) if forged.id.encode() in (r.value or b"") and r.topic != "events"
+    )
+    value = (made.log[index].value or b"").replace(forged.id.encode(), forged.id.encode() + b"7")
+    records = [*made.log[:index], replace(made.log[index], value=value), *made.log[index:]]
+    found = part_of(made.write(tmp_path / "run.mcap", records), 50).verification
+    assert found is not None
+    assert found.differences == 1
+
+
+def test_a_part_ends_where_it_should_and_reads_no_further(made: Run, tmp_path: Path) -> None:
+    recording = made.write(tmp_path / "run.mcap")
+    part = part_of(recording, 30, to_ns=T0 + 50 * S)
+    assert part.verification is not None
+    assert part.verification.differences == 0
+    assert part.verification.compared > 10
+    assert {end.now_ns for end in part.ends.values()} == {T0 + 50 * S}
+    assert all(alarm.raised_ns <= T0 + 51 * S for alarm in part.alarms.values())
+
+
+def test_one_unit_alone_says_the_same(made: Run, tmp_path: Path) -> None:
+    recording = made.write(tmp_path / "run.mcap")
+    both, one = part_of(recording, 50), part_of(recording, 50, units=["site"])
+    assert one.verification is not None
+    assert one.verification.differences == 0
+    assert {unit for _, unit in one.outputs} == {"site"}
+    assert ids(one, "site") == ids(both, "site")
+
+
+def test_without_index_or_snapshots_it_begins_at_the_beginning(made: Run, tmp_path: Path) -> None:
+    bare = made.write(tmp_path / "bare.mcap", [one for one in made.log if one.topic != SNAPSHOTS.name])
+    made.write(tmp_path / "run.mcap")
+    raw = (tmp_path / "run.mcap").read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(raw[:-200])
+    for recording in (bare, Recording(tmp_path / "cut.mcap")):
+        part = part_of(recording, 50)
+        assert not part.begins
+        assert part.verification is not None
+        assert part.verification.differences == 0
+        assert all(
+            alarm.cleared_ns is None or alarm.cleared_ns >= T0 + 50 * S for alarm in part.alarms.values()
+        )
+
+
+def test_a_snapshot_of_another_log_or_beyond_this_one_is_not_used(made: Run, tmp_path: Path) -> None:
+    def forge(record: Record, name: str, value: object) -> Record:
+        if record.topic != SNAPSHOTS.name or not (record.key or b"").endswith(b":manifest"):
+            return record
+        manifest = orjson.loads(record.value or b"") | {name: value}
+        return replace(record, value=orjson.dumps(manifest))
+
+    for name, value in (("log_id", "another"), ("next_offset", 10**6)):
+        records = [forge(record, name, value) for record in made.log]
+        part = part_of(made.write(tmp_path / f"{name}.mcap", records), 50)
+        assert not part.begins
+        assert part.verification is not None
+        assert part.verification.differences == 0
+
+
+def test_an_alarm_is_found_by_its_id(made: Run, tmp_path: Path) -> None:
+    recording = made.write(tmp_path / "run.mcap")
+    whole = replay([recording], choose_site(recording, None, None), False)
+    alarm = list(whole.alarms.values())[-1]
+    assert alarm_raised_ns(recording, alarm.raised_id) == alarm.raised_ns
+    assert alarm_raised_ns(recording, alarm.id) == alarm.raised_ns
+    assert alarm_raised_ns(recording, "row:nobody:R1:1:0") is None
+    assert first_tick_ns(recording) == T0
+
+
+def test_the_command_says_which_part_and_from_where(
+    made: Run, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    recording = made.write(tmp_path / "run.mcap")
+
+    def run(*options: str) -> tuple[int, dict[str, Any]]:
+        code = run_app(["replay", str(recording.path), "--json", *options])
+        return code, orjson.loads(capfdbinary.readouterr().out or b"{}")
+
+    _, whole = run()
+    code, by_time = run("--from", "2026-01-01T00:00:50Z", "--to", "70", "--unit", "row")
+    assert code == 0
+    assert by_time["part"]["from"] == "2026-01-01T00:00:50.000000000Z"
+    assert by_time["part"]["to"] == "2026-01-01T00:01:10.000000000Z"
+    assert by_time["part"]["units"] == ["row"]
+    assert "2026-01-01T00:00:38" < by_time["part"]["snapshots"]["row"] <= "2026-01-01T00:00:50"
+    assert by_time["verification"]["differences"] == 0
+    assert 0 < by_time["readings"] < whole["readings"] / 2
+    assert run("--from", "2026-01-01T00:00:50", "--to", "1.16666666666667min", "--unit", "row")[1] == by_time
+    alarm = whole["alarms"][-1]
+    code, by_alarm = run("--from", alarm["id"])
+    assert code == 0
+    assert alarm in by_alarm["alarms"]
+    assert "2026-01-01T00:01" < by_alarm["part"]["from"] < alarm["raised_at"]
+    for options in (["--from", "yesterday"], ["--from", "50", "--to", "40"], ["--unit", "rows"]):
+        assert run(*options)[0] == 2
