@@ -23,7 +23,8 @@ from gateways.up.command import UpRequest
 from gateways.up.summary import summarize
 from gateways.up.system import System
 from streams.recording import Recording
-from streams.replay import choose_site, replay
+from streams.replay import replay
+from streams.replay_rules import choose_site
 from streams.settings import load_settings
 from streams.site_folder import load_site
 

@@ -26,7 +26,8 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Input
 from rules.errors import UnreachableError
 from streams.recording import Recording
-from streams.replay import BATCH, Chosen, choose_site, replay
+from streams.replay import BATCH, replay
+from streams.replay_rules import Chosen, choose_site
 from streams.topics import EVENTS
 from streams.wire import decode_input
 

@@ -17,9 +17,10 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
-from streams.replay import OUTPUT_TOPICS, Replay, choose_site
 from streams.replay import replay as run_replay
+from streams.replay_rules import choose_site
 from streams.replay_start import WHOLE, Part
+from streams.replayed import OUTPUT_TOPICS, Replay
 from streams.times import iso_utc
 from streams.verification import Verification
 

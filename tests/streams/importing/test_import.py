@@ -19,7 +19,8 @@ from streams.importing.report import ImportReport
 from streams.importing.run import import_recording
 from streams.importing.times import TimeReader
 from streams.recording import Recording
-from streams.replay import choose_site, replay
+from streams.replay import replay
+from streams.replay_rules import choose_site
 from streams.wire import decode_input
 
 SITE = """

@@ -20,8 +20,10 @@ from streams.facts import Courier
 from streams.record import Message, Record
 from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import Recording, RecordingWriter
-from streams.replay import Replay, choose_site, replay
+from streams.replay import replay
+from streams.replay_rules import choose_site
 from streams.replay_start import Part, alarm_raised_ns, first_tick_ns
+from streams.replayed import Replay
 from streams.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.site_folder import load_site
 from streams.snapshots import LOG_KEY, Snapshot, snapshot_messages
