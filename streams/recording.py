@@ -320,7 +320,7 @@ class Recording:
     def in_chunks(self, numbers: Iterable[int], topics: Collection[str]) -> Iterator[tuple[int, Stored]]:
         """The records of some chunks, each with the number of its chunk; chunks without them are passed over."""
         taken = self._taken(topics)
-        wanted = {channel.id for channel in self.index.channels if channel.topic in topics}
+        wanted = {number for number, place in self.places.items() if place.topic in topics}
         with self._opened() as view:
             for number in numbers:
                 entry = self.index.chunks[number]

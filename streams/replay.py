@@ -20,7 +20,7 @@ from rules.site.model import Site
 from streams.facts import Courier
 from streams.record import Headers, header
 from streams.recording import Recording
-from streams.replay_inputs import Reader, RecordedOutputs
+from streams.replay_inputs import Reader, RecordedOutputs, Watch
 from streams.replay_rules import ActivatedRules, Chosen
 from streams.replay_start import WHOLE, Begin, Part, find_begin
 from streams.replayed import Replay, content_of, count, keep
@@ -31,17 +31,27 @@ BATCH: Final = 512
 """Inputs per call of the engine: how they are cut changes no output."""
 
 
-def replay(recordings: Sequence[Recording], chosen: Chosen, verify: bool, part: Part = WHOLE) -> Replay:
+def replay(
+    recordings: Sequence[Recording],
+    chosen: Chosen,
+    verify: bool,
+    part: Part = WHOLE,
+    watch: Watch | None = None,
+    batch: int = BATCH,
+) -> Replay:
     """Run the recordings, one after the other as one log; `verify`: compare the outputs that they hold, if any.
 
     Recorded rules are replaced where the log activates others; rules that were given rule from end to end. A `part` of
-    one recording begins at the snapshots before it, where the recording has them.
+    one recording begins at the snapshots before it, where the recording has them. `watch` looks on; who wants to see
+    outputs as they come takes a `batch` of 1.
     """
     recorded = RecordedOutputs(part.units or chosen.site.units) if verify else None
-    result = _run(recordings, chosen, part, recorded)
+    result = _run(recordings, chosen, part, watch, batch, recorded)
     result.damage = [line for recording in recordings for line in recording.damage]
     if recorded is not None and (recorded.said or recorded.behind):
-        intact = _run(recordings, chosen, part, only_intact=True) if result.behind_damage else result
+        intact = (
+            _run(recordings, chosen, part, watch, batch, only_intact=True) if result.behind_damage else result
+        )
         facts = {
             key: {name: {content_of(fact)} for name, fact in told.items()}
             for key, told in intact.facts_recorded.items()
@@ -58,6 +68,8 @@ def _run(
     recordings: Sequence[Recording],
     chosen: Chosen,
     part: Part,
+    watch: Watch | None,
+    batch: int,
     recorded_outputs: RecordedOutputs | None = None,
     only_intact: bool = False,
 ) -> Replay:
@@ -80,11 +92,11 @@ def _run(
             unit, engine.heard(), engine.now_ns, set(), _assets(site, unit), _ahead_ns(site)
         )
     courier = Courier()
-    reader = Reader(recordings, result, part, begin, units)
+    reader = Reader(recordings, result, part, begin, units, watch)
     events = reader.events(recorded_outputs, only_intact)
     if makes_facts:
         events = (value for value in events if not isinstance(value, Fact))
-    for unit, inputs in _batches(events, result, last, 1 if makes_facts else BATCH):
+    for unit, inputs in _batches(events, result, last, 1 if makes_facts else batch):
         activated.offer(inputs, engines[unit])
         due = [fact for value in inputs for fact in courier.due(value)]
         outputs = engines[unit].step([*due, *inputs])

@@ -6,7 +6,7 @@ soon after the end of the part that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,9 @@ from streams.replay_start import Begin, Part
 from streams.replayed import OUTPUT_TOPICS, Replay, note_fact
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output
+
+Watch = Callable[[int], bool]
+"""Hears the event time (ns) of each tick before it is taken in, may wait, and says whether to read on."""
 
 PATIENCE_NS: Final = 60_000_000_000
 """How far one unit's ticks may be behind another's where a part ends."""
@@ -79,6 +82,7 @@ class Reader:
     part: Part
     begin: Begin
     units: Collection[str]
+    watch: Watch | None = None
     passed: set[str] = field(default_factory=set)
     """Units whose ticks have passed the end of the part."""
 
@@ -115,6 +119,9 @@ class Reader:
             elif made.unit in self.units:
                 if self.part.to_ns is not None and self._is_behind(made, self.part.to_ns, log_ns):
                     continue
+                if self.watch is not None and type(made) is Tick and not self.watch(made.time_ns):
+                    result.is_partial = True
+                    break
                 yield made
         result.missing = {place: one for place, one in missing.spans.items() if place[0] == EVENTS.name}
         if recorded is not None:

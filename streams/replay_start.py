@@ -104,6 +104,12 @@ def first_tick_ns(recording: Recording) -> int | None:
     return next(_ticks(recording.stored({EVENTS.name})), None)
 
 
+def last_tick_ns(recording: Recording) -> int | None:
+    """Event time of a tick at the end of a recording, None where its index names none in its last chunks."""
+    last = range(recording.chunks - 1, max(recording.chunks - 9, -1), -1)
+    return max(_ticks(stored for _, stored in recording.in_chunks(last, {EVENTS.name})), default=None)
+
+
 def alarm_raised_ns(recording: Recording, alarm_id: str) -> int | None:
     """When an alarm was raised that the recording holds, by the id of its raising or of any word on it."""
     for _, place, _, _, value in recording.of_topic(ALARMS.name):

@@ -65,6 +65,9 @@ class Replay:
     facts_made: int | None = None
     """How many reached their units anew; None where the recorded ones, if any, were the inputs."""
 
+    is_partial: bool = False
+    """Whether it was ended before the end: all here is of what was read until then."""
+
     behind_damage: int = 0
     """Records of `events` that follow the first damage."""
 

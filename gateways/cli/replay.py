@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from gateways.cli.replay_pace import Pace, speed_of, terminal
 from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
@@ -17,14 +18,17 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
+from streams.replay import BATCH
 from streams.replay import replay as run_replay
 from streams.replay_rules import choose_site
-from streams.replay_start import WHOLE, Part
+from streams.replay_start import WHOLE, Part, first_tick_ns, last_tick_ns
 from streams.replayed import OUTPUT_TOPICS, Replay
 from streams.times import iso_utc
 from streams.verification import Verification
 
 SHOWN = 40
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C has ended."""
 
 
 def replay_recordings(
@@ -34,17 +38,26 @@ def replay_recordings(
     verify: bool,
     as_json: bool,
     part: tuple[str | None, str | None, list[str]] = (None, None, []),
+    speed: str = "max",
 ) -> int:
     """0, or 1 where recorded outputs differ, a recording is damaged or another site lacks some of its units.
 
     `part`: where it begins and ends, as typed, and the units. Other rules give other outputs: then nothing is
-    compared. ConfigurationError: a file, a folder or a moment is wrong.
+    compared. 130 where Ctrl-C has ended it: the answer is of what was read. ConfigurationError: a file, a folder, a
+    moment or a speed is wrong.
     """
     recordings = [Recording(path) for path in paths]
     refuse_two_sites(recordings)
     chosen = choose_site(recordings[0], site_dir, rules)
     of = part_of(recordings, *part, chosen.site.units)
-    result = run_replay(recordings, chosen, verify and chosen.recorded is not None, of)
+    times = speed_of(speed)
+    ends_ns = (
+        [ns for ns in map(last_tick_ns, recordings) if ns is not None] if of.to_ns is None else [of.to_ns]
+    )
+    begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0
+    with Pace((begin_ns, max(ends_ns, default=None)), times, console=terminal()) as pace:
+        verifies = verify and chosen.recorded is not None
+        result = run_replay(recordings, chosen, verifies, of, pace, BATCH if times is None else 1)
     if site_dir is not None and result.is_foreign:
         raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
     if as_json:
@@ -53,6 +66,8 @@ def replay_recordings(
         _print(result)
         _print_part(result, of)
     differs = result.verification is not None and result.verification.differences > 0
+    if result.is_partial:
+        return INTERRUPTED
     leaves_out = site_dir is not None and bool(result.unknown_units)
     return 1 if differs or result.damage or leaves_out else 0
 
@@ -74,6 +89,7 @@ def as_dict(result: Replay, part: Part = WHOLE) -> dict[str, Any]:
         "rules_digest": result.program.digest,
         "from": None if result.first_ns is None else iso_utc(result.first_ns),
         "to": None if result.last_ns is None else iso_utc(result.last_ns),
+        "partial": result.is_partial,
         "part": None
         if part == WHOLE
         else {
@@ -170,6 +186,8 @@ def _print(result: Replay) -> None:
         f"{result.counter('repeats')} duplicates, {result.counter('late')} late, "
         f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
+    if result.is_partial:
+        print(f"ended by Ctrl-C at {iso_utc(max(end.now_ns for end in result.ends.values()))}: partial")
     if result.unknown_units:
         print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "

@@ -26,6 +26,9 @@ def replay(
         typer.Option("--from", help="Event time, seconds from the beginning, or an alarm's id.", metavar="T"),
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="As --from.", metavar="T")] = None,
+    speed: Annotated[
+        str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
+    ] = "max",
     unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the outputs that the recording holds.")
@@ -35,7 +38,9 @@ def replay(
     """Run a recording through the same engine again, and show its alarms and commands."""
     from gateways.cli.replay import replay_recordings
 
-    raise typer.Exit(replay_recordings(recordings, site, rules, verify, as_json, (begin, end, unit or [])))
+    raise typer.Exit(
+        replay_recordings(recordings, site, rules, verify, as_json, (begin, end, unit or []), speed)
+    )
 
 
 @recording_app.command("info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import orjson
 import pytest
 
 from gateways.cli.main import run_app
+from gateways.cli.replay_pace import Pace
 from rules.engine.engine import Engine
 from rules.engine.inputs import Fact, Identity, Input, Readings, Tick
 from rules.engine.outputs import Output
@@ -346,3 +348,39 @@ def test_the_command_says_which_part_and_from_where(
     assert "2026-01-01T00:01" < by_alarm["part"]["from"] < alarm["raised_at"]
     for options in (["--from", "yesterday"], ["--from", "50", "--to", "40"], ["--unit", "rows"]):
         assert run(*options)[0] == 2
+
+
+def test_an_interrupted_replay_is_one_of_a_shorter_recording(
+    made: Run, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InterruptedAt(Pace):
+        def __call__(self, event_ns: int) -> bool:
+            if event_ns == T0 + 60 * S:
+                signal.raise_signal(signal.SIGINT)
+            return super().__call__(event_ns)
+
+    recording = made.write(tmp_path / "run.mcap")
+    monkeypatch.setattr("gateways.cli.replay.Pace", InterruptedAt)
+    code = run_app(["replay", str(recording.path), "--json"])
+    said = orjson.loads(capfdbinary.readouterr().out)
+    assert (code, said["partial"]) == (130, True)
+    assert said["verification"]["differences"] == 0
+    assert said["verification"]["compared"] > 50
+    assert said["to"] < "2026-01-01T00:01:00"
+    outputs = list(part_of(recording, -1).outputs[("alarms", "row")])
+    shorter = part_of(recording, -1, to_ns=T0 + 59 * S)
+    assert [alarm["id"] for alarm in said["alarms"]] == [
+        alarm.raised_id for alarm in sorted(shorter.alarms.values(), key=lambda one: (one.raised_ns, one.key))
+    ]
+    assert len(outputs) > len(shorter.outputs[("alarms", "row")])
+
+
+def test_a_pace_changes_no_answer(
+    made: Run, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    recording = made.write(tmp_path / "run.mcap")
+    answers = []
+    for speed in ("max", "1000"):
+        assert run_app(["replay", str(recording.path), "--json", "--speed", speed]) == 0
+        answers.append(capfdbinary.readouterr().out)
+    assert answers[0] == answers[1]
