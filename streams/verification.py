@@ -23,6 +23,9 @@ class Divergence:
     """The first output of a unit and topic that differs. `recorded` or `replayed` is empty where there is none."""
 
     topic: str
+    unit: str
+    """Or who told whom, of a fact."""
+
     id: str
     recorded: str
     replayed: str
@@ -155,7 +158,7 @@ def compare(
             if was.get(id_) != {now.get(id_)}:
                 found.differences += 1
                 found.first = found.first or Divergence(
-                    topic, id_, _text(sorted(was.get(id_, ()))), _text([now[id_]] if id_ in now else [])
+                    topic, unit, id_, _text(sorted(was.get(id_, ()))), _text([now[id_]] if id_ in now else [])
                 )
     return found
 

@@ -16,6 +16,7 @@ from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.divergence import Explanation, explain
 from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
 from streams.replay import BATCH
@@ -60,11 +61,14 @@ def replay_recordings(
         result = run_replay(recordings, chosen, verifies, of, pace, BATCH if times is None else 1)
     if site_dir is not None and result.is_foreign:
         raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
+    first = result.verification.first if result.verification is not None else None
+    explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of, explanation)) + b"\n")
     else:
         _print(result)
         _print_part(result, of)
+        _print_explanation(explanation)
     differs = result.verification is not None and result.verification.differences > 0
     if result.is_partial:
         return INTERRUPTED
@@ -80,7 +84,7 @@ def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
     return Finding(str(site_dir), 0, 0, text, "without --site it is replayed with the site that it carries")
 
 
-def as_dict(result: Replay, part: Part = WHOLE) -> dict[str, Any]:
+def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None = None) -> dict[str, Any]:
     """The result as plain data; the same recording gives the same bytes."""
     found = result.verification
     return {
@@ -129,6 +133,7 @@ def as_dict(result: Replay, part: Part = WHOLE) -> dict[str, Any]:
                 "id": found.first.id,
                 "recorded": found.first.recorded,
                 "replayed": found.first.replayed,
+                **_explained(explanation),
             },
         },
         "damage": result.damage,
@@ -145,6 +150,37 @@ def as_dict(result: Replay, part: Part = WHOLE) -> dict[str, Any]:
             for _, one in sorted(result.missing.items())
         ],
     }
+
+
+def _explained(found: Explanation | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "fields": [one._asdict() for one in found.fields],
+        "cause": None
+        if found.offset is None
+        else {
+            "partition": found.partition,
+            "offset": found.offset,
+            "at": None if found.time_ns is None else iso_utc(found.time_ns),
+        },
+        "samples": [{"at": iso_utc(one.time_ns), "values": one.values} for one in found.samples],
+    }
+
+
+def _print_explanation(found: Explanation | None) -> None:
+    if found is None:
+        return
+    for field in found.fields:
+        print(f"  {field.name}: recorded {field.recorded}, replayed {field.replayed}")
+    if found.offset is not None:
+        at = "" if found.time_ns is None else f", {iso_utc(found.time_ns)}"
+        print(f"  caused by offset {found.offset} of partition {found.partition}{at}")
+    if found.samples:
+        print("  the asset's last samples up to there:")
+    for sample in found.samples:
+        values = ", ".join(f"{name} {number:g}" for name, number in sample.values.items())
+        print(f"    {iso_utc(sample.time_ns)}  {values}")
 
 
 def _print_part(result: Replay, part: Part) -> None:
