@@ -22,6 +22,9 @@ from streams.recording_file import RECORD_HEAD
 
 WRAPPED: Final = "wrapped"
 
+# As plain numbers: comparing with an Enum's member costs as much as taking the record apart.
+_CHANNEL: Final = int(Opcode.CHANNEL)
+_MESSAGE_OPCODE: Final = int(Opcode.MESSAGE)
 _MESSAGE = struct.Struct("<HIQQ")
 
 
@@ -76,9 +79,9 @@ class Chunks:
             opcode, length = read_head(data, position)
             start = position + head
             position = start + length
-            if opcode == Opcode.CHANNEL:
+            if opcode == _CHANNEL:
                 self.learn(channel_of(data[start:position]))
-            elif opcode == Opcode.MESSAGE:
+            elif opcode == _MESSAGE_OPCODE:
                 channel, low, log_ns, publish_ns = read_message(data, start)
                 place = places.get(channel)
                 if place is None:
