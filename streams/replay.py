@@ -27,7 +27,7 @@ from streams.replayed import Replay, content_of, count, keep
 from streams.topics import EVENTS
 from streams.verification import FactsBegin, FactsEnd, InputsBegin, InputsEnd, compare
 
-BATCH: Final = 512
+BATCH: Final = 128
 """Inputs per call of the engine: how they are cut changes no output."""
 
 

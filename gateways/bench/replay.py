@@ -20,7 +20,7 @@ from typing import Any, Final
 from gateways import collector
 from gateways.bench.kernel_load import folder_for
 from gateways.bench.machine import machine
-from gateways.bench.replay_load import at_one_hertz, record_run
+from gateways.bench.replay_load import record_run, rules_at
 from gateways.bench.session import quiet_logging
 from rules.engine.engine import Engine
 from rules.engine.inputs import Input
@@ -34,17 +34,17 @@ from streams.wire import decode_input
 PASSES: Final = 3
 
 
-def bench_replay(site_dir: Path, gpus: int, seconds: int, as_json: bool) -> int:
+def bench_replay(site_dir: Path, gpus: int, seconds: int, samples: int, as_json: bool) -> int:
     """Measure; 0, or 1 where the replay says other things than the run that was recorded."""
     quiet_logging()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         path = Path(folder) / "run.mcap"
-        record_run(at_one_hertz(folder_for(site_dir, gpus)), seconds, path)
+        record_run(rules_at(folder_for(site_dir, gpus), samples), seconds, path)
         command = [sys.executable, "-m", "gateways.bench.replay", str(path)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise UnreachableError("the process that replays has failed: its words are above")
-    result = {**json.loads(done.stdout), "machine": machine()}
+    result = {"samples_per_s": samples, **json.loads(done.stdout), "machine": machine()}
     if as_json:
         print(json.dumps(result))
     else:
@@ -136,7 +136,7 @@ def _stepped(recording: Recording, chosen: Chosen) -> tuple[float, float]:
 
 def _print(result: dict[str, Any]) -> None:
     print(
-        f"{result['gpus']:,} GPUs at 1 Hz and the plant's points, {result['recorded_s']} s: "
+        f"{result['gpus']:,} GPUs at {result['samples_per_s']} Hz and the plant's points, {result['recorded_s']} s: "
         f"{result['x_real_time']} times real time, {result['readings_per_s'] / 1e6:.1f} M readings/s on one core; "
         f"{result['cpu_s']} s of CPU, {result['rss_mb_max']} MB, {result['bytes_per_reading']} bytes a reading"
     )

@@ -1,22 +1,24 @@
 """The recording that `headrace bench replay` replays: the simulated plant of a site in event time, as a worker has it.
 
 Rules: no clock; the site's own rules; inputs, facts and outputs stand in the file as a live run would leave them, so
-that the replay has something to compare; every GPU source gives one sample a second, in a frame for each rack.
+that the replay has something to compare; every GPU source gives one frame a second for each rack, of one sample or ten.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from mcap.writer import CompressionType
 
 from gateways.sim.event_time import STEP_NS, EventTimePlant
 from gateways.sim.faults import parse_faults
 from rules.engine.engine import Engine
-from rules.engine.inputs import Fact
+from rules.engine.inputs import Fact, Frame, Input
 from rules.errors import UnreachableError
 from streams.record import Message, Record
 from streams.recorded_site import recording_metadata, site_attachments
@@ -32,15 +34,18 @@ _STEPS: Final = 1_000_000_000 // STEP_NS
 _FAST: Final = re.compile(r"\bperiod: 100 ms\b")
 
 
-def at_one_hertz(site_dir: Path) -> RuleSet:
-    """The site with every source that samples each 100 ms at one sample a second. UnreachableError without any."""
+def rules_at(site_dir: Path, samples: int) -> RuleSet:
+    """The site with every source that samples each 100 ms at so many `samples` a second, 1 or 10.
+
+    UnreachableError without any such source.
+    """
     files = dict(rule_set_of(site_dir, load_site(site_dir)).files)
-    files[SITE_FILE], count = _FAST.subn("period: 1 s", files[SITE_FILE])
+    text, count = _FAST.subn("period: 1 s", files[SITE_FILE])
     if not count:
         raise UnreachableError(
             f"{site_dir / SITE_FILE} has no source with 'period: 100 ms', the bench needs one"
         )
-    return RuleSet(files)
+    return RuleSet({**files, SITE_FILE: text} if samples == 1 else files)
 
 
 def record_run(
@@ -61,12 +66,14 @@ def record_run(
     ) as writer:
         log = _Log(writer)
         told: list[Fact] = []
+        frames = _Frames()
         for step in range(seconds * _STEPS):
             inputs = plant.step()
             for fact in told:
                 inputs[fact.unit].insert(0, fact)
             told = []
-            for unit, values in inputs.items():
+            for unit, found in inputs.items():
+                values = frames.of_a_second(found, is_last=step % _STEPS == _STEPS - 1)
                 for value in values:
                     log.add(encode_input(value, PARTITIONS), plant.now_ns)
                 for output in engines[unit].step(values):
@@ -76,6 +83,43 @@ def record_run(
                         log.add(encode_output(output, PARTITIONS), plant.now_ns)
             if step % _STEPS == _STEPS - 1:
                 writer.flush()
+
+
+class _Frames:
+    """Puts the frames of a rack together, as a gateway does that sends once a second."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str, str], list[Frame]] = {}
+        self._sequences: Counter[tuple[str, str]] = Counter()
+
+    def of_a_second(self, inputs: list[Input], is_last: bool) -> list[Input]:
+        """The inputs of a step of one unit; its frames only at the last one of a second, behind the ticks."""
+        out: list[Input] = []
+        unit = ""
+        for value in inputs:
+            unit = value.unit
+            if isinstance(value, Frame):
+                key = unit, value.identity.source, value.asset
+                self._waiting.setdefault(key, []).append(value)
+            else:
+                out.append(value)
+        if is_last:
+            for key in [key for key in self._waiting if key[0] == unit]:
+                out.append(self._together(self._waiting.pop(key)))
+        return out
+
+    def _together(self, frames: list[Frame]) -> Frame:
+        last = frames[-1]
+        source = last.unit, last.identity.source
+        self._sequences[source] += 1
+        return replace(
+            last,
+            identity=replace(last.identity, sequence=self._sequences[source]),
+            time_ns=np.concatenate([frame.time_ns for frame in frames]),
+            values=np.concatenate([frame.values for frame in frames]),
+            quality=np.concatenate([frame.quality for frame in frames]),
+            energy_mj=np.concatenate([frame.energy_mj for frame in frames]),
+        )
 
 
 class _Log:

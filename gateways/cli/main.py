@@ -273,12 +273,15 @@ def bench_replay(
         int, typer.Option(help="The whole site is taken where this one has fewer.", min=1)
     ] = 15_000,
     seconds: Annotated[int, typer.Option(help="Of event time in the recording.", min=2)] = 300,
+    ten: Annotated[
+        bool, typer.Option("--ten", help="Ten samples a second of each GPU, in a frame a second.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """A recording through the replay, on one core: how many times real time, and where the time goes."""
     from gateways.bench.replay import bench_replay as bench
 
-    raise typer.Exit(bench(site, gpus, seconds, as_json))
+    raise typer.Exit(bench(site, gpus, seconds, 10 if ten else 1, as_json))
 
 
 @bench_app.command("soak")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateways.bench.replay_load import at_one_hertz, record_run
+from gateways.bench.replay_load import record_run, rules_at
 from gateways.cli.main import run_app
 from rules.engine.inputs import Frame
 from rules.errors import UnreachableError
@@ -30,20 +30,24 @@ def test_the_bench_says_what_it_measured(capfd: pytest.CaptureFixture[str]) -> N
     assert (said["compared"] > 100, said["differences"]) == (True, 0)
 
 
-def test_the_load_has_one_sample_a_second_of_each_gpu(tmp_path: Path) -> None:
-    record_run(at_one_hertz(FOLDER), 3, tmp_path / "run.mcap")
+@pytest.mark.parametrize("samples", [1, 10])
+def test_the_load_has_a_frame_a_second_of_each_rack(tmp_path: Path, samples: int) -> None:
+    record_run(rules_at(FOLDER, samples), 3, tmp_path / "run.mcap")
     times: dict[str, list[int]] = {}
+    shapes = set()
     for record in Recording(tmp_path / "run.mcap").records({"events"}):
         value = decode_input(record.key, record.headers, record.value)
         if isinstance(value, Frame) and value.identity.source == "plant-frames":
             times.setdefault(value.asset, []).extend(value.time_ns.tolist())
+            shapes.add(value.quality.shape)
     assert len(times) == 8
+    assert shapes == {(samples, 72), (samples, 68)}
     for at_ns in times.values():
-        assert [after - before for before, after in pairwise(at_ns)] == [10**9] * 2
+        assert [after - before for before, after in pairwise(at_ns)] == [10**9 // samples] * (3 * samples - 1)
 
 
 def test_a_site_without_fast_sources_is_refused(tmp_path: Path) -> None:
     text = (FOLDER / "site.yaml").read_text().replace("period: 100 ms", "period: 1 s")
     (tmp_path / "site.yaml").write_text(text.replace("rules: [rules]", f"rules: ['{FOLDER / 'rules'}']"))
     with pytest.raises(UnreachableError):
-        at_one_hertz(tmp_path)
+        rules_at(tmp_path, 1)
