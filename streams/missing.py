@@ -1,4 +1,8 @@
-"""What damage to recordings has cost: records that the offsets, or a file's index, say there were."""
+"""What is missing from recordings: records that the offsets, or a file's index, say there were.
+
+Two things cost records: damage, and a recorder that was away for longer than the log kept them. The second leaves a
+hole in the offsets of segments, between two or within one; where a topic is compacted a hole means nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ from dataclasses import dataclass
 
 from streams.record import Record
 from streams.recording import Recording
+from streams.segments import head_logs, head_positions
+from streams.topics import BY_NAME
 
 _Partition = tuple[str, int]
 
 
 @dataclass(slots=True)
 class Missing:
-    """Records of one partition that damage has cost, in one span or more. Offsets: first and last.
+    """Records of one partition that are missing, in one span or more. Offsets: first and last.
 
     `from_ns`, `to_ns`: when the recorder wrote the record before the first, and the one after the last. Where nothing
     can be read before or after them, it is the time of the file's first or last record.
@@ -37,11 +43,20 @@ class MissingRecords:
         self._before: dict[_Partition, tuple[int, int]] = {}
         """Offset and recorder's time of the last record of each partition."""
 
+        self._logs: frozenset[str] = frozenset()
+        self._is_segment = False
         self._due: Counter[_Partition] = Counter()
         """Records of the recording that is being read that its index names, less those read or found missing."""
 
     def begin(self, recording: Recording, is_intact: bool) -> None:
         """Before the first record of a recording; `is_intact`: all of those before it could be read."""
+        begins, logs = head_positions(recording), head_logs(recording)
+        self._is_segment = bool(begins)
+        if begins and not self._logs & logs:
+            self._before.clear()  # a fresh log: its offsets start again
+        self._logs = logs
+        for begin, offset in begins.items():
+            self._before.setdefault(begin, (offset - 1, recording.first_ns))
         named = {place: one for place, one in recording.named.items() if place[0] in self.topics}
         for place, one in named.items():
             self._come_to(place, one.first_offset, recording.first_ns, is_intact)
@@ -65,7 +80,8 @@ class MissingRecords:
     def _come_to(self, place: _Partition, offset: int, log_ns: int, is_intact: bool) -> None:
         """A rolled log starts again at a lower offset."""
         before = self._before.get(place)
-        if not is_intact and before is not None and offset > before[0] + 1:
+        counts = self._is_segment and BY_NAME[place[0]].cleanup == "delete"
+        if (counts or not is_intact) and before is not None and offset > before[0] + 1:
             self._add(place, offset - before[0] - 1, log_ns)
 
     def _add(self, place: _Partition, records: int, to_ns: int) -> None:

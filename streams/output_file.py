@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from rules.errors import ConfigurationError
@@ -26,6 +27,32 @@ def writable_file(path: Path) -> Path:
         raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
     try:
         path.open("ab").close()
+    except OSError as error:
+        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
+    return path
+
+
+def is_file_name(path: Path) -> bool:
+    """Whether a recording goes into this one file (`run.mcap`), not into segments in a folder."""
+    return path.suffix == ".mcap"
+
+
+def writable_folder(path: Path) -> Path:
+    """`path`, a folder that is there or was made beside what is there; ConfigurationError where that can't be."""
+    if not path.parent.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
+    try:
+        path.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise ConfigurationError(
+            [
+                Finding(
+                    str(path), 0, 0, "is no folder", "a recording in one file has a name that ends with .mcap"
+                )
+            ]
+        ) from None
     except OSError as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
     return path

@@ -1,30 +1,29 @@
-"""The role `recorder`: every topic, from the earliest record on, into one MCAP file.
+"""The role `recorder`: every topic, from the earliest record on, into a folder of segments or one MCAP file.
 
-Rules: the file is whole up to the last second whenever the process dies; a stop first drains up to the ends that
-the topics had at the stop; an existing file is moved aside, never overwritten; what could not be drained is said.
+Rules: what was read is whole on disk up to the last second whenever the process dies; a stop first drains up to the
+ends that the topics had at the stop; an existing file is moved aside, never overwritten; a folder goes on behind its
+last segment; what could not be drained is said.
 
-Options: `file` (required), `start` (`earliest`, or `latest`), `drain_s` (how long a stop may take, default 10;
-0: end at once).
+Options: `file`, or `folder` (the setting `recorder.folder` without either); `start` (`earliest`, or `latest`; a
+folder that has segments goes on where they end), `drain_s` (how long a stop may take, default 10; 0: end at once).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rules.errors import ConfigurationError, UnreachableError
-from rules.findings import Finding
-from streams.bus import Bus, Reader
-from streams.output_file import move_aside, writable_file
+from rules.errors import UnreachableError
+from streams.bus import Bus, Reader, Start
+from streams.output_file import move_aside, writable_file, writable_folder
 from streams.record import TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
 from streams.role import RoleContext
 from streams.rule_set import newest_rule_set, rule_set_of
+from streams.tape import FileTape, Tape, open_segments
 from streams.topics import RULE_SETS, TOPICS
 
 FLUSH_EVERY_S: Final = 1.0
@@ -34,39 +33,51 @@ log = logging.getLogger(__name__)
 
 
 async def run(context: RoleContext) -> None:
-    """Record until the stop. Raises ConfigurationError without a usable file, UnreachableError without topics."""
-    if "file" not in context.options:
-        raise ConfigurationError(
-            [Finding("recorder", 0, 0, "no file to record to", "--option file=run.mcap")]
-        )
-    path = writable_file(Path(context.options["file"]))
+    """Record until the stop.
+
+    Raises ConfigurationError without a usable file or folder, UnreachableError without topics.
+    """
     drain_s = float(context.options.get("drain_s", "10"))
-    topics = [topic.name for topic in TOPICS]
-    missing = [topic for topic in topics if not await context.bus.partitions(topic)]
+    name = context.options.get("file")
+    path = (
+        writable_file(Path(name))
+        if name is not None
+        else writable_folder(Path(context.options.get("folder") or context.settings.recorder.folder))
+    )
+    missing = [topic.name for topic in TOPICS if not await context.bus.partitions(topic.name)]
     if missing:
         raise UnreachableError(f"the broker has no topic {', '.join(missing)}: is the site running?")
-    latest = context.options.get("start") == "latest"
-    reader = await context.bus.reader(topics, await _from_now_on(context.bus) if latest else "earliest")
+    start: Start | Mapping[TopicPartition, int] = "earliest"
+    if context.options.get("start") == "latest":
+        start = await _from_now_on(context.bus)
+    tape: Tape
+    if name is None:
+        tape, reader = await open_segments(context, path, start)
+    else:
+        reader = await context.bus.reader([topic.name for topic in TOPICS], start)
+        tape = await _open_file(context, path)
+    context.metrics.update(file=str(tape.file), records=0, undrained=0)
+    context.ready()
+    try:
+        await _record(context, reader, tape, drain_s)
+    finally:
+        tape.close()
+        await reader.close()
+    log.info("%s: %d records", path, context.metrics["records"])
+
+
+async def _open_file(context: RoleContext, path: Path) -> FileTape:
     aside = move_aside(path)
     if aside is not None:
         log.info("%s was there before: it is %s now", path, aside)
     rule_set = await newest_rule_set(context.bus) or rule_set_of(context.site_dir, context.site)
     attachments = site_attachments(rule_set)
-    try:
-        with RecordingWriter(
-            path, attachments=attachments, metadata=recording_metadata(context.site, attachments)
-        ) as writer:
-            context.metrics.update(file=str(path), records=0, undrained=0)
-            context.ready()
-            await _record(context, reader, writer, drain_s)
-    finally:
-        await reader.close()
-    log.info("%s: %d records", path, context.metrics["records"])
+    return FileTape(path, recording_metadata(context.site, attachments), attachments)
 
 
-async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter, drain_s: float) -> None:
+async def _record(context: RoleContext, reader: Reader, tape: Tape, drain_s: float) -> None:
     loop = asyncio.get_running_loop()
-    flush_at = loop.time() + FLUSH_EVERY_S
+    look_at = loop.time() + FLUSH_EVERY_S
     counts: dict[str, int] = {}
     context.metrics["topics"] = counts
     ends: Mapping[TopicPartition, int] | None = None
@@ -82,16 +93,18 @@ async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter,
                 if left:
                     log.warning("%d records that were in the log at the stop are not in the recording", left)
                 return
-        for record in await reader.read(READ_S, 2000):
-            writer.write(record, time.time_ns())
+        records = await reader.read(READ_S, 2000)
+        await tape.take(records)
+        for record in records:
             counts[record.topic] = counts.get(record.topic, 0) + 1
-        context.metrics["records"] = writer.records
+        context.metrics["records"] += len(records)
         if ends is None:
             # in no hurry: a fetch costs the embedded broker as much as its log is long (decision 0030)
             await asyncio.sleep(REST_S)
-        if loop.time() >= flush_at:
-            writer.flush()
-            flush_at = loop.time() + FLUSH_EVERY_S
+        if loop.time() >= look_at:
+            await tape.look()
+            context.metrics["file"] = str(tape.file)
+            look_at = loop.time() + FLUSH_EVERY_S
 
 
 async def _from_now_on(bus: Bus) -> dict[TopicPartition, int]:

@@ -124,6 +124,11 @@ class RecordingWriter:
         )
         self.records += 1
 
+    @property
+    def size_bytes(self) -> int:
+        """What was handed to the file; a chunk that has not ended is not in it."""
+        return self._stream.tell()
+
     def flush(self) -> None:
         """End the chunk and hand it to the operating system: a process that dies now loses nothing of it."""
         self._writer.flush()
@@ -261,6 +266,11 @@ class Recording:
     def lacks_records(self) -> bool:
         """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
         return self._damage.lacks_records
+
+    @property
+    def lacks_only_its_end(self) -> bool:
+        """Whether nothing is wrong but that the file was cut off; known when an iterator over the records has ended."""
+        return self._index is None and len(self._damage.lines) == 1
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every record of `topics` (None: all) in the order of the file: offset order within each partition."""

@@ -35,7 +35,8 @@ from streams.recorded_site import recorded_rules
 from streams.recording import Recording
 from streams.rule_folder import load_program
 from streams.rule_set import UNKNOWN, RuleSet, note_rule_set
-from streams.site_folder import load_site
+from streams.segments import MISSED_KEY, missed_before
+from streams.site_folder import SITE_FILE, load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, RULE_SETS
 from streams.verification import FactsEnd, InputsEnd, Said, Verification, compare
 from streams.wire import decode_input, decode_output, encode_input, encode_output
@@ -71,8 +72,11 @@ class Replay:
     ends: dict[str, InputsEnd] = field(default_factory=dict)
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    """What nobody recorded of logs that were replaced by fresh ones."""
+
     missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
-    """Records of `events` that damage has cost, by topic and partition."""
+    """Records of `events` that are missing, by topic and partition."""
 
     facts_recorded: dict[tuple[str, str], dict[str, Fact]] = field(default_factory=dict)
     """Told while it was recorded, by what they say, by (topic, who told whom)."""
@@ -131,6 +135,7 @@ def replay(recordings: Sequence[Recording], chosen: Chosen, verify: bool) -> Rep
     """
     result = _run(recordings, chosen, only_intact=False)
     result.damage = [line for recording in recordings for line in recording.damage]
+    result.missed = missed_before(recordings)
     if verify:
         recorded, behind = _recorded_outputs(recordings)
         if recorded or behind:
@@ -165,6 +170,9 @@ class _Activated:
         if self._found is None:
             self._found = {}
             for recording in self._recordings:
+                if SITE_FILE in recording.attachments:  # the segment of its publication may be long gone
+                    carried = recorded_rules(recording)
+                    self._found[carried.digest] = carried
                 for _, record in recording.timed_records({RULE_SETS.name}):
                     note_rule_set(record, self._found)
         if digest not in self._made:
@@ -214,11 +222,13 @@ def _run(recordings: Sequence[Recording], chosen: Chosen, only_intact: bool) -> 
 def _in_order(recordings: Iterable[Recording], missing: MissingRecords) -> Iterator[tuple[bool, Record]]:
     """Every record of the topics of `missing`, which looks on, and whether all before it could be read."""
     is_intact = True
-    for recording in recordings:
+    for number, recording in enumerate(recordings):
+        is_intact = is_intact and not (number and MISSED_KEY in recording.metadata)
         missing.begin(recording, is_intact)
         for log_ns, record in recording.timed_records(missing.topics):
             is_intact = is_intact and not recording.lacks_records
             missing.pass_by(record, log_ns, is_intact)
+            is_intact = is_intact and not missing.spans
             yield is_intact, record
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)

@@ -79,6 +79,14 @@ class WorkerSettings(BaseModel, extra="forbid"):
     )
 
 
+class RecorderSettings(BaseModel, extra="forbid"):
+    """How the always-on recorder keeps the log."""
+
+    folder: Path = Field(Path("recordings"), description="of `headrace run recorder`, without an option")
+    segment_mb: float = Field(256.0, gt=0, description="a segment ends when it is so large")
+    segment_s: float = Field(600.0, gt=0, description="or so old")
+
+
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
@@ -91,6 +99,7 @@ class Settings(BaseSettings):
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     ticker: TickerSettings = Field(default_factory=TickerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    recorder: RecorderSettings = Field(default_factory=RecorderSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -13,6 +13,7 @@ import orjson
 from gateways.cli.durations import duration_s
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
+from streams.output_file import is_file_name
 from streams.recorder import run as run_recorder
 from streams.role import RoleContext
 from streams.settings import load_settings
@@ -34,9 +35,8 @@ async def _record(site_dir: Path, output: Path, seconds: float | None) -> dict[s
     settings = load_settings(site_dir / "headrace.yaml")
     bus = KafkaBus(settings.broker)
     stop = asyncio.Event()
-    context = RoleContext(
-        "record", load_site(site_dir), site_dir, settings, bus, stop, options={"file": str(output)}
-    )
+    options = {"file" if is_file_name(output) else "folder": str(output)}
+    context = RoleContext("record", load_site(site_dir), site_dir, settings, bus, stop, options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

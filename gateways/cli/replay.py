@@ -18,6 +18,7 @@ from streams.recorded_site import refuse_two_sites
 from streams.recording import Recording
 from streams.replay import OUTPUT_TOPICS, Replay, choose_site
 from streams.replay import replay as run_replay
+from streams.segments import with_segments
 from streams.times import iso_utc
 from streams.verification import Verification
 
@@ -27,11 +28,11 @@ SHOWN = 40
 def replay_recordings(
     paths: list[Path], site_dir: Path | None, rules: Path | None, verify: bool, as_json: bool
 ) -> int:
-    """0, or 1 where recorded outputs differ, a recording is damaged or another site lacks some of its units.
+    """0, or 1 where recorded outputs differ, inputs are missing or another site lacks some of its units.
 
     Other rules give other outputs: then nothing is compared. ConfigurationError: a file or a folder is wrong.
     """
-    recordings = [Recording(path) for path in paths]
+    recordings = [Recording(path) for path in with_segments(paths)]
     refuse_two_sites(recordings)
     chosen = choose_site(recordings[0], site_dir, rules)
     result = run_replay(recordings, chosen, verify and chosen.recorded is not None)
@@ -43,7 +44,8 @@ def replay_recordings(
         _print(result)
     differs = result.verification is not None and result.verification.differences > 0
     leaves_out = site_dir is not None and bool(result.unknown_units)
-    return 1 if differs or result.damage or leaves_out else 0
+    lacks = result.damage or result.missing or result.missed
+    return 1 if differs or lacks or leaves_out else 0
 
 
 def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
@@ -97,6 +99,7 @@ def as_dict(result: Replay) -> dict[str, Any]:
             },
         },
         "damage": result.damage,
+        "missed": result.missed,
         "facts_made": result.facts_made,
         "missing": [
             {
@@ -168,6 +171,8 @@ def _print(result: Replay) -> None:
         print(f"{result.facts_made} facts between units were made anew, none taken from the recording")
     for line in result.damage:
         print(f"the recording is damaged: {line}")
+    for line in result.missed:
+        print(line)
     for _, missing in sorted(result.missing.items()):
         print(
             f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "

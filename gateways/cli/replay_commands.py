@@ -10,11 +10,17 @@ import typer
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
 
 RecordingArgument = Annotated[Path, typer.Argument(help="A recording (MCAP).", metavar="REC")]
+FolderArgument = Annotated[
+    Path, typer.Argument(help="A recording (MCAP), or a folder of segments.", metavar="REC")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def replay(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
+    ],
     rules: Annotated[
         Path | None, typer.Option(help="Other rules than the recorded ones: a folder or file.", metavar="DIR")
     ] = None,
@@ -33,11 +39,12 @@ def replay(
 
 
 @recording_app.command("info")
-def info(recording: RecordingArgument, as_json: JsonOption = False) -> None:
+def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
     """Say what a recording holds, and what is missing from it."""
+    from gateways.cli.recording_folder import show_folder
     from gateways.cli.recordings import show
 
-    raise typer.Exit(show(recording, as_json))
+    raise typer.Exit((show_folder if recording.is_dir() else show)(recording, as_json))
 
 
 @recording_app.command("strip")

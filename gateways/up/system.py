@@ -21,6 +21,7 @@ from gateways.up.summary import Cost
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
+from streams.output_file import is_file_name
 from streams.roll import carry_over
 from streams.rule_folder import load_program
 from streams.rule_set import activation, newest_rule_set, rule_set_message, rule_set_of
@@ -122,8 +123,11 @@ class System:
             await self._start("actuators")
         if self.request.record is not None:
             name = self.request.record.resolve()
-            file = name if not self.rolls else name.with_stem(f"{name.stem}-{self.rolls}")
-            await self._start("recorder", {"file": str(file)})
+            if not is_file_name(name):
+                await self._start("recorder", {"folder": str(name)})
+            else:
+                file = name if not self.rolls else name.with_stem(f"{name.stem}-{self.rolls}")
+                await self._start("recorder", {"file": str(file)})
 
     async def _activate(self) -> None:
         """Say on the log which site file and rules rule from here on: the folder's, or those activated since."""
