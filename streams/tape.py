@@ -2,6 +2,7 @@
 
 Rules: a segment ends between two records, so that none is lost or twice at the border; it carries the rule set that
 rules when it begins; a fresh log begins a fresh segment, which says whether anybody recorded the end of the old one.
+Where the disk has no room, the segment is ended, and recording goes on behind it once there is some.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Protocol
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.bus import Bus, Reader, Start
+from streams.incidents import IncidentMarks
 from streams.record import Record, TopicPartition
 from streams.recorded_site import recorded_rules, recording_metadata, site_attachments
 from streams.recording import RecordingWriter
+from streams.retention import Retention
 from streams.role import RoleContext
 from streams.rule_set import (
     RuleSet,
@@ -56,8 +59,8 @@ class Tape(Protocol):
         """Append; each partition's come in offset order."""
         ...
 
-    async def look(self) -> None:
-        """Once a second: what was taken is handed to the operating system."""
+    def look(self) -> bool:
+        """Once a second: what was taken is handed to the operating system. False: no more can be taken now."""
         ...
 
     def close(self) -> None:
@@ -77,9 +80,10 @@ class FileTape:
         for record in records:
             self._writer.write(record, time.time_ns())
 
-    async def look(self) -> None:
+    def look(self) -> bool:
         """End the chunk."""
         self._writer.flush()
+        return True
 
     def close(self) -> None:
         """End the file."""
@@ -111,8 +115,11 @@ class SegmentTape:
         context: RoleContext,
         folder: Path,
         ruling: _Ruling,
+        retention: Retention,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.file = folder
+        self.retention = retention
         self._context = context
         self._settings = context.settings.recorder
         self._folder = folder
@@ -121,7 +128,11 @@ class SegmentTape:
         self._positions: dict[TopicPartition, int] = {}
         self._logs: frozenset[str] = frozenset()
         self._writer: RecordingWriter | None = None
-        self.file = folder
+        self._marks = IncidentMarks(
+            folder,
+            round(self._settings.incident_before_s * 1e9),
+            round(self._settings.incident_after_s * 1e9),
+        )
 
     def begin(self, positions: Positions, logs: Iterable[str], missed: str) -> None:
         """The first segment of a log begins at these offsets; `missed`: what of the log before it nobody has."""
@@ -137,17 +148,27 @@ class SegmentTape:
             if record.offset < self._positions.get(place, 0):
                 await self._begin_on_fresh_log()
             assert self._writer is not None
-            self._writer.write(record, self._clock_ns())
+            now_ns = self._clock_ns()
+            self._writer.write(record, now_ns)
             self._positions[place] = record.offset + 1
             self._ruling.see(record)
+            self._marks.note(record, now_ns)
+        self._marks.flush()
 
-    async def look(self) -> None:
-        """End the chunk, and the segment where it is large or old enough."""
-        assert self._writer is not None
-        self._writer.flush()
-        is_old = self._clock_ns() - begin_ns(self.file) >= self._settings.segment_s * 1e9
-        if self._writer.records and (is_old or self._writer.size_bytes >= self._settings.segment_mb * 1e6):
+    def look(self) -> bool:
+        """End the chunk, and the segment where it is large or old enough; make room, or end it for want of room."""
+        if self._writer is not None:
+            self._writer.flush()
+            is_old = self._clock_ns() - begin_ns(self.file) >= self._settings.segment_s * 1e9
+            is_large = self._writer.size_bytes >= self._settings.segment_mb * 1e6
+            if self._writer.records and (is_old or is_large):
+                self._begin_segment()
+        has_room = self.retention.make_room()
+        if not has_room and self._writer is not None:
+            self.close()
+        if has_room and self._writer is None:
             self._begin_segment()
+        return has_room
 
     def close(self) -> None:
         """End the last segment."""
@@ -176,7 +197,7 @@ class SegmentTape:
 
 
 async def open_segments(
-    context: RoleContext, folder: Path, start: Start | Positions
+    context: RoleContext, folder: Path, start: Start | Positions, retention: Retention
 ) -> tuple[SegmentTape, Reader]:
     """A tape that goes on behind the segments of `folder`, with a reader of what follows; at `start` where it has none.
 
@@ -200,7 +221,7 @@ async def open_segments(
             start = "earliest"
             missed = await _missed(context, last.positions, last.logs)
     reader = await bus.reader([topic.name for topic in TOPICS], start)
-    tape = SegmentTape(context, folder, ruling)
+    tape = SegmentTape(context, folder, ruling, retention)
     tape.begin(reader.positions(), logs, missed)
     return tape, reader
 

@@ -1,4 +1,4 @@
-"""`headrace recording info FOLDER`: the segments of an always-on recorder, and what is missing between them."""
+"""`headrace recording info FOLDER`: the segments of an always-on recorder, its incidents and gaps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
+from streams.incidents import Incident, incidents_in
 from streams.missing import Missing, MissingRecords
 from streams.recording import Recording
-from streams.segments import missed_before, with_segments
+from streams.segments import begin_ns, missed_before, with_segments
 from streams.times import iso_utc
 from streams.topics import TOPICS
 
@@ -46,10 +47,12 @@ def show_folder(folder: Path, as_json: bool) -> int:
     segments = [_read(recording, missing, counts) for recording in recordings]
     gaps = [_plain_gap(topic, one) for (topic, _), one in sorted(missing.spans.items())]
     missed = missed_before(recordings)
+    incidents = incidents_in(folder)
     body = {
         "site": recordings[-1].metadata.get("site"),
         "segments": [segment.plain() for segment in segments],
         "records": dict(sorted(counts.items())),
+        "incidents": [_plain_incident(one, recordings) for one in incidents],
         "gaps": gaps,
         "missed": missed,
     }
@@ -84,6 +87,22 @@ def _plain_gap(topic: str, gap: Missing) -> dict[str, Any]:
     }
 
 
+def _plain_incident(incident: Incident, recordings: list[Recording]) -> dict[str, Any]:
+    ends = [*(begin_ns(one.path) for one in recordings[1:]), 1 << 62]
+    spans = zip(recordings, ends, strict=True)
+    return {
+        "mark": incident.file.name,
+        "from": iso_utc(incident.from_ns) if incident.alarms else None,
+        "to": iso_utc(incident.to_ns) if incident.alarms else None,
+        "alarms": incident.alarms,
+        "segments": [
+            one.path.name
+            for one, end_ns in spans
+            if begin_ns(one.path) <= incident.to_ns and incident.from_ns <= end_ns
+        ],
+    }
+
+
 def _print(folder: Path, body: dict[str, Any]) -> None:
     size = sum(segment["bytes"] for segment in body["segments"])
     print(f"{folder}: site {body['site']}, {len(body['segments'])} segments, {size / 1e6:,.1f} MB")
@@ -96,6 +115,13 @@ def _print(folder: Path, body: dict[str, Any]) -> None:
             print(f"    damaged: {line}")
     for topic, count in body["records"].items():
         print(f"  {topic:14} {count:>10,} records")
+    for incident in body["incidents"]:
+        alarms = incident["alarms"]
+        what = f"{alarms[0]['message']} ({alarms[0]['rule']})" if alarms else "a mark that can't be read"
+        more = f" and {len(alarms) - 1} more alarms" if len(alarms) > 1 else ""
+        print(
+            f"  incident: {incident['from']} to {incident['to']}, {len(incident['segments'])} segments: {what}{more}"
+        )
     for gap in body["gaps"]:
         print(
             f"  gap: {gap['records']:,} records of {gap['topic']}, partition {gap['partition']}, offsets "

@@ -225,11 +225,11 @@ class System:
             self.resources.broker_mb,
             self.observer.longest_partition,
         )
-        for role in SOURCE_ROLES:
+        for role in (*SOURCE_ROLES, "recorder"):
             self.processes.signal(role, signal.SIGUSR1)
         if not await self._drained(10.0):
             # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
-            for role in SOURCE_ROLES:
+            for role in (*SOURCE_ROLES, "recorder"):
                 self.processes.signal(role, signal.SIGUSR2)
             self._roll_not_before = time.monotonic() + 30.0
             return
@@ -290,6 +290,9 @@ class System:
     async def _end_in_order(self) -> None:
         for role in SOURCE_ROLES:
             await self.processes.end(role)
+        self.processes.signal(
+            "recorder", signal.SIGUSR1
+        )  # what it says of itself would come behind the worker
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()

@@ -59,6 +59,17 @@ def test_the_replay_of_the_folder_equals_live(run: tuple[Path, dict[str, Any]]) 
     assert ids(said) == ids(summary)
 
 
+def test_the_alarms_mark_an_incident_and_the_room_is_told(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = run
+    high = {alarm["id"] for alarm in summary["alarms"] if alarm["severity"] in {"high", "urgent"}}
+    code, info, words = headrace("recording", "info", str(folder), "--json")
+    assert (code, info["gaps"], info["missed"]) == (0, [], []), words
+    (incident,) = info["incidents"]
+    assert {alarm["id"] for alarm in incident["alarms"]} == high
+    assert incident["segments"] == [file.name for file in segments_in(folder)]
+    assert summary["readings_by_source"]["recorder"] > 0
+
+
 def test_without_its_outputs_it_gives_them_again(run: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = run
     bare = folder.with_name("bare")

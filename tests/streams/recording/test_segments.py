@@ -4,25 +4,30 @@ import asyncio
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rules.engine.inputs import Readings
+from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
+from streams.incidents import incidents_in
 from streams.record import Message, Record, TopicPartition
 from streams.recorded_site import recorded_rules
-from streams.recorder import run
+from streams.recorder import record, run
 from streams.recording import Recording
 from streams.role import RoleContext
 from streams.rule_set import RuleSet, activation, rule_set_message
 from streams.segments import begin_ns, head_positions, last_segment, segment_name, segments_in, with_segments
-from streams.settings import RecorderSettings, Settings
+from streams.settings import BrokerSettings, RecorderSettings, Settings
 from streams.site_folder import load_site
 from streams.snapshots import Snapshot, log_ids, snapshot_messages
 from streams.topics import TOPICS
-from streams.wire import encode_input
+from streams.wire import decode_input, encode_input, encode_output
 
 SITE = """
 name: small
@@ -41,16 +46,25 @@ units:
 class Recorder:
     """A recorder that was started on a folder."""
 
-    def __init__(self, folder: Path, bus: MemoryBus, **settings: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bus: MemoryBus,
+        runs: Callable[[RoleContext], Coroutine[Any, Any, None]] = run,
+        **settings: float,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "site.yaml").write_text(SITE)
         self.folder = folder / "kept"
         self.context = RoleContext(
             "recorder", load_site(folder), folder,
-            Settings(_env_file=None, recorder=RecorderSettings(**settings)), bus, asyncio.Event(),
+            Settings(
+                _env_file=None, recorder=RecorderSettings(**settings), broker=BrokerSettings(partitions=2)
+            ),
+            bus, asyncio.Event(),
             options={"folder": str(self.folder)},
         )  # fmt: skip
-        self._task = asyncio.create_task(run(self.context))
+        self._task = asyncio.create_task(runs(self.context))
 
     async def until(self, records: int) -> None:
         async with asyncio.timeout(10):
@@ -60,11 +74,6 @@ class Recorder:
     async def stop(self) -> None:
         self.context.stop.set()
         await self._task
-
-    async def die(self) -> None:
-        """As of kill -9, but that what was handed to the operating system is there: nothing is ended."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
 
 async def bus_with_topics() -> MemoryBus:
@@ -115,8 +124,8 @@ async def test_segments_end_by_size_and_nothing_is_lost_or_twice_at_their_border
         assert all(head_positions(recording)[place] == offset for place, offset in reached.items())
         assert recording.attachments["site.yaml"] == SITE.encode()
         assert recording.metadata["site"] == "small"
-        for record in recording.records():
-            reached[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        for one in recording.records():
+            reached[TopicPartition(one.topic, one.partition)] = one.offset + 1
         assert recording.damage == []
 
 
@@ -268,6 +277,111 @@ async def test_the_snapshots_of_a_rolled_log_say_whether_all_was_recorded(
     assert [bool(said) for said in begins] == [False, bool(missed)]
     assert missed in begins[1]
     assert len(events_of(segments_in(recorder.folder))) == 14
+
+
+def disk_with(monkeypatch: pytest.MonkeyPatch, free_mb: float) -> dict[str, float]:
+    """What the disk has left, to be changed by the test."""
+    left = {"mb": free_mb}
+    monkeypatch.setattr("streams.retention.free_bytes", lambda _: round(left["mb"] * 1e6))
+    return left
+
+
+async def test_a_full_disk_ends_the_segment_and_recording_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await bus_with_topics()
+    disk = disk_with(monkeypatch, 200)
+    recorder = Recorder(tmp_path, bus, reserve_mb=100)
+    await send(bus, 10)
+    await recorder.until(11)
+    disk["mb"] = 99
+    async with asyncio.timeout(10):
+        while not recorder.context.metrics.get("disk_full"):
+            await asyncio.sleep(0.01)
+    (file,) = segments_in(recorder.folder)
+    assert Recording(file).damage == []
+    assert "recording stops: the disk has less" in caplog.text
+    await send(bus, 6)
+    disk["mb"] = 200
+    await recorder.until(17)
+    assert recorder.context.metrics["disk_full"] is False
+    await recorder.stop()
+    files = segments_in(recorder.folder)
+    assert [len(events_of([file])) for file in files] == [10, 6]
+    assert in_partitions(events_of(files)) == in_partitions(bus.records("events"))
+
+
+async def test_a_recorder_that_starts_on_a_full_disk_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await bus_with_topics()
+    disk = disk_with(monkeypatch, 50)
+    recorder = Recorder(tmp_path, bus, reserve_mb=100)
+    async with asyncio.timeout(10):
+        while not recorder.context.metrics.get("disk_full"):
+            await asyncio.sleep(0.01)
+    assert segments_in(recorder.folder) == []
+    await send(bus, 2)
+    disk["mb"] = 200
+    await recorder.until(3)
+    await recorder.stop()
+    assert len(events_of(segments_in(recorder.folder))) == 2
+
+
+async def test_a_stop_on_a_full_disk_says_what_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await bus_with_topics()
+    disk = disk_with(monkeypatch, 200)
+    recorder = Recorder(tmp_path, bus, reserve_mb=100)
+    recorder.context.options["drain_s"] = "0.1"
+    await recorder.until(1)
+    disk["mb"] = 99
+    async with asyncio.timeout(10):
+        while not recorder.context.metrics.get("disk_full"):
+            await asyncio.sleep(0.01)
+    await send(bus, 7)
+    await recorder.stop()
+    assert recorder.context.metrics["undrained"] == 7
+
+
+async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    producer = await bus.producer("worker")
+    alarm = Alarm("a:1", "hall", "slow", "P-1", "high", "unacknowledged", "a:1", 5, None, 1.0, "slow")
+    await (await producer.send(encode_output(alarm, 2)))
+    recorder = Recorder(tmp_path, bus, incident_before_s=60, incident_after_s=120)
+    await recorder.until(2)
+    await recorder.stop()
+    (incident,) = incidents_in(recorder.folder)
+    assert incident.to_ns - incident.from_ns == 180_000_000_000
+    assert [one["id"] for one in incident.alarms] == ["a:1"]
+
+
+@pytest.mark.parametrize("role", [True, False])
+async def test_the_role_alone_tells_the_engine_how_much_can_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: bool
+) -> None:
+    bus = await bus_with_topics()
+    disk_with(monkeypatch, 2600)
+    with_point = SITE.replace("units:", "  recorder: {kind: recorder, period: 10 ms}\nunits:") + (
+        "      REC-1:\n        type: System\n        points: {FreeSpace: {range: 0..10000 MB, source: recorder}}\n"
+    )
+    with_point = with_point.replace("PumpSpeed: 0..100 %", "PumpSpeed: {range: 0..100 %, source: plc}")
+    monkeypatch.setattr(sys.modules[__name__], "SITE", with_point)
+    recorder = Recorder(tmp_path, bus, reserve_mb=100, runs=run if role else record)
+    recorder.context.settings.run_dir = tmp_path
+    await recorder.until(4 if role else 1)
+    await recorder.stop()
+    told = [decode_input(one.key, one.headers, one.value) for one in bus.records("events")]
+    assert bool(told) == role
+    for reading in told:
+        assert isinstance(reading, Readings)
+        assert (reading.unit, reading.points, list(reading.values)) == (
+            "hall",
+            ("REC-1.FreeSpace",),
+            [2500.0],
+        )
 
 
 def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:

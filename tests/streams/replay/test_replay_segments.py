@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from gateways.cli.main import run_app
+from streams.incidents import Incident
 from streams.record import Record, TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import RecordingWriter
 from streams.rule_set import rule_set_of
-from streams.segments import head, segment_name
+from streams.segments import begin_ns, head, segment_name, segments_in
 from streams.site_folder import load_site
 
 Made = tuple[Path, list[Record]]
@@ -142,6 +143,25 @@ def test_a_log_that_was_replaced_is_said_and_nothing_behind_it_is_compared(
     assert said["verification"]["not_compared"] > 0
     code, info = answer(capfdbinary, "recording", "info", str(folder.path))
     assert (code, info["missed"]) == (1, [line])
+
+
+def test_info_says_which_segments_an_incident_keeps(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    for at in range(0, 80, 20):
+        folder.add(records[at : at + 20])
+    names = [file.name for file in segments_in(folder.path)]
+    begin = begin_ns(folder.path / names[2])
+    alarm = {"id": "one", "rule": "pump-slow", "message": "P-1: 30 %"}
+    Incident(folder.path / "20261127T120015.000Z.incident.json", begin - 1, begin + 1, [alarm]).write()
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    assert code == 0
+    (said,) = info["incidents"]
+    assert said["segments"] == names[1:3]
+    assert said["alarms"] == [alarm]
+    assert run_app(["recording", "info", str(folder.path)]) == 0
+    assert "2 segments: P-1: 30 % (pump-slow)" in capfdbinary.readouterr().out.decode()
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
