@@ -48,16 +48,19 @@ class Incident:
 
 def incidents_in(folder: Path) -> list[Incident]:
     """The marks of a folder in the order of their times. One that can't be read keeps everything: it may be a mark."""
-    found = []
-    for file in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            body = orjson.loads(file.read_bytes())
-            found.append(Incident(file, int(body["from_ns"]), int(body["to_ns"]), list(body["alarms"])))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            found.append(Incident(file, 0, 1 << 62))
-        except FileNotFoundError:
-            continue  # deleted in this moment
-    return found
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    return [found for file in files if (found := read_mark(file)) is not None]
+
+
+def read_mark(file: Path) -> Incident | None:
+    """A mark; None for one that was deleted in this moment."""
+    try:
+        body = orjson.loads(file.read_bytes())
+        return Incident(file, int(body["from_ns"]), int(body["to_ns"]), list(body["alarms"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return Incident(file, 0, 1 << 62)
 
 
 class IncidentMarks:

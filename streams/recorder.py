@@ -24,6 +24,7 @@ from streams.recorded_site import recording_metadata, site_attachments
 from streams.retention import Retention
 from streams.role import RoleContext
 from streams.rule_set import newest_rule_set, rule_set_of
+from streams.segments import sole_writer
 from streams.space import space_points, tell_space
 from streams.tape import FileTape, Tape, open_segments
 from streams.topics import RULE_SETS, TOPICS
@@ -76,7 +77,6 @@ def _folder(context: RoleContext) -> Path:
 
 
 async def _record(context: RoleContext) -> None:
-    drain_s = float(context.options.get("drain_s", "10"))
     file = context.options.get("file")
     path = _folder(context) if file is None else writable_file(Path(file))
     missing = [topic.name for topic in TOPICS if not await context.bus.partitions(topic.name)]
@@ -85,23 +85,16 @@ async def _record(context: RoleContext) -> None:
     start: Start | Mapping[TopicPartition, int] = "earliest"
     if context.options.get("start") == "latest":
         start = await _from_now_on(context.bus)
-    tape: Tape
-    if file is None:
-        retention = Retention(path, context.settings.recorder)
-        if not await _room(context, retention):
-            return
-        tape, reader = await open_segments(context, path, start, retention)
-    else:
+    context.metrics.update(records=0, undrained=0)
+    if file is not None:
         reader = await context.bus.reader([topic.name for topic in TOPICS], start)
-        tape = await _open_file(context, path)
-    context.metrics.update(file=str(tape.file), records=0, undrained=0)
-    context.ready()
-    try:
-        await _keep_recording(context, reader, tape, drain_s)
-    finally:
-        tape.close()
-        await reader.close()
-    log.info("%s: %d records", path, context.metrics["records"])
+        await _keep_recording(context, reader, await _open_file(context, path))
+        return
+    with sole_writer(path):
+        retention = Retention(path, context.settings.recorder)
+        if await _room(context, retention):
+            tape, reader = await open_segments(context, path, start, retention)
+            await _keep_recording(context, reader, tape)
 
 
 async def _open_file(context: RoleContext, path: Path) -> FileTape:
@@ -113,7 +106,20 @@ async def _open_file(context: RoleContext, path: Path) -> FileTape:
     return FileTape(path, recording_metadata(context.site, attachments), attachments)
 
 
-async def _keep_recording(context: RoleContext, reader: Reader, tape: Tape, drain_s: float) -> None:
+async def _keep_recording(context: RoleContext, reader: Reader, tape: Tape) -> None:
+    """From the reader to the tape; both are closed at the end."""
+    context.metrics["file"] = str(tape.file)
+    context.ready()
+    try:
+        await _read_on(context, reader, tape)
+    finally:
+        tape.close()
+        await reader.close()
+    log.info("%s: %d records", tape.file, context.metrics["records"])
+
+
+async def _read_on(context: RoleContext, reader: Reader, tape: Tape) -> None:
+    drain_s = float(context.options.get("drain_s", "10"))
     loop = asyncio.get_running_loop()
     look_at = loop.time() + FLUSH_EVERY_S
     counts: dict[str, int] = {}

@@ -7,6 +7,7 @@ the reserve is not there, nothing more is written.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from streams.incidents import incidents_in
+from streams.incidents import SUFFIX, read_mark
 from streams.segments import begin_ns, segments_in
 from streams.settings import RecorderSettings
 
@@ -40,6 +41,9 @@ class Retention:
         self._settings = settings
         self._clock_ns = clock_ns
         self._free = free or free_bytes
+        self._known: dict[tuple[str, int, int], tuple[int, int]] = {}
+        """Spans of incidents by name, time of change and size of their marks."""
+
         self.deleted = 0
 
     def make_room(self) -> bool:
@@ -67,8 +71,21 @@ class Retention:
 
     def _expendable(self) -> Iterator[tuple[Path, int]]:
         """Segments that may go, the oldest first, with the time at which the next one begins."""
-        marks = [(one.from_ns, one.to_ns) for one in incidents_in(self._folder)]
+        marks = self._marked_spans()
         for file, following in pairwise(segments_in(self._folder)):
             start_ns, end_ns = begin_ns(file), begin_ns(following)
             if not any(from_ns <= end_ns and start_ns <= to_ns for from_ns, to_ns in marks):
                 yield file, end_ns
+
+    def _marked_spans(self) -> list[tuple[int, int]]:
+        """Begin and end of every incident; a mark is read again only when it has changed."""
+        known, self._known = self._known, {}
+        for file in self._folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # deleted in this moment
+                state = file.stat()
+                key = file.name, state.st_mtime_ns, state.st_size
+                if key in known:
+                    self._known[key] = known[key]
+                elif (mark := read_mark(file)) is not None:
+                    self._known[key] = mark.from_ns, mark.to_ns
+        return list(self._known.values())

@@ -9,8 +9,10 @@ between two of them is found by their offsets.
 
 from __future__ import annotations
 
+import fcntl
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Final
 
 import orjson
 
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.record import TopicPartition
 from streams.recording import Recording, RecordingWriter
@@ -27,6 +29,7 @@ from streams.rule_set import activated_digest
 POSITIONS_KEY: Final = "positions"
 LOGS_KEY: Final = "logs"
 MISSED_KEY: Final = "missed"
+LOCK: Final = "recorder.lock"
 UNFINISHED: Final = ".new"
 """What a file that has no whole head yet is called behind its name."""
 
@@ -63,6 +66,20 @@ def with_segments(paths: Iterable[Path]) -> list[Path]:
             raise ConfigurationError([Finding(str(path), 0, 0, "no segments of a recording in this folder")])
         files += found
     return files
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder against a second recorder, which would take the open segment for one that was cut off.
+
+    The system lets go of it when the process ends, however it does. Raises UnreachableError while another has it.
+    """
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnreachableError(f"another recorder writes to {folder}") from None
+        yield
 
 
 def head(positions: Positions, logs: Iterable[str], missed: str) -> dict[str, str]:

@@ -128,6 +128,7 @@ class SegmentTape:
         self._positions: dict[TopicPartition, int] = {}
         self._logs: frozenset[str] = frozenset()
         self._writer: RecordingWriter | None = None
+        self._began_ns = 0
         self._marks = IncidentMarks(
             folder,
             round(self._settings.incident_before_s * 1e9),
@@ -159,7 +160,7 @@ class SegmentTape:
         """End the chunk, and the segment where it is large or old enough; make room, or end it for want of room."""
         if self._writer is not None:
             self._writer.flush()
-            is_old = self._clock_ns() - begin_ns(self.file) >= self._settings.segment_s * 1e9
+            is_old = self._clock_ns() - self._began_ns >= self._settings.segment_s * 1e9
             is_large = self._writer.size_bytes >= self._settings.segment_mb * 1e6
             if self._writer.records and (is_old or is_large):
                 self._begin_segment()
@@ -180,7 +181,8 @@ class SegmentTape:
         self.close()
         others = segments_in(self._folder)
         after_ns = begin_ns(others[-1]) + 1_000_000 if others else 0
-        file = self._folder / segment_name(max(self._clock_ns(), after_ns))
+        self._began_ns = self._clock_ns()
+        file = self._folder / segment_name(max(self._began_ns, after_ns))
         attachments = site_attachments(self._ruling.current)
         metadata = recording_metadata(self._context.site, attachments)
         metadata.update(head(self._positions, self._logs, missed))

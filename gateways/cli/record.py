@@ -21,14 +21,14 @@ from streams.site_folder import load_site
 
 
 def record(site_dir: Path, output: Path, duration: str | None, as_json: bool) -> int:
-    """Record; 0, or 1 when what was in the log at the stop is not all in the file."""
+    """Record; 0, or 1 when what was in the log at the stop is not all recorded."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     silence_logs()
     seconds = None if duration is None else duration_s(duration, "--for")
     metrics = asyncio.run(_record(site_dir, output, seconds))
     if as_json:
         sys.stdout.write(orjson.dumps(metrics, option=orjson.OPT_SORT_KEYS).decode() + "\n")
-    return 1 if metrics.get("undrained") else 0
+    return 1 if metrics.get("undrained") or metrics.get("disk_full") else 0
 
 
 async def _record(site_dir: Path, output: Path, seconds: float | None) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class _Segment:
     first_ns: int
     last_ns: int
     damage: list[str]
+    is_open: bool = False
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -36,6 +37,7 @@ class _Segment:
             "from": iso_utc(self.first_ns) if self.records else None,
             "to": iso_utc(self.last_ns) if self.records else None,
             "damage": self.damage,
+            "open": self.is_open,
         }
 
 
@@ -45,6 +47,8 @@ def show_folder(folder: Path, as_json: bool) -> int:
     counts: Counter[str] = Counter()
     missing = MissingRecords({topic.name for topic in TOPICS})
     segments = [_read(recording, missing, counts) for recording in recordings]
+    if recordings[-1].lacks_only_its_end:  # it is being written, or its recorder was killed
+        segments[-1] = replace(segments[-1], damage=[], is_open=True)
     gaps = [_plain_gap(topic, one) for (topic, _), one in sorted(missing.spans.items())]
     missed = missed_before(recordings)
     incidents = incidents_in(folder)
@@ -111,6 +115,8 @@ def _print(folder: Path, body: dict[str, Any]) -> None:
         print(
             f"  {segment['file']} {segment['bytes'] / 1e6:>10,.1f} MB {segment['records']:>10,} records, {span}"
         )
+        if segment["open"]:
+            print("    open: its recorder is writing it, or was killed")
         for line in segment["damage"]:
             print(f"    damaged: {line}")
     for topic, count in body["records"].items():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import subprocess
 import sys
@@ -12,14 +13,14 @@ import pytest
 
 from rules.engine.inputs import Readings
 from rules.engine.outputs import Alarm
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.incidents import incidents_in
 from streams.record import Message, Record, TopicPartition
 from streams.recorded_site import recorded_rules
 from streams.recorder import record, run
-from streams.recording import Recording
+from streams.recording import Recording, RecordingWriter
 from streams.role import RoleContext
 from streams.rule_set import RuleSet, activation, rule_set_message
 from streams.segments import begin_ns, head_positions, last_segment, segment_name, segments_in, with_segments
@@ -358,17 +359,49 @@ async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path:
     assert [one["id"] for one in incident.alarms] == ["a:1"]
 
 
+async def test_a_write_that_fails_ends_the_recorder_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = await bus_with_topics()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RecordingWriter, "write", full)
+    await send(bus, 1)
+    recorder = Recorder(tmp_path, bus)
+    with pytest.raises(UnreachableError, match=r"can't be written: .*No space left"):
+        await recorder.stop()
+
+
+async def test_no_room_is_told_while_publishers_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = await bus_with_topics()
+    monkeypatch.setattr(sys.modules[__name__], "SITE", WITH_POINT)
+    recorder = Recorder(tmp_path, bus)
+    recorder.context.settings.run_dir = tmp_path
+    recorder.context.hold()
+    async with asyncio.timeout(10):
+        while "room_gb" not in recorder.context.metrics:
+            await asyncio.sleep(0)
+    await recorder.until(1)
+    await recorder.stop()  # which would send what waits
+    assert bus.records("events") == []
+
+
+WITH_POINT = SITE.replace("PumpSpeed: 0..100 %", "PumpSpeed: {range: 0..100 %, source: plc}").replace(
+    "units:", "  recorder: {kind: recorder, period: 10 ms}\nunits:"
+) + (
+    "      REC-1:\n        type: System\n        points: {FreeSpace: {range: 0..10000 MB, source: recorder}}\n"
+)
+
+
 @pytest.mark.parametrize("role", [True, False])
 async def test_the_role_alone_tells_the_engine_how_much_can_be_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: bool
 ) -> None:
     bus = await bus_with_topics()
     disk_with(monkeypatch, 2600)
-    with_point = SITE.replace("units:", "  recorder: {kind: recorder, period: 10 ms}\nunits:") + (
-        "      REC-1:\n        type: System\n        points: {FreeSpace: {range: 0..10000 MB, source: recorder}}\n"
-    )
-    with_point = with_point.replace("PumpSpeed: 0..100 %", "PumpSpeed: {range: 0..100 %, source: plc}")
-    monkeypatch.setattr(sys.modules[__name__], "SITE", with_point)
+    monkeypatch.setattr(sys.modules[__name__], "SITE", WITH_POINT)
     recorder = Recorder(tmp_path, bus, reserve_mb=100, runs=run if role else record)
     recorder.context.settings.run_dir = tmp_path
     await recorder.until(4 if role else 1)
@@ -394,6 +427,16 @@ def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(ConfigurationError, match="no segments"):
         with_segments([tmp_path])
+
+
+async def test_a_second_recorder_of_a_folder_is_refused(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    first = Recorder(tmp_path, bus)
+    await first.until(1)
+    with pytest.raises(UnreachableError, match="another recorder"):
+        await Recorder(tmp_path, bus).stop()
+    await first.stop()
+    await Recorder(tmp_path, bus).stop()
 
 
 async def test_a_folder_of_another_site_is_refused(tmp_path: Path) -> None:

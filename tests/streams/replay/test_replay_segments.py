@@ -164,6 +164,20 @@ def test_info_says_which_segments_an_incident_keeps(
     assert "2 segments: P-1: 30 % (pump-slow)" in capfdbinary.readouterr().out.decode()
 
 
+def test_only_the_last_segment_may_be_open(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    folder.add(records[:20])
+    folder.add(records[20:40])
+    for file, code in zip(reversed(segments_in(folder.path)), (0, 1), strict=True):
+        file.write_bytes(file.read_bytes()[:-100])
+        found, info = answer(capfdbinary, "recording", "info", str(folder.path))
+        assert found == code
+        assert [one["open"] for one in info["segments"]] == [False, True]
+        assert bool(info["segments"][0]["damage"]) == bool(code)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert run_app(["replay", str(tmp_path)]) == 2
     assert run_app(["recording", "info", str(tmp_path)]) == 2
