@@ -173,6 +173,7 @@ class SegmentTape:
 
     def close(self) -> None:
         """End the last segment."""
+        self._marks.flush()
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -17,6 +17,7 @@ from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.incidents import incidents_in
+from streams.missing import MissingRecords
 from streams.record import Message, Record, TopicPartition
 from streams.recorded_site import recorded_rules
 from streams.recorder import record, run
@@ -187,6 +188,31 @@ async def test_who_starts_again_goes_on_behind_the_last_segment(tmp_path: Path) 
     files = segments_in(second.folder)
     assert [len(events_of([file])) for file in files] == [10, 6]
     assert in_partitions(events_of(files)) == in_partitions(bus.records("events"))
+
+
+async def test_what_the_log_has_forgotten_meanwhile_is_a_gap(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    await send(bus, 10)
+    first = Recorder(tmp_path, bus)
+    await first.until(11)
+    await first.stop()
+    await send(bus, 10)
+    bus.truncate(TopicPartition("events", 0), 8)
+    second = Recorder(tmp_path, bus)
+    await second.until(7)
+    await second.stop()
+    missing = MissingRecords({"events"})
+    for file in segments_in(second.folder):
+        recording = Recording(file)
+        missing.begin(recording, is_intact=True)
+        for log_ns, one in recording.timed_records({"events"}):
+            missing.pass_by(one, log_ns, is_intact=True)
+        missing.end(recording)
+    (gap,) = missing.spans.values()
+    assert (gap.partition, gap.records, gap.first_offset, gap.last_offset) == (0, 3, 5, 7)
+    begins = [begin_ns(file) for file in segments_in(second.folder)]
+    assert begins[0] <= gap.from_ns <= gap.to_ns
+    assert gap.to_ns >= begins[1]
 
 
 KILLED = """
