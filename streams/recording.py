@@ -44,6 +44,9 @@ from streams.wire import ARROW_SCHEMAS
 
 PROFILE: Final = "headrace"
 CHUNK_BYTES: Final = 4 << 20
+CUT: Final = "cut"
+"""The metadata that say, in a part of a recording, of which time it is."""
+
 WRAPPED: Final = "wrapped"
 RECORD_SCHEMA: Final = (
     b'{"type":"object","properties":{"key":{"type":["string","null"],"contentEncoding":"base64"},'

@@ -26,8 +26,9 @@ from streams.times import iso_utc
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 RECORD_HEAD: Final = struct.Struct("<BQ")
+CHUNK_SPAN: Final = struct.Struct("<QQ")
+"""How the body of a chunk begins: when its first and its last message were recorded, ns."""
 
-_SPAN = struct.Struct("<QQ")
 _CHUNK_BEFORE_COMPRESSION = 28
 _DATA_END = RECORD_HEAD.pack(Opcode.DATA_END, 4)
 _DATA_END_BYTES = len(_DATA_END) + 4
@@ -85,6 +86,11 @@ def find_index(view: mmap.mmap) -> FileIndex | None:
     return index
 
 
+def summary_start(index: FileIndex) -> int:
+    """Where the first record behind the data begins."""
+    return index.start + _DATA_END_BYTES
+
+
 def walk(
     view: mmap.mmap, index: FileIndex | None, wanted: Collection[int], damage: Damage
 ) -> Iterator[tuple[int, bytes]]:
@@ -110,7 +116,7 @@ def walk(
         if opcode == Opcode.CHUNK and opcode in wanted:
             body = view[start:end]
             try:
-                records = _unpacked(body)
+                records = unpacked(body)
             except Exception as error:  # decompressors and the parser share no class of errors
                 resumed = end
                 if _length(view, end, index) is None:
@@ -128,7 +134,8 @@ def walk(
         at = end
 
 
-def _unpacked(chunk: bytes) -> bytes:
+def unpacked(chunk: bytes) -> bytes:
+    """The records of a chunk's body. Raises whatever the library and its decompressors do when it is damaged."""
     stream, length = get_chunk_data_stream(Chunk.read(ReadDataStream(BytesIO(chunk))), validate_crc=True)
     data: bytes = stream.read(length)
     return data
@@ -136,7 +143,7 @@ def _unpacked(chunk: bytes) -> bytes:
 
 def _recorded_span(chunk: bytes) -> str:
     """When the records of a chunk were written, which its first 16 bytes say."""
-    first_ns, last_ns = _SPAN.unpack_from(chunk)
+    first_ns, last_ns = CHUNK_SPAN.unpack_from(chunk)
     return f" (recorded {iso_utc(first_ns)} to {iso_utc(last_ns)})"
 
 

@@ -40,6 +40,17 @@ def info(recording: RecordingArgument, as_json: JsonOption = False) -> None:
     raise typer.Exit(show(recording, as_json))
 
 
+@recording_app.command("check")
+def check(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""
+    from gateways.cli.recordings import check as run_check
+
+    raise typer.Exit(run_check(recordings, as_json))
+
+
 @recording_app.command("strip")
 def strip(
     recording: RecordingArgument,
