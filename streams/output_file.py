@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rules.errors import ConfigurationError
@@ -29,3 +31,19 @@ def writable_file(path: Path) -> Path:
     except OSError as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
     return path
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes that name when the block ends well, and goes when it does not.
+
+    What stood there before is moved aside. Raises ConfigurationError when nothing can be written there.
+    """
+    part = writable_file(path.with_name(f"{path.name}.part"))
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    move_aside(path)
+    part.rename(path)

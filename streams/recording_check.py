@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
@@ -20,7 +20,7 @@ from rules.errors import UndecodableError
 from streams.missing import Missing, MissingRecords
 from streams.record import Record
 from streams.recorded_site import RULES_KEY
-from streams.recording import CUT, Recording
+from streams.recording import CUT, Advance, Recording, watched
 from streams.recording_index import index_findings
 from streams.sequences import SequenceTracker
 from streams.topics import EVENTS, TOPICS
@@ -29,7 +29,6 @@ from streams.wire import decode_input
 FINDINGS: Final = 1000
 """So many of a kind are kept; more are counted."""
 
-ADVANCE_EVERY: Final = 1000
 _WITHOUT_HOLES: Final = frozenset(topic.name for topic in TOPICS if topic.cleanup == "delete")
 """A compacted topic has holes where an older record of a key was."""
 
@@ -82,8 +81,8 @@ class Checked:
         return not files and self.missing == 0 and self.lost_inputs == 0
 
 
-def check_recordings(recordings: Sequence[Recording], advance: Callable[[int], None]) -> Checked:
-    """Read everything. `advance` is told how many records were read since it was last called."""
+def check_recordings(recordings: Sequence[Recording], advance: Advance) -> Checked:
+    """Read everything once."""
     found = Checked()
     sources = _Sources(found)
     next_offset: dict[tuple[str, int], int] = {}
@@ -95,11 +94,9 @@ def check_recordings(recordings: Sequence[Recording], advance: Callable[[int], N
         found.files.append(file)
         holes.begin(recording, is_intact=False)
         read: Counter[str] = Counter()
-        for log_ns, record in recording.timed_records():
+        for log_ns, record in watched(recording.timed_records(), advance):
             file.records += 1
             read[record.topic] += 1
-            if file.records % ADVANCE_EVERY == 0:
-                advance(ADVANCE_EVERY)
             place = record.topic, record.partition
             found.rolled += record.offset < next_offset.get(place, 0)
             next_offset[place] = record.offset + 1
@@ -108,7 +105,6 @@ def check_recordings(recordings: Sequence[Recording], advance: Callable[[int], N
             if record.topic == EVENTS.name:
                 sources.take(record, log_ns)
         holes.end(recording)
-        advance(file.records % ADVANCE_EVERY)
         named: Counter[str] = Counter()
         for (topic, _), one in recording.named.items():
             named[topic] += one.records

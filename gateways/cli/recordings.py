@@ -1,4 +1,4 @@
-"""`headrace recording info`, `check` and `strip`."""
+"""`headrace recording info` and `check`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from typing import Any, Final
 import orjson
 
 from gateways.cli.progress import progress, records_named
-from rules.errors import ConfigurationError
-from rules.findings import Finding, nearest
-from streams.output_file import move_aside
 from streams.recorded_site import refuse_two_sites
-from streams.recording import Recording, RecordingWriter
+from streams.recording import Recording
 from streams.recording_check import Checked, check_recordings
 from streams.times import iso_utc
-from streams.topics import BY_NAME, EVENTS
+from streams.topics import EVENTS
 
 SHOWN: Final = 20
 """So many findings of a kind are shown; `--json` has more."""
@@ -62,36 +59,6 @@ def show(path: Path, as_json: bool) -> int:
     return 1 if recording.damage else 0
 
 
-def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
-    """A copy without some topics; 1 when the original is damaged (the copy holds what could be read)."""
-    left_out = {topic.strip() for topic in topics.split(",") if topic.strip()}
-    wrong = [topic for topic in sorted(left_out) if topic not in BY_NAME]
-    if wrong:
-        raise ConfigurationError(
-            [
-                Finding("--topics", 0, 0, f"unknown topic '{topic}'", nearest(topic, BY_NAME))
-                for topic in wrong
-            ]
-        )
-    if output.exists() and output.samefile(path):
-        raise ConfigurationError([Finding("--output", 0, 0, "the copy would overwrite the recording")])
-    recording = Recording(path)
-    move_aside(output)
-    kept: Counter[str] = Counter()
-    with RecordingWriter(output, attachments=recording.attachments, metadata=recording.metadata) as writer:
-        for log_ns, record in recording.timed_records():
-            if record.topic not in left_out:
-                writer.write(record, log_ns)
-                kept[record.topic] += 1
-    if as_json:
-        body = {"output": str(output), "records": dict(sorted(kept.items())), "damage": recording.damage}
-        sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
-    print(f"{output}: {kept.total()} records kept", file=sys.stderr)
-    for line in recording.damage:
-        print(f"damaged: {line}", file=sys.stderr)
-    return 1 if recording.damage else 0
-
-
 def check(paths: list[Path], as_json: bool) -> int:
     """Whether recordings are whole, and where they are not; 1 when something is damaged or missing."""
     recordings = [Recording(path) for path in paths]
@@ -101,7 +68,7 @@ def check(paths: list[Path], as_json: bool) -> int:
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(_checked(found)) + b"\n")
     else:
-        for line in _check_lines(found):
+        for line in check_lines(found):
             print(line)
     return 0 if found.is_whole else 1
 
@@ -156,7 +123,8 @@ def _checked(found: Checked) -> dict[str, Any]:
     }
 
 
-def _check_lines(found: Checked) -> Iterator[str]:
+def check_lines(found: Checked) -> Iterator[str]:
+    """What a check found, in words."""
     for file in found.files:
         yield f"{file.recording.path}: {file.records:,} records"
         for kind, lines in (

@@ -1,4 +1,4 @@
-"""`headrace replay` and `headrace recording …`: their options. The work is in `replay.py` and `recordings.py`."""
+"""`headrace replay` and `headrace recording …`: their options. The work is in the modules that they import."""
 
 from __future__ import annotations
 
@@ -61,6 +61,52 @@ def strip(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a recording without some topics: without its outputs, a replay has to make them again."""
-    from gateways.cli.recordings import strip as run_strip
+    from gateways.cli.recording_copies import strip as run_strip
 
     raise typer.Exit(run_strip(recording, output, topics, as_json))
+
+
+@recording_app.command("cut")
+def cut(
+    recording: RecordingArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Time (ISO 8601, UTC), or an alarm's id: when it was raised.", metavar="TIME|ALARM"
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Time, or an alarm's id: when it cleared.", metavar="TIME|ALARM"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a while of a recording, with the snapshots and rules that a replay of it needs."""
+    from gateways.cli.recording_copies import cut as run_cut
+
+    raise typer.Exit(run_cut(recording, from_, to, output, as_json))
+
+
+@recording_app.command("merge")
+def merge(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP) of one site.", metavar="REC…")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make one recording of several of one log: in its order, and what more than one has only once."""
+    from gateways.cli.recording_copies import merge as run_merge
+
+    raise typer.Exit(run_merge(recordings, output, as_json))
+
+
+@recording_app.command("repair")
+def repair(
+    recording: RecordingArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sound copy to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy what can be read of a damaged recording into a sound file, and say what is lost."""
+    from gateways.cli.recording_copies import repair as run_repair
+
+    raise typer.Exit(run_repair(recording, output, as_json))
