@@ -1,4 +1,4 @@
-"""`headrace recording strip`, `cut`, `merge` and `repair`: copies of recordings.
+"""`headrace recording strip`, `cut`, `merge`, `repair` and `export`: copies of recordings.
 
 Rules: a copy takes its name when it is whole, so that an interruption leaves nothing that looks like one; what stood
 there is moved aside, never overwritten; words go to stderr.
@@ -18,12 +18,14 @@ from gateways.cli.progress import progress, records_named
 from gateways.cli.recordings import check_lines
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
-from streams.output_file import finished_file
+from streams.output_file import finished_file, finished_folder
 from streams.record import Record
 from streams.recorded_site import refuse_two_sites
 from streams.recording import CUT, Recording, RecordingWriter, watched
 from streams.recording_check import check_recordings
 from streams.recording_cut import alarm_times, cut_records, plan_cut
+from streams.recording_export import Format, read_key
+from streams.recording_export import export as run_export
 from streams.recording_merge import merged_records, plan_merge
 from streams.times import iso_utc, time_ns_of
 from streams.topics import BY_NAME, EVENTS
@@ -123,6 +125,28 @@ def repair(path: Path, output: Path, as_json: bool) -> int:
         print(line, file=sys.stderr)
     _say(output, kept, file.damage, as_json, {"lost": lost, "index": file.index})
     return 1 if recording.lacks_records or file.attachments else 0
+
+
+def export(path: Path, output: Path, kind: Format, key_file: Path | None, as_json: bool) -> int:
+    """Tables for other tools; 1 when the recording is damaged (the tables hold what could be read)."""
+    key = None if key_file is None else read_key(key_file)
+    recording = Recording(path)
+    with progress("exporting", records_named([recording])) as advance, finished_folder(output) as part:
+        exported = run_export(recording, part, kind, key, advance)
+    if as_json:
+        body = {
+            "output": str(output),
+            "rows": dict(sorted(exported.rows.items())),
+            "repeats": exported.repeats,
+            "undecodable": dict(sorted(exported.undecodable.items())),
+            "damage": recording.damage,
+        }
+        sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
+    rows = ", ".join(f"{count:,} {name}" for name, count in sorted(exported.rows.items()))
+    print(f"{output}: {rows or 'no rows'}", file=sys.stderr)
+    for line in recording.damage:
+        print(f"damaged: {line}", file=sys.stderr)
+    return 1 if recording.damage else 0
 
 
 def _moment(recording: Recording, option: str, text: str, which: int) -> int:

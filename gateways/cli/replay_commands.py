@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -110,3 +110,24 @@ def repair(
     from gateways.cli.recording_copies import repair as run_repair
 
     raise typer.Exit(run_repair(recording, output, as_json))
+
+
+@recording_app.command("export")
+def export(
+    recording: RecordingArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", metavar="DIR")],
+    kind: Annotated[
+        Literal["parquet", "csv"], typer.Option("--format", help="What the tables are.")
+    ] = "parquet",
+    anonymise: Annotated[
+        Path | None,
+        typer.Option(
+            help="Hide the names of hosts behind pseudonyms made with this file's key.", metavar="KEYFILE"
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a recording into tables for other tools: readings, frames, alarms, commands, receipts, journal."""
+    from gateways.cli.recording_copies import export as run_export
+
+    raise typer.Exit(run_export(recording, output, kind, anonymise, as_json))
