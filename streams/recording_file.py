@@ -29,6 +29,9 @@ RECORD_HEAD: Final = struct.Struct("<BQ")
 CHUNK_SPAN: Final = struct.Struct("<QQ")
 """How the body of a chunk begins: when its first and its last message were recorded, ns."""
 
+_HELD_BYTES = 32 << 20
+"""So much of a file stays mapped behind the reader: what was read counts as the process's memory until then."""
+
 _CHUNK_BEFORE_COMPRESSION = 28
 _DATA_END = RECORD_HEAD.pack(Opcode.DATA_END, 4)
 _DATA_END_BYTES = len(_DATA_END) + 4
@@ -91,12 +94,23 @@ def summary_start(index: FileIndex) -> int:
     return index.start + _DATA_END_BYTES
 
 
+def release(view: mmap.mmap, begin: int, at: int) -> int:
+    """Give back the memory of the file's pages from `begin` to `at`, where they are many; from where on it is held."""
+    if at - begin < _HELD_BYTES:
+        return begin
+    end = at - at % mmap.PAGESIZE
+    view.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+    return end
+
+
 def walk(
     view: mmap.mmap, index: FileIndex | None, wanted: Collection[int], damage: Damage
 ) -> Iterator[tuple[int, bytes]]:
     """Opcode and body of the wanted records; of a chunk, its records. `damage` is complete at the end."""
     at = search_from = len(MAGIC)
+    held_from = 0
     while True:
+        held_from = release(view, held_from, at)
         length = _length(view, at, index)
         if length is None:
             found = _search(view, search_from, index)

@@ -17,7 +17,15 @@ from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import AttachmentIndex, ChunkIndex, MetadataIndex
 
-from streams.recording_file import CHUNK_SPAN, RECORD_HEAD, FileIndex, find_index, summary_start, unpacked
+from streams.recording_file import (
+    CHUNK_SPAN,
+    RECORD_HEAD,
+    FileIndex,
+    find_index,
+    release,
+    summary_start,
+    unpacked,
+)
 
 _MESSAGE_HEAD: Final = struct.Struct("<HIQ")
 _INDEX_HEAD: Final = struct.Struct("<HI")
@@ -37,7 +45,7 @@ def index_findings(path: Path) -> Iterator[str]:
 
 
 def _follow(view: mmap.mmap, index: FileIndex) -> Iterator[str]:
-    messages = 0
+    messages = held_from = 0
     at = summary_start(index)
     while view[at] != Opcode.FOOTER:
         opcode, length = RECORD_HEAD.unpack_from(view, at)
@@ -46,6 +54,7 @@ def _follow(view: mmap.mmap, index: FileIndex) -> Iterator[str]:
         if opcode == Opcode.CHUNK_INDEX:
             entry = ChunkIndex.read(stream)
             found, indexed = _chunk_findings(view, index, entry)
+            held_from = release(view, held_from, min(entry.chunk_start_offset, index.start))
             messages += indexed
             yield from found
         elif opcode in {Opcode.ATTACHMENT_INDEX, Opcode.METADATA_INDEX}:
