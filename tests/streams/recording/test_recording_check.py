@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mcap.opcode import Opcode
 from mcap.reader import make_reader
+from mcap.writer import IndexType, Writer
 
 from gateways.cli.main import run_app
 from rules.engine.inputs import Input
@@ -119,8 +120,16 @@ def test_a_file_that_was_cut_off_is_not_whole(tmp_path: Path, check: Check) -> N
     assert "it was cut off" in said["files"][0]["damage"][0]
 
 
-@pytest.mark.parametrize("opcode", [Opcode.CHUNK_INDEX, Opcode.MESSAGE_INDEX, Opcode.ATTACHMENT_INDEX])
-def test_an_index_that_leads_elsewhere_is_said(tmp_path: Path, check: Check, opcode: int) -> None:
+@pytest.mark.parametrize(
+    ("opcode", "at"),
+    [
+        (Opcode.CHUNK_INDEX, 0),
+        (Opcode.MESSAGE_INDEX, 0),
+        (Opcode.MESSAGE_INDEX, 8),
+        (Opcode.ATTACHMENT_INDEX, 0),
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_said(tmp_path: Path, check: Check, opcode: int, at: int) -> None:
     """Its checksum made right again, as by a writer with a fault."""
     path = tmp_path / "a.mcap"
     write(path, as_records([readings(n) for n in range(1, 31)]), attachments={"site.yaml": b"site: 1\n"})
@@ -131,7 +140,7 @@ def test_an_index_that_leads_elsewhere_is_said(tmp_path: Path, check: Check, opc
     index = summary.chunk_indexes[2]
     if opcode == Opcode.MESSAGE_INDEX:
         (place,) = index.message_index_offsets.values()
-        raw[place + 9 + 6 + 8] ^= 1  # where the first message is
+        raw[place + 9 + 6 + at] ^= 1  # when the first message was recorded, and where it is
     elif opcode == Opcode.CHUNK_INDEX:
         place = raw.rindex(struct.pack("<QQ", index.chunk_start_offset, index.chunk_length))
         raw[place] ^= 1
@@ -144,6 +153,19 @@ def test_an_index_that_leads_elsewhere_is_said(tmp_path: Path, check: Check, opc
     assert code == 1
     assert said["files"][0]["damage"] == []
     assert said["files"][0]["index"]
+
+
+def test_messages_that_the_index_leaves_out_are_said(tmp_path: Path, check: Check) -> None:
+    """Messages without indexes of their own are allowed, and whoever reads by the index finds none of them."""
+    with (tmp_path / "a.mcap").open("wb") as file:
+        writer = Writer(file, index_types=IndexType.CHUNK)
+        writer.start()
+        channel = writer.register_channel("status", "json", 0)
+        writer.add_message(channel, 1, b"{}", 1)
+        writer.finish()
+    code, said = check(tmp_path / "a.mcap")
+    assert code == 1
+    assert said["files"][0]["index"] == ["the index leads to 0 messages, and says that there are 1"]
 
 
 def _right_checksum(raw: bytearray) -> None:
