@@ -62,13 +62,13 @@ from rules.engine.arrays import (
     ADD, SUB, MUL, DIV, NEG, ABS, LEAST, MOST,
     LT, LE, GT, GE, EQ, NE,
     LT_NUMBER, LE_NUMBER, GT_NUMBER, GE_NUMBER, EQ_NUMBER, NE_NUMBER,
-    AND, OR,
+    AND, OR, LACKS,
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
     RATE_ANEW, DELTA_ANEW, AVG_ANEW, TWA_ANEW, MIN_ANEW, MAX_ANEW, STDDEV_ANEW, INTEGRAL_ANEW, COUNT_ANEW,
     QUIET, STEP, NO_DATA,
     TRUTH, KEEP, OVER, OVER_GPUS, OVER_PARTS, TELL,
     BOUNDS, RULED_OUT,
-) = range(58)  # fmt: skip
+) = range(59)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -289,6 +289,8 @@ def _may_be_true(code: Code, work: Work, first: int, last: int, mask: int) -> bo
             m[d, 0] = m[a, 0] & m[b, 0]
         elif op == OR:
             m[d, 0] = m[a, 0] | m[b, 0]
+        elif op == LACKS:
+            m[d, 0] = bounds[a, LACKING] != 0.0
         elif op >= LT and op <= NE:
             m[d, 0] = _may_hold(op, bounds[a, LOW], bounds[a, HIGH], bounds[b, LOW], bounds[b, HIGH])
         elif op == NUMBER:
@@ -1160,6 +1162,9 @@ def _run(
             _point(r, d, a, code.lane_points, points, sampled, times, block)
         elif op == BOUNDS:
             _bounds(r, work.bits, a, work.bounds, cells)
+        elif op == LACKS:
+            for x in range(cells):
+                m[d, x] = r[a, x] != r[a, x]
         elif op == TRUTH:
             for x in range(cells):
                 r[d, x] = 1.0 if m[a, x] else 0.0 if m[b, x] else math.nan

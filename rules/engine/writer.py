@@ -394,6 +394,10 @@ class Writer:
             out = self._mask()
             self._emit(kernel.AND if (term.op == "and") == want else kernel.OR, out, a, b)
             return out
+        if term.op == "stale":
+            a, out = self._number(term.args[0]), self._mask()
+            self._emit(kernel.LACKS, out, a) if want else self._emit(kernel.EQ, out, a, a)
+            return out
         op = (_TRUE if want else _FALSE)[term.op]
         left, right = term.args
         a = self._number(left)

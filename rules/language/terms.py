@@ -23,11 +23,11 @@ Op = Literal[
     # of several assets
     "sum_over", "avg_over", "min_over", "max_over", "count_over", "coverage_over",
     # truths
-    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
+    "lt", "le", "gt", "ge", "eq", "ne", "stale", "and", "or", "not",
 ]  # fmt: skip
 
 COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
-TRUTHS: Final = COMPARISONS | {"and", "or", "not"}
+TRUTHS: Final = COMPARISONS | {"stale", "and", "or", "not"}
 WINDOWED: Final = frozenset({"rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count"})
 """Over a window, or since a condition was last true."""
 FUNCTIONS: Final = WINDOWED | {"ewma", "cusum", "since"}
@@ -60,7 +60,8 @@ class Term:
     number: `number`. field: a GPU's own field, by its name in `signal`. point: `points` says which point each of the
     rule's assets reads, its own or another's; `signal` is how it was written. Functions: `args[0]` is what they watch;
     `window_ns` their window, or the time constant of `ewma`; `cusum` has its target and its allowance in `args[1:]`.
-    Those that have a window may have in `args[1]`, instead of it, the truth that begins them anew.
+    Those that have a window may have in `args[1]`, instead of it, the truth that begins them anew. `stale`: whether a
+    number is unknown, itself never unknown.
     `…_over`: of `args[0]` as each of the asset's `members` has it; what is below `args[0]` is about the members.
     """
 

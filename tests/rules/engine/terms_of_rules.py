@@ -188,12 +188,14 @@ def comparisons(draw: st.DrawFn, kind: str, number: Number) -> Term:
 def truths(draw: st.DrawFn, kind: str, depth: int, known: tuple[Number, ...] = ()) -> Term:
     """A condition, `depth` operations deep at most; `known` numbers come again and again."""
     shapes = ["comparison", "comparison", "comparison"]
-    shapes += ["and", "or", "not", "changed", "frozen"] * (depth > 0) + ["vote"] * (depth > 1)
+    shapes += ["and", "or", "not", "changed", "frozen", "stale"] * (depth > 0) + ["vote"] * (depth > 1)
     shape = draw(st.sampled_from(shapes))
     if shape == "comparison":
         again = known and draw(st.booleans())
         deep = min(depth, draw(st.sampled_from([1, 1, 2, 3])))
         return draw(comparisons(kind, draw(st.sampled_from(known) if again else numbers(kind, deep))))
+    if shape == "stale":
+        return Term("stale", (draw(numbers(kind, depth - 1)).term,))
     if shape in ("changed", "frozen"):
         watched = draw(numbers(kind, depth - 1)).term
         window_ns = draw(st.sampled_from(WINDOWS_NS))

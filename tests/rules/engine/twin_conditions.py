@@ -237,6 +237,8 @@ def evaluate(term: Term, now: Moment) -> Value:
         return False if False in args else None if None in args else True
     if term.op == "or":
         return True if True in args else None if None in args else False
+    if term.op == "stale":
+        return args[0] is None
     if None in args:
         return None
     if term.op == "not":
