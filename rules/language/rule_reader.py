@@ -158,19 +158,15 @@ class RuleReader:
         return self._written.keys[name]
 
     def _check_keys(self) -> None:
-        node = self._written.node
-        if self._written.row:
-            required: tuple[str, ...] = ("severity", "message")
-        else:
-            required = ("for", "when", "severity", "message")
+        written, node = self._written, self._written.node
+        if not written.row:
             later = [name for name in LATER if name in node.entries]
             for name in later:
                 node.keys[name].report(f"'{name}' is not part of this version of the language", "remove it")
-            self._fields = node.fields((*KEYS, *later))
-        if node.kind == "mapping":
-            for name in required:
-                if name not in self._fields:
-                    node.report(f"the key '{name}' is missing")
+            self._fields = node.fields((*KEYS, *later), required=("for", "when", "severity", "message"))
+        for name in ("severity", "message") if written.row and node.kind == "mapping" else ():
+            if name not in self._fields and not nearest(name, written.unknown):
+                node.report(f"the key '{name}' is missing")
 
     def _asset_type(self) -> str | None:
         node = self._fields.get("for")
