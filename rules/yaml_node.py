@@ -19,6 +19,8 @@ Kind = Literal["mapping", "list", "text", "number", "boolean", "null"]
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 """What counts as a number: decimal ones only."""
 _QUANTITY = re.compile(rf"\s*({NUMBER.pattern})\s*([^\s\d].*?)?\s*", re.ASCII)
+MESSAGE_MAX = 400
+"""Characters of a message, which may quote the file."""
 KIND_NAMES = {
     "mapping": "a mapping",
     "list": "a list",
@@ -52,6 +54,8 @@ class Document:
     ) -> Finding:
         """Add a finding at `line` and `column` (from 1); returns it."""
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        if len(message) > MESSAGE_MAX:
+            message = f"{message[:MESSAGE_MAX]}…"
         finding = Finding(self.file, line, column, message, hint, severity, source)
         self.findings.append(finding)
         return finding
