@@ -38,6 +38,7 @@ def added(node: Binary, left: Typed, right: Typed) -> Typed:
 
 
 def multiplied(node: Binary, left: Typed, right: Typed) -> Typed:
+    """A product or a quotient."""
     no_temperature(left, node.at, "multiplied" if node.op == "mul" else "divided")
     no_temperature(right, node.at, "multiplied" if node.op == "mul" else "divided by")
     # A percentage of something is in the unit of that; 50 % of 50 % are 25 %.
@@ -84,6 +85,7 @@ def check_bare(node: Binary, left: Typed, right: Typed) -> None:
 
 
 def no_temperature(value: Typed, at: int, verb: str) -> None:
+    """Raises ExpressionError for a temperature on the scale."""
     if value.unit == TEMPERATURE:
         raise ExpressionError(
             at, f"a temperature in {TEMPERATURE} can't be {verb}", "a difference of two, in K, can"
@@ -91,6 +93,7 @@ def no_temperature(value: Typed, at: int, verb: str) -> None:
 
 
 def finite(value: Typed, at: int) -> Typed:
+    """Itself, if it is not a constant beyond all numbers."""
     if value.constant and not is_finite(value.term):
         raise ExpressionError(at, "this is too large for a number")
     return value

@@ -27,6 +27,7 @@ def voted(args: list[Typed]) -> Typed:
 
 
 def over_time(node: Call, value: Typed) -> Typed:
+    """Of one argument and a window; `since` and `ewma`, too."""
     name, term, window_ns = node.function, value.term, node.window_ns
     if name in ("changed", "frozen"):
         edges = (make("max", term, window_ns=window_ns), make("min", term, window_ns=window_ns))
@@ -45,7 +46,7 @@ def over_time(node: Call, value: Typed) -> Typed:
 
 
 def combined(node: Call, args: list[Typed]) -> Typed:
-    """abs, least and most."""
+    """`abs`, `least` and `most`."""
     if node.function == "abs":
         no_temperature(args[0], node.at, "made positive")
         return Typed(make("abs", args[0].term), args[0].unit, args[0].bare)
@@ -56,6 +57,7 @@ def combined(node: Call, args: list[Typed]) -> Typed:
 
 
 def cusum(node: Call, args: list[Typed]) -> Typed:
+    """What is watched, its target and the allowance."""
     value, target, allowance = args
     others = each(partial(_in_cusum, node, value, target, 1), partial(_in_cusum, node, value, allowance, 2))
     return Typed(make("cusum", value.term, *(one.term for one in others)), difference(value.unit))
@@ -110,4 +112,5 @@ def check_facts(site: Site, inner: Term, members: Mapping[str, tuple[str, ...]],
 
 
 def refuse(node: Expression, message: str, hint: str) -> NoReturn:
+    """Raises ExpressionError where `node` begins."""
     raise ExpressionError(start(node), message, hint)

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from rules.language.forms import FLIPPED, OPPOSITE, Alternatives, Part, Quantity, alternatives
 from rules.language.spans import ANY, Span, Spans
-from rules.language.terms import COMPARISONS, OVER, Op, Term
+from rules.language.terms import COMPARISONS, FUNCTIONS, OVER, Op, Term
 
 Compared = tuple[Term, Op, Term]
 """What is compared, how, and the number that it is compared with."""
@@ -66,10 +66,11 @@ def contradicts_itself(assets: Sequence[str], truth: Term, spans: Spans) -> bool
 
 def flutters(assets: Sequence[str], when: Term, until: Term, spans: Spans) -> Flutter:
     """Whether both are true at once for certain values of the signals, for some asset."""
+    has_memory = any(part.op in FUNCTIONS for term in (when, until) for part in term.walk())
     verdicts = {
         _Asset(asset, spans).flutters(when, until, steady)
         for asset in spans.to_judge(assets, when, until)
-        for steady in (False, True)
+        for steady in ((False, True) if has_memory else (False,))
     }
     return "is" if "is" in verdicts else "can" if "can" in verdicts else ""
 
@@ -195,15 +196,19 @@ def _fits(parts: Sequence[Part], span: Span, values: Iterable[float], certain: f
 
     `certain`: 1.0, whichever way limits move by their margins; -1.0, for one way at least.
     """
-    return any(
-        span.low <= value <= span.high
-        and all(_holds(value, part.op, part.limit, certain * part.margin) for part in parts)
-        for value in values
-    )
+    for value in values:
+        if span.low <= value <= span.high and all(
+            _holds(value, part.op, part.limit, certain * part.margin) for part in parts
+        ):
+            return True
+    return False
 
 
 def _edges(parts: Sequence[Part], span: Span) -> list[float]:
-    found = {*span, *(part.limit + times * part.margin for part in parts for times in (-2, -1, 0, 1, 2))}
+    found = {*span}
+    for part in parts:
+        steps = (-2, -1, 0, 1, 2) if part.margin else (0,)
+        found.update(part.limit + step * part.margin for step in steps)
     return sorted(edge for edge in found if math.isfinite(edge)) or [0.0]
 
 
@@ -220,11 +225,15 @@ def _whole_values(parts: Sequence[Part], span: Span) -> list[float]:
 
 
 def _holds(value: float, op: Op, limit: float, margin: float) -> bool:
-    return {
-        "lt": value < limit - margin,
-        "le": value <= limit - margin,
-        "gt": value > limit + margin,
-        "ge": value >= limit + margin,
-        "eq": abs(value - limit) <= -margin,
-        "ne": abs(value - limit) > margin,
-    }[op]
+    match op:
+        case "lt":
+            return value < limit - margin
+        case "le":
+            return value <= limit - margin
+        case "gt":
+            return value > limit + margin
+        case "ge":
+            return value >= limit + margin
+        case "eq":
+            return abs(value - limit) <= -margin
+    return abs(value - limit) > margin

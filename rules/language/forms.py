@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Final, NamedTuple
 
 from rules.language.terms import COMPARISONS, Op, Term
@@ -79,17 +78,17 @@ class _Form:
     `scale`: how large the numbers are that it was made of. `exact`: nothing was rounded on the way.
     """
 
-    multiples: Mapping[str, Fraction]
+    multiples: Mapping[str, float]
     terms: Mapping[str, Term]
-    number: Fraction = Fraction(0)
-    scale: Fraction = Fraction(0)
+    number: float = 0.0
+    scale: float = 0.0
     exact: bool = True
 
-    def plus(self, other: _Form, times: Fraction) -> _Form:
+    def plus(self, other: _Form, times: float) -> _Form:
         """Their sum, with the other one so many times."""
         multiples = dict(self.multiples)
         for key, multiple in other.multiples.items():
-            multiples[key] = multiples.get(key, Fraction(0)) + times * multiple
+            multiples[key] = multiples.get(key, 0.0) + times * multiple
         return _Form(
             {key: multiple for key, multiple in multiples.items() if multiple},
             {**self.terms, **other.terms},
@@ -120,20 +119,20 @@ class _Writer:
         if truth.op in COMPARISONS:
             left, right = (self._form(arg) for arg in truth.args)
             op = truth.op if positive else OPPOSITE[truth.op]
-            return self._compared(left.plus(right, Fraction(-1)), op, truth)
+            return self._compared(left.plus(right, -1.0), op, truth)
         left_ones, right_ones = (self.alternatives(arg, positive) for arg in truth.args)
         return _joined(left_ones, right_ones, (truth.op == "or") == positive)
 
     def _form(self, term: Term) -> _Form:
         match term.op:
             case "number" if math.isfinite(term.number.of(self._asset)):
-                value = Fraction(term.number.of(self._asset))
+                value = term.number.of(self._asset)
                 return _Form({}, {}, value, abs(value))
             case "add" | "sub":
                 one, other = (self._form(arg) for arg in term.args)
-                return one.plus(other, Fraction(1 if term.op == "add" else -1)).rounded()
+                return one.plus(other, 1.0 if term.op == "add" else -1.0).rounded()
             case "neg":
-                return _NOTHING.plus(self._form(term.args[0]), Fraction(-1))
+                return _NOTHING.plus(self._form(term.args[0]), -1.0)
             case "mul" | "div":
                 one, other = (self._form(arg) for arg in term.args)
                 if term.op == "mul" and not one.multiples:
@@ -145,7 +144,7 @@ class _Writer:
                 return self._form(term.args[0]).rounded()
             case "rate" | "delta" | "stddev" if self._steady:
                 return _NOTHING.rounded()
-        return _Form({term.key: Fraction(1)}, {term.key: term})
+        return _Form({term.key: 1.0}, {term.key: term})
 
     def _compared(self, form: _Form, op: Op, asked: Term, depth: int = 0) -> Alternatives:
         """`form` compared with 0."""
@@ -159,9 +158,9 @@ class _Writer:
             below, above = [self._compared(form, one, asked, depth) for one in _SPLIT[op]]
             return _joined(below, above, either=op == "ne")
         times = form.multiples[chosen.key]
-        rest = form.plus(_Form({chosen.key: Fraction(1)}, {}), -times)
+        rest = form.plus(_Form({chosen.key: 1.0}, {}), -times)
         one = self._form(chosen.args[0])
-        other = _NOTHING.plus(one, Fraction(-1)) if chosen.op == "abs" else self._form(chosen.args[1])
+        other = _NOTHING.plus(one, -1.0) if chosen.op == "abs" else self._form(chosen.args[1])
         # abs(x) is the larger of x and -x; the larger one is above where either is, and below where both are.
         is_larger = (chosen.op != "least") == (times > 0)
         return _joined(
@@ -173,18 +172,11 @@ class _Writer:
 
 def _part(form: _Form, op: Op, asked: Term) -> Part:
     keys = sorted(form.multiples)
-    first = form.multiples[keys[0]] if keys else Fraction(1)
-    ratios = {key: float(f"{_float(form.multiples[key] / first):.{_DIGITS}g}") for key in keys}
+    first = form.multiples[keys[0]] if keys else 1.0
+    ratios = {key: float(f"{form.multiples[key] / first:.{_DIGITS}g}") for key in keys}
     quantity = Quantity(tuple(ratios.items()), tuple(form.terms[key] for key in keys))
-    limit = _float(-form.number / first)
+    limit = -form.number / first
     margin = 0.0
     if not form.exact:
-        margin = _MARGIN * (_float(form.scale / abs(first)) + sum(abs(ratio) for ratio in ratios.values()))
+        margin = _MARGIN * (form.scale / abs(first) + sum(abs(ratio) for ratio in ratios.values()))
     return Part(quantity, op if first > 0 else FLIPPED[op], limit, margin, asked)
-
-
-def _float(value: Fraction) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.copysign(math.inf, value)
