@@ -141,8 +141,8 @@ def _plant(site: Site, program: Program, unit: Unit, points: list[Point], passes
     engine.step([Tick(unit.id, Identity("ticker", 0, now_ns // PERIOD_NS), now_ns)])
     for number in range(20 * (passes + 1)):
         chosen = [points[index] for index in dice.integers(0, len(points), BATCH)]
-        # between two batches as long as the points take to say as much
-        times_ns = now_ns + np.cumsum(dice.integers(1, 2 * 10**9 // len(points), BATCH))
+        # As long as the points take to say as much, but no longer than a sample is believed to be on its way.
+        times_ns = now_ns + np.cumsum(dice.integers(1, 10**9 // max(len(points) // 2, BATCH), BATCH))
         now_ns = int(times_ns[-1])
         tick = Tick(unit.id, Identity("ticker", 0, now_ns // PERIOD_NS), now_ns)
         batch = Readings(
@@ -159,6 +159,8 @@ def _plant(site: Site, program: Program, unit: Unit, points: list[Point], passes
         begun_s = time.perf_counter()
         engine.step([tick, batch])
         taken.append(time.perf_counter() - begun_s)
+    refused = sum(engine.counters[name] for name in ("late", "out_of_order", "clock_corrected"))
+    assert not refused, f"{refused} readings of the bench were not taken"
     return BATCH / median(taken[20:])
 
 

@@ -49,6 +49,7 @@ EVENT_ROOM: Final = 4096
 # Not compared with their signatures at each call: `_plain` and the tables see to the types.
 _FRAME: Final = entry(kernel.frame)
 _READINGS: Final = entry(kernel.readings)
+_DUE: Final = entry(kernel.due)
 
 COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
@@ -100,12 +101,17 @@ class Engine:
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
-        self._state = state
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
-        self._events = Events(np.zeros((room, 5), np.int64), np.zeros((room, compiled.shown)))
-        self._due = np.zeros(most, np.int64)
-        gpus, plant = fresh_work(compiled)
+        self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))
+        self._due = np.empty(most, np.int64)
+        self._work = fresh_work(compiled)
+        self._go_on_with(state)
+
+    def _go_on_with(self, state: State) -> None:
+        """The same rules with another state of theirs."""
+        self._state, compiled = state, self._compiled
+        gpus, plant = self._work
         self._held = kernel.hold(
             compiled.gpu_code, state.gpus, gpus, compiled.plant_code, state.plant, plant, state.points,
             state.soonest, self._events, self._counts,
@@ -165,7 +171,7 @@ class Engine:
         Raises HeadraceError for bytes that are no snapshot, are damaged, or belong to another unit.
         """
         header, state, kept = snapshot.unpack(data, self.unit.id, self._compiled)
-        self._begin_with(self._compiled, state)
+        self._go_on_with(state)
         self.now_ns = header["now_ns"]
         self._begun_ns = header["begun_ns"]
         self._told = Counter(header["told"])
@@ -207,13 +213,14 @@ class Engine:
         if state.soonest[0] > until_ns:
             return
         state.soonest[0] = NEVER
-        count = kernel.due(until_ns, state.gpus, 0, state.soonest, self._due, 0)
-        count = kernel.due(until_ns, state.plant, base, state.soonest, self._due, count)
+        of_gpus = _DUE(until_ns, state.gpus, 0, state.soonest, self._due, 0)
+        count = _DUE(until_ns, state.plant, base, state.soonest, self._due, of_gpus)
         if not count:
             return
         due = self._due[:count]
         order = self._compiled.order[due]
-        at = np.concatenate([state.gpus.deadlines.ravel(), state.plant.deadlines.ravel()])[due]
+        deadlines = state.gpus.deadlines.ravel(), state.plant.deadlines.ravel()
+        at = np.concatenate([deadlines[0][due[:of_gpus]], deadlines[1][due[of_gpus:] - base]])
         due = due[np.lexsort((order[:, 1], order[:, 0], at))]
         for start in range(0, count, len(self._events.values)):
             part = due[start : start + len(self._events.values)]

@@ -1,4 +1,4 @@
-"""The hot path: samples through the rules' operations, in machine code (decisions 0012 to 0014).
+"""The hot path: samples through the rules' operations, in machine code (decisions 0012 to 0014, 0016).
 
 Rules that it obeys:
 - Bit-identical results come first: no fastmath, no parallel, no function whose result depends on a library; a sum is
@@ -6,8 +6,9 @@ Rules that it obeys:
 - Tables and state are arguments and callees are in this file: Numba's cache notices neither a changed global
   array nor a changed callee in another file.
 - An operation goes over a block: neighbouring lanes, and samples that they all have. Where it remembers nothing it
-  goes over all cells at once, else sample by sample. It gets whole arrays and row numbers: a slice of a row would count
-  a reference each time. Unknown is NaN; a truth has two masks, true and false, made where they are needed.
+  goes over all cells at once, else sample by sample. It gets whole arrays and row numbers, no slices.
+  Unknown is NaN; a truth has two masks, true and false, made where they are needed.
+- Only faces count references of arrays: to do so takes longer than an operation on one cell.
 - The quiet path first: where nothing is true and every lane is normal, the rest of a rule is jumped over; all of it
   where the bounds of its numbers say already that nothing is true.
 - Order of events: sample, then rule, then lane; the caller sorts them.
@@ -63,10 +64,11 @@ from rules.engine.arrays import (
     LT_NUMBER, LE_NUMBER, GT_NUMBER, GE_NUMBER, EQ_NUMBER, NE_NUMBER,
     AND, OR,
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
+    RATE_ANEW, DELTA_ANEW, AVG_ANEW, TWA_ANEW, MIN_ANEW, MAX_ANEW, STDDEV_ANEW, INTEGRAL_ANEW, COUNT_ANEW,
     QUIET, STEP, NO_DATA,
     TRUTH, KEEP, OVER, OVER_GPUS, OVER_PARTS, TELL,
     BOUNDS, RULED_OUT,
-) = range(49)  # fmt: skip
+) = range(58)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -685,11 +687,98 @@ def _since(
 
 
 @compiled()
+def _take(
+    op: int, v: float, t: int, floats: Numbers, f: int, marks: Times, j: int, begun: bool, lane: Whole
+) -> None:
+    """One known sample of a function that begins anew: see there."""
+    count = floats[f + 1, lane]
+    if op in (TWA_ANEW, INTEGRAL_ANEW):
+        if begun and marks[j + 1, lane] != -NEVER:
+            seconds, value = (t - marks[j + 1, lane]) / 1e9, floats[f + 2, lane]
+            floats[f + 1, lane] = count + seconds
+            if op == INTEGRAL_ANEW:
+                floats[f, lane] += value * seconds
+            elif count + seconds > 0.0:
+                floats[f, lane] += (value - floats[f, lane]) * (seconds / (count + seconds))
+        floats[f + 2, lane] = v
+        marks[j + 1, lane] = t
+        return
+    if not begun:
+        return
+    floats[f + 1, lane] = count + 1.0
+    was = floats[f, lane]
+    if op == COUNT_ANEW:
+        floats[f, lane] = was + v
+    elif op in (AVG_ANEW, STDDEV_ANEW):
+        mean = was + (v - was) / (count + 1.0)
+        floats[f, lane] = mean
+        floats[f + 2, lane] += (v - was) * (v - mean)
+    elif count == 0.0 or (op == MIN_ANEW and v < was) or (op == MAX_ANEW and v > was):
+        floats[f, lane] = v
+        marks[j + 1, lane] = t
+
+
+@compiled()
+def _taken_so_far(
+    op: int, v: float, t: int, floats: Numbers, f: int, marks: Times, j: int, lane: Whole
+) -> float:
+    """What a function that begins anew is at t, where its signal is v."""
+    value: float = floats[f, lane]
+    count, squares = floats[f + 1, lane], floats[f + 2, lane]
+    if op in (INTEGRAL_ANEW, COUNT_ANEW):
+        return value
+    if count == 0.0:
+        return math.nan
+    if op == STDDEV_ANEW:
+        return math.sqrt(squares / count)
+    if op == DELTA_ANEW:
+        return v - value
+    if op == RATE_ANEW:
+        return (v - value) / ((t - marks[j + 1, lane]) / 1e9) if t > marks[j + 1, lane] else math.nan
+    return value
+
+
+@compiled()
+def _anew(
+    op: int, r: Numbers, m: Truths, d: int, a: int, b: int, unless: int, floats: Numbers, f: int, marks: Times, j: int,
+    times: Times, is_sampled: bool, block: Block,
+) -> None:  # fmt: skip
+    """Since a condition was last true: b where it is, `unless` where it is not. `is_sampled`: a takes a sample.
+
+    Rows f …: the value (of RATE and DELTA the first one); of how many samples, or seconds; squared distances, or the
+    value that holds until the next sample. Marks: j since when, -NEVER for never; j+1 when the held or first value was.
+    """
+    for s in range(block.samples):
+        t = times[s]
+        for i in range(block.width):
+            x, lane = s * block.width + i, block.lane + i
+            v = r[a, x]
+            if m[b, x]:
+                floats[f, lane] = floats[f + 1, lane] = 0.0
+                marks[j, lane] = t
+                if op in (TWA_ANEW, INTEGRAL_ANEW):
+                    if marks[j + 1, lane] != -NEVER:
+                        marks[j + 1, lane] = t
+                else:
+                    floats[f + 2, lane] = 0.0
+            begun = marks[j, lane] != -NEVER
+            known = v == v and (m[b, x] or m[unless, x])  # noqa: PLR0124
+            if known and is_sampled:
+                _take(op, v, t, floats, f, marks, j, begun, lane)
+            r[d, x] = _taken_so_far(op, v, t, floats, f, marks, j, lane) if known and begun else math.nan
+
+
+@compiled()
 def _function(
     op: int, r: Numbers, m: Truths, d: int, a: int, b: int, bounds: Numbers, floats: Numbers, f: int, marks: Times,
-    j: int, window: int, times: Times, block: Block,
+    j: int, window: int, times: Times, is_sampled: bool, block: Block,
 ) -> None:  # fmt: skip
-    """A function of time over a block. `window`: of CUSUM the register of its third argument."""
+    """A function of time over a block. `window`: of CUSUM the register of its third argument, of those that begin anew
+    the mask where they don't.
+    """
+    if op >= RATE_ANEW:
+        _anew(op, r, m, d, a, b, window, floats, f, marks, j, times, is_sampled, block)
+        return
     if op == EWMA:
         _smooth(r, d, a, bounds, floats, f, marks, j, times, window, block)
         return
@@ -1044,13 +1133,17 @@ def _run(
             _masks(op, m, d, a, b, cells)
         elif op >= ADD and op <= MOST:
             _numbers(op, r, d, a, b, cells)
-        elif op >= RATE and op <= SINCE:
+        elif op >= RATE and op <= COUNT_ANEW:
             bits = ops[o, G]
             f = c if bits == 0 else c + 1
             if bits == 0 or bits & bit != 0:
+                is_sampled = (
+                    bits == 0 or bit & bits & -bits != 0
+                )  # the lowest bit; a second one begins it anew
                 _function(
-                    op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, block
-                )
+                    op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, is_sampled,
+                    block,
+                )  # fmt: skip
                 if bits != 0:
                     floats[c, lane] = r[d, cells - np.uint64(1)]
             else:  # a sample of another signal: as it was
@@ -1100,20 +1193,7 @@ def _run(
     return count
 
 
-# -- the faces of the kernel
-
-
-@face(HELD(*HELD_FIELDS))
-def hold(
-    code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work, points: Points,
-    soonest: Times, events: Events, counts: Times,
-) -> Held:  # fmt: skip
-    """What `frame` and `readings` work on; who replaces one of these arrays has to hold them anew."""
-    held: Held = structref.new(HELD)
-    held.code, held.lanes, held.work = code, lanes, work
-    held.plant_code, held.plant, held.plant_work = plant_code, plant, plant_work
-    held.points, held.soonest, held.events, held.counts = points, soonest, events, counts
-    return held
+# -- frames and readings
 
 
 @compiled(
@@ -1176,32 +1256,18 @@ def _samples_together(
     return s - start
 
 
-@face(
+@compiled(
     PAIR(
-        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), numba.int64,
-        HELD,
+        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), INT,
+        *HELD_FIELDS,
     )
 )  # fmt: skip
-def frame(
-    times_ns: NDArray[np.int64],
-    verdicts: NDArray[np.int64],
-    members: NDArray[np.int64],
-    values: NDArray[np.float32],
-    quality: NDArray[np.uint8],
-    start: int,
-    held: Held,
-) -> tuple[int, int]:
-    """A frame from its sample `start`: (events written, sample to go on at).
-
-    As many samples go together as cells hold. Then the plant conditions that look at one of the GPUs are evaluated,
-    each at all of these samples with what GPUs kept at them; their functions take them as `touched` says.
-
-    times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
-    one that is not ours; values (S, G, 24); quality (S, G).
-    """
-    code, lanes, work, points = held.code, held.lanes, held.work, held.points
-    plant_code, plant, plant_work = held.plant_code, held.plant, held.plant_work
-    soonest, events, counts = held.soonest, held.events, held.counts
+def _frame(
+    times_ns: Times, verdicts: Times, members: Times, values: NDArray[np.float32], quality: NDArray[np.uint8],
+    start: int, code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work,
+    points: Points, soonest: Times, events: Events, counts: Times,
+) -> tuple[int, int]:  # fmt: skip
+    """As `frame` says."""
     samples, gpus = times_ns.shape[0], members.shape[0]
     count, last, base = 0, code.ops.shape[0], lanes.phases.size
     newest, watch = points.gpu_times, points.watch
@@ -1285,28 +1351,19 @@ def frame(
     return count, samples
 
 
-@face(
+@compiled(
     PAIR(
-        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1),
-        numba.int64, numba.int64, numba.int64, numba.int64, numba.int64, HELD,
+        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1), INT, INT, INT, INT,
+        INT, INT, CODE, LANES, WORK, POINTS, I64, EVENTS, I64,
     )
 )  # fmt: skip
-def readings(
-    index: NDArray[np.int64],
-    times_ns: NDArray[np.int64],
-    values: NDArray[np.float64],
-    quality: NDArray[np.uint8],
-    ingest_ns: int,
-    now_ns: int,
-    tolerance_ns: int,
-    lateness_ns: int,
-    start: int,
-    held: Held,
-) -> tuple[int, int]:
-    """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
-    code, lanes, work, points = held.plant_code, held.plant, held.plant_work, held.points
-    soonest, events, counts = held.soonest, held.events, held.counts
-    capacity, base = events.values.shape[0], held.lanes.phases.size
+def _readings(
+    index: Times, times_ns: Times, values: Numbers, quality: NDArray[np.uint8], ingest_ns: int, now_ns: int,
+    tolerance_ns: int, lateness_ns: int, start: int, base: int, code: Code, lanes: Lanes, work: Work, points: Points,
+    soonest: Times, events: Events, counts: Times,
+) -> tuple[int, int]:  # fmt: skip
+    """As `readings` says; `base`: the first condition of the plant."""
+    capacity = events.values.shape[0]
     count = 0
     block = _block(0, 1, 1, 0, 1)
     for n in range(start, index.shape[0]):
@@ -1347,6 +1404,76 @@ def readings(
                 soonest, block, events, count,
             )  # fmt: skip
     return count, index.shape[0]
+
+
+# -- the faces of the kernel
+
+
+@face(HELD(*HELD_FIELDS))
+def hold(
+    code: Code, lanes: Lanes, work: Work, plant_code: Code, plant: Lanes, plant_work: Work, points: Points,
+    soonest: Times, events: Events, counts: Times,
+) -> Held:  # fmt: skip
+    """What `frame` and `readings` work on; who replaces one of these arrays has to hold them anew."""
+    held: Held = structref.new(HELD)
+    held.code, held.lanes, held.work = code, lanes, work
+    held.plant_code, held.plant, held.plant_work = plant_code, plant, plant_work
+    held.points, held.soonest, held.events, held.counts = points, soonest, events, counts
+    return held
+
+
+@face(
+    PAIR(
+        read_only(numba.int64, 1), I64, I64, read_only(numba.float32, 3), read_only(numba.uint8, 2), INT, HELD,
+    )
+)  # fmt: skip
+def frame(
+    times_ns: NDArray[np.int64],
+    verdicts: NDArray[np.int64],
+    members: NDArray[np.int64],
+    values: NDArray[np.float32],
+    quality: NDArray[np.uint8],
+    start: int,
+    held: Held,
+) -> tuple[int, int]:
+    """A frame from its sample `start`: (events written, sample to go on at).
+
+    As many samples go together as cells hold. Then the plant conditions that look at one of the GPUs are evaluated,
+    each at all of these samples with what GPUs kept at them; their functions take them as `touched` says.
+
+    times_ns (S,) and verdicts (S,): corrected times and what became of them; members (G,): the lane of each GPU, -1 for
+    one that is not ours; values (S, G, 24); quality (S, G).
+    """
+    return _frame(
+        times_ns, verdicts, members, values, quality, start, held.code, held.lanes, held.work, held.plant_code,
+        held.plant, held.plant_work, held.points, held.soonest, held.events, held.counts,
+    )  # fmt: skip
+
+
+@face(
+    PAIR(
+        I64, read_only(numba.int64, 1), read_only(numba.float64, 1), read_only(numba.uint8, 1), INT, INT, INT, INT,
+        INT, HELD,
+    )
+)  # fmt: skip
+def readings(
+    index: NDArray[np.int64],
+    times_ns: NDArray[np.int64],
+    values: NDArray[np.float64],
+    quality: NDArray[np.uint8],
+    ingest_ns: int,
+    now_ns: int,
+    tolerance_ns: int,
+    lateness_ns: int,
+    start: int,
+    held: Held,
+) -> tuple[int, int]:
+    """Readings from place `start`: (events written, place to go on at). All columns (N,); index -1: not ours."""
+    return _readings(
+        index, times_ns, values, quality, ingest_ns, now_ns, tolerance_ns, lateness_ns, start,
+        held.lanes.phases.size, held.plant_code, held.plant, held.plant_work, held.points, held.soonest,
+        held.events, held.counts,
+    )  # fmt: skip
 
 
 @face(numba.int64(numba.int64, LANES, numba.int64, I64, I64, numba.int64))

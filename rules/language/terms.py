@@ -29,6 +29,7 @@ Op = Literal[
 COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 TRUTHS: Final = COMPARISONS | {"and", "or", "not"}
 WINDOWED: Final = frozenset({"rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count"})
+"""Over a window, or since a condition was last true."""
 FUNCTIONS: Final = WINDOWED | {"ewma", "cusum", "since"}
 OVER: Final = frozenset({"sum_over", "avg_over", "min_over", "max_over", "count_over", "coverage_over"})
 PANES: Final = 16
@@ -59,6 +60,7 @@ class Term:
     number: `number`. field: a GPU's own field, by its name in `signal`. point: `points` says which point each of the
     rule's assets reads, its own or another's; `signal` is how it was written. Functions: `args[0]` is what they watch;
     `window_ns` their window, or the time constant of `ewma`; `cusum` has its target and its allowance in `args[1:]`.
+    Those that have a window may have in `args[1]`, instead of it, the truth that begins them anew.
     `…_over`: of `args[0]` as each of the asset's `members` has it; what is below `args[0]` is about the members.
     """
 
@@ -75,6 +77,11 @@ class Term:
     def is_truth(self) -> bool:
         """Whether its value is true, false or unknown rather than a number."""
         return self.op in TRUTHS
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it is a function of time since a condition was true, and not over a window."""
+        return self.op in WINDOWED and len(self.args) > 1
 
     @property
     def reads_others(self) -> bool:
