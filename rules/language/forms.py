@@ -140,9 +140,9 @@ class _Writer:
                 if not other.multiples and (other.number or term.op == "mul"):
                     times = other.number if term.op == "mul" else 1 / other.number
                     return _NOTHING.plus(one, times).rounded()
-            case "avg" | "twa" | "ewma" | "min" | "max" if self._steady:
+            case "avg" | "twa" | "ewma" | "min" | "max" if self._steady and not term.begins_anew:
                 return self._form(term.args[0]).rounded()
-            case "rate" | "delta" | "stddev" if self._steady:
+            case "rate" | "delta" | "stddev" if self._steady and not term.begins_anew:
                 return _NOTHING.rounded()
         return _Form({term.key: 1.0}, {term.key: term})
 

@@ -128,9 +128,9 @@ class _Reading:
                 return Span(-width, width)
             case "stddev":
                 return self._widened(Span(0.0, width / 2))
-            case "rate" if self._certain:  # the base may be as old as two windows
+            case "rate" if self._certain and window_s:  # the base may be as old as two windows
                 return Span(-width / window_s / 2, width / window_s / 2)
-            case "integral" if self._certain:
+            case "integral" if self._certain and window_s:
                 return Span(one.low * window_s, one.high * window_s)
             case "integral":
                 return Span(0.0 if one.low >= 0 else -math.inf, 0.0 if one.high <= 0 else math.inf)

@@ -166,3 +166,12 @@ def test_comparisons_of_one_signal_flutter_when_both_can_be(when: Term, until: T
     both = both[:, 0] if read == {"x"} else both[0, :]
     if len(read) == 1 and np.any(both[:-1] & both[1:]):
         assert flutters(("A",), when, until, SPANS) == "is"
+
+
+def test_what_begins_anew_is_no_mean_while_nothing_changes() -> None:
+    """Its condition may never have been true."""
+    anew = Term("avg", (SIGNALS[0], Term("gt", (SIGNALS[1], whole(1)))))
+    over_a_window = Term("avg", (SIGNALS[0],), window_ns=10)
+    when, until = Term("gt", (SIGNALS[0], whole(1))), Term("gt", (anew, whole(2)))
+    assert flutters(("A",), when, until, SPANS) == ""
+    assert flutters(("A",), when, Term("gt", (over_a_window, whole(2))), SPANS) == "is"
