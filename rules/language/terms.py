@@ -135,3 +135,8 @@ class Term:
             ]
             object.__setattr__(self, "_key", hashlib.sha256(orjson.dumps(own)).hexdigest())
         return self._key
+
+
+def reads(term: Term) -> bool:
+    """Whether it depends on a signal."""
+    return any(part.op in ("field", "point") or part.op in OVER for part in term.walk())
