@@ -10,8 +10,18 @@ from functools import cache, partial
 from typing import NoReturn, cast
 
 from rules.language.arithmetic import aligned, check_bare, no_temperature
-from rules.language.expression import Binary, Call, Expression, ExpressionError, parse_expression, start
+from rules.language.expression import (
+    Binary,
+    Call,
+    Expression,
+    ExpressionError,
+    Number,
+    parse_expression,
+    start,
+    window_of,
+)
 from rules.language.formulas import FORMULAS, SHARE
+from rules.language.functions import FUNCTIONS
 from rules.language.problems import each
 from rules.language.terms import Op, Term
 from rules.language.typed import Typed, converted, make, meant_temperature, same_dimension
@@ -26,11 +36,23 @@ def voted(args: list[Typed]) -> Typed:
     return Typed(make("or", make("or", pairs[0], pairs[1]), pairs[2]))
 
 
-def over_time(node: Call, value: Typed) -> Typed:
+def disagreeing(args: list[Typed]) -> Typed:
+    """One of three conditions says otherwise than the others."""
+    a, b, c = (arg.term for arg in args)
+    some, all_of_them = make("or", make("or", a, b), c), make("and", make("and", a, b), c)
+    return Typed(make("and", some, make("not", all_of_them)))
+
+
+def over_time(node: Call, args: list[Typed]) -> Typed:
     """Of one argument and a window; `since` and `ewma`, too."""
-    name, term, window_ns = node.function, value.term, node.window_ns
+    name, value, window_ns = node.function, args[0], node.window_ns
+    terms = [value.term]
+    if len(args) > 1 and args[1].term.is_truth and name != "ewma":
+        terms.append(args[1].term)
+    elif len(args) > 1:
+        window_ns = _named_window(node, args[1])
     if name in ("changed", "frozen"):
-        edges = (make("max", term, window_ns=window_ns), make("min", term, window_ns=window_ns))
+        edges = (make("max", *terms, window_ns=window_ns), make("min", *terms, window_ns=window_ns))
         return Typed(make("ne" if name == "changed" else "eq", *edges), value.unit)
     if name == "integral":
         no_temperature(value, node.at, "integrated")
@@ -42,7 +64,19 @@ def over_time(node: Call, value: Typed) -> Typed:
         "stddev": difference(value.unit),
         "integral": product(value.unit, "s"),
     }.get(name, value.unit)
-    return Typed(make(cast("Op", name), term, window_ns=window_ns), unit)
+    return Typed(make(cast("Op", name), *terms, window_ns=window_ns), unit)
+
+
+def _named_window(node: Call, given: Typed) -> int:
+    """A window by the name of a parameter, in ns."""
+    tree, form = node.args[1], FUNCTIONS[node.function].form
+    if not given.constant or given.bare or not same_dimension(given.unit, "s"):
+        or_condition = "" if node.function == "ewma" else ", or a condition that begins it anew"
+        refuse(tree, f"a window is a duration such as '10 s'{or_condition}", form)
+    limit = converted(given, "s").term.number
+    if len({limit.value, *limit.by_asset.values()}) > 1:
+        refuse(tree, "a window is the same for all assets", "make it a parameter of the rule files")
+    return window_of(Number(limit.value, "s", start(tree)))
 
 
 def combined(node: Call, args: list[Typed]) -> Typed:

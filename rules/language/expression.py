@@ -74,7 +74,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function; its window is no argument, and is 0 where it has none."""
+    """A function. A window that is written out is no argument; `window_ns` is 0 where there is none."""
 
     function: str
     args: tuple[Expression, ...]
@@ -279,10 +279,11 @@ class _Parser:
             message = f"{name} takes {takes} argument{'s' * (count > 1)}, found {len(args)}"
             return self._wrong(at, message, form, *args)
         window_ns = 0
-        if function.kinds[-1] == "window":
-            window = args.pop()
+        window = args[-1]
+        if function.kinds[-1] in ("time", "window") and isinstance(window, Number):
+            args.pop()
             try:
-                window_ns = _window(window, form)
+                window_ns = window_of(window)
             except ExpressionError as problem:
                 return self._wrong(problem.offset, problem.message, problem.hint, *args)
         if function.kinds[0] == "signal" and not (isinstance(args[0], Name) and not args[0].type):
@@ -290,12 +291,8 @@ class _Parser:
         return Call(name, tuple(args), window_ns, at)
 
 
-def _window(node: Expression, form: str) -> int:
+def window_of(node: Number) -> int:
     """A window in ns. Raises ExpressionError."""
-    if isinstance(node, Wrong):
-        raise node.problem
-    if not isinstance(node, Number):
-        raise ExpressionError(start(node), "a window is a duration such as '10 s'", form)
     if node.unit not in DURATION_NS:
         what = f"'{node.unit}' is no unit of time" if node.unit else "a window needs a unit of time"
         raise ExpressionError(node.at, what, f"one of: {', '.join(DURATION_NS)}")

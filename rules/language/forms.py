@@ -4,6 +4,7 @@
     RackLiquidFlow / design_flow > 0.6          RackLiquidFlow > 30
     abs(a - b) > 2                              a - b > 2   or   a - b < -2
     most(a, b) < 5                              a < 5  and  b < 5
+    stale(a)                                    stale(a) = 1
 
 Rules: for one asset, whose constants are numbers; what is no sum of multiples stays as it is, a quantity of its own. A
 limit that took arithmetic has a margin, far above its rounding, within which nothing is said.
@@ -120,6 +121,9 @@ class _Writer:
             left, right = (self._form(arg) for arg in truth.args)
             op = truth.op if positive else OPPOSITE[truth.op]
             return self._compared(left.plus(right, -1.0), op, truth)
+        if truth.op == "stale":  # a quantity of its own, 1 or 0
+            form = _Form({truth.key: 1.0}, {truth.key: truth}, -1.0 if positive else 0.0)
+            return [(_part(form, "eq", truth),)]
         left_ones, right_ones = (self.alternatives(arg, positive) for arg in truth.args)
         return _joined(left_ones, right_ones, (truth.op == "or") == positive)
 

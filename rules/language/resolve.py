@@ -12,7 +12,17 @@ from functools import partial
 from typing import Final, NoReturn
 
 from rules.language.arithmetic import VERBS, added, aligned, multiplied, no_temperature
-from rules.language.calls import check_facts, combined, cusum, in_formula, over_time, refuse, steps, voted
+from rules.language.calls import (
+    check_facts,
+    combined,
+    cusum,
+    disagreeing,
+    in_formula,
+    over_time,
+    refuse,
+    steps,
+    voted,
+)
 from rules.language.comparisons import always, never
 from rules.language.expression import (
     Binary,
@@ -94,7 +104,7 @@ class Resolver:
         term = condition
         while term.op in ("and", "or", "not"):
             term = next((arg for arg in term.args if reads(arg)), term.args[0])
-        left, right = term.args
+        left, right = term.args if term.op != "stale" else (term.args[0], term.args[0])
         found = right if left.op == "number" else left
         return self._plain.get(id(found), found)
 
@@ -242,7 +252,7 @@ class Resolver:
             raise ExpressionError(
                 node.at, "no_data is a condition of its own", "make it a rule, with nothing else in 'when'"
             )
-        if name in AGGREGATES and not node.window_ns:
+        if name in AGGREGATES and len(node.args) == 1 and not node.window_ns:
             return self._aggregate(node)
         form = FUNCTIONS[name]
         args = each(
@@ -253,18 +263,24 @@ class Resolver:
         )
         if name == "vote2oo3":
             return voted(args)
+        if name == "discrepancy":
+            return disagreeing(args)
         if name in ("abs", "least", "most"):
             return combined(node, args)
         if name in FORMULAS:
             return self._formula(node, args)
         if not reads(args[0].term):
             refuse(node.args[0], f"{name} watches what changes: this is constant", form.form)
+        if name == "stale":
+            return Typed(make("stale", args[0].term))
         if name == "cusum":
             return cusum(node, args)
-        return over_time(node, args[0])
+        return over_time(node, args)
 
     def _argument(self, node: Expression, kind: Kind, name: str) -> Typed:
         value = self._resolve(node)
+        if kind in ("time", "window"):
+            return value
         if value.term.is_truth != (kind == "truth"):
             wanted, found = ("condition", "number") if kind == "truth" else ("number", "condition")
             refuse(node, f"{name} takes a {wanted} here, found a {found}", FUNCTIONS[name].form)
