@@ -14,9 +14,7 @@ from rules.site.model import Site
 from streams import kept_rules
 from streams.kept_rules import KEPT, KeptRules
 from streams.rule_set import RuleSet
-from tests.streams.rule_sets.narrow import SITE, SLOW, rule_set
-
-TWO = SITE + "  annex:\n    assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}\n"
+from tests.streams.rule_sets.narrow import SLOW, TWO, rule_set
 
 
 def kept(folder: Path, rules: str = SLOW) -> KeptRules:
