@@ -19,11 +19,18 @@ from rules.engine.engine import Engine
 from rules.engine.tables import Compiled
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus
+from streams.bus import Bus, Producer
 from streams.kept_rules import FOLDER, KeptRules, KeptTables
 from streams.prepare_rules import prepare_aside
 from streams.role import RoleContext
-from streams.rule_set import UNKNOWN, RuleSet, note_rule_set, published_rule_sets, rule_set_of
+from streams.rule_set import (
+    UNKNOWN,
+    RuleSet,
+    note_rule_set,
+    published_rule_sets,
+    rule_set_message,
+    rule_set_of,
+)
 from streams.topics import RULE_SETS
 
 log = logging.getLogger("headrace.worker")
@@ -37,7 +44,7 @@ T = TypeVar("T")
 
 
 class PreparedRules:
-    """`first` is what an engine without a snapshot begins with: the newest rule set of the log, or the folder's.
+    """`first` is what a unit without a snapshot or an activation begins with: the newest of the log, or the folder's.
 
     `folder`: where tables are kept. Raises ConfigurationError, as `RuleSet.load` does of `first`.
     """
@@ -48,6 +55,8 @@ class PreparedRules:
         self._folder = folder
         self._kept = KeptRules(first, site, folder)
         self._known = {**known, first.digest: first}
+        self._first = None if first.digest in known else first
+        """To be published before it is named on the log."""
         self._prepared: dict[str, Prepared] = {}
         self._preparing = asyncio.Lock()
         self.first_digest = first.digest
@@ -61,14 +70,20 @@ class PreparedRules:
         """Digests that an activation need not wait for."""
         return sorted({self.first_digest, *self._prepared})
 
-    def new_engine(self, unit: str, snapshot_digest: str = "") -> Engine:
-        """With the first rules, or those that ruled at a snapshot, if `rules_of` has been asked for them."""
-        if snapshot_digest in ("", self.first_digest):
+    def new_engine(self, unit: str, digest: str = "") -> Engine:
+        """With the first rules, or those of `digest`, if `rules_of` has been asked for them."""
+        if digest in ("", self.first_digest):
             return Engine(self._kept.tables(unit), self._site, unit, self.first_digest)
-        prepared = self._prepared.get(snapshot_digest, UNKNOWN)
+        prepared = self._prepared.get(digest, UNKNOWN)
         if isinstance(prepared, str):
-            raise HeadraceError(f"the rules of its snapshot ({snapshot_digest[:12]}): {prepared}")
-        return Engine(prepared[unit], self._site, unit, snapshot_digest)
+            raise HeadraceError(f"the rules that ruled there ({digest[:12]}): {prepared}")
+        return Engine(prepared[unit], self._site, unit, digest)
+
+    async def publish_first(self, producer: Producer) -> None:
+        """Put the first rules on the log, if it does not have them. UnreachableError."""
+        if self._first is not None:
+            await (await producer.send(rule_set_message(self._first)))
+            self._first = None
 
     async def rules_of(self, digest: str, unit: str) -> Compiled | str:
         """What an activation of `digest` means to a unit; waits until that is known."""

@@ -21,7 +21,7 @@ from streams.kept_rules import KeptRules
 from streams.prepare_rules import prepare_aside
 from streams.prepared_rules import KEPT, PreparedRules
 from streams.rule_set import UNKNOWN, RuleSet, rule_set_message
-from streams.topics import TOPICS
+from streams.topics import RULE_SETS, TOPICS
 from tests.streams.rule_sets.narrow import SITE, SLOW, TWO, rule_set
 
 NOWHERE = Path("/dev/null/tables")
@@ -166,3 +166,13 @@ async def test_only_the_last_ones_are_kept() -> None:
 async def test_a_process_that_fails_is_no_refusal() -> None:
     with pytest.raises(InvariantError, match="ended"):
         await prepare_aside(rule_set(), rule_set().load()[0].digest, ["no such unit"], NOWHERE)
+
+
+async def test_the_first_rules_are_published_once_and_only_where_the_log_lacks_them() -> None:
+    rules, bus = await prepared()
+    for _ in range(2):
+        await rules.publish_first(await bus.producer("test"))
+    assert [record.key for record in bus.records(RULE_SETS.name)] == [rule_set().digest.encode()]
+    known = PreparedRules(bus, rule_set().load_site(), rule_set(), NOWHERE, {rule_set().digest: rule_set()})
+    await known.publish_first(await bus.producer("test"))
+    assert len(bus.records(RULE_SETS.name)) == 1
