@@ -30,8 +30,8 @@ log = logging.getLogger("headrace.rules")
 
 FOLDER: Final = "tables"
 """Below the run folder."""
-KEPT: Final = 3
-"""Digests: the rules that rule, the next, and those before."""
+KEPT: Final = 5
+"""Digests: the rules that rule, the next, and those that a worker without a snapshot may come across in the log."""
 
 
 class KeptTables:
