@@ -93,7 +93,8 @@ OUT_OF_ORDER, NOT_GOOD, LATE_COUNT, CORRECTED = range(4)
 """Entries of the counts that a kernel adds to, in samples (a GPU's sample is 24 readings)."""
 
 NEVER = 1 << 62
-START_GRACE_NS = 10_000_000_000
+START_GRACE_NS = 30_000_000_000
+"""What was never seen has as much longer from the first tick on: a gateway of thousands of points starts slowly."""
 FIELDS = 24
 LANES_TOGETHER = 128
 """GPUs at a time."""
@@ -1517,7 +1518,7 @@ def fire(conditions: NDArray[np.int64], gpus: Lanes, plant: Lanes, events: Event
 
 @face(numba.void(numba.int64, CODE, LANES, I64))
 def begin(now_ns: int, code: Code, lanes: Lanes, soonest: NDArray[np.int64]) -> None:
-    """The first tick: what was never seen is silent from here on, and has a grace: its gateway may still start."""
+    """The first tick: what was never seen is silent from here on, and has a grace."""
     rows, width = lanes.deadlines.shape
     for k in range(rows):
         for i in range(width):

@@ -86,8 +86,8 @@ class Term:
 
     @property
     def reads_others(self) -> bool:
-        """Whether it looks at anything but signals of the asset itself."""
-        return any(part.op in OVER or (part.op == "point" and "." in part.signal) for part in self.walk())
+        """Whether it looks at a signal of another asset itself."""
+        return any(part.op == "point" and "." in part.signal for part in self.walk())
 
     def walk(self) -> Sequence[Term]:
         """Itself and all below of the same asset, each once, what is needed first coming first."""
