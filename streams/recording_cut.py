@@ -148,6 +148,7 @@ def plan_cut(recording: Recording, from_ns: int, to_ns: int, advance: Advance) -
             asked.setdefault(partition, place)
         if now_ns[partition] > to_ns:
             plan.end.setdefault(partition, place)
+    asked = {one: place for one, place in asked.items() if place < plan.end.get(one, _END)}
     plan.begin = dict(asked)
     for unit, partition in sorted(partitions.items()):
         if from_ns <= 0 or partition not in asked:

@@ -46,8 +46,10 @@ def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
         )
     _refuse_itself(output, [path])
     recording = Recording(path)
-    records = (item for item in recording.timed_records() if item[1].topic not in left_out)
-    kept = _copy(records, output, recording.attachments, recording.metadata)
+    with progress("copying", records_named([recording])) as advance:
+        everything = watched(recording.timed_records(), advance)
+        records = (item for item in everything if item[1].topic not in left_out)
+        kept = _copy(records, output, recording.attachments, recording.metadata)
     _say(output, kept, recording.damage, as_json)
     return 1 if recording.damage else 0
 

@@ -179,6 +179,12 @@ def test_a_cut_by_alarm_ids_holds_its_life_and_a_cut_without_snapshots_says_so(
     assert said["cut"] == f"{iso_utc(T0 + 12 * S + 1000)}/{iso_utc(T0 + 20 * S + 1000)}"
     assert cut(tmp_path / "a.mcap", tmp_path / "c.mcap", "--from", "row-a:nonsense") == 2
     assert cut(tmp_path / "a.mcap", tmp_path / "c.mcap", "--from", "2099-01-01T00:00Z") == 2
+    assert (
+        cut(tmp_path / "a.mcap", tmp_path / "c.mcap", "--from", "1999-01-01", "--to", "1999-01-01T01:00Z")
+        == 2
+    )
+    early = ("--from", "1999-01-01T00:00Z", "--to", "1999-01-01T01:00Z")
+    assert cut(tmp_path / "a.mcap", tmp_path / "c.mcap", *early) == 2
     assert cut(tmp_path / "a.mcap", tmp_path / "a.mcap") == 2
     assert not list(tmp_path.glob("c.mcap*"))
 
