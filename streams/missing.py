@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from streams.record import Record
 from streams.recording import Recording
 from streams.segments import head_logs, head_positions
 from streams.topics import BY_NAME
 
+HOLES: Final = 1000
 _Partition = tuple[str, int]
 
 
@@ -40,6 +42,9 @@ class MissingRecords:
     def __init__(self, topics: Collection[str]) -> None:
         self.topics = topics
         self.spans: dict[_Partition, Missing] = {}
+        self.holes: list[tuple[str, Missing]] = []
+        """Each span by itself, with its topic; the first thousand."""
+
         self._before: dict[_Partition, tuple[int, int]] = {}
         """Offset and recorder's time of the last record of each partition."""
 
@@ -88,6 +93,9 @@ class MissingRecords:
         """So many are missing behind the last one of the partition."""
         offset, from_ns = self._before[place]
         self._due[place] -= records
+        hole = Missing(place[1], records, offset + 1, offset + records, from_ns, to_ns)
+        if len(self.holes) < HOLES:
+            self.holes.append((place[0], hole))
         known = self.spans.setdefault(place, Missing(place[1], 0, offset + 1, offset + 1, from_ns, to_ns))
         known.records += records
         known.last_offset, known.to_ns = offset + records, to_ns

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rules.errors import ConfigurationError
@@ -56,3 +59,41 @@ def writable_folder(path: Path) -> Path:
     except OSError as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
     return path
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes that name when the block ends well, and goes when it does not.
+
+    What stood there before is moved aside. Raises ConfigurationError when nothing can be written there.
+    """
+    part = writable_file(path.with_name(f"{path.name}.part"))
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    move_aside(path)
+    part.rename(path)
+
+
+@contextmanager
+def finished_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder of files. Raises ConfigurationError when none can be made there."""
+    part = path.with_name(f"{path.name}.part")
+    if path.exists() and not path.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, "is a file: name a folder")])
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+    except OSError as error:
+        raise ConfigurationError([Finding(str(part), 0, 0, f"can't be made: {error.strerror}")]) from None
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+    move_aside(path)
+    part.rename(path)

@@ -21,13 +21,13 @@ import mmap
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 from mcap.data_stream import ReadDataStream
@@ -44,6 +44,9 @@ from streams.wire import ARROW_SCHEMAS
 
 PROFILE: Final = "headrace"
 CHUNK_BYTES: Final = 4 << 20
+CUT: Final = "cut"
+"""The metadata that say, in a part of a recording, of which time it is."""
+
 WRAPPED: Final = "wrapped"
 RECORD_SCHEMA: Final = (
     b'{"type":"object","properties":{"key":{"type":["string","null"],"contentEncoding":"base64"},'
@@ -52,7 +55,12 @@ RECORD_SCHEMA: Final = (
 CHANNELS_PER_TOPIC: Final = 4096
 """What comes after them is wrapped: MCAP numbers channels with 16 bits."""
 
+Advance = Callable[[int], None]
+"""Is told how many records were read since it was last called."""
+
+_ADVANCE_EVERY: Final = 1000
 _MESSAGE = struct.Struct("<HIQQ")
+T = TypeVar("T")
 
 _Key = tuple[str, int, int, bytes | None, Headers]
 """Topic, partition, offset >> 31 (so that 32 bits are enough within a channel), key and headers."""
@@ -194,6 +202,16 @@ class RecordingWriter:
         }
         channel: int = self._writer.register_channel(record.topic, encoding, schema, {**place, **metadata})
         return channel
+
+
+def watched(records: Iterable[T], advance: Advance) -> Iterator[T]:
+    """The same records; `advance` hears of every thousand, and of the rest."""
+    count = 0
+    for count, record in enumerate(records, 1):
+        if count % _ADVANCE_EVERY == 0:
+            advance(_ADVANCE_EVERY)
+        yield record
+    advance(count % _ADVANCE_EVERY)
 
 
 class Named(NamedTuple):

@@ -26,8 +26,12 @@ from streams.times import iso_utc
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 RECORD_HEAD: Final = struct.Struct("<BQ")
+CHUNK_SPAN: Final = struct.Struct("<QQ")
+"""How the body of a chunk begins: when its first and its last message were recorded, ns."""
 
-_SPAN = struct.Struct("<QQ")
+_HELD_BYTES = 32 << 20
+"""So much of a file stays mapped behind the reader: what was read counts as the process's memory until then."""
+
 _CHUNK_BEFORE_COMPRESSION = 28
 _DATA_END = RECORD_HEAD.pack(Opcode.DATA_END, 4)
 _DATA_END_BYTES = len(_DATA_END) + 4
@@ -85,12 +89,28 @@ def find_index(view: mmap.mmap) -> FileIndex | None:
     return index
 
 
+def summary_start(index: FileIndex) -> int:
+    """Where the first record behind the data begins."""
+    return index.start + _DATA_END_BYTES
+
+
+def release(view: mmap.mmap, begin: int, at: int) -> int:
+    """Give back the memory of the file's pages from `begin` to `at`, where they are many; from where on it is held."""
+    if at - begin < _HELD_BYTES:
+        return begin
+    end = at - at % mmap.PAGESIZE
+    view.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+    return end
+
+
 def walk(
     view: mmap.mmap, index: FileIndex | None, wanted: Collection[int], damage: Damage
 ) -> Iterator[tuple[int, bytes]]:
     """Opcode and body of the wanted records; of a chunk, its records. `damage` is complete at the end."""
     at = search_from = len(MAGIC)
+    held_from = 0
     while True:
+        held_from = release(view, held_from, at)
         length = _length(view, at, index)
         if length is None:
             found = _search(view, search_from, index)
@@ -110,7 +130,7 @@ def walk(
         if opcode == Opcode.CHUNK and opcode in wanted:
             body = view[start:end]
             try:
-                records = _unpacked(body)
+                records = unpacked(body)
             except Exception as error:  # decompressors and the parser share no class of errors
                 resumed = end
                 if _length(view, end, index) is None:
@@ -128,7 +148,8 @@ def walk(
         at = end
 
 
-def _unpacked(chunk: bytes) -> bytes:
+def unpacked(chunk: bytes) -> bytes:
+    """The records of a chunk's body. Raises whatever the library and its decompressors do when it is damaged."""
     stream, length = get_chunk_data_stream(Chunk.read(ReadDataStream(BytesIO(chunk))), validate_crc=True)
     data: bytes = stream.read(length)
     return data
@@ -136,7 +157,7 @@ def _unpacked(chunk: bytes) -> bytes:
 
 def _recorded_span(chunk: bytes) -> str:
     """When the records of a chunk were written, which its first 16 bytes say."""
-    first_ns, last_ns = _SPAN.unpack_from(chunk)
+    first_ns, last_ns = CHUNK_SPAN.unpack_from(chunk)
     return f" (recorded {iso_utc(first_ns)} to {iso_utc(last_ns)})"
 
 

@@ -91,6 +91,11 @@ def head(positions: Positions, logs: Iterable[str], missed: str) -> dict[str, st
     return {**said, MISSED_KEY: missed} if missed else said
 
 
+def without_head(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of a copy that begins elsewhere than its segment did: it is a recording, and no segment."""
+    return {key: text for key, text in metadata.items() if key not in (POSITIONS_KEY, LOGS_KEY, MISSED_KEY)}
+
+
 def head_positions(recording: Recording) -> dict[TopicPartition, int]:
     """Where a segment begins; empty for a recording that is none."""
     by_topic = orjson.loads(recording.metadata.get(POSITIONS_KEY, "{}"))

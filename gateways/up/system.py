@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -36,7 +36,6 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
-_PLANT_PATIENCE_S = 10.0
 LOOK_EVERY_S = 0.2
 """A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
 
@@ -96,9 +95,13 @@ class System:
         return options
 
     async def start(self) -> None:
-        """Broker, topics, activation, roles; returns when every process is started (not yet ready)."""
+        """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
         await self._activate()
+        await self._start("ticker")
+        await self._start_consumers()
+
+    def _plant_options(self) -> dict[str, str]:
         request = self.request
         plant = {
             "seed": str(request.seed),
@@ -109,9 +112,7 @@ class System:
         if request.faults:
             plant["faults"] = ",".join(request.faults)
             plant["faults_from_ns"] = str(time.time_ns() - round((time.monotonic() - self.started) * 1e9))
-        await self._start("plant", plant)
-        await self._start("ticker")
-        await self._start_consumers()
+        return plant
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
         await self.processes.start(role, self.request.site, {**self.endpoints, **(options or {})})
@@ -144,8 +145,8 @@ class System:
         await producer.close()
 
     async def watch(self) -> None:
-        """Read every topic, start the gateways when the plant is there, sample memory and CPU; until cancelled."""
-        parts = (self._read(), self._start_gateways(), self._sample(), self._watch_broker())
+        """Read every topic, start what brings samples, sample memory and CPU; until cancelled."""
+        parts = (self._read(), self._start_sources(), self._sample(), self._watch_broker())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.gather(*tasks)
@@ -164,14 +165,22 @@ class System:
                 )
             await asyncio.sleep(0.05)
 
-    async def _start_gateways(self) -> None:
-        """A gateway that finds no plant would begin with a disconnection; one that waits too long, too."""
-        until = self.started + _PLANT_PATIENCE_S
-        while self.observer.status.get("plant", {}).get("state") != "ready" and time.monotonic() < until:
-            await asyncio.sleep(0.05)
+    async def _start_sources(self) -> None:
+        """Each when its turn has come, however long that takes on a slow machine.
+
+        Samples before the first tick would not be evaluated. A gateway that finds no plant would begin with a
+        disconnection.
+        """
+        await _until(lambda: self.observer.ticked >= set(self.site.units))
+        await self._start_unless_ending("plant", self._plant_options())
+        await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
+        for role in ("opcua", "nvml"):
+            await self._start_unless_ending(role)
+
+    async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:
         async with self._changing:
-            for role in ("opcua", "nvml") if not self._ending else ():
-                await self._start(role)
+            if not self._ending:
+                await self._start(role, options)
 
     async def _read(self) -> None:
         reader = await self.bus.reader([topic.name for topic in TOPICS])
@@ -336,6 +345,11 @@ class System:
             restarts=self.processes.restarts,
             exits={name: child.exits for name, child in self.processes.children.items()},
         )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.05)
 
 
 def free_port() -> int:

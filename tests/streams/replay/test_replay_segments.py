@@ -12,10 +12,12 @@ from gateways.cli.main import run_app
 from streams.incidents import Incident
 from streams.record import Record, TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
+from streams.recording import Recording, RecordingWriter
 from streams.rule_set import rule_set_of
-from streams.segments import begin_ns, head, segment_name, segments_in
+from streams.segments import begin_ns, head, head_positions, segment_name, segments_in
 from streams.site_folder import load_site
+from streams.times import iso_utc
+from tests.streams.replay.conftest import T0
 
 Made = tuple[Path, list[Record]]
 S = 1_000_000_000
@@ -176,6 +178,25 @@ def test_only_the_last_segment_may_be_open(
         assert found == code
         assert [one["open"] for one in info["segments"]] == [False, True]
         assert bool(info["segments"][0]["damage"]) == bool(code)
+
+
+def test_a_part_of_a_segment_or_several_merged_are_no_segment(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    folder.add(records[:200])
+    folder.add(records[200:])
+    names = [str(file) for file in segments_in(folder.path)]
+    merged, part = str(folder.path / "merged.mcap"), str(folder.path / "part.mcap")
+    assert answer(capfdbinary, "recording", "merge", *names, "-o", merged)[0] == 0
+    assert answer(capfdbinary, "recording", "cut", merged, "--from", iso_utc(T0 + 60 * S), "-o", part)[0] == 0
+    assert (
+        answer(capfdbinary, "recording", "cut", names[1], "--from", iso_utc(T0 + 80 * S), "-o", part)[0] == 0
+    )
+    for file in (merged, part):
+        assert head_positions(Recording(Path(file))) == {}
+    code, said = answer(capfdbinary, "replay", merged)
+    assert (code, said["missing"], said["verification"]["differences"]) == (0, [], 0)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
