@@ -150,6 +150,8 @@ class _Builder:
             key = self._node(event, depth + 1)
             value_event: Any = next(self._events)
             value = self._node(value_event, depth + 1)
+            if value.kind == "null" and value_event.start_mark.index == value_event.end_mark.index:
+                self._put_behind(value, event)
             if key.kind != "text":
                 node.has_unread_keys = True
                 hint = f"put it in quotes: '{key.scalar}'" if key.scalar else ""
@@ -161,6 +163,11 @@ class _Builder:
             else:
                 node.entries[key.scalar] = value
                 node.keys[key.scalar] = key
+
+    def _put_behind(self, value: Node, key: Event) -> None:
+        """What is not there is missed behind the colon, not where the next thing begins."""
+        value.line = key.end_mark.line + 1
+        value.column = min(key.end_mark.column + 2, len(self._document.lines[key.end_mark.line]) + 1)
 
 
 def _fill_scalar(node: Node, event: ScalarEvent) -> None:

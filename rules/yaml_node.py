@@ -19,6 +19,8 @@ Kind = Literal["mapping", "list", "text", "number", "boolean", "null"]
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 """What counts as a number: decimal ones only."""
 _QUANTITY = re.compile(rf"\s*({NUMBER.pattern})\s*([^\s\d].*?)?\s*", re.ASCII)
+MESSAGE_MAX = 400
+"""Characters of a message, which may quote the file."""
 KIND_NAMES = {
     "mapping": "a mapping",
     "list": "a list",
@@ -52,6 +54,8 @@ class Document:
     ) -> Finding:
         """Add a finding at `line` and `column` (from 1); returns it."""
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        if len(message) > MESSAGE_MAX:
+            message = f"{message[:MESSAGE_MAX]}…"
         finding = Finding(self.file, line, column, message, hint, severity, source)
         self.findings.append(finding)
         return finding
@@ -89,14 +93,43 @@ class Node:
         return self.document.report(line, column, message, hint, severity)
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column of character `offset` of the scalar; exact but inside a '>'."""
-        if self.style in ("|", ">"):
-            before = self.scalar[:offset] if self.style == "|" else ""
-            row = before.count("\n")
-            lines = self.document.lines[self.line : self.line + 1]
-            indent = len(lines[0]) - len(lines[0].lstrip(" ")) if lines else 0
-            return self.line + 1 + row, indent + len(before) - before.rfind("\n")
-        return self.line, self.column + offset + (1 if self.style and offset else 0)
+        """Line and column of character `offset` of the scalar; of a quoted one, offset 0 is the quote.
+
+        Folding changes blanks only: the other characters are in the file in the same order. Escapes in double quotes
+        change more, so that what stands behind one is counted as if there were none.
+        """
+        if offset == 0 and self.style not in ("|", ">"):
+            return self.line, self.column
+        ahead = sum(not letter.isspace() for letter in self.scalar[:offset])
+        at_end = not self.scalar[offset:].strip()
+        last = None
+        for line, column in self._letters():
+            if ahead == 0 and not at_end:
+                return line, column
+            if ahead == 0:
+                break
+            ahead -= 1
+            last = line, column
+        if last is None or ahead:
+            return self.line, self.column + offset + (1 if self.style else 0)
+        return last[0], last[1] + 1
+
+    def _letters(self) -> Iterator[tuple[int, int]]:
+        """Where what is not blank of the scalar is in the file, and what follows it; up to an escape."""
+        is_block = self.style in ("|", ">")
+        row, start = (self.line, 0) if is_block else (self.line - 1, self.column - (0 if self.style else 1))
+        for number, text in enumerate(self.document.lines[row:], row + 1):
+            is_doubled = False
+            for column, letter in enumerate(text[start:], start + 1):
+                if letter == "\\" and self.style == '"':
+                    return
+                # Two single quotes within quotes are one.
+                is_doubled = (
+                    column > start + 1 and text[column - 2] == letter == self.style == "'" and not is_doubled
+                )
+                if not letter.isspace() and not is_doubled:
+                    yield number, column
+            start = 0
 
     def as_mapping(self) -> Mapping[str, Node]:
         """The entries of a mapping whose keys are free (ids); empty, and reported, if it is none."""

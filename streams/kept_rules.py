@@ -30,60 +30,50 @@ log = logging.getLogger("headrace.rules")
 
 FOLDER: Final = "tables"
 """Below the run folder."""
-KEPT: Final = 3
-"""Digests: the rules that rule, the next, and those before."""
+KEPT: Final = 5
+"""Digests: the rules that rule, the next, and those that a worker without a snapshot may come across in the log."""
 
 
-class KeptRules:
-    """The tables of a rule set for the units of a site, from `folder` or made and kept there.
+class KeptTables:
+    """What `folder` has of a rule set, by unit."""
 
-    `made`: units whose tables had to be made. Raises ConfigurationError, as `RuleSet.load` does.
-    """
-
-    def __init__(self, rule_set: RuleSet, site: Site, folder: Path) -> None:
-        self._rule_set = rule_set
-        self._site = site
-        key = hashlib.sha256(f"{rule_set.digest} {code_digest()}".encode()).hexdigest()
-        self._key = {"rules": rule_set.digest, "code": code_digest()}
+    def __init__(self, rules_digest: str, folder: Path) -> None:
+        key = hashlib.sha256(f"{rules_digest} {code_digest()}".encode()).hexdigest()
+        self._key = {"rules": rules_digest, "code": code_digest()}
         self._folder = folder / key[:32]
-        self._program: Program | None = None
         self._writes = True
-        self.made: list[str] = []
-        if not any(self._folder.glob("*.tables")):
-            self._loaded()
 
-    def tables(self, unit: str) -> Compiled:
-        """Of one unit."""
-        kept = self._kept(unit)
-        if kept is not None:
-            return kept
-        self.made.append(unit)
-        made = compile_unit(self._loaded(), self._site, self._site.units[unit])
-        if self._writes:
-            self._keep(unit, made)
-        return made
+    def __bool__(self) -> bool:
+        return any(self._folder.glob("*.tables"))
 
-    def _loaded(self) -> Program:
-        if self._program is None:
-            self._program = self._rule_set.program(self._site)
-        return self._program
-
-    def _kept(self, unit: str) -> Compiled | None:
+    def read(self, unit: str) -> Compiled | None:
+        """Those of one unit, if they are there and whole."""
         path = self._path(unit)
         try:
-            return kept_tables.unpack(bytearray(path.read_bytes()), self._of(unit))
+            return self.unpacked(unit, path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, PackedError) as error:
             log.warning("%s: %s; the tables are made anew", path, error)
             return None
 
-    def _keep(self, unit: str, made: Compiled) -> None:
+    def packed(self, unit: str, made: Compiled) -> bytes:
+        """As they are kept."""
+        return kept_tables.pack(made, self._of(unit))
+
+    def unpacked(self, unit: str, data: bytes) -> Compiled:
+        """What `packed` gave. Raises PackedError."""
+        return kept_tables.unpack(bytearray(data), self._of(unit))
+
+    def keep(self, unit: str, data: bytes) -> None:
+        """For the next start. Where nothing can be written, that is said once."""
+        if not self._writes:
+            return
         path = self._path(unit)
         beside = path.with_suffix(f".{os.getpid()}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(kept_tables.pack(made, self._of(unit)))
+            beside.write_bytes(data)
             beside.replace(path)
         except OSError as error:
             self._writes = False
@@ -105,6 +95,37 @@ class KeptRules:
 
     def _of(self, unit: str) -> dict[str, str]:
         return {**self._key, "unit": unit}
+
+
+class KeptRules:
+    """The tables of a rule set for the units of a site, from `folder` or made and kept there.
+
+    `made`: units whose tables had to be made. Raises ConfigurationError, as `RuleSet.load` does.
+    """
+
+    def __init__(self, rule_set: RuleSet, site: Site, folder: Path) -> None:
+        self._rule_set = rule_set
+        self._site = site
+        self._kept = KeptTables(rule_set.digest, folder)
+        self._program: Program | None = None
+        self.made: list[str] = []
+        if not self._kept:
+            self._loaded()
+
+    def tables(self, unit: str) -> Compiled:
+        """Of one unit."""
+        kept = self._kept.read(unit)
+        if kept is not None:
+            return kept
+        self.made.append(unit)
+        made = compile_unit(self._loaded(), self._site, self._site.units[unit])
+        self._kept.keep(unit, self._kept.packed(unit, made))
+        return made
+
+    def _loaded(self) -> Program:
+        if self._program is None:
+            self._program = self._rule_set.program(self._site)
+        return self._program
 
 
 @cache

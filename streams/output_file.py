@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rules.errors import ConfigurationError
@@ -29,3 +33,67 @@ def writable_file(path: Path) -> Path:
     except OSError as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
     return path
+
+
+def is_file_name(path: Path) -> bool:
+    """Whether a recording goes into this one file (`run.mcap`), not into segments in a folder."""
+    return path.suffix == ".mcap"
+
+
+def writable_folder(path: Path) -> Path:
+    """`path`, a folder that is there or was made beside what is there; ConfigurationError where that can't be."""
+    if not path.parent.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, f"the folder {path.parent} does not exist")])
+    try:
+        path.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise ConfigurationError(
+            [
+                Finding(
+                    str(path), 0, 0, "is no folder", "a recording in one file has a name that ends with .mcap"
+                )
+            ]
+        ) from None
+    except OSError as error:
+        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
+    return path
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes that name when the block ends well, and goes when it does not.
+
+    What stood there before is moved aside. Raises ConfigurationError when nothing can be written there.
+    """
+    part = writable_file(path.with_name(f"{path.name}.part"))
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    move_aside(path)
+    part.rename(path)
+
+
+@contextmanager
+def finished_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder of files. Raises ConfigurationError when none can be made there."""
+    part = path.with_name(f"{path.name}.part")
+    if path.exists() and not path.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, "is a file: name a folder")])
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+    except OSError as error:
+        raise ConfigurationError([Finding(str(part), 0, 0, f"can't be made: {error.strerror}")]) from None
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+    move_aside(path)
+    part.rename(path)

@@ -1,8 +1,8 @@
 """A rule set to tables, in a process of its own: what the stream must not wait for.
 
-`python -m streams.prepare_rules` reads one JSON object (`files`, `site_digest`, `units`). It answers with a line of
-JSON: the length of each unit's tables, which follow in the order of the units, or a string that says why the rules
-can't rule.
+`python -m streams.prepare_rules` reads one JSON object (`files`, `site_digest`, `units`, `folder`). It keeps the tables
+in the folder (`kept_rules`) and answers with a line of JSON: the length of each unit's tables, which follow in the
+order of the units, or a string that says why the rules can't rule.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import orjson
 
-from rules.engine import kept_tables
-from rules.engine.tables import Compiled
 from rules.errors import InvariantError
+from streams.kept_rules import KeptTables
 from streams.rule_set import RuleSet
 
 NICENESS: Final = 10
 """The stream goes first on a machine with few cores."""
 
 
-async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str]) -> dict[str, bytes] | str:
-    """Packed tables by unit, or why the rule set can't rule. Raises InvariantError when the process fails."""
+async def prepare_aside(
+    rule_set: RuleSet, site_digest: str, units: Sequence[str], folder: Path
+) -> dict[str, bytes] | str:
+    """Tables by unit as `KeptTables` packs them, or why the rule set can't rule.
+
+    Raises InvariantError when the process fails.
+    """
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -37,7 +42,12 @@ async def prepare_aside(rule_set: RuleSet, site_digest: str, units: Sequence[str
     )
     assert child.stdin is not None
     assert child.stdout is not None
-    asked = {"files": dict(rule_set.files), "site_digest": site_digest, "units": list(units)}
+    asked = {
+        "files": dict(rule_set.files),
+        "site_digest": site_digest,
+        "units": list(units),
+        "folder": str(folder),
+    }
     try:
         child.stdin.write(orjson.dumps(asked))
         child.stdin.close()
@@ -65,21 +75,17 @@ def main() -> None:
         asked = orjson.loads(sys.stdin.buffer.read())
     except orjson.JSONDecodeError:
         sys.exit("whoever asked has ended before the question was whole")
-    answer = RuleSet(asked["files"]).compiled_for(asked["site_digest"], asked["units"])
+    rule_set = RuleSet(asked["files"])
+    answer = rule_set.compiled_for(asked["site_digest"], asked["units"])
     tables: list[bytes] = []
     if not isinstance(answer, str):
-        tables = [kept_tables.pack(answer[unit], _key(unit)) for unit in asked["units"]]
+        kept = KeptTables(rule_set.digest, Path(asked["folder"]))
+        tables = [kept.packed(unit, answer[unit]) for unit in asked["units"]]
+        # before the answer: whoever asked may have ended since, and starts again
+        for unit, data in zip(asked["units"], tables, strict=True):
+            kept.keep(unit, data)
     head = answer if isinstance(answer, str) else [len(data) for data in tables]
     sys.stdout.buffer.write(b"\n".join([orjson.dumps(head), b"".join(tables)]))
-
-
-def unpacked(unit: str, data: bytes) -> Compiled:
-    """Tables of one unit, as `prepare_aside` has given them."""
-    return kept_tables.unpack(bytearray(data), _key(unit))
-
-
-def _key(unit: str) -> dict[str, str]:
-    return {"unit": unit}
 
 
 if __name__ == "__main__":

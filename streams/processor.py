@@ -6,6 +6,7 @@ Rules that this module obeys:
 - A snapshot is taken between two batches, of one unit at a time. It is written only when the broker has
   acknowledged everything that was sent before it, and counts only when the broker has its manifest.
 - A partition is acknowledged up to the lowest snapshot of its units, never further.
+- A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`).
 - An offset that is missing in the middle of a partition is a broken invariant: stop, start from the snapshots. Not on
   a log `with_holes` (the embedded broker), where it is counted: whoever was refused there has sent again.
 """
@@ -28,11 +29,13 @@ from rules.site.model import Site
 from streams.bus import Bus, Producer
 from streams.crash_switch import CrashSwitch
 from streams.dead_letter import dead_letter
+from streams.first_rules import first_activations
 from streams.outbox import Outbox
 from streams.record import Record
+from streams.rule_set import activation
 from streams.snapshots import Snapshot, is_covered, log_ids, read_snapshots, snapshot_messages
 from streams.topics import EVENTS, partition_of
-from streams.wire import decode_input, encode_output
+from streams.wire import decode_input, encode_input, encode_output
 from streams.worker_counts import Counts
 
 log = logging.getLogger("headrace.worker")
@@ -74,8 +77,12 @@ class Rules(Protocol):
 
     first_digest: str
 
-    def new_engine(self, unit: str, snapshot_digest: str = "") -> Engine:
-        """An empty one. Raises HeadraceError where the rules of a snapshot are not to be had."""
+    def new_engine(self, unit: str, digest: str = "") -> Engine:
+        """An empty one, with the first rules, or those of `digest`: HeadraceError where they are not to be had."""
+        ...
+
+    async def publish_first(self, producer: Producer) -> None:
+        """Put the first rules on the log, if it does not have them."""
         ...
 
     async def rules_of(self, digest: str, unit: str) -> Compiled | str:
@@ -164,13 +171,14 @@ class Processor:
         units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
         found = await read_snapshots(self._bus, units, self._count, self._log_ids)
         self.counts.snapshots_rejected.update(found.rejected)
+        begins_with = await self._beginnings([unit for unit in units if unit not in found.snapshots])
         ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
         for number in sorted(partitions):
             mine = [unit for unit in units if partition_of(unit, self._count) == number]
             states = {
-                unit: await self._restore(
-                    unit, found.snapshots.get(unit), ends.get(number, 0), index / len(mine)
-                )
+                unit: await self._restore(found.snapshots[unit], ends.get(number, 0), index / len(mine))
+                if unit in found.snapshots
+                else await self._begin(unit, begins_with[unit], index / len(mine))
                 for index, unit in enumerate(mine)
             }
             offsets = [unit.next_offset for unit in states.values()]
@@ -178,28 +186,48 @@ class Processor:
             self._partitions[number] = _Partition(number, start, max(offsets, default=0), states)
         return {number: self._partitions[number].position for number in sorted(partitions)}
 
-    async def _restore(self, unit: str, snapshot: Snapshot | None, end: int, stagger: float) -> _Unit:
-        due_s = self._clock_s() + self._every_s * (0.5 + stagger / 2)
-        if snapshot is None:
-            return _Unit(unit, self._rules.new_engine(unit), 0, 0, 0, due_s)
+    async def _beginnings(self, units: Collection[str]) -> dict[str, str]:
+        """The digest of the rules that each of `units`, of which there is no snapshot, begins with.
+
+        A log without any activation is given one: nothing is evaluated with rules that it does not name.
+        """
+        found = await first_activations(self._bus, units, self._count)
+        new = [unit for unit in units if unit not in found]
+        if new:
+            digest = self._rules.first_digest
+            await self._rules.publish_first(self._producer)
+            for unit in new:
+                log.info("%s has no activation on the log yet: it begins with rules %s", unit, digest[:12])
+                value = activation(self._site, unit, digest, self._clock_ns())
+                await (await self._producer.send(encode_input(value, self._count)))
+            found |= dict.fromkeys(new, digest)
+        return found
+
+    async def _begin(self, unit: str, digest: str, stagger: float) -> _Unit:
+        return _Unit(unit, await self._engine_of(unit, digest), 0, 0, 0, self._due_s(stagger))
+
+    async def _restore(self, snapshot: Snapshot, end: int, stagger: float) -> _Unit:
+        unit = snapshot.unit
         self.counts.restores += 1
         # A log that is shorter than the snapshot says is another log, whatever its id.
         native = snapshot.log_id in self._log_ids and snapshot.next_offset <= end
         offset = snapshot.next_offset if native else 0
         self.counts.restores_on_other_log += not native
-        engine = await self._engine_of(unit, snapshot)
+        engine = await self._engine_of(unit, snapshot.rules_digest)
         try:
             engine.restore(snapshot.state)
         except HeadraceError as error:
-            # Another version's state. New rules must not decide the past again: they begin here, empty.
+            # Another version's state: the past is not decided again, it begins here, empty.
             log.error("%s begins with an empty state at offset %d: %s", unit, offset, error)
             self.counts.restores_refused += 1
-            engine = self._rules.new_engine(unit)
-        return _Unit(unit, engine, offset, snapshot.number, offset, due_s)
+            engine = await self._engine_of(unit, snapshot.rules_digest)
+        return _Unit(unit, engine, offset, snapshot.number, offset, self._due_s(stagger))
 
-    async def _engine_of(self, unit: str, snapshot: Snapshot) -> Engine:
-        """With the rules that ruled when the snapshot was taken, or the first ones where those are not to be had."""
-        digest = snapshot.rules_digest
+    def _due_s(self, stagger: float) -> float:
+        return self._clock_s() + self._every_s * (0.5 + stagger / 2)
+
+    async def _engine_of(self, unit: str, digest: str) -> Engine:
+        """With the rules that ruled there, or the first ones where those are not to be had."""
         if digest != self._rules.first_digest:
             await self._rules.rules_of(digest, unit)
         try:

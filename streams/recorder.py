@@ -1,30 +1,32 @@
-"""The role `recorder`: every topic, from the earliest record on, into one MCAP file.
+"""The role `recorder`: every topic, from the earliest record on, into a folder of segments or one MCAP file.
 
-Rules: the file is whole up to the last second whenever the process dies; a stop first drains up to the ends that
-the topics had at the stop; an existing file is moved aside, never overwritten; what could not be drained is said.
+Rules: what was read is whole on disk up to the last second whenever the process dies; a stop first drains up to the
+ends that the topics had at the stop; an existing file is moved aside, never overwritten; a folder goes on behind its
+last segment, keeps what its settings say, and pauses while the disk has no room; what could not be drained is said.
 
-Options: `file` (required), `start` (`earliest`, or `latest`), `drain_s` (how long a stop may take, default 10;
-0: end at once).
+Options: `file`, or `folder` (the setting `recorder.folder` without either); `start` (`earliest`, or `latest`; a
+folder that has segments goes on where they end), `drain_s` (how long a stop may take, default 10; 0: end at once).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rules.errors import ConfigurationError, UnreachableError
-from rules.findings import Finding
-from streams.bus import Bus, Reader
-from streams.output_file import move_aside, writable_file
+from rules.errors import UnreachableError
+from streams.bus import Bus, Reader, Start
+from streams.output_file import move_aside, writable_file, writable_folder
 from streams.record import TopicPartition
 from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
+from streams.retention import Retention
 from streams.role import RoleContext
 from streams.rule_set import newest_rule_set, rule_set_of
+from streams.segments import sole_writer
+from streams.space import space_points, tell_space
+from streams.tape import FileTape, Tape, open_segments
 from streams.topics import RULE_SETS, TOPICS
 
 FLUSH_EVERY_S: Final = 1.0
@@ -34,43 +36,97 @@ log = logging.getLogger(__name__)
 
 
 async def run(context: RoleContext) -> None:
-    """Record until the stop. Raises ConfigurationError without a usable file, UnreachableError without topics."""
-    if "file" not in context.options:
-        raise ConfigurationError(
-            [Finding("recorder", 0, 0, "no file to record to", "--option file=run.mcap")]
-        )
-    path = writable_file(Path(context.options["file"]))
-    drain_s = float(context.options.get("drain_s", "10"))
-    topics = [topic.name for topic in TOPICS]
-    missing = [topic for topic in topics if not await context.bus.partitions(topic)]
+    """The role: record, and tell the engine how much room there is, where the site has a point for it.
+
+    Raises as `record` does.
+    """
+    points = space_points(context)
+    if "file" in context.options or not points:
+        await record(context)
+        return
+    retention = Retention(_folder(context), context.settings.recorder)
+    tasks = [
+        asyncio.create_task(record(context)),
+        asyncio.create_task(tell_space(context, points, retention)),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def record(context: RoleContext) -> None:
+    """Record until the stop.
+
+    Raises ConfigurationError without a usable file or folder, UnreachableError without topics or where the disk takes
+    no more.
+    """
+    try:
+        await _record(context)
+    except OSError as error:
+        raise UnreachableError(f"the recording can't be written: {error}") from None
+
+
+def _folder(context: RoleContext) -> Path:
+    return writable_folder(Path(context.options.get("folder") or context.settings.recorder.folder))
+
+
+async def _record(context: RoleContext) -> None:
+    file = context.options.get("file")
+    path = _folder(context) if file is None else writable_file(Path(file))
+    missing = [topic.name for topic in TOPICS if not await context.bus.partitions(topic.name)]
     if missing:
         raise UnreachableError(f"the broker has no topic {', '.join(missing)}: is the site running?")
-    latest = context.options.get("start") == "latest"
-    reader = await context.bus.reader(topics, await _from_now_on(context.bus) if latest else "earliest")
+    start: Start | Mapping[TopicPartition, int] = "earliest"
+    if context.options.get("start") == "latest":
+        start = await _from_now_on(context.bus)
+    context.metrics.update(records=0, undrained=0)
+    if file is not None:
+        reader = await context.bus.reader([topic.name for topic in TOPICS], start)
+        await _keep_recording(context, reader, await _open_file(context, path))
+        return
+    with sole_writer(path):
+        retention = Retention(path, context.settings.recorder)
+        if await _room(context, retention):
+            tape, reader = await open_segments(context, path, start, retention)
+            await _keep_recording(context, reader, tape)
+
+
+async def _open_file(context: RoleContext, path: Path) -> FileTape:
     aside = move_aside(path)
     if aside is not None:
         log.info("%s was there before: it is %s now", path, aside)
     rule_set = await newest_rule_set(context.bus) or rule_set_of(context.site_dir, context.site)
     attachments = site_attachments(rule_set)
+    return FileTape(path, recording_metadata(context.site, attachments), attachments)
+
+
+async def _keep_recording(context: RoleContext, reader: Reader, tape: Tape) -> None:
+    """From the reader to the tape; both are closed at the end."""
+    context.metrics["file"] = str(tape.file)
+    context.ready()
     try:
-        with RecordingWriter(
-            path, attachments=attachments, metadata=recording_metadata(context.site, attachments)
-        ) as writer:
-            context.metrics.update(file=str(path), records=0, undrained=0)
-            context.ready()
-            await _record(context, reader, writer, drain_s)
+        await _read_on(context, reader, tape)
     finally:
+        tape.close()
         await reader.close()
-    log.info("%s: %d records", path, context.metrics["records"])
+    log.info("%s: %d records", tape.file, context.metrics["records"])
 
 
-async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter, drain_s: float) -> None:
+async def _read_on(context: RoleContext, reader: Reader, tape: Tape) -> None:
+    drain_s = float(context.options.get("drain_s", "10"))
     loop = asyncio.get_running_loop()
-    flush_at = loop.time() + FLUSH_EVERY_S
+    look_at = loop.time() + FLUSH_EVERY_S
     counts: dict[str, int] = {}
     context.metrics["topics"] = counts
     ends: Mapping[TopicPartition, int] | None = None
     give_up_at = 0.0
+    has_room = True
     while True:
         if context.stop.is_set() and ends is None:
             ends = await _ends(context.bus) if drain_s > 0 else {}
@@ -82,16 +138,43 @@ async def _record(context: RoleContext, reader: Reader, writer: RecordingWriter,
                 if left:
                     log.warning("%d records that were in the log at the stop are not in the recording", left)
                 return
-        for record in await reader.read(READ_S, 2000):
-            writer.write(record, time.time_ns())
+        records = await reader.read(READ_S, 2000) if has_room else ()
+        await tape.take(records)
+        for record in records:
             counts[record.topic] = counts.get(record.topic, 0) + 1
-        context.metrics["records"] = writer.records
-        if ends is None:
+        context.metrics["records"] += len(records)
+        if ends is None or not has_room:
             # in no hurry: a fetch costs the embedded broker as much as its log is long (decision 0030)
             await asyncio.sleep(REST_S)
-        if loop.time() >= flush_at:
-            writer.flush()
-            flush_at = loop.time() + FLUSH_EVERY_S
+        if loop.time() >= look_at:
+            had_room, has_room = has_room, tape.look()
+            if has_room != had_room:
+                _say_room(context, has_room)
+            context.metrics["file"] = str(tape.file)
+            look_at = loop.time() + FLUSH_EVERY_S
+
+
+async def _room(context: RoleContext, retention: Retention) -> bool:
+    """Wait until there is room to begin; False: it was stopped before."""
+    has_room = retention.make_room()
+    if not has_room:
+        _say_room(context, has_room)
+    while not has_room and not context.stop.is_set():
+        await asyncio.sleep(REST_S)
+        has_room = retention.make_room()
+    return has_room
+
+
+def _say_room(context: RoleContext, has_room: bool) -> None:
+    context.metrics["disk_full"] = not has_room
+    if has_room:
+        log.warning("there is room on the disk again: recording goes on")
+    else:
+        log.error(
+            "recording stops: the disk has less than recorder.reserve_mb (%.0f MB) left, and nothing may be deleted "
+            "but incidents; it goes on when there is room",
+            context.settings.recorder.reserve_mb,
+        )
 
 
 async def _from_now_on(bus: Bus) -> dict[TopicPartition, int]:

@@ -21,13 +21,13 @@ import mmap
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 from mcap.data_stream import ReadDataStream
@@ -45,12 +45,20 @@ from streams.wire import ARROW_SCHEMAS
 
 PROFILE: Final = "headrace"
 CHUNK_BYTES: Final = 4 << 20
+CUT: Final = "cut"
+"""The metadata that say, in a part of a recording, of which time it is."""
 RECORD_SCHEMA: Final = (
     b'{"type":"object","properties":{"key":{"type":["string","null"],"contentEncoding":"base64"},'
     b'"headers":{"type":"array"},"value":{"type":["string","null"],"contentEncoding":"base64"},"timestamp_ms":{"type":"integer"}}}'
 )
 CHANNELS_PER_TOPIC: Final = 4096
 """What comes after them is wrapped: MCAP numbers channels with 16 bits."""
+
+Advance = Callable[[int], None]
+"""Is told how many records were read since it was last called."""
+
+_ADVANCE_EVERY: Final = 1000
+T = TypeVar("T")
 
 _Key = tuple[str, int, int, bytes | None, Headers]
 """Topic, partition, offset >> 31 (so that 32 bits are enough within a channel), key and headers."""
@@ -110,6 +118,11 @@ class RecordingWriter:
             sequence=record.offset & 0xFFFF_FFFF,
         )
         self.records += 1
+
+    @property
+    def size_bytes(self) -> int:
+        """What was handed to the file; a chunk that has not ended is not in it."""
+        return self._stream.tell()
 
     def flush(self) -> None:
         """End the chunk and hand it to the operating system: a process that dies now loses nothing of it."""
@@ -176,6 +189,16 @@ class RecordingWriter:
         }
         channel: int = self._writer.register_channel(record.topic, encoding, schema, {**place, **metadata})
         return channel
+
+
+def watched(records: Iterable[T], advance: Advance) -> Iterator[T]:
+    """The same records; `advance` hears of every thousand, and of the rest."""
+    count = 0
+    for count, record in enumerate(records, 1):
+        if count % _ADVANCE_EVERY == 0:
+            advance(_ADVANCE_EVERY)
+        yield record
+    advance(count % _ADVANCE_EVERY)
 
 
 class Named(NamedTuple):
@@ -258,6 +281,11 @@ class Recording:
     def lacks_records(self) -> bool:
         """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
         return self._damage.lacks_records
+
+    @property
+    def lacks_only_its_end(self) -> bool:
+        """Whether nothing is wrong but that the file was cut off; known when an iterator over the records has ended."""
+        return self._index is None and len(self._damage.lines) == 1
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Every record of `topics` (None: all) in the order of the file: offset order within each partition."""

@@ -27,9 +27,12 @@ from streams.times import iso_utc
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 RECORD_HEAD: Final = struct.Struct("<BQ")
+CHUNK_SPAN: Final = struct.Struct("<QQ")
+"""How the body of a chunk begins: when its first and its last message were recorded, ns."""
 
-_LET_GO_BYTES: Final = 32 << 20
-_SPAN = struct.Struct("<QQ")
+_HELD_BYTES = 32 << 20
+"""So much of a file stays mapped behind the reader: what was read counts as the process's memory until then."""
+
 _CHUNK_BEFORE_COMPRESSION = 28
 _CHUNK_HEAD = struct.Struct("<QQQII")
 """Times of the first and last record, bytes and checksum of the records, bytes of the compression's name."""
@@ -106,6 +109,20 @@ def find_index(view: mmap.mmap) -> FileIndex | None:
     return index
 
 
+def summary_start(index: FileIndex) -> int:
+    """Where the first record behind the data begins."""
+    return index.start + _DATA_END_BYTES
+
+
+def release(view: mmap.mmap, begin: int, at: int) -> int:
+    """Give back the memory of the file's pages from `begin` to `at`, where they are many; from where on it is held."""
+    if at - begin < _HELD_BYTES:
+        return begin
+    end = at - at % mmap.PAGESIZE
+    view.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+    return end
+
+
 def walk(
     view: mmap.mmap,
     index: FileIndex | None,
@@ -118,12 +135,9 @@ def walk(
     `damage` is complete at the end.
     """
     at = search_from = begin_at
-    let_go = begin_at // _LET_GO_BYTES * _LET_GO_BYTES
+    held_from = begin_at - begin_at % mmap.PAGESIZE
     while True:
-        if at - let_go >= _LET_GO_BYTES:
-            # What was read is in the page cache as before; it only counts no more as this process's memory.
-            view.madvise(mmap.MADV_DONTNEED, let_go, _LET_GO_BYTES)
-            let_go += _LET_GO_BYTES
+        held_from = release(view, held_from, at)
         length = _length(view, at, index)
         if length is None:
             found = _search(view, search_from, index)
@@ -147,9 +161,9 @@ def walk(
                 resumed = end
                 if _length(view, end, index) is None:
                     resumed = _search(view, search_from, index) or len(view)
+                span = _recorded_span(view[start : start + CHUNK_SPAN.size])
                 damage.lost(
-                    f"the chunk at byte {at}{_recorded_span(view[start : start + _SPAN.size])} is damaged and left out "
-                    f"(bytes {at} to {resumed}): {error}"
+                    f"the chunk at byte {at}{span} is damaged and left out (bytes {at} to {resumed}): {error}"
                 )
                 at = resumed
                 continue
@@ -180,6 +194,13 @@ def channels_of(view: mmap.mmap, entry: ChunkEntry) -> frozenset[int]:
     return frozenset(channel for channel, _ in _CHANNEL_AT.iter_unpack(pairs))
 
 
+def unpacked(chunk: bytes) -> bytes:
+    """The records of a chunk's body. Raises whatever the library and its decompressors do when it is damaged."""
+    stream, length = get_chunk_data_stream(Chunk.read(ReadDataStream(BytesIO(chunk))), validate_crc=True)
+    data: bytes = stream.read(length)
+    return data
+
+
 def _unpacked(view: mmap.mmap, start: int, end: int) -> bytes:
     """The records of the chunk whose body lies there, decompressed out of the file without a copy before it."""
     first_ns, last_ns, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(view, start)
@@ -195,7 +216,7 @@ def _unpacked(view: mmap.mmap, start: int, end: int) -> bytes:
 
 def _recorded_span(chunk: bytes) -> str:
     """When the records of a chunk were written, which its first 16 bytes say."""
-    first_ns, last_ns = _SPAN.unpack_from(chunk)
+    first_ns, last_ns = CHUNK_SPAN.unpack_from(chunk)
     return f" (recorded {iso_utc(first_ns)} to {iso_utc(last_ns)})"
 
 

@@ -24,6 +24,7 @@ from streams.replay_inputs import Reader, RecordedOutputs, Watch
 from streams.replay_rules import ActivatedRules, Chosen
 from streams.replay_start import WHOLE, Begin, Part, find_begin
 from streams.replayed import Replay, content_of, count, keep
+from streams.segments import missed_before
 from streams.topics import EVENTS
 from streams.verification import FactsBegin, FactsEnd, InputsBegin, InputsEnd, compare
 
@@ -48,6 +49,7 @@ def replay(
     recorded = RecordedOutputs(part.units or chosen.site.units) if verify else None
     result = _run(recordings, chosen, part, watch, batch, recorded)
     result.damage = [line for recording in recordings for line in recording.damage]
+    result.missed = missed_before(recordings)
     if recorded is not None and (recorded.said or recorded.behind):
         intact = (
             _run(recordings, chosen, part, watch, batch, only_intact=True) if result.behind_damage else result

@@ -17,6 +17,7 @@ from streams.recording import Recording
 from streams.recording_chunks import Place, Stored
 from streams.replay_start import Begin, Part
 from streams.replayed import OUTPUT_TOPICS, Replay, note_fact
+from streams.segments import MISSED_KEY
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output
 
@@ -61,13 +62,15 @@ def _in_order(
     From a `chunk` on, what lies before is not missed.
     """
     is_intact = True
-    for recording in recordings:
+    for number, recording in enumerate(recordings):
+        is_intact = is_intact and not (number and MISSED_KEY in recording.metadata)
         if not chunk:
             missing.begin(recording, is_intact)
         for stored in recording.stored(missing.topics, chunk):
             is_intact = is_intact and not recording.lacks_records
             log_ns, place, offset, _, _ = stored
             missing.pass_by(place[:2], offset, log_ns, is_intact)
+            is_intact = is_intact and not missing.spans
             yield is_intact, stored
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)

@@ -20,7 +20,7 @@ from streams.recording import Recording
 from streams.recording_chunks import record_of
 from streams.rule_folder import load_program
 from streams.rule_set import UNKNOWN, RuleSet, note_rule_set
-from streams.site_folder import load_site
+from streams.site_folder import SITE_FILE, load_site
 from streams.snapshots import Snapshot
 from streams.topics import RULE_SETS
 
@@ -69,6 +69,9 @@ class ActivatedRules:
         if self._found is None:
             self._found = {}
             for recording in self._recordings:
+                if SITE_FILE in recording.attachments:  # the segment of its publication may be long gone
+                    carried = recorded_rules(recording)
+                    self._found[carried.digest] = carried
                 for stored in recording.of_topic(RULE_SETS.name):
                     note_rule_set(record_of(stored), self._found)
         if digest not in self._made:

@@ -56,8 +56,11 @@ class Replay:
 
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    """What nobody recorded of logs that were replaced by fresh ones."""
+
     missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
-    """Records of `events` that damage has cost, by topic and partition."""
+    """Records of `events` that are missing, by topic and partition."""
 
     facts_recorded: dict[tuple[str, str], dict[str, Fact]] = field(default_factory=dict)
     """Told while it was recorded, by what they say, by (topic, who told whom)."""

@@ -6,6 +6,7 @@ nothing; a file that can't be read keeps no other from being read and checked.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,16 +86,20 @@ def load_program(site_dir: Path, site: Site, override: Path | None = None) -> Pr
     """The program of a site. Raises ConfigurationError with every finding when a rule is wrong."""
     from rules.language.load import load_rules  # a start that finds tables of the rules does without
 
-    texts, unread = read_rules(site_dir, site, override)
-    program, findings = load_rules(texts, site)
-    if program is None or unread:
-        found = [*unread, *findings]
-        if override is None or override.is_relative_to(site_dir):  # else their names are what the user gave
-            found = [as_opened(finding, site_dir) for finding in found]
-        raise ConfigurationError(found)
+    texts, findings = read_rules(site_dir, site, override)
+    if override is None or override.is_relative_to(site_dir):  # else their names are what the user gave
+        texts, findings = as_opened(texts, findings, site_dir)
+    program, of_rules = load_rules(texts, site)
+    if program is None or findings:
+        raise ConfigurationError([*findings, *of_rules])
     return program
 
 
-def as_opened(finding: Finding, site_dir: Path) -> Finding:
+def as_opened(
+    texts: Mapping[str, str], findings: Iterable[Finding], site_dir: Path
+) -> tuple[dict[str, str], list[Finding]]:
     """Named from where the user stands, not from the site's folder, so that an editor finds file:line:column."""
-    return replace(finding, file=str(site_dir / finding.file))
+    return (
+        {str(site_dir / name): text for name, text in texts.items()},
+        [replace(finding, file=str(site_dir / finding.file)) for finding in findings],
+    )

@@ -17,18 +17,20 @@ import orjson
 
 from rules.engine.inputs import Activation, Identity
 from rules.engine.tables import Compiled, compile_unit
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
 from rules.language.program import Program
 from rules.site.model import Site
 from rules.site.parse import parse_site, text_digest
 from streams.bus import Bus, refuse_oversized
-from streams.record import Message, Record, TopicPartition
+from streams.record import Message, Record, TopicPartition, header
 from streams.rule_folder import rule_texts
 from streams.site_folder import SITE_FILE, read_site_text
-from streams.topics import RULE_SETS
+from streams.topics import EVENTS, RULE_SETS
+from streams.wire import decode_input
 
 SCHEMA: Final = b"rule-set/1"
+ACTIVATION_SCHEMA: Final = b"activation/1"
 SOURCE: Final = "activation"
 """Who says activations, whichever program it is: an epoch is the moment at which they were said."""
 UNKNOWN: Final = "no rule set of this digest is on the log"
@@ -153,6 +155,17 @@ async def newest_rule_set(bus: Bus) -> RuleSet | None:
 def activation(site: Site, unit: str, digest: str, at_ns: int) -> Activation:
     """From here on the rule set of this digest rules the unit."""
     return Activation(unit, Identity(SOURCE, at_ns, 1), site.digest, digest, at_ns)
+
+
+def activated_digest(record: Record) -> str:
+    """The digest that an activation names, '' for every other record."""
+    if record.topic != EVENTS.name or header(record.headers, "schema") != ACTIVATION_SCHEMA:
+        return ""
+    try:
+        value = decode_input(record.key, record.headers, record.value)
+    except UndecodableError:
+        return ""
+    return value.rules_digest if isinstance(value, Activation) else ""
 
 
 def _canonical(files: Mapping[str, str]) -> bytes:

@@ -22,18 +22,23 @@ class SequenceTracker:
     lost_readings_reported: int = 0
     _last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
-    def see(self, unit: str, identity: Identity, gap: Gap | None = None) -> None:
-        """Take the next input of `unit`; `gap` when the input is one: a source's own word on what is missing."""
+    def see(self, unit: str, identity: Identity, gap: Gap | None = None) -> int:
+        """Take the next input of `unit`; `gap` when the input is one: a source's own word on what is missing.
+
+        How many are missing right before it; 0 for a repeat.
+        """
         place = (identity.source, unit)
         epoch, sequence = self._last.get(place, (identity.epoch, 0))
         if (identity.epoch, identity.sequence) <= (epoch, sequence):
             self.duplicates += 1
-            return
+            return 0
         if identity.epoch > epoch:
             self.restarts += 1
             sequence = 0
-        self.lost += identity.sequence - sequence - 1
+        missing = identity.sequence - sequence - 1
+        self.lost += missing
         self._last[place] = (identity.epoch, identity.sequence)
         if gap is not None:
             self.gaps += 1
             self.lost_readings_reported += gap.readings
+        return missing

@@ -79,6 +79,21 @@ class WorkerSettings(BaseModel, extra="forbid"):
     )
 
 
+class RecorderSettings(BaseModel, extra="forbid"):
+    """How the always-on recorder keeps the log."""
+
+    folder: Path = Field(Path("recordings"), description="of `headrace run recorder`, without an option")
+    segment_mb: float = Field(256.0, gt=0, description="a segment ends when it is so large")
+    segment_s: float = Field(600.0, gt=0, description="or so old")
+    keep_gb: float = Field(200.0, gt=0, description="the oldest segments go above this")
+    keep_h: float = Field(168.0, gt=0, description="or when they are so old")
+    reserve_mb: float = Field(
+        2000.0, ge=0, description="of the disk stays free: older segments go, then it stops"
+    )
+    incident_before_s: float = Field(1800.0, ge=0, description="kept before an alarm of high severity")
+    incident_after_s: float = Field(1800.0, ge=0, description="and after it")
+
+
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
@@ -91,6 +106,7 @@ class Settings(BaseSettings):
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     ticker: TickerSettings = Field(default_factory=TickerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    recorder: RecorderSettings = Field(default_factory=RecorderSettings)
 
     @classmethod
     def settings_customise_sources(

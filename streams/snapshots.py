@@ -14,6 +14,7 @@ Rules that this module obeys:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -150,6 +151,21 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
                 break
             window *= 4
     return Found(snapshots, rejected)
+
+
+async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
+    """Up to which offset of `events` on the logs `logs` the snapshots on this one go, by unit. UnreachableError."""
+    covered: dict[str, int] = {}
+    for place, end in (await bus.ends(SNAPSHOTS.name)).items():
+        for record in await _read_span(bus, place, 0, end) if end else ():
+            if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
+                continue
+            with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+                manifest = orjson.loads(record.value)
+                if manifest["log_id"] in logs:
+                    unit = manifest["unit"]
+                    covered[unit] = max(covered.get(unit, 0), int(manifest["next_offset"]))
+    return covered
 
 
 async def _read_span(bus: Bus, partition: TopicPartition, start: int, end: int) -> list[Record]:

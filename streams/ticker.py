@@ -71,6 +71,8 @@ class Ticker:
 
     async def tick(self) -> bool:
         """Say the current tick of every unit, if it is above the last one; whether it was. UnreachableError."""
+        # before the clock is read: to connect can take seconds, and the tick would be as old
+        producer = self._producer = self._producer or await self._context.bus.producer(self._context.name)
         sequence = (self._now_ns() - self._hold_back_ns) // self._period_ns
         metrics = self._context.metrics
         if sequence <= self._last:
@@ -82,7 +84,6 @@ class Ticker:
             metrics["skipped"] += sequence - self._last - 1
         # Said or not, this one is over: a repeat after a failure could only come late.
         self._last = sequence
-        producer = self._producer = self._producer or await self._context.bus.producer(self._context.name)
         partitions = self._context.settings.broker.partitions
         identity = Identity(SOURCE, 0, sequence)
         waiting: list[Awaitable[int]] = []

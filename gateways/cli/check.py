@@ -60,10 +60,9 @@ def _load(site_dir: Path) -> tuple[Site | None, Program | None, list[Finding]]:
     if site is None:
         return None, None, findings
     findings = [*findings, *check_constants(site, text, name)]
-    texts, unread = read_rules(site_dir, site)
+    texts, unread = as_opened(*read_rules(site_dir, site), site_dir)
     program, of_rules = load_rules(texts, site)
-    of_rules = [as_opened(finding, site_dir) for finding in (*unread, *of_rules)]
-    return site, None if unread else program, [*findings, *of_rules]
+    return site, None if unread else program, [*findings, *unread, *of_rules]
 
 
 def holdings(site: Site) -> dict[str, Any]:

@@ -10,10 +10,9 @@ import orjson
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from rules.language.load import load_rules
 from rules.language.sheets import Sheet, sheets
 from rules.site.model import Site
-from streams.rule_folder import rule_texts
+from streams.rule_folder import load_program, rule_texts
 from streams.site_folder import load_site
 
 _SAID = {
@@ -29,11 +28,8 @@ _SAID = {
 def docs_rules(site_dir: Path, output: Path | None, as_json: bool) -> int:
     """Print the page, or write it to `output`; 0. Raises ConfigurationError when a rule is wrong."""
     site = load_site(site_dir)
-    texts = rule_texts(site_dir, site)
-    program, findings = load_rules(texts, site)
-    if program is None:
-        raise ConfigurationError(findings)
-    found = sheets(texts, program)
+    program = load_program(site_dir, site)
+    found = sheets(rule_texts(site_dir, site), program)
     if as_json:
         text = orjson.dumps([asdict(sheet) for sheet in found]).decode() + "\n"
     else:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Final, TextIO
 
 from rules.findings import Finding
+
+LINE_MAX: Final = 120
+"""Characters of a line that are shown; of a longer one those around the caret."""
+_CUT: Final = "…"
 
 
 def print_findings(findings: Iterable[Finding], file: TextIO | None = None) -> None:
@@ -15,5 +19,19 @@ def print_findings(findings: Iterable[Finding], file: TextIO | None = None) -> N
     for finding in findings:
         print(finding, file=out)
         if finding.source_line:
-            print(f"    {finding.source_line}", file=out)
-            print(f"    {' ' * max(0, finding.column - 1)}^", file=out)
+            line, at = around(finding.source_line, max(0, finding.column - 1))
+            print(f"    {line}", file=out)
+            print(f"    {' ' * at}^", file=out)
+
+
+def around(line: str, at: int) -> tuple[str, int]:
+    """What is shown of a line, and where its character `at` is in that."""
+    if len(line) <= LINE_MAX:
+        return line, at
+    first = min(max(0, at - LINE_MAX // 2), max(0, len(line) - LINE_MAX))
+    shown = line[first : first + LINE_MAX]
+    if first > 0:
+        shown = _CUT + shown[1:]
+    if first + LINE_MAX < len(line):
+        shown = shown[:-1] + _CUT
+    return shown, at - first

@@ -53,7 +53,9 @@ def up(
         list[str] | None,
         typer.Option(help="kill -9 a role, for example worker@15s. Repeatable.", metavar="ROLE@TIME"),
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="Record the whole log to this MCAP file.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record the whole log: a file (NAME.mcap), or a folder of segments.")
+    ] = None,
     monitor_only: Annotated[
         bool, typer.Option("--monitor-only", help="Raise alarms, but let nothing act: the comparison.")
     ] = False,
@@ -152,7 +154,9 @@ def import_(
 
 @app.command()
 def record(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write (MCAP).")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A recording (NAME.mcap), or a folder of segments.")
+    ],
     site: SiteArgument = DEMO_SITE,
     duration: Annotated[
         str | None, typer.Option("--for", help="Stop after this long; else at Ctrl-C.", metavar="TIME")

@@ -13,30 +13,30 @@ import orjson
 from gateways.cli.durations import duration_s
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
-from streams.recorder import run as run_recorder
+from streams.output_file import is_file_name
+from streams.recorder import record as run_recorder
 from streams.role import RoleContext
 from streams.settings import load_settings
 from streams.site_folder import load_site
 
 
 def record(site_dir: Path, output: Path, duration: str | None, as_json: bool) -> int:
-    """Record; 0, or 1 when what was in the log at the stop is not all in the file."""
+    """Record; 0, or 1 when what was in the log at the stop is not all recorded."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     silence_logs()
     seconds = None if duration is None else duration_s(duration, "--for")
     metrics = asyncio.run(_record(site_dir, output, seconds))
     if as_json:
         sys.stdout.write(orjson.dumps(metrics, option=orjson.OPT_SORT_KEYS).decode() + "\n")
-    return 1 if metrics.get("undrained") else 0
+    return 1 if metrics.get("undrained") or metrics.get("disk_full") else 0
 
 
 async def _record(site_dir: Path, output: Path, seconds: float | None) -> dict[str, object]:
     settings = load_settings(site_dir / "headrace.yaml")
     bus = KafkaBus(settings.broker)
     stop = asyncio.Event()
-    context = RoleContext(
-        "record", load_site(site_dir), site_dir, settings, bus, stop, options={"file": str(output)}
-    )
+    options = {"file" if is_file_name(output) else "folder": str(output)}
+    context = RoleContext("record", load_site(site_dir), site_dir, settings, bus, stop, options)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -1,19 +1,24 @@
-"""`headrace recording info` and `strip`."""
+"""`headrace recording info` and `check`."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 
-from rules.errors import ConfigurationError
-from rules.findings import Finding, nearest
-from streams.output_file import move_aside
-from streams.recording import Recording, RecordingWriter
+from gateways.cli.progress import progress, records_named
+from streams.recorded_site import refuse_two_sites
+from streams.recording import Recording
+from streams.recording_check import Checked, check_recordings
 from streams.times import iso_utc
-from streams.topics import BY_NAME
+from streams.topics import EVENTS
+
+SHOWN: Final = 20
+"""So many findings of a kind are shown; `--json` has more."""
 
 
 def show(path: Path, as_json: bool) -> int:
@@ -54,31 +59,106 @@ def show(path: Path, as_json: bool) -> int:
     return 1 if recording.damage else 0
 
 
-def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
-    """A copy without some topics; 1 when the original is damaged (the copy holds what could be read)."""
-    left_out = {topic.strip() for topic in topics.split(",") if topic.strip()}
-    wrong = [topic for topic in sorted(left_out) if topic not in BY_NAME]
-    if wrong:
-        raise ConfigurationError(
-            [
-                Finding("--topics", 0, 0, f"unknown topic '{topic}'", nearest(topic, BY_NAME))
-                for topic in wrong
-            ]
-        )
-    if output.exists() and output.samefile(path):
-        raise ConfigurationError([Finding("--output", 0, 0, "the copy would overwrite the recording")])
-    recording = Recording(path)
-    move_aside(output)
-    kept: Counter[str] = Counter()
-    with RecordingWriter(output, attachments=recording.attachments, metadata=recording.metadata) as writer:
-        for log_ns, record in recording.timed_records():
-            if record.topic not in left_out:
-                writer.write(record, log_ns)
-                kept[record.topic] += 1
+def check(paths: list[Path], as_json: bool) -> int:
+    """Whether recordings are whole, and where they are not; 1 when something is damaged or missing."""
+    recordings = [Recording(path) for path in paths]
+    refuse_two_sites(recordings)
+    with progress("checking", records_named(recordings)) as advance:
+        found = check_recordings(recordings, advance)
     if as_json:
-        body = {"output": str(output), "records": dict(sorted(kept.items())), "damage": recording.damage}
-        sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
-    print(f"{output}: {kept.total()} records kept", file=sys.stderr)
-    for line in recording.damage:
-        print(f"damaged: {line}", file=sys.stderr)
-    return 1 if recording.damage else 0
+        sys.stdout.buffer.write(orjson.dumps(_checked(found)) + b"\n")
+    else:
+        for line in check_lines(found):
+            print(line)
+    return 0 if found.is_whole else 1
+
+
+def _checked(found: Checked) -> dict[str, Any]:
+    return {
+        "whole": found.is_whole,
+        "files": [
+            {
+                "file": str(file.recording.path),
+                "site": file.recording.metadata.get("site"),
+                "records": file.records,
+                "damage": file.damage,
+                "index": file.index,
+                "attachments": file.attachments,
+                "unread": dict(sorted(file.unread.items())),
+            }
+            for file in found.files
+        ],
+        "missing": found.missing,
+        "holes": [
+            {
+                "topic": topic,
+                "partition": hole.partition,
+                "records": hole.records,
+                "first_offset": hole.first_offset,
+                "last_offset": hole.last_offset,
+                "from": iso_utc(hole.from_ns),
+                "to": iso_utc(hole.to_ns),
+            }
+            for topic, hole in found.holes
+        ],
+        "lost_inputs": found.lost_inputs,
+        "sequence_gaps": [
+            {
+                "unit": gap.unit,
+                "source": gap.source,
+                "epoch": gap.epoch,
+                "sequence": gap.sequence,
+                "missing": gap.missing,
+                "partition": gap.partition,
+                "offset": gap.offset,
+                "at": iso_utc(gap.log_ns),
+            }
+            for gap in found.sequence_gaps
+        ],
+        "restarts": found.tracker.restarts,
+        "duplicates": found.tracker.duplicates,
+        "gaps": found.tracker.gaps,
+        "undecodable": dict(sorted(found.undecodable.items())),
+        "rolled": found.rolled,
+    }
+
+
+def check_lines(found: Checked) -> Iterator[str]:
+    """What a check found, in words."""
+    for file in found.files:
+        yield f"{file.recording.path}: {file.records:,} records"
+        for kind, lines in (
+            ("damaged", file.damage),
+            ("index", file.index),
+            ("attachments", file.attachments),
+        ):
+            yield from (f"  {kind}: {line}" for line in lines[:SHOWN])
+            if len(lines) > SHOWN:
+                yield f"  {kind}: {len(lines) - SHOWN} more"
+        for topic, count in sorted(file.unread.items()):
+            yield f"  missing: {count:,} records of {topic}, by the index"
+    for topic, hole in found.holes[:SHOWN]:
+        yield (
+            f"missing: {hole.records:,} records of {topic}/{hole.partition}, offsets {hole.first_offset} to "
+            f"{hole.last_offset}, between {iso_utc(hole.from_ns)} and {iso_utc(hole.to_ns)}"
+        )
+    for gap in found.sequence_gaps[:SHOWN]:
+        yield (
+            f"missing: {gap.missing:,} inputs of {gap.source} for {gap.unit}, epoch {gap.epoch}, from sequence "
+            f"{gap.sequence} on, before {EVENTS.name}/{gap.partition} offset {gap.offset} at {iso_utc(gap.log_ns)}"
+        )
+    more = max(0, len(found.holes) - SHOWN) + max(0, len(found.sequence_gaps) - SHOWN)
+    if more:
+        yield f"missing: {more} more places: --json lists them"
+    tracker = found.tracker
+    yield (
+        f"sources: {tracker.restarts} restarts, {tracker.gaps} gaps that they report themselves, "
+        f"{tracker.duplicates} repeats, {sum(found.undecodable.values())} records that nobody can read"
+    )
+    if found.rolled:
+        yield f"the log was rolled: offsets start again in {found.rolled} places"
+    yield (
+        "whole"
+        if found.is_whole
+        else f"not whole: {found.missing:,} records and {found.lost_inputs:,} inputs missing"
+    )

@@ -24,6 +24,7 @@ from streams.replay import replay as run_replay
 from streams.replay_rules import choose_site
 from streams.replay_start import WHOLE, Part, first_tick_ns, last_tick_ns
 from streams.replayed import OUTPUT_TOPICS, Replay
+from streams.segments import with_segments
 from streams.times import iso_utc
 from streams.verification import Verification
 
@@ -41,13 +42,13 @@ def replay_recordings(
     part: tuple[str | None, str | None, list[str]] = (None, None, []),
     speed: str = "max",
 ) -> int:
-    """0, or 1 where recorded outputs differ, a recording is damaged or another site lacks some of its units.
+    """0, or 1 where recorded outputs differ, inputs are missing or another site lacks some of its units.
 
     `part`: where it begins and ends, as typed, and the units. Other rules give other outputs: then nothing is
     compared. 130 where Ctrl-C has ended it: the answer is of what was read. ConfigurationError: a file, a folder, a
     moment or a speed is wrong.
     """
-    recordings = [Recording(path) for path in paths]
+    recordings = [Recording(path) for path in with_segments(paths)]
     refuse_two_sites(recordings)
     chosen = choose_site(recordings[0], site_dir, rules)
     of = part_of(recordings, *part, chosen.site.units)
@@ -73,7 +74,8 @@ def replay_recordings(
     if result.is_partial:
         return INTERRUPTED
     leaves_out = site_dir is not None and bool(result.unknown_units)
-    return 1 if differs or result.damage or leaves_out else 0
+    lacks = result.damage or result.missing or result.missed
+    return 1 if differs or lacks or leaves_out else 0
 
 
 def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
@@ -137,6 +139,7 @@ def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None 
             },
         },
         "damage": result.damage,
+        "missed": result.missed,
         "facts_made": result.facts_made,
         "missing": [
             {
@@ -250,6 +253,8 @@ def _print(result: Replay) -> None:
         print(f"{result.facts_made} facts between units were made anew, none taken from the recording")
     for line in result.damage:
         print(f"the recording is damaged: {line}")
+    for line in result.missed:
+        print(line)
     for _, missing in sorted(result.missing.items()):
         print(
             f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "

@@ -1,20 +1,26 @@
-"""`headrace replay` and `headrace recording …`: their options. The work is in `replay.py` and `recordings.py`."""
+"""`headrace replay` and `headrace recording …`: their options. The work is in the modules that they import."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
 
 RecordingArgument = Annotated[Path, typer.Argument(help="A recording (MCAP).", metavar="REC")]
+FolderArgument = Annotated[
+    Path, typer.Argument(help="A recording (MCAP), or a folder of segments.", metavar="REC")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def replay(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
+    ],
     rules: Annotated[
         Path | None, typer.Option(help="Other rules than the recorded ones: a folder or file.", metavar="DIR")
     ] = None,
@@ -44,11 +50,23 @@ def replay(
 
 
 @recording_app.command("info")
-def info(recording: RecordingArgument, as_json: JsonOption = False) -> None:
+def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
     """Say what a recording holds, and what is missing from it."""
+    from gateways.cli.recording_folder import show_folder
     from gateways.cli.recordings import show
 
-    raise typer.Exit(show(recording, as_json))
+    raise typer.Exit((show_folder if recording.is_dir() else show)(recording, as_json))
+
+
+@recording_app.command("check")
+def check(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""
+    from gateways.cli.recordings import check as run_check
+
+    raise typer.Exit(run_check(recordings, as_json))
 
 
 @recording_app.command("strip")
@@ -61,6 +79,73 @@ def strip(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a recording without some topics: without its outputs, a replay has to make them again."""
-    from gateways.cli.recordings import strip as run_strip
+    from gateways.cli.recording_copies import strip as run_strip
 
     raise typer.Exit(run_strip(recording, output, topics, as_json))
+
+
+@recording_app.command("cut")
+def cut(
+    recording: RecordingArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Time (ISO 8601, UTC), or an alarm's id: when it was raised.", metavar="TIME|ALARM"
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Time, or an alarm's id: when it cleared.", metavar="TIME|ALARM"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a while of a recording, with the snapshots and rules that a replay of it needs."""
+    from gateways.cli.recording_copies import cut as run_cut
+
+    raise typer.Exit(run_cut(recording, from_, to, output, as_json))
+
+
+@recording_app.command("merge")
+def merge(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP) of one site.", metavar="REC…")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make one recording of several of one log: in its order, and what more than one has only once."""
+    from gateways.cli.recording_copies import merge as run_merge
+
+    raise typer.Exit(run_merge(recordings, output, as_json))
+
+
+@recording_app.command("repair")
+def repair(
+    recording: RecordingArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sound copy to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy what can be read of a damaged recording into a sound file, and say what is lost."""
+    from gateways.cli.recording_copies import repair as run_repair
+
+    raise typer.Exit(run_repair(recording, output, as_json))
+
+
+@recording_app.command("export")
+def export(
+    recording: RecordingArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", metavar="DIR")],
+    kind: Annotated[
+        Literal["parquet", "csv"], typer.Option("--format", help="What the tables are.")
+    ] = "parquet",
+    anonymise: Annotated[
+        Path | None,
+        typer.Option(
+            help="Hide the names of hosts behind pseudonyms made with this file's key.", metavar="KEYFILE"
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a recording into tables for other tools: readings, frames, alarms, commands, receipts, journal."""
+    from gateways.cli.recording_copies import export as run_export
+
+    raise typer.Exit(run_export(recording, output, kind, anonymise, as_json))

@@ -23,7 +23,7 @@ from gateways.cli.timeline import timeline
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.operands import operands
-from streams.rule_folder import load_program, rule_texts
+from streams.rule_folder import as_opened, load_program, rule_texts
 from streams.scenarios.coverage import Coverage, coverage
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.operands import Seen, operands_seen
@@ -53,7 +53,7 @@ def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int
         results += here
         if with_coverage:
             covered += coverage(program, here)
-            texts = {str(site_dir / name): text for name, text in rule_texts(site_dir, site).items()}
+            texts, _ = as_opened(rule_texts(site_dir, site), (), site_dir)
             found = operands(texts, site, program)
             seen += operands_seen(found, site, _shown(here, "operands"))
     untried = [one for one in covered if not one.complete]

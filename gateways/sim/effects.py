@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gateways.sim.faults import FAULTS, Fault
-from gateways.sim.layout import Layout, layout_of
+from gateways.sim.layout import Layout, layout_of, plant_points
 from gateways.sim.physics_power import INCIDENT_W
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
@@ -74,7 +74,7 @@ def targets_of(layout: Layout, name: str) -> list[str]:
         return [source.id for source in layout.site.sources.values() if source.kind == "opcua"]
     if name in TARGET_TYPES:
         return [asset for kind in TARGET_TYPES[name] for asset in layout.ids.get(kind, ())]
-    points = sorted(layout.site.points.values(), key=lambda point: point.point_type != DEFAULT_POINT_TYPE)
+    points = sorted(plant_points(layout.site), key=lambda point: point.point_type != DEFAULT_POINT_TYPE)
     return [point.id for point in points] + [*dict.fromkeys(point.asset for point in points)]
 
 

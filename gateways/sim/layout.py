@@ -16,7 +16,7 @@ from gateways.sim.constants import constant
 from gateways.sim.physics_curves import Array
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from rules.site.model import Asset, Site
+from rules.site.model import Asset, Point, Site
 
 Index = NDArray[np.intp]
 
@@ -132,3 +132,8 @@ def layout_of(site: Site) -> Layout:
 
 def _index(values: list[int]) -> Index:
     return np.array(values, dtype=np.intp)
+
+
+def plant_points(site: Site) -> tuple[Point, ...]:
+    """All points but those of the recorder, which is no part of the plant."""
+    return tuple(point for point in site.points.values() if site.sources[point.source].kind != "recorder")

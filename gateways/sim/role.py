@@ -5,7 +5,8 @@ times count, default the start; a plant that starts again has its past faults at
 (path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
 
 Rules: physics steps are 100 ms of plant time each, whatever the wall clock does; a step that comes late is made up
-for, and counted; commands reach the plant over OPC UA or NVML only.
+for, and counted, but what it would show is shown by the next one that is on time; commands reach the plant over OPC UA
+or NVML only.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ STEP_NS = 100_000_000
 STEP_S = 0.1
 CATCH_UP_STEPS = 20
 """Further behind than this (a suspended machine), the plant's time is set to the wall clock anew."""
+SHOWN_STEPS = 5
+"""Further behind than this, a step is made up for and not shown: a time that is further from its arrival than its
+source's `clock_tolerance` (1 s) is not believed, and what then comes with a right one lies before it."""
 OPTIONS = ("seed", "faults", "faults_from_ns", "plc", "nvml_state", "write_log")
 
 
@@ -107,9 +111,13 @@ class LivePlant:
         )
         self._serving: list[PlantServer] = []
         self._frames: list[tuple[FrameSource, Publisher]] = []
+        self._due_sources: set[str] = set()
+        self._due_points = np.zeros(len(self._period_ns), np.bool_)
+        """What is to be shown by the next step that shows anything."""
         self._base_ns = 0
         self.metrics = context.metrics
-        self.metrics.update(steps=0, late_steps=0, resets=0, points_shown=0, writes=0, gpu_max_c=0.0)
+        self.metrics.update(steps=0, late_steps=0, unshown_steps=0, resets=0, points_shown=0, writes=0)
+        self.metrics["gpu_max_c"] = 0.0
 
     async def start(self) -> None:
         """Publishers send from here on."""
@@ -122,7 +130,8 @@ class LivePlant:
         for server in self.servers:
             await server.start()
             self._serving.append(server)
-        await self._show_points(everything=True)
+        self._due_points[:] = True
+        await self._show_points()
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -148,11 +157,12 @@ class LivePlant:
             if behind > CATCH_UP_STEPS:
                 self._base_ns += behind * STEP_NS
                 self.metrics["resets"] += 1
+                behind = 0
             elif behind:
                 self.metrics["late_steps"] += 1
-            await self._step()
+            await self._step(shows=behind <= SHOWN_STEPS)
 
-    async def _step(self) -> None:
+    async def _step(self, shows: bool) -> None:
         plant = self.plant
         gpu_ids = plant.layout.ids["GPU"]
         for gpu, old_w, new_w in self.telemetry.take_limits():
@@ -161,22 +171,29 @@ class LivePlant:
             self.log.add("nvml", name, gpu_ids[gpu], old_w, new_w)
         plant.step(STEP_S)
         self.telemetry.update(STEP_S)
-        for source, publisher in self._frames:
-            if plant.time_ns % source.period_ns < STEP_NS:
-                source.publish(publisher, self.telemetry, self._base_ns + plant.time_ns)
-        await self._show_points()
+        self._due_sources.update(
+            source.id for source, _ in self._frames if plant.time_ns % source.period_ns < STEP_NS
+        )
+        self._due_points |= plant.time_ns % self._period_ns == 0
+        if shows:
+            for source, publisher in self._frames:
+                if source.id in self._due_sources:
+                    source.publish(publisher, self.telemetry, self._base_ns + plant.time_ns)
+            self._due_sources.clear()
+            await self._show_points()
+        self.metrics["unshown_steps"] += not shows
         self.metrics["steps"] += 1
         self.metrics["writes"] = self.log.writes
         self.metrics["gpu_max_c"] = round(float(plant.gpus.temperature_c.max()), 1)
         self.metrics["trays_tripped"] = int(plant.plc.tray_tripped.sum())
         self.metrics["standby_starts"] = plant.plc.standby_starts
 
-    async def _show_points(self, everything: bool = False) -> None:
+    async def _show_points(self) -> None:
         """Points whose period is over, to the servers; a stale point isn't shown again."""
-        now_ns = self.plant.time_ns
-        due = (now_ns % self._period_ns == 0) | everything
+        due = self._due_points
         if not due.any() or not self._serving:
             return
+        self._due_points = np.zeros_like(due)
         shown = self.plant.points()
         due &= ~self.plant.sensors.stale
         for server in self._serving:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateways.sim.faults import Fault
-from gateways.sim.layout import Layout
+from gateways.sim.layout import Layout, plant_points
 from gateways.sim.physics_curves import Array
 from gateways.sim.readings import readings
 from gateways.sim.units import scale_from_native
@@ -50,7 +50,7 @@ class Sensors:
 
     def __init__(self, plant: Plant, seed: int) -> None:
         layout = plant.layout
-        self.points: tuple[Point, ...] = tuple(layout.site.points.values())
+        self.points: tuple[Point, ...] = plant_points(layout.site)
         self.ids = tuple(point.id for point in self.points)
         self._random = np.random.Generator(np.random.PCG64([seed, 1]))
         self._place = {point.id: place for place, point in enumerate(self.points)}

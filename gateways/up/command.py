@@ -33,7 +33,7 @@ from gateways.up.system import System
 from gateways.up.view import render
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.output_file import writable_file
+from streams.output_file import is_file_name, writable_file, writable_folder
 from streams.settings import load_settings
 from streams.site_folder import load_site, read_site_text
 
@@ -83,7 +83,7 @@ async def _run_up(request: UpRequest) -> int:
         raise ConfigurationError(findings)
     check_targets(site, faults)
     if request.record is not None:
-        writable_file(request.record)
+        (writable_file if is_file_name(request.record) else writable_folder)(request.record)
     run_dir = _run_dir(settings.run_dir)
     settings = settings.model_copy(update={"run_dir": run_dir})
     stop = asyncio.Event()

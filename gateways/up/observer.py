@@ -73,6 +73,8 @@ class Observer:
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
     came_up: set[str] = field(default_factory=set)
     """Roles that have been ready."""
+    ticked: set[str] = field(default_factory=set)
+    """Units that have a tick."""
     points: dict[str, tuple[float, int]] = field(default_factory=dict)
     gpus: dict[str, UnitGpus] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
@@ -146,6 +148,8 @@ class Observer:
                 self.commands[event.command].receipt = first
         elif isinstance(event, Gap):
             self.gaps.append(event)
+        elif isinstance(event, Tick):
+            self.ticked.add(event.unit)
 
     def _count(self, values: int, missing: int, source: str) -> None:
         if self.first_reading_at is None:

@@ -135,9 +135,11 @@ class Processes:
 
     def kill(self, name: str) -> None:
         """Kill -9: the supervisor's own test switch."""
-        child = self.children[name]
-        if child.pid is not None:
-            os.kill(child.pid, signal.SIGKILL)
+        pid = self.children[name].pid if name in self.children else None
+        if pid is None:
+            log.warning("%s does not run: there is nothing to kill", name)
+        else:
+            os.kill(pid, signal.SIGKILL)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a role that runs."""

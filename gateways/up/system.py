@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from gateways.up.summary import Cost
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
+from streams.output_file import is_file_name
 from streams.roll import carry_over
 from streams.rule_folder import load_program
 from streams.rule_set import activation, newest_rule_set, rule_set_message, rule_set_of
@@ -35,7 +36,6 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
-_PLANT_PATIENCE_S = 10.0
 LOOK_EVERY_S = 0.2
 """A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
 
@@ -95,9 +95,13 @@ class System:
         return options
 
     async def start(self) -> None:
-        """Broker, topics, activation, roles; returns when every process is started (not yet ready)."""
+        """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
         await self._activate()
+        await self._start("ticker")
+        await self._start_consumers()
+
+    def _plant_options(self) -> dict[str, str]:
         request = self.request
         plant = {
             "seed": str(request.seed),
@@ -108,9 +112,7 @@ class System:
         if request.faults:
             plant["faults"] = ",".join(request.faults)
             plant["faults_from_ns"] = str(time.time_ns() - round((time.monotonic() - self.started) * 1e9))
-        await self._start("plant", plant)
-        await self._start("ticker")
-        await self._start_consumers()
+        return plant
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
         await self.processes.start(role, self.request.site, {**self.endpoints, **(options or {})})
@@ -122,8 +124,11 @@ class System:
             await self._start("actuators")
         if self.request.record is not None:
             name = self.request.record.resolve()
-            file = name if not self.rolls else name.with_stem(f"{name.stem}-{self.rolls}")
-            await self._start("recorder", {"file": str(file)})
+            if not is_file_name(name):
+                await self._start("recorder", {"folder": str(name)})
+            else:
+                file = name if not self.rolls else name.with_stem(f"{name.stem}-{self.rolls}")
+                await self._start("recorder", {"file": str(file)})
 
     async def _activate(self) -> None:
         """Say on the log which site file and rules rule from here on: the folder's, or those activated since."""
@@ -140,8 +145,8 @@ class System:
         await producer.close()
 
     async def watch(self) -> None:
-        """Read every topic, start the gateways when the plant is there, sample memory and CPU; until cancelled."""
-        parts = (self._read(), self._start_gateways(), self._sample(), self._watch_broker())
+        """Read every topic, start what brings samples, sample memory and CPU; until cancelled."""
+        parts = (self._read(), self._start_sources(), self._sample(), self._watch_broker())
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.gather(*tasks)
@@ -160,14 +165,22 @@ class System:
                 )
             await asyncio.sleep(0.05)
 
-    async def _start_gateways(self) -> None:
-        """A gateway that finds no plant would begin with a disconnection; one that waits too long, too."""
-        until = self.started + _PLANT_PATIENCE_S
-        while self.observer.status.get("plant", {}).get("state") != "ready" and time.monotonic() < until:
-            await asyncio.sleep(0.05)
+    async def _start_sources(self) -> None:
+        """Each when its turn has come, however long that takes on a slow machine.
+
+        Samples before the first tick would not be evaluated. A gateway that finds no plant would begin with a
+        disconnection.
+        """
+        await _until(lambda: self.observer.ticked >= set(self.site.units))
+        await self._start_unless_ending("plant", self._plant_options())
+        await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
+        for role in ("opcua", "nvml"):
+            await self._start_unless_ending(role)
+
+    async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:
         async with self._changing:
-            for role in ("opcua", "nvml") if not self._ending else ():
-                await self._start(role)
+            if not self._ending:
+                await self._start(role, options)
 
     async def _read(self) -> None:
         reader = await self.bus.reader([topic.name for topic in TOPICS])
@@ -221,11 +234,11 @@ class System:
             self.resources.broker_mb,
             self.observer.longest_partition,
         )
-        for role in SOURCE_ROLES:
+        for role in (*SOURCE_ROLES, "recorder"):
             self.processes.signal(role, signal.SIGUSR1)
         if not await self._drained(10.0):
             # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
-            for role in SOURCE_ROLES:
+            for role in (*SOURCE_ROLES, "recorder"):
                 self.processes.signal(role, signal.SIGUSR2)
             self._roll_not_before = time.monotonic() + 30.0
             return
@@ -286,6 +299,9 @@ class System:
     async def _end_in_order(self) -> None:
         for role in SOURCE_ROLES:
             await self.processes.end(role)
+        self.processes.signal(
+            "recorder", signal.SIGUSR1
+        )  # what it says of itself would come behind the worker
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()
@@ -329,6 +345,11 @@ class System:
             restarts=self.processes.restarts,
             exits={name: child.exits for name, child in self.processes.children.items()},
         )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.05)
 
 
 def free_port() -> int:

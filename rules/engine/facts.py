@@ -7,7 +7,7 @@ parts of several rules are one. What a fact is made of needs no fact itself (the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -102,34 +102,32 @@ class _Splitter:
         for rule in rules:
             for top in rule.terms:
                 for term in top.walk():
-                    if term.op in OVER or (term.op == "point" and "." in term.signal):
-                        for asset in rule.assets:
-                            self._look(term, asset)
+                    if term.op in OVER:
+                        self._look_at_members(term, rule.assets)
+                    elif term.op == "point":
+                        self._look_at_points(term, rule.assets)
         return Parts(self._of, tuple(self._signals.values()))
 
-    def _look(self, term: Term, asset: str) -> None:
-        if term.op == "point":
-            self._look_at_point(term, asset)
-            return
-        members, unit = term.members[asset], self._site.assets[asset].unit
-        if self._units_of(members) - {unit}:
-            if (term.key, asset) not in self._of:
+    def _look_at_members(self, term: Term, assets: Iterable[str]) -> None:
+        """Of an aggregate, in which there is no other. What its members read may have to be told to their unit."""
+        for asset in assets:
+            members, unit = term.members[asset], self._site.assets[asset].unit
+            if self._units_of(members) - {unit} and (term.key, asset) not in self._of:
                 self._of[term.key, asset] = tuple(self._parts(term, asset))
-            members = tuple(one for one in members if self._site.assets[one].unit == unit)
-        inner = term.args[0]
-        if inner.reads_others and members and self._site.assets[members[0]].type != GPU_TYPE:
-            for member in members:
-                for below in inner.walk():
-                    if below.op in OVER or below.op == "point":
-                        self._look(below, member)
+            for below in term.args[0].walk():
+                if below.op == "point":
+                    self._look_at_points(below, members)
 
-    def _look_at_point(self, term: Term, asset: str) -> None:
-        point, to = term.points[asset], self._site.assets[asset].unit
-        owner = self._site.assets[self._site.points[point].asset]
-        if owner.unit != to and (point, to) not in self._signals:
-            signal = Term("point", signal=term.signal, points={owner.id: point})
-            alone = Term("max_over", (signal,), members={owner.id: (owner.id,)})
-            self._signals[point, to] = self._part(point, owner.unit, to, owner.id, alone)
+    def _look_at_points(self, term: Term, assets: Iterable[str]) -> None:
+        if "." not in term.signal:  # the assets' own
+            return
+        for asset in assets:
+            point, to = term.points[asset], self._site.assets[asset].unit
+            owner = self._site.assets[self._site.points[point].asset]
+            if owner.unit != to and (point, to) not in self._signals:
+                signal = Term("point", signal=term.signal, points={owner.id: point})
+                alone = Term("max_over", (signal,), members={owner.id: (owner.id,)})
+                self._signals[point, to] = self._part(point, owner.unit, to, owner.id, alone)
 
     def _parts(self, term: Term, asset: str) -> Iterator[Part]:
         op: Op = _PARTS.get(term.op, term.op)

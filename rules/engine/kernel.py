@@ -62,12 +62,13 @@ from rules.engine.arrays import (
     ADD, SUB, MUL, DIV, NEG, ABS, LEAST, MOST,
     LT, LE, GT, GE, EQ, NE,
     LT_NUMBER, LE_NUMBER, GT_NUMBER, GE_NUMBER, EQ_NUMBER, NE_NUMBER,
-    AND, OR,
+    AND, OR, LACKS,
     RATE, DELTA, AVG, TWA, MIN, MAX, STDDEV, INTEGRAL, COUNT, EWMA, CUSUM, SINCE,
+    RATE_ANEW, DELTA_ANEW, AVG_ANEW, TWA_ANEW, MIN_ANEW, MAX_ANEW, STDDEV_ANEW, INTEGRAL_ANEW, COUNT_ANEW,
     QUIET, STEP, NO_DATA,
     TRUTH, KEEP, OVER, OVER_GPUS, OVER_PARTS, TELL,
     BOUNDS, RULED_OUT,
-) = range(49)  # fmt: skip
+) = range(59)  # fmt: skip
 """Operations. Columns of `Code.ops`: the operation, D (where to), A, B, C, E, F, G (what they mean, each says)."""
 OP, D, A, B, C, E, F, G = range(8)
 
@@ -92,7 +93,8 @@ OUT_OF_ORDER, NOT_GOOD, LATE_COUNT, CORRECTED = range(4)
 """Entries of the counts that a kernel adds to, in samples (a GPU's sample is 24 readings)."""
 
 NEVER = 1 << 62
-START_GRACE_NS = 10_000_000_000
+START_GRACE_NS = 30_000_000_000
+"""What was never seen has as much longer from the first tick on: a gateway of thousands of points starts slowly."""
 FIELDS = 24
 LANES_TOGETHER = 128
 """GPUs at a time."""
@@ -288,6 +290,8 @@ def _may_be_true(code: Code, work: Work, first: int, last: int, mask: int) -> bo
             m[d, 0] = m[a, 0] & m[b, 0]
         elif op == OR:
             m[d, 0] = m[a, 0] | m[b, 0]
+        elif op == LACKS:
+            m[d, 0] = bounds[a, LACKING] != 0.0
         elif op >= LT and op <= NE:
             m[d, 0] = _may_hold(op, bounds[a, LOW], bounds[a, HIGH], bounds[b, LOW], bounds[b, HIGH])
         elif op == NUMBER:
@@ -686,11 +690,98 @@ def _since(
 
 
 @compiled()
+def _take(
+    op: int, v: float, t: int, floats: Numbers, f: int, marks: Times, j: int, begun: bool, lane: Whole
+) -> None:
+    """One known sample of a function that begins anew: see there."""
+    count = floats[f + 1, lane]
+    if op in (TWA_ANEW, INTEGRAL_ANEW):
+        if begun and marks[j + 1, lane] != -NEVER:
+            seconds, value = (t - marks[j + 1, lane]) / 1e9, floats[f + 2, lane]
+            floats[f + 1, lane] = count + seconds
+            if op == INTEGRAL_ANEW:
+                floats[f, lane] += value * seconds
+            elif count + seconds > 0.0:
+                floats[f, lane] += (value - floats[f, lane]) * (seconds / (count + seconds))
+        floats[f + 2, lane] = v
+        marks[j + 1, lane] = t
+        return
+    if not begun:
+        return
+    floats[f + 1, lane] = count + 1.0
+    was = floats[f, lane]
+    if op == COUNT_ANEW:
+        floats[f, lane] = was + v
+    elif op in (AVG_ANEW, STDDEV_ANEW):
+        mean = was + (v - was) / (count + 1.0)
+        floats[f, lane] = mean
+        floats[f + 2, lane] += (v - was) * (v - mean)
+    elif count == 0.0 or (op == MIN_ANEW and v < was) or (op == MAX_ANEW and v > was):
+        floats[f, lane] = v
+        marks[j + 1, lane] = t
+
+
+@compiled()
+def _taken_so_far(
+    op: int, v: float, t: int, floats: Numbers, f: int, marks: Times, j: int, lane: Whole
+) -> float:
+    """What a function that begins anew is at t, where its signal is v."""
+    value: float = floats[f, lane]
+    count, squares = floats[f + 1, lane], floats[f + 2, lane]
+    if op in (INTEGRAL_ANEW, COUNT_ANEW):
+        return value
+    if count == 0.0:
+        return math.nan
+    if op == STDDEV_ANEW:
+        return math.sqrt(squares / count)
+    if op == DELTA_ANEW:
+        return v - value
+    if op == RATE_ANEW:
+        return (v - value) / ((t - marks[j + 1, lane]) / 1e9) if t > marks[j + 1, lane] else math.nan
+    return value
+
+
+@compiled()
+def _anew(
+    op: int, r: Numbers, m: Truths, d: int, a: int, b: int, unless: int, floats: Numbers, f: int, marks: Times, j: int,
+    times: Times, is_sampled: bool, block: Block,
+) -> None:  # fmt: skip
+    """Since a condition was last true: b where it is, `unless` where it is not. `is_sampled`: a takes a sample.
+
+    Rows f …: the value (of RATE and DELTA the first one); of how many samples, or seconds; squared distances, or the
+    value that holds until the next sample. Marks: j since when, -NEVER for never; j+1 when the held or first value was.
+    """
+    for s in range(block.samples):
+        t = times[s]
+        for i in range(block.width):
+            x, lane = s * block.width + i, block.lane + i
+            v = r[a, x]
+            if m[b, x]:
+                floats[f, lane] = floats[f + 1, lane] = 0.0
+                marks[j, lane] = t
+                if op in (TWA_ANEW, INTEGRAL_ANEW):
+                    if marks[j + 1, lane] != -NEVER:
+                        marks[j + 1, lane] = t
+                else:
+                    floats[f + 2, lane] = 0.0
+            begun = marks[j, lane] != -NEVER
+            known = v == v and (m[b, x] or m[unless, x])  # noqa: PLR0124
+            if known and is_sampled:
+                _take(op, v, t, floats, f, marks, j, begun, lane)
+            r[d, x] = _taken_so_far(op, v, t, floats, f, marks, j, lane) if known and begun else math.nan
+
+
+@compiled()
 def _function(
     op: int, r: Numbers, m: Truths, d: int, a: int, b: int, bounds: Numbers, floats: Numbers, f: int, marks: Times,
-    j: int, window: int, times: Times, block: Block,
+    j: int, window: int, times: Times, is_sampled: bool, block: Block,
 ) -> None:  # fmt: skip
-    """A function of time over a block. `window`: of CUSUM the register of its third argument."""
+    """A function of time over a block. `window`: of CUSUM the register of its third argument, of those that begin anew
+    the mask where they don't.
+    """
+    if op >= RATE_ANEW:
+        _anew(op, r, m, d, a, b, window, floats, f, marks, j, times, is_sampled, block)
+        return
     if op == EWMA:
         _smooth(r, d, a, bounds, floats, f, marks, j, times, window, block)
         return
@@ -1045,13 +1136,17 @@ def _run(
             _masks(op, m, d, a, b, cells)
         elif op >= ADD and op <= MOST:
             _numbers(op, r, d, a, b, cells)
-        elif op >= RATE and op <= SINCE:
+        elif op >= RATE and op <= COUNT_ANEW:
             bits = ops[o, G]
             f = c if bits == 0 else c + 1
             if bits == 0 or bits & bit != 0:
+                is_sampled = (
+                    bits == 0 or bit & bits & -bits != 0
+                )  # the lowest bit; a second one begins it anew
                 _function(
-                    op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, block
-                )
+                    op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, is_sampled,
+                    block,
+                )  # fmt: skip
                 if bits != 0:
                     floats[c, lane] = r[d, cells - np.uint64(1)]
             else:  # a sample of another signal: as it was
@@ -1068,6 +1163,9 @@ def _run(
             _point(r, d, a, code.lane_points, points, sampled, times, block)
         elif op == BOUNDS:
             _bounds(r, work.bits, a, work.bounds, cells)
+        elif op == LACKS:
+            for x in range(cells):
+                m[d, x] = r[a, x] != r[a, x]
         elif op == TRUTH:
             for x in range(cells):
                 r[d, x] = 1.0 if m[a, x] else 0.0 if m[b, x] else math.nan
@@ -1420,7 +1518,7 @@ def fire(conditions: NDArray[np.int64], gpus: Lanes, plant: Lanes, events: Event
 
 @face(numba.void(numba.int64, CODE, LANES, I64))
 def begin(now_ns: int, code: Code, lanes: Lanes, soonest: NDArray[np.int64]) -> None:
-    """The first tick: what was never seen is silent from here on, and has a grace: its gateway may still start."""
+    """The first tick: what was never seen is silent from here on, and has a grace."""
     rows, width = lanes.deadlines.shape
     for k in range(rows):
         for i in range(width):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from rules.engine.inputs import FACT_SOURCE, Frame, Gap, Identity, Input, Readings, Receipt
-from rules.engine.kernel import NEVER, START_GRACE_NS
+from rules.engine.kernel import NEVER
 from rules.engine.outputs import Output, Severity
 from rules.engine.statements import Cause, Detail, Statements
 from rules.engine.tables import LONG_AGO
@@ -216,7 +216,7 @@ class Sources:
         off_ns = sane(newest_ns) - sane(value.ingest_ns)
         at_ns = _time_of(value, now_ns)
         if known.off_last_ns == LONG_AGO:  # its gateway may still be starting: what it brings then comes late
-            known.off_since_ns, known.off_last_ns = at_ns + START_GRACE_NS, at_ns
+            known.off_since_ns, known.off_last_ns = at_ns + CLOCK_HOLD_NS, at_ns
         if abs(off_ns) > known.tolerance_ns:
             if at_ns - known.off_last_ns > CLOCK_HOLD_NS:
                 known.off_since_ns = at_ns

@@ -223,8 +223,9 @@ def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
 class _Taken:
     """What a plant rule reads, whatever the asset.
 
-    `bits`: one for each function of time, by its term. `signals`: what is read of the asset itself, each with the bits
-    of the functions that take it. `over`: what looks at several assets, likewise.
+    `bits`: one for each function of time, by its term; of one that begins anew a second, higher one, for what its
+    condition reads. `signals`: what is read of the asset itself, each with the bits of the functions that take it.
+    `over`: what looks at several assets, likewise.
     """
 
     terms: Sequence[Term]
@@ -236,11 +237,16 @@ class _Taken:
     def of(cls, rule: Rule) -> _Taken:
         terms = rule.terms
         timed = {term.key: term for top in terms for term in top.walk() if term.op in FUNCTIONS}
-        if len(timed) > _BITS:
-            raise InvariantError(f"rule '{rule.id}' has {len(timed)} functions of time; {_BITS} are possible")
-        bits = {name: 1 << bit for bit, name in enumerate(timed)}
+        watched = [(top, 0) for top in terms]
+        bits, next_bit = dict.fromkeys(timed, 0), 0
+        for name, term in timed.items():
+            for arg in term.args[: 2 if term.begins_anew else 1]:
+                watched.append((arg, 1 << next_bit))
+                bits[name] |= 1 << next_bit
+                next_bit += 1
+        if next_bit > _BITS:
+            raise InvariantError(f"rule '{rule.id}' has {next_bit} functions of time; {_BITS} are possible")
         read: dict[int, tuple[Term, int]] = {}  # by `id`: a rule and its functions share terms
-        watched = [(top, 0) for top in terms] + [(timed[name].args[0], bit) for name, bit in bits.items()]
         for top, taken in watched:
             for part in top.walk():
                 read[id(part)] = part, taken | read.get(id(part), (part, 0))[1]

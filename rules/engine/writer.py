@@ -60,6 +60,11 @@ _FUNCTIONS: Final[Mapping[str, _Function]] = {
     "cusum": _Function(kernel.CUSUM, 1, 0),
     "since": _Function(kernel.SINCE, 0, 1),
 }
+_ANEW: Final[Mapping[str, int]] = {
+    "rate": kernel.RATE_ANEW, "delta": kernel.DELTA_ANEW, "avg": kernel.AVG_ANEW, "twa": kernel.TWA_ANEW,
+    "min": kernel.MIN_ANEW, "max": kernel.MAX_ANEW, "stddev": kernel.STDDEV_ANEW,
+    "integral": kernel.INTEGRAL_ANEW, "count": kernel.COUNT_ANEW,
+}  # fmt: skip
 
 
 KEPT_FOR_PLANT: Final = "kept:"
@@ -232,10 +237,13 @@ class Writer:
         return self._free_mask - 1
 
     def _function(self, term: Term, name: str) -> None:
-        kind = _FUNCTIONS[term.op]
+        kind = _Function(_ANEW[term.op], 3, 2) if term.begins_anew else _FUNCTIONS[term.op]
         self._local, self._free_mask = {}, 0
         a, b, extra = 0, 0, term.window_ns
-        if term.args[0].is_truth:
+        if term.begins_anew:
+            a = self._as_number(term.args[0])
+            b, extra = self._truth(term.args[1], True), self._truth(term.args[1], False)
+        elif term.args[0].is_truth:
             a, b = self._truth(term.args[0], True), self._truth(term.args[0], False)
         else:
             a = self._number(term.args[0])
@@ -385,6 +393,10 @@ class Writer:
             a, b = (self._truth(arg, want) for arg in term.args)
             out = self._mask()
             self._emit(kernel.AND if (term.op == "and") == want else kernel.OR, out, a, b)
+            return out
+        if term.op == "stale":
+            a, out = self._number(term.args[0]), self._mask()
+            self._emit(kernel.LACKS, out, a) if want else self._emit(kernel.EQ, out, a, a)
             return out
         op = (_TRUE if want else _FALSE)[term.op]
         left, right = term.args

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rules.findings import nearest
-from rules.language.expression import Expression, ExpressionError, Name, parse_expression, walk
+from rules.language.expression import Expression, ExpressionError, Name, Wrong, parse_expression, walk
+from rules.language.problems import AlreadyReportedError
 from rules.language.quantities import Quantity
 from rules.language.unit_algebra import spelled
 from rules.site import units
@@ -20,10 +21,6 @@ from rules.strict_yaml import Node
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED: Final = ("and", "or", "not", "asset", "value")
-
-
-class AlreadyReportedError(Exception):
-    """Something that a rule needs is wrong, and has its finding."""
 
 
 @dataclass(slots=True)
@@ -66,10 +63,13 @@ class Definitions:
             if name in hidden:
                 self.keys[name].report(f"'{name}' is a signal already", "give the expression another name")
             for part in walk(tree) if tree else ():
-                if isinstance(part, Name) and not self.defines(part) and not is_known(part):
+                if isinstance(part, Wrong):
+                    self._break(name, part.problem)
+                elif isinstance(part, Name) and not self.defines(part) and not is_known(part):
                     full = f"{part.type}.{part.name}" if part.type else part.name
                     valid = [*names(), *self.parameters, *self.expressions]
-                    self._break(name, part.at, f"unknown name '{full}'", self.hint(nearest(full, valid)))
+                    hint = self.hint(nearest(full, valid))
+                    self._break(name, ExpressionError(part.at, f"unknown name '{full}'", hint))
         for name in self.expressions:
             self._check_cycle(name)
 
@@ -136,8 +136,8 @@ class Definitions:
         self.keys[name] = key
         return True
 
-    def _break(self, name: str, at: int, message: str, hint: str) -> None:
-        self._texts[name].report(message, hint, offset=at)
+    def _break(self, name: str, problem: ExpressionError) -> None:
+        self._texts[name].report(problem.message, problem.hint, offset=problem.offset)
         self.expressions[name] = None
 
     def _check_cycle(self, name: str) -> None:
@@ -155,7 +155,7 @@ class Definitions:
                     while path[-1] != name:
                         path.append(came_from[path[-1]])
                     path.reverse()
-                    self._break(name, 0, f"a cycle: {' -> '.join([*path, name])}", "")
+                    self._break(name, ExpressionError(0, f"a cycle: {' -> '.join([*path, name])}"))
                     return
                 if part.name not in came_from:
                     came_from[part.name] = current
@@ -180,5 +180,6 @@ def _parsed(node: Node) -> Expression | None:
     try:
         return parse_expression(text)
     except ExpressionError as problem:
-        node.report(problem.message, problem.hint, offset=problem.offset)
+        for one in problem.all:
+            node.report(one.message, one.hint, offset=one.offset)
         return None

@@ -7,7 +7,8 @@
     command     set QUANTITY to limit | limit each GPU.QUANTITY to limit
 
 Rules: what a text says by itself is checked here (functions and their number of arguments, windows, whether a unit is
-one); names and dimensions are the resolver's; an error names the character where it is.
+one); names and dimensions are the resolver's; an error names the character where it is, and one that leaves the grammar
+intact does not end the reading.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import Final, Literal
 
 from rules.findings import nearest
 from rules.language.functions import AGGREGATES, FUNCTIONS
+from rules.language.problems import ExpressionError, joined
 from rules.language.terms import Op
-from rules.language.tokens import KEYWORDS, ExpressionError, Reader
+from rules.language.tokens import KEYWORDS, Reader
 from rules.language.unit_algebra import spelled
 from rules.site import units
 from rules.strict_yaml import DURATION_NS
 
 __all__ = [
     "Binary", "Call", "CommandText", "Expression", "ExpressionError", "LimitText", "Name", "Number", "Unary",
-    "of_own", "parse_command", "parse_expression", "parse_limit", "start", "walk",
+    "Wrong", "of_own", "parse_command", "parse_expression", "parse_limit", "start", "walk",
 ]  # fmt: skip
 
 WINDOW_MIN_NS: Final = DURATION_NS["ms"]
@@ -41,6 +43,7 @@ _BINARY: Final[dict[str, tuple[int, Op]]] = {
     "or": (1, "or"),
     "and": (2, "and"),
     **{text: (4, op) for text, op in COMPARISON_OPS.items()},
+    "=": (4, "eq"),  # for its error
     "+": (5, "add"),
     "-": (5, "sub"),
     "*": (6, "mul"),
@@ -71,7 +74,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function; its window is no argument, and is 0 where it has none."""
+    """A function. A window that is written out is no argument; `window_ns` is 0 where there is none."""
 
     function: str
     args: tuple[Expression, ...]
@@ -99,7 +102,20 @@ class Binary:
     at: int
 
 
-Expression = Number | Name | Call | Unary | Binary
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What says nothing, and why; what is right or wrong `within` it can still be told."""
+
+    problem: ExpressionError
+    within: tuple[Expression, ...] = ()
+
+    @property
+    def at(self) -> int:
+        """The character of the error."""
+        return self.problem.offset
+
+
+Expression = Number | Name | Call | Unary | Binary | Wrong
 
 
 def walk(node: Expression) -> Iterator[Expression]:
@@ -115,6 +131,8 @@ def walk(node: Expression) -> Iterator[Expression]:
                 waiting.append(node.arg)
             case Call():
                 waiting += reversed(node.args)
+            case Wrong():
+                waiting += reversed(node.within)
 
 
 def start(node: Expression) -> int:
@@ -135,27 +153,38 @@ def of_own(tree: Expression) -> Expression:
             return replace(tree, left=of_own(tree.left), right=of_own(tree.right))
         case Call():
             return replace(tree, args=tuple(of_own(arg) for arg in tree.args))
+        case Wrong():
+            return replace(tree, within=tuple(of_own(part) for part in tree.within))
     return tree
 
 
 def parse_expression(text: str) -> Expression:
-    """A truth or a number. Raises ExpressionError."""
+    """A truth or a number. Raises ExpressionError where the grammar ends; other errors are in the tree, as `Wrong`."""
     parser = _Parser(text)
-    node = parser.expression(0)
-    hint = ""
-    after = parser.reader.peek
-    if after.text.lower() in KEYWORDS:
-        hint = f"did you mean '{after.text.lower()}'?"
-    elif after.kind in ("name", "number"):
-        hint = "an operator is missing before it"
-    parser.reader.end(hint)
+    try:
+        node = parser.expression(0)
+        hint = ""
+        after = parser.reader.peek
+        if after.text.lower() in KEYWORDS:
+            hint = f"did you mean '{after.text.lower()}'?"
+        elif after.kind in ("name", "number"):
+            hint = "an operator is missing before it"
+        parser.reader.end(hint)
+    except ExpressionError as problem:
+        raise joined([*parser.problems, problem]) from None
     return node
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
         self.reader = Reader(text)
+        self.problems: list[ExpressionError] = []
         self._nested = 0
+
+    def _wrong(self, at: int, message: str, hint: str, *within: Expression) -> Wrong:
+        problem = ExpressionError(at, message, hint)
+        self.problems.append(problem)
+        return Wrong(problem, within)
 
     def expression(self, above: int) -> Expression:
         """Everything that binds tighter than `above`."""
@@ -167,8 +196,6 @@ class _Parser:
         left = self._prefix()
         while True:
             token = self.reader.peek
-            if self.reader.sees("="):
-                raise ExpressionError(token.at, "'=' is no comparison", "did you mean '=='?")
             if not self.reader.sees(*_BINARY):
                 break
             level, op = _BINARY[token.text]
@@ -176,13 +203,13 @@ class _Parser:
                 break
             self.reader.take()
             right = self.expression(level)
-            left = Binary(op, token.text, left, right, token.at)
+            if token.text == "=":
+                left = self._wrong(token.at, "'=' is no comparison", "did you mean '=='?", left, right)
+            else:
+                left = Binary(op, token.text, left, right, token.at)
             if level == _COMPARISON and self.reader.sees(*COMPARISON_OPS):
-                raise ExpressionError(
-                    self.reader.peek.at,
-                    "comparisons can't be chained",
-                    "join them with 'and': '1 K < x and x < 2 K'",
-                )
+                hint = "join them with 'and': '1 K < x and x < 2 K'"
+                left = self._wrong(self.reader.peek.at, "comparisons can't be chained", hint, left)
         self._nested -= 1
         return left
 
@@ -207,17 +234,18 @@ class _Parser:
             token.at, f"expected a signal or a number, found {token.shown}", "such as 'temperature > 85 degC'"
         )
 
-    def _number(self) -> Number:
+    def _number(self) -> Number | Wrong:
         token = self.reader.take()
         unit = spelled(token.unit)
         value = float(token.text)
         if not math.isfinite(value):
-            raise ExpressionError(token.at, f"{token.text} is too large")
+            return self._wrong(token.at, f"{token.text} is too large", "")
         if not (unit in DURATION_NS or units.is_unit(unit)):
             hint = nearest(unit, units.COMMON) or "docs/rules.md says how units are written"
             if unit.lower() in KEYWORDS:
                 hint = f"did you mean '{unit.lower()}'?"
-            raise ExpressionError(token.unit_at, f"unknown unit '{token.unit}'", hint)
+                raise ExpressionError(token.unit_at, f"unknown unit '{token.unit}'", hint)
+            return self._wrong(token.unit_at, f"unknown unit '{token.unit}'", hint)
         return Number(value, unit, token.at)
 
     def _name(self) -> Expression:
@@ -230,40 +258,41 @@ class _Parser:
         signal = self.reader.expect("name", "a signal", f"such as '{token.text}.LiquidFlow'")
         return Name(signal.text, token.at, token.text)
 
-    def _call(self, name: str, at: int) -> Call:
+    def _call(self, name: str, at: int) -> Call | Wrong:
         function = FUNCTIONS.get(name)
-        if function is None:
-            hint = nearest(name, FUNCTIONS) or f"functions: {', '.join(sorted(FUNCTIONS))}"
-            raise ExpressionError(at, f"unknown function '{name}'", hint)
+        form = function.form if function else ""
         self.reader.take()
         args: list[Expression] = []
         while not self.reader.sees(")"):
             args.append(self.expression(0))
             if not self.reader.sees(")"):
-                self.reader.expect("mark", "',' or ')'", function.form, text=",")
+                self.reader.expect("mark", "',' or ')'", form, text=",")
         self.reader.take()
+        if function is None:
+            hint = nearest(name, FUNCTIONS) or f"functions: {', '.join(sorted(FUNCTIONS))}"
+            return self._wrong(at, f"unknown function '{name}'", hint, *args)
         if name in AGGREGATES and len(args) == 1:
             return Call(name, tuple(args), 0, at)
         count = len(function.kinds)
         if not count - function.optional <= len(args) <= count:
             takes = f"{count - function.optional} or {count}" if function.optional else f"{count}"
-            raise ExpressionError(
-                at, f"{name} takes {takes} argument{'s' * (count > 1)}, found {len(args)}", function.form
-            )
+            message = f"{name} takes {takes} argument{'s' * (count > 1)}, found {len(args)}"
+            return self._wrong(at, message, form, *args)
         window_ns = 0
-        if function.kinds[-1] == "window":
-            window_ns = _window(args.pop(), function.form)
+        window = args[-1]
+        if function.kinds[-1] in ("time", "window") and isinstance(window, Number):
+            args.pop()
+            try:
+                window_ns = window_of(window)
+            except ExpressionError as problem:
+                return self._wrong(problem.offset, problem.message, problem.hint, *args)
         if function.kinds[0] == "signal" and not (isinstance(args[0], Name) and not args[0].type):
-            raise ExpressionError(
-                start(args[0]), f"{name} takes a signal of the rule's own asset", function.form
-            )
+            return self._wrong(start(args[0]), f"{name} takes a signal of the rule's own asset", form)
         return Call(name, tuple(args), window_ns, at)
 
 
-def _window(node: Expression, form: str) -> int:
+def window_of(node: Number) -> int:
     """A window in ns. Raises ExpressionError."""
-    if not isinstance(node, Number):
-        raise ExpressionError(start(node), "a window is a duration such as '10 s'", form)
     if node.unit not in DURATION_NS:
         what = f"'{node.unit}' is no unit of time" if node.unit else "a window needs a unit of time"
         raise ExpressionError(node.at, what, f"one of: {', '.join(DURATION_NS)}")

@@ -1,7 +1,8 @@
 """The functions of the language: their arguments, in one table that parser, checker and the documentation share.
 
-Kinds: `number`; `truth`; `window`, a duration written out; `signal`, a name only. What each one computes is in
-docs/rules.md; what remembers is in `rules/language/terms.py`, physical models are in `rules/language/formulas.py`.
+Kinds: `number`; `truth`; `time`, a duration; `window`, that or a condition; `signal`, a name only. What each one
+computes is in docs/rules.md; what remembers is in `rules/language/terms.py`, physical models are in
+`rules/language/formulas.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, Literal
 from rules.language.formulas import FORMULAS
 from rules.language.terms import Op
 
-Kind = Literal["number", "truth", "window", "signal"]
+Kind = Literal["number", "truth", "time", "window", "signal"]
 _NUMBER: Final = "number"
 
 
@@ -45,11 +46,13 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
         name: _windowed(name)
         for name in ("rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "changed", "frozen")
     },
-    "ewma": Function("ewma(x, TIME)", ("number", "window")),
+    "ewma": Function("ewma(x, TIME)", ("number", "time")),
     "count": Function("count(truth, WINDOW)", ("truth", "window")),
     "since": Function("since(truth)", ("truth",)),
     "cusum": Function("cusum(x, target, allowance)", ("number", "number", "number")),
+    "stale": Function("stale(x)", ("number",)),
     "vote2oo3": Function("vote2oo3(a, b, c)", ("truth", "truth", "truth")),
+    "discrepancy": Function("discrepancy(a, b, c)", ("truth", "truth", "truth")),
     "abs": Function("abs(x)", ("number",)),
     "least": Function("least(x, y)", ("number", "number")),
     "most": Function("most(x, y)", ("number", "number")),

@@ -32,13 +32,16 @@ DEFAULTS: Final[tuple[str, ...]] = (
     "response",
     "then",
 )
+_OF_TABLE: Final = ("of", *DEFAULTS, *ROWS)
+_OF_ROW: Final = ("limit", *DEFAULTS)
 
 
 @dataclass(slots=True)
 class Written:
     """One rule as it is written, or as its row of a table says: its keys with their values.
 
-    `node` is what a missing key is reported at. `table`: the rule of the table and the row, or ''.
+    `node` is what a missing key is reported at. `table`: the rule of the table and the row, or ''. `unknown`: keys of
+    the row and its table that have their finding.
     """
 
     id: str
@@ -48,6 +51,7 @@ class Written:
     keys: dict[str, Node] = field(default_factory=dict)
     table: str = ""
     row: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -78,11 +82,12 @@ def written_out(rule_id: str, key: Node, node: Node) -> Iterator[Written]:
         yield Written(rule_id, key, node, node.entries, node.keys)
         return
     table = node.entries["limits"]
-    known = ("of", *DEFAULTS, *ROWS)
-    fields = table.fields(known, required=("of",))
+    fields = table.fields(_OF_TABLE, required=("of",))
     rows = [row for row in ROWS if row in fields]
     if table.kind == "mapping" and not rows:
         table.report("no limit", "one or more of HH, H, L, LL")
+    if "of" in fields:
+        _is_said(fields["of"])
     for name in node.entries:
         if name not in ("for", "limits"):
             where = "put it below 'limits'" if name in DEFAULTS else "'limits' stands for it"
@@ -93,7 +98,7 @@ def written_out(rule_id: str, key: Node, node: Node) -> Iterator[Written]:
 
 def _row(rule_id: str, node: Node, table: Node, row: str) -> Written:
     given = table.entries[row]
-    fields = given.fields(("limit", *DEFAULTS), required=("limit",))
+    fields = given.fields(_OF_ROW, required=("limit",))
     entries = {name: table.entries[name] for name in DEFAULTS if name in table.entries}
     keys = {name: table.keys[name] for name in entries}
     for name in fields:
@@ -101,23 +106,39 @@ def _row(rule_id: str, node: Node, table: Node, row: str) -> Written:
             entries[name], keys[name] = fields[name], given.keys[name]
     if "for" in node.entries:
         entries["for"], keys["for"] = node.entries["for"], node.keys["for"]
-    if "limit" in fields and "of" in table.entries:
+    if (
+        "limit" in fields
+        and "of" in table.entries
+        and _is_said(fields["limit"])
+        and _is_text(table.entries["of"])
+    ):
         entries["when"] = _joined(table.entries["of"], ROWS[row], fields["limit"])
         keys["when"] = given.keys["limit"]
-    return Written(f"{rule_id}-{row.lower()}", table.keys[row], given, entries, keys, rule_id, row)
+    unknown = {*given.keys} - {*_OF_ROW} | {*table.keys} - {*_OF_TABLE}
+    return Written(
+        f"{rule_id}-{row.lower()}",
+        table.keys[row],
+        given,
+        entries,
+        keys,
+        rule_id,
+        row,
+        tuple(sorted(unknown)),
+    )
+
+
+def _is_text(node: Node) -> bool:
+    return node.kind == "number" or bool(node.kind == "text" and node.scalar.strip())
+
+
+def _is_said(node: Node) -> bool:
+    """Whether it is an expression, which may be a number alone; reported if not."""
+    return node.kind == "number" or node.as_text() is not None
 
 
 def _joined(of: Node, operator: str, limit: Node) -> Node:
     text = f"{of.scalar} {operator} "
-    fits = of.kind in ("text", "number") and limit.kind in ("text", "number")
-    scalar = text + limit.scalar if fits else ""
+    scalar = text + limit.scalar
     return Joined(
-        limit.document,
-        "text" if fits else "null",
-        limit.line,
-        limit.column,
-        scalar,
-        of=of,
-        limit=limit,
-        limit_from=len(text),
+        limit.document, "text", limit.line, limit.column, scalar, of=of, limit=limit, limit_from=len(text)
     )

@@ -28,7 +28,7 @@ from rules.findings import Finding
 from rules.gpu_fields import FIELD_INDEX
 from rules.language.comparisons import compared
 from rules.language.definitions import Definitions
-from rules.language.limits import ROWS, Written, written_out
+from rules.language.limits import ROWS, Joined, Written, written_out
 from rules.language.names import Names
 from rules.language.program import OWN_RULES, Program, Rule, make_program
 from rules.language.rule_reader import RuleReader
@@ -138,5 +138,7 @@ def _check_order(rows: list[tuple[Written, Rule]]) -> None:
             above, below = above_of.of(asset), below_of.of(asset)
             if not above > below:
                 text = f"{upper.row} is not above {lower.row} for {asset}: {above:g} and {below:g}"
-                upper.entries["when"].report(text, offset=len(upper.entries["when"].scalar))
+                upper_limit = upper.entries["when"]
+                assert isinstance(upper_limit, Joined)
+                upper_limit.report(text, offset=upper_limit.limit_from)
                 break

@@ -9,83 +9,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, count
-from typing import NamedTuple
 
-from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
+from rules.gpu_fields import FIELD_INDEX
 from rules.language.commands import Setter
 from rules.language.definitions import Definitions
 from rules.language.expression import CommandText, Expression, ExpressionError, Name
 from rules.language.program import GPU_TYPE
 from rules.language.quantities import Quantity, find_constant, hint, holders, shared
+from rules.language.signals import Sensor, Signal, gpu_sensor
 from rules.language.terms import Limit, Term
 from rules.language.unit_algebra import TEMPERATURE, on_scale, spelled
+from rules.language.upward import Upward
 from rules.site import units
-from rules.site.model import SILENT_NS, Asset, Point, Site
+from rules.site.model import SILENT_NS, Asset, Site
 from rules.site.types import POINT_UNITS
-
-
-class Sensor(NamedTuple):
-    """What measures a signal: its unit and its range in that unit."""
-
-    unit: str
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One signal as a rule's assets read it.
-
-    `unit` is the one to compute in: that of the first asset, or degC for all temperatures. `sensors`: by asset.
-    `alike`: all have the same unit and range. `plain`: the term that reads it, for all assets of `sensors`.
-    """
-
-    name: str
-    unit: str
-    sensors: Mapping[str, Sensor]
-    plain: Term
-    alike: bool = True
-
-
-class _Upward:
-    """What is above each asset: everywhere, or without leaving its unit."""
-
-    def __init__(self, site: Site, feeders: Mapping[str, Sequence[str]], within_unit: bool) -> None:
-        self._site = site
-        self._feeders = feeders
-        self._within_unit = within_unit
-        self._above: dict[str, tuple[str, ...]] = {}
-        self._lines: dict[str, tuple[str, ...]] = {}
-
-    def above(self, asset: str) -> tuple[str, ...]:
-        """What holds or feeds it, at any level; in no promised order."""
-        parent = self._site.assets[asset].part_of
-        if parent is None or asset in self._feeders:
-            return self._all_above(asset)
-        line = self._lines.get(parent)
-        if line is None:  # what is above all parts that nothing feeds
-            line = self._lines[parent] = (parent, *self.above(parent))
-        return line if asset not in line else self._all_above(asset)
-
-    def _all_above(self, asset: str) -> tuple[str, ...]:
-        if asset in self._above:
-            return self._above[asset]
-        unit = self._site.assets[asset].unit
-        found: dict[str, None] = {}
-        waiting = [asset]
-        while waiting:
-            current = waiting.pop()
-            parent = self._site.assets[current].part_of
-            for other in [*([parent] if parent else ()), *self._feeders.get(current, ())]:
-                known = self._site.assets.get(other)
-                left = known is None or (self._within_unit and known.unit != unit)
-                if not left and other not in found and other != asset:
-                    found[other] = None
-                    waiting.append(other)
-        self._above[asset] = tuple(found)
-        return self._above[asset]
 
 
 class Names:
@@ -104,8 +42,8 @@ class Names:
             of_type[asset.type].append(asset.id)
             for fed in asset.feeds:
                 feeders[fed].append(asset.id)
-        self._in_unit = _Upward(site, feeders, within_unit=True)
-        self._anywhere = _Upward(site, feeders, within_unit=False)
+        self._in_unit = Upward(site, feeders, within_unit=True)
+        self._anywhere = Upward(site, feeders, within_unit=False)
         self._of_type = {asset_type: tuple(assets) for asset_type, assets in of_type.items()}
         self._point_types: dict[str, set[str]] = defaultdict(set)
         for point in site.points.values():
@@ -120,6 +58,7 @@ class Names:
                 if of is not None and of in site.assets and site.assets[of].unit == asset.unit:
                     self._in_place[_place(asset)][of].append(asset.id)
         self._constants = {name for asset in site.assets.values() for name in asset.constants}
+        self._sensors: dict[str, Sensor] = {}
         self._signals: dict[tuple[str, str], Signal] = {}
         self._signals_of_others: dict[tuple[tuple[str, ...], str, str], Signal] = {}
         self._others: dict[tuple[tuple[str, ...], str, str], dict[str, str]] = {}
@@ -179,6 +118,21 @@ class Names:
                     name, {asset: point for asset, point in ids.items() if point in self.site.points}
                 )
             self._signals[asset_type, name] = found
+        return found
+
+    def sensor(self, term: Term, asset: str) -> Sensor:
+        """What measures a field or a point as an asset reads it."""
+        if term.op == "field":
+            return gpu_sensor(term.signal)
+        return self._sensor(term.points[asset])
+
+    def _sensor(self, point_id: str) -> Sensor:
+        found = self._sensors.get(point_id)
+        if found is None:
+            point = self.site.points[point_id]
+            # A temperature in K stands for itself here; everywhere else K is a difference.
+            found = Sensor(units.normal(point.engineering_unit), point.low, point.high)
+            self._sensors[point_id] = found
         return found
 
     def periods_ns(self, signal: Signal) -> dict[str, int]:
@@ -418,12 +372,12 @@ class Names:
         return found
 
     def _field(self, name: str) -> Signal:
-        of = GPU_FIELDS[FIELD_INDEX[name]]
-        sensors = dict.fromkeys(self._of_type[GPU_TYPE], Sensor(of.unit, of.low, of.high))
-        return Signal(name, of.unit, sensors, Term("field", signal=name))
+        sensor = gpu_sensor(name)
+        sensors = dict.fromkeys(self._of_type[GPU_TYPE], sensor)
+        return Signal(name, sensor.unit, sensors, Term("field", signal=name))
 
     def _points(self, name: str, ids: Mapping[str, str]) -> Signal:
-        sensors = {point: _sensor(self.site.points[point]) for point in dict.fromkeys(ids.values())}
+        sensors = {point: self._sensor(point) for point in dict.fromkeys(ids.values())}
         first = self.site.points[next(iter(ids.values()))]
         is_temperature = POINT_UNITS.get(first.point_type) == TEMPERATURE
         return Signal(
@@ -433,11 +387,6 @@ class Names:
             Term("point", signal=name, points=ids),
             len(set(sensors.values())) == 1,
         )
-
-
-def _sensor(point: Point) -> Sensor:
-    # A temperature in K stands for itself here; everywhere else K is a difference.
-    return Sensor(units.normal(point.engineering_unit), point.low, point.high)
 
 
 def _place(asset: Asset) -> str:

@@ -49,7 +49,7 @@ def number_in(
         raise ExpressionError(
             text.offset, f"the number needs a unit: the {whose} is in {unit}", f"such as '{unit}'"
         )
-    given = f"the limit is in {written or 'no unit'}"
+    given = f"the number is in {written or 'no unit'}"
     _check(written, unit, text.unit_offset, difference, f"{given}, the {whose} in {unit or 'no unit'}")
     return units.convert(text.factor, *_plain(written, unit, difference))
 

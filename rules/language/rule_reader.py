@@ -5,29 +5,32 @@ Rules: it reports and goes on as far as it can; what an expression's own finding
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast, get_args
 
 from rules.engine.outputs import Severity
 from rules.findings import nearest
 from rules.language import message
 from rules.language.comparisons import compared, contradicts_itself, flutters, never
-from rules.language.definitions import AlreadyReportedError
 from rules.language.expression import (
     Binary,
     Call,
     Expression,
     ExpressionError,
     Name,
+    Wrong,
     parse_command,
     parse_expression,
+    walk,
 )
 from rules.language.limits import Joined, Written
 from rules.language.names import Names
+from rules.language.problems import AlreadyReportedError
 from rules.language.program import Rule, Target
-from rules.language.resolve import Resolver, reads
-from rules.language.terms import Term, to_judge
-from rules.language.typed import Typed, converted, make, same_dimension
+from rules.language.resolve import Resolver
+from rules.language.spans import Spans
+from rules.language.terms import Term, reads, to_judge
+from rules.language.typed import Typed, converted, described, make, same_dimension
 from rules.language.unit_algebra import DIFFERENCE, TEMPERATURE, difference, shown
 from rules.strict_yaml import DURATION_NS, Node
 
@@ -50,6 +53,7 @@ class RuleReader:
         self._names = names
         self._written = written
         self._fields = dict(written.entries)
+        self._spans = Spans(names.sensor)
         self._failed = False
 
     def read(self) -> Rule | None:
@@ -61,28 +65,25 @@ class RuleReader:
         text = self._text("message", self._message)
         delays = [self._duration(name) or 0 for name in ("on_delay", "off_delay")]
         prose = [self._text(name, Node.as_text) or "" for name in ("cause", "response")]
-        tree = self._parsed("when", parse_expression)
-        if tree is None or asset_type is None:
+        trees = {name: self._parsed(name, parse_expression) for name in ("when", "until")}
+        tree, until_tree = trees["when"], trees["until"]
+        if asset_type is None:
+            self._report_wrong(trees)
             return None
         if isinstance(tree, Call) and tree.function == "no_data":
             return self._no_data(tree, asset_type, severity, text, prose, before)
-        if "after" in self._fields:
+        if "after" in self._fields and tree is not None and not isinstance(tree, Wrong):
             self._key("after").report("'after' belongs to no_data", "did you mean 'on_delay'?")
-        until_tree = self._parsed("until", parse_expression)
         assets = self._assets(asset_type, tree, until_tree)
         if not assets:
+            self._report_wrong(trees)
             return None
         resolver = Resolver(self._names, assets, self._warner("when"))
-        self._check_row(tree)
-        when = self._checked("when", lambda: self._condition(resolver, tree))
-        if when is None:
-            return None
-        if contradicts_itself(assets, when.term):
-            self._fields["when"].report("this can never be: its parts exclude each other", "", "warning")
+        when = self._when(assets, resolver, tree)
         until = self._until(assets, when, until_tree)
-        shows = {"value": resolver.value(when.term), **self._shown(assets, text or "")}
+        shows = self._shown(assets, text or "")
         targets = self._targets(assets)
-        if self._failed or self._errors() > before or severity is None or text is None:
+        if self._failed or self._errors() > before or when is None or severity is None or text is None:
             return None
         return Rule(
             self._written.id,
@@ -96,7 +97,7 @@ class RuleReader:
             delays[1],
             cast("Severity", severity),
             text,
-            shows,
+            {"value": resolver.value(when.term), **shows},
             prose[0],
             prose[1],
             targets,
@@ -157,19 +158,15 @@ class RuleReader:
         return self._written.keys[name]
 
     def _check_keys(self) -> None:
-        node = self._written.node
-        if self._written.row:
-            required: tuple[str, ...] = ("severity", "message")
-        else:
-            required = ("for", "when", "severity", "message")
+        written, node = self._written, self._written.node
+        if not written.row:
             later = [name for name in LATER if name in node.entries]
             for name in later:
                 node.keys[name].report(f"'{name}' is not part of this version of the language", "remove it")
-            self._fields = node.fields((*KEYS, *later))
-        if node.kind == "mapping":
-            for name in required:
-                if name not in self._fields:
-                    node.report(f"the key '{name}' is missing")
+            self._fields = node.fields((*KEYS, *later), required=("for", "when", "severity", "message"))
+        for name in ("severity", "message") if written.row and node.kind == "mapping" else ():
+            if name not in self._fields and not nearest(name, written.unknown):
+                node.report(f"the key '{name}' is missing")
 
     def _asset_type(self) -> str | None:
         node = self._fields.get("for")
@@ -208,12 +205,23 @@ class RuleReader:
         self._failed = True
         return None
 
+    def _report_wrong(self, trees: Mapping[str, Expression | None]) -> None:
+        """What is wrong with texts of which nothing else can be said."""
+        for name, tree in trees.items():
+            for part in walk(tree) if tree else ():
+                if isinstance(part, Wrong):
+                    self._report(name, part.problem)
+
+    def _report(self, name: str, problem: ExpressionError) -> None:
+        for one in problem.all:
+            self._fields[name].report(one.message, one.hint, offset=one.offset)
+
     def _checked(self, name: str, work: Callable[[], T]) -> T | None:
         """What `work` gives; an ExpressionError becomes a finding at its character of the key `name`."""
         try:
             return work()
         except ExpressionError as problem:
-            self._fields[name].report(problem.message, problem.hint, offset=problem.offset)
+            self._report(name, problem)
         except AlreadyReportedError:
             pass
         self._failed = True
@@ -225,7 +233,7 @@ class RuleReader:
 
         return warn
 
-    def _assets(self, asset_type: str, when: Expression, until: Expression | None) -> tuple[str, ...]:
+    def _assets(self, asset_type: str, when: Expression | None, until: Expression | None) -> tuple[str, ...]:
         """Those that have all signals of both; none, and reported, if there are none."""
         assets = self._names.assets(asset_type)
         for name, tree in (("when", when), ("until", until)):
@@ -253,25 +261,39 @@ class RuleReader:
             raise ExpressionError(0, "this reads no signal", "a rule watches one")
         return found
 
-    def _until(self, assets: tuple[str, ...], when: Typed, tree: Expression | None) -> Term | None:
+    def _when(self, assets: tuple[str, ...], resolver: Resolver, tree: Expression | None) -> Typed | None:
+        if tree is None:
+            return None
+        self._check_row(tree)
+        when = self._checked("when", lambda: self._condition(resolver, tree))
+        if when is not None and contradicts_itself(assets, when.term, self._spans):
+            self._fields["when"].report("this can never be: its parts exclude each other", "", "warning")
+        return when
+
+    def _until(self, assets: tuple[str, ...], when: Typed | None, tree: Expression | None) -> Term | None:
         """When the alarm is over: `until`, or the dead-band, or None: as soon as `when` is false."""
         if "until" in self._fields and "deadband" in self._fields:
             self._key("deadband").report("either 'until' or 'deadband', not both")
             return None
         if "deadband" in self._fields:
-            return self._with_deadband(assets, when)
+            return self._with_deadband(assets, when) if when else None
         if tree is None:
             return None
         resolver = Resolver(self._names, assets, self._warner("until"))
         until = self._checked("until", lambda: self._condition(resolver, tree))
         if until is None:
             return None
-        if contradicts_itself(assets, until.term):
+        if contradicts_itself(assets, until.term, self._spans):
             text = "this can never be: its parts exclude each other, and the alarm would never clear"
             self._fields["until"].report(text, "", "warning")
-        if flutters(assets, when.term, until.term):
+        flutter = flutters(assets, when.term, until.term, self._spans) if when else ""
+        if flutter == "is":
             hint = "leave a dead-band between them, such as 'when: x > 85 K' with 'until: x < 80 K'"
             self._fields["until"].report("'until' is true where 'when' is: the alarm would flutter", hint)
+        elif flutter == "can":
+            text = "'until' can be true while 'when' is: the alarm would flutter then"
+            hint = "let it ask for the end of 'when', too, such as 'and temperature < 80 degC'"
+            self._fields["until"].report(text, hint, "warning")
         return until.term
 
     def _with_deadband(self, assets: tuple[str, ...], when: Typed) -> Term | None:
@@ -292,21 +314,22 @@ class RuleReader:
             end = make("gt" if op == "le" else "ge", what, make("add", limit, band))
         else:
             end = make("lt" if op == "ge" else "le", what, make("sub", limit, band))
-        self._check_end(assets, end)
+        self._check_end(assets, end, when.unit)
         return end
 
-    def _check_end(self, assets: tuple[str, ...], end: Term) -> None:
-        """A warning when a plain signal of the asset can't come back as far as the dead-band asks."""
-        what, limit = end.args
-        if what.op not in ("field", "point") or "." in what.signal:
-            return
-        signal = self._names.signal(self._names.site.assets[assets[0]].type, what.signal, 0)
-        for asset in assets[:1] if signal.alike and not limit.number.by_asset else assets:
-            unit, low, high = signal.sensors[asset]
-            if unit == signal.unit and never(end.op, limit.number.of(asset), low, high):
-                span = f"{asset}.{signal.name} is {low:g} to {high:g} {unit}"
-                text = f"the alarm would never clear: {span}".rstrip()
-                self._fields["deadband"].report(text, "see its range in the site file", "warning")
+    def _check_end(self, assets: tuple[str, ...], end: Term, unit: str) -> None:
+        """A warning when what is watched can't come back as far as the dead-band asks."""
+        watched, limit = end.args
+        for asset in self._spans.to_judge(assets, end):
+            span = self._spans.outer(watched, asset)
+            if never(end.op, span, self._spans.outer(limit, asset)):
+                text = (
+                    f"the alarm would never clear: {described(watched.signal, 'number', asset, span, unit)}"
+                )
+                hint = (
+                    "see its range in the site file" if watched.signal else "see the ranges in the site file"
+                )
+                self._fields["deadband"].report(text, hint, "warning")
                 return
 
     def _band(self, assets: tuple[str, ...], tree: Expression, unit: str) -> Term:

@@ -23,12 +23,13 @@ Op = Literal[
     # of several assets
     "sum_over", "avg_over", "min_over", "max_over", "count_over", "coverage_over",
     # truths
-    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
+    "lt", "le", "gt", "ge", "eq", "ne", "stale", "and", "or", "not",
 ]  # fmt: skip
 
 COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
-TRUTHS: Final = COMPARISONS | {"and", "or", "not"}
+TRUTHS: Final = COMPARISONS | {"stale", "and", "or", "not"}
 WINDOWED: Final = frozenset({"rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count"})
+"""Over a window, or since a condition was last true."""
 FUNCTIONS: Final = WINDOWED | {"ewma", "cusum", "since"}
 OVER: Final = frozenset({"sum_over", "avg_over", "min_over", "max_over", "count_over", "coverage_over"})
 PANES: Final = 16
@@ -59,6 +60,8 @@ class Term:
     number: `number`. field: a GPU's own field, by its name in `signal`. point: `points` says which point each of the
     rule's assets reads, its own or another's; `signal` is how it was written. Functions: `args[0]` is what they watch;
     `window_ns` their window, or the time constant of `ewma`; `cusum` has its target and its allowance in `args[1:]`.
+    Those that have a window may have in `args[1]`, instead of it, the truth that begins them anew. `stale`: whether a
+    number is unknown, itself never unknown.
     `…_over`: of `args[0]` as each of the asset's `members` has it; what is below `args[0]` is about the members.
     """
 
@@ -77,9 +80,14 @@ class Term:
         return self.op in TRUTHS
 
     @property
+    def begins_anew(self) -> bool:
+        """Whether it is a function of time since a condition was true, and not over a window."""
+        return self.op in WINDOWED and len(self.args) > 1
+
+    @property
     def reads_others(self) -> bool:
-        """Whether it looks at anything but signals of the asset itself."""
-        return any(part.op in OVER or (part.op == "point" and "." in part.signal) for part in self.walk())
+        """Whether it looks at a signal of another asset itself."""
+        return any(part.op == "point" and "." in part.signal for part in self.walk())
 
     def walk(self) -> Sequence[Term]:
         """Itself and all below of the same asset, each once, what is needed first coming first."""
@@ -127,3 +135,8 @@ class Term:
             ]
             object.__setattr__(self, "_key", hashlib.sha256(orjson.dumps(own)).hexdigest())
         return self._key
+
+
+def reads(term: Term) -> bool:
+    """Whether it depends on a signal."""
+    return any(part.op in ("field", "point") or part.op in OVER for part in term.walk())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from rules.language.problems import ExpressionError
+
 KEYWORDS: Final = ("and", "or", "not")
 TOKENS_MAX: Final = 400
 """More than any rule for people to read; it also bounds how deep a text can be nested."""
@@ -21,16 +23,6 @@ _TOKEN = re.compile(
     r"|(?P<mark><=|>=|==|!=|[-+*/<>=(),.])",
     re.ASCII,
 )
-
-
-class ExpressionError(Exception):
-    """Something is wrong at character `offset` of the text."""
-
-    def __init__(self, offset: int, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.offset = offset
-        self.message = message
-        self.hint = hint
 
 
 class Token(NamedTuple):

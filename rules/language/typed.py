@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rules.language.names import Signal
 from rules.language.quantities import shared
+from rules.language.signals import Signal
+from rules.language.spans import Span
 from rules.language.terms import Limit, Op, Term
 from rules.language.unit_algebra import DIFFERENCE, PERCENT, TEMPERATURE
 from rules.site import units
@@ -43,7 +44,7 @@ class Typed:
         return self.plain or self.term
 
 
-_COMPUTE: Final[dict[Op, Callable[..., float]]] = {
+COMPUTE: Final[dict[Op, Callable[..., float]]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -53,12 +54,13 @@ _COMPUTE: Final[dict[Op, Callable[..., float]]] = {
     "least": min,
     "most": max,
 }
+"""What operations on numbers do."""
 
 
 def make(op: Op, *args: Term, window_ns: int = 0) -> Term:
     """A term of others; a number, if it can be computed now."""
-    if op in _COMPUTE and all(arg.op == "number" for arg in args):
-        compute = _COMPUTE[op]
+    if op in COMPUTE and all(arg.op == "number" for arg in args):
+        compute = COMPUTE[op]
         assets = [asset for arg in args for asset in arg.number.by_asset]
         if not assets:
             return Term("number", number=Limit(compute(*(arg.number.value for arg in args))))
@@ -134,3 +136,18 @@ def meant_temperature(value: Typed, other: str) -> str:
     if other == TEMPERATURE and given > 200:
         given -= 273.15
     return f"did you mean '{given:g} {TEMPERATURE if other == TEMPERATURE else DIFFERENCE}'?"
+
+
+def described(signal: str, otherwise: str, asset: str, span: Span, unit: str) -> str:
+    """For a message: which numbers a signal, or what has no such name, can be for an asset."""
+    name = f"for {asset} the {otherwise}"
+    if signal:
+        name = signal if "." in signal else f"{asset}.{signal}"
+    numbers = f"{span.low:g} to {span.high:g}"
+    if math.isinf(span.high):
+        numbers = f"{span.low:g} or more"
+    elif math.isinf(span.low):
+        numbers = f"{span.high:g} or less"
+    elif span.low == span.high:
+        numbers = f"{span.low:g}"
+    return f"{name} is {numbers} {unit}".rstrip()

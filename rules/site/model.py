@@ -61,10 +61,13 @@ class Point(NamedTuple):
     is_setpoint: bool = False
 
 
+SourceKind = Literal["opcua", "nvml", "simulator", "file", "recorder"]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where readings come from. `kind` 'opcua' has an `endpoint`; 'nvml' and 'simulator' carry GPU frames;
-    'file' is imported (`headrace import`) and may carry both.
+    'file' is imported (`headrace import`) and may carry both; 'recorder' is the recorder's word on its own disk.
 
     `assets` (all but opcua): the assets whose GPUs the source reads, in device index order: device i of an
     NVML host is the i-th GPU below its assets. `lateness_ns`: older than this (against the unit's now) is late.
@@ -72,7 +75,7 @@ class Source:
     """
 
     id: str
-    kind: Literal["opcua", "nvml", "simulator", "file"]
+    kind: SourceKind
     endpoint: str = ""
     security: str = "None"
     assets: tuple[str, ...] = ()

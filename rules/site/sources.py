@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast, get_args
 
 from rules.findings import nearest
 from rules.site.ids import NAME_ID
-from rules.site.model import Source
+from rules.site.model import Source, SourceKind
 from rules.strict_yaml import DURATION_NS, Node
 
-KINDS = ("opcua", "nvml", "simulator", "file")
+KINDS = get_args(SourceKind)
 SECURITY_POLICIES = ("None", "Basic256Sha256")
 RESERVED = ("ticker",)
 
@@ -84,10 +84,10 @@ def read_sources(node: Node | None) -> SourceTable:
 
 def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
     kind = entry.entries["kind"].as_choice(KINDS, "kind") if "kind" in entry.entries else None
-    allowed = (*_KEYS, *(_OPCUA_KEYS if kind in (None, "opcua") else _GPU_KEYS))
+    allowed = (*_KEYS, *(_OPCUA_KEYS if kind in (None, "opcua") else () if kind == "recorder" else _GPU_KEYS))
     required = {"opcua": ("endpoint",), "nvml": ("assets",), "simulator": ("assets",)}.get(kind or "", ())
     fields = entry.fields(allowed if kind else (*allowed, *_GPU_KEYS), required=("kind", *required))
-    is_slow = kind in (None, "opcua", "file")
+    is_slow = kind in (None, "opcua", "file", "recorder")
 
     def duration(field_name: str, default_ns: int, low_ns: int, high_ns: int) -> int:
         if field_name not in fields:
@@ -98,7 +98,7 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
     table.keys[name] = key
     source = Source(
         name,
-        cast(Literal["opcua", "nvml", "simulator", "file"], kind),
+        cast(SourceKind, kind),
         _endpoint(fields.get("endpoint")),
         (fields["security"].as_choice(SECURITY_POLICIES, "policy") if "security" in fields else None)
         or "None",

@@ -49,6 +49,7 @@ POINT_UNITS: Mapping[str, str] = {
     "AirTemperature": "degC",
     "CoefficientOfPerformance": STATE,
     "DewPoint": "degC",
+    "FreeSpace": "GB",
     "GatePosition": "percent",
     "Head": "m",
     "HeatPower": "kW",

@@ -16,7 +16,7 @@ COMMON: Final = (
     "", "percent", "degC", "K", "L/min", "m^3/s", "L", "m^3", "Pa", "kPa", "bar", "W", "kW", "MW",
     "kVA", "V", "kV", "A", "Hz", "rpm", "s", "min", "h", "ns", "us", "ms", "d", "m", "mm/s", "J/K",
     "kJ/K", "K/W", "W/K", "kW/K", "kg/m^3", "J/kg/K", "K/s", "K/min", "kVA/s", "kW/s", "MHz", "MiB",
-    "kB/s", "kJ", "kWh",
+    "kB/s", "GB", "kJ", "kWh",
 )  # fmt: skip
 """Units that a plant has, for hints."""
 

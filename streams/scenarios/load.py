@@ -41,6 +41,7 @@ from streams.scenarios.recorded import RecordedSignals
 LONGEST_NS: Final = 7 * DURATION_NS["d"]
 _WORDS: Final[tuple[Shape, ...]] = ("bad", "uncertain", "missing", "silent")
 _OVER: Final = " over "
+_OF_RECORDING: Final = ("recording", "point", "from", "to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class _Reader:
     def _script(self, signal: _Signal, node: Node, duration_ns: int) -> Script:
         """A list of steps, or a mapping with `steps`, `every`, `noise` and `seed`."""
         every_ns, noise, seed, steps = signal.period_ns, 0.0, 1, node
-        if node.kind == "mapping" and "recording" in node.entries:
+        if not node.entries.keys().isdisjoint(_OF_RECORDING) and "steps" not in node.entries:
             recorded = self._recorded(signal, node)
             return Script(signal.asset.id, signal.name, signal.unit, every_ns, (), recorded=recorded)
         if node.kind == "mapping":
@@ -185,10 +186,9 @@ class _Reader:
 
     def _recorded(self, signal: _Signal, node: Node) -> Trace | None:
         """A slice of a recording, whose file is named from the scenario's own."""
-        keys = ("recording", "point", "from", "to")
-        fields = node.fields(keys, required=keys)
-        file, point = (fields[key].as_text() if key in fields else None for key in keys[:2])
-        from_ns, to_ns = (self._time(fields[key]) if key in fields else None for key in keys[2:])
+        fields = node.fields(_OF_RECORDING, required=_OF_RECORDING)
+        file, point = (fields[key].as_text() if key in fields else None for key in ("recording", "point"))
+        from_ns, to_ns = (self._time(fields[key]) if key in fields else None for key in ("from", "to"))
         if file is None or point is None or from_ns is None or to_ns is None:
             return None
         if to_ns <= from_ns:
@@ -243,13 +243,15 @@ class _Reader:
         return Step(at_ns, "value", self._number(signal.asset, signal.unit, written, before), over_ns)
 
     def _number(self, asset: Asset, unit: str, node: Node, text: str, difference: bool = False) -> float:
-        """A number with its unit, or a constant of the asset, in `unit`; NaN, and reported, when it is none."""
+        """A number with its unit, or a constant of the asset, in `unit`; NaN, and reported, when it is none.
+
+        A `difference` is noise: no word stands for it.
+        """
         try:
             return number_in(asset, self._site, parse_limit(text), unit, difference)
         except ExpressionError as problem:
-            node.report(
-                problem.message, problem.hint or f"or one of: {', '.join(_WORDS)}", offset=problem.offset
-            )
+            words = "" if difference else f"or one of: {', '.join(_WORDS)}"
+            node.report(problem.message, problem.hint or words, offset=problem.offset)
             return math.nan
 
     def _expectation(self, asset: Asset, rule: str, key: Node, node: Node, duration_ns: int) -> Expectation:

@@ -160,3 +160,58 @@ def test_no_text_makes_it_raise(text: str) -> None:
     root, findings = load(text, "x.yaml")
     assert root is not None or findings
     assert all(finding.line >= 1 and finding.column >= 1 for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("a:\nb: 1\n", 1, 3),
+        ("x:\n  a:   # nothing\n\n\n  b: 1\n", 2, 5),
+        ("{a: , b: 1}\n", 1, 4),
+        ("{a\n}\n", 1, 3),
+        ("a: ~\n", 1, 4),
+        ("'a' :\nb: 1\n", 1, 5),
+        ("a:\n", 1, 3),
+    ],
+)
+def test_what_is_missing_is_missed_behind_its_colon(text: str, line: int, column: int) -> None:
+    root, findings = load(text, "x.yaml")
+    assert root is not None
+    node = root.entries.get("a") or root.entries["x"].entries["a"]
+    node.as_text()
+    assert [(finding.line, finding.column) for finding in findings] == [(line, column)]
+
+
+BEFORE_AND_INDENT = {
+    "": ("a: ", "  "),
+    "'": ("a: '", "  "),
+    '"': ('a: "', ""),
+    ">": ("- a: >-  # comment\n\n    ", "    "),
+    "|": ("a: |\n ", " "),
+}
+"""What stands in front of a text of each style, and in front of its other lines."""
+words = st.lists(st.sampled_from(["one", "it's", "a:b", "µ", "x"]), min_size=1)
+blanks = st.sampled_from([" ", "  ", "\n", "\n\n"])
+
+
+@given(st.sampled_from(sorted(BEFORE_AND_INDENT)), words, st.data())
+def test_every_word_of_a_text_is_found_where_it_is_written(
+    style: str, words: list[str], data: st.DataObject
+) -> None:
+    text, indent = BEFORE_AND_INDENT[style]
+    places: list[tuple[int, int]] = []
+    for word in words:
+        places.append((text.count("\n") + 1, len(text) - text.rfind("\n")))
+        blank = data.draw(blanks)
+        text += word.replace("'", "''") if style == "'" else word
+        text += blank + indent if "\n" in blank else blank
+    root = root_of(text.rstrip() + (style if style in "'\"" else "") + "\n")
+    node = root.items[0].entries["a"] if root.items else root.entries["a"]
+    assert node.style == style
+    at = 0
+    for word, (line, column) in zip(words, places, strict=True):
+        at = node.scalar.index(word, at)
+        assert node.position(at) == (line, column - (1 if at == 0 and style in ("'", '"') else 0))
+        at += len(word)
+    doubled = words[-1].count("'") if style == "'" else 0
+    assert node.position(at) == (places[-1][0], places[-1][1] + len(words[-1]) + doubled)

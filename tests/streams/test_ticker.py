@@ -11,6 +11,7 @@ from rules.engine.inputs import Identity, Input, Tick
 from rules.engine.outputs import Alarm, Entry
 from rules.errors import UnreachableError
 from rules.site.model import Site, Unit
+from streams.bus import Producer
 from streams.bus_memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings
@@ -71,6 +72,21 @@ async def test_a_tick_is_aligned_held_back_and_for_every_unit() -> None:
     assert last.time_ns == T0
     assert [tick.identity for tick in ticks(bus, "row-b")] == [tick.identity for tick in ticks(bus)]
     assert ticker.due_in_s() == pytest.approx(0.1)
+
+
+async def test_the_first_tick_is_of_now_however_long_it_takes_to_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bus, clock = MemoryBus(), Clock()
+    connect = bus.producer
+
+    async def slowly(client_id: str) -> Producer:
+        clock.now_ns += 50 * PERIOD
+        return await connect(client_id)
+
+    monkeypatch.setattr(bus, "producer", slowly)
+    assert await Ticker(await context(bus), clock).tick()
+    assert [tick.time_ns for tick in ticks(bus)] == [T0 + 49 * PERIOD]
 
 
 async def test_a_pause_is_followed_by_the_current_tick_only() -> None:

@@ -185,7 +185,8 @@ def test_told_to_stop_before_the_plant_is_ready_it_ends_soon_and_leaves_nobody(t
         ),
         (["--fault", "~pump_trip@5s"], "removes a fault that was not set before"),
         (["--record", "nowhere/run.mcap"], "run.mcap: error: the folder nowhere does not exist"),
-        (["--record", "docs"], "docs: error: can't be written: Is a directory"),
+        (["--record", "nowhere/kept"], "kept: error: the folder nowhere does not exist"),
+        (["--record", "README.md"], "README.md: error: is no folder"),
     ],
 )
 def test_a_wrong_call_is_refused_before_anything_starts(

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,17 +22,18 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from rules.engine.engine import Engine
-from rules.engine.inputs import Frame, Identity, Input, Tick
+from rules.engine.inputs import Fact, Frame, Identity, Input, Tick
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.site.model import Site
 from streams.bus import Producer
 from streams.bus_kafka import KafkaBus
-from streams.record import Message, Record
+from streams.record import Message, Record, header
 from streams.rule_folder import load_program
+from streams.rule_set import rule_set_of
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS, TOPICS, partition_of
-from streams.wire import encode_input, encode_output
+from streams.wire import decode_input, encode_input, encode_output
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ NARVIK = ROOT / "examples" / "narvik"
 PARTITIONS = 3
 T0 = 1_800_000_000 * 10**9
 STEP_NS = 100_000_000
+GARBAGE = b"\0"
 RULE = """
 rules:
   gpu-hot:
@@ -51,6 +53,12 @@ rules:
     message: "{asset}: {value:.0f} degC"
     then:
       - command: limit each GPU.power_limit to 500 W
+  hot-behind-feed:                      # the feeds are of another unit than the GPUs: what it needs are facts
+    for: PowerMeter
+    when: max(GPU.temperature) > 85 degC
+    until: max(GPU.temperature) < 80 degC
+    severity: medium
+    message: "{asset}: {value:.0f} degC"
 """
 
 
@@ -64,7 +72,6 @@ class World:
     producer: Producer
     site_dir: Path
     site: Site
-    sent: list[Input] = field(default_factory=list)
 
     @asynccontextmanager
     async def worker(self, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -91,7 +98,6 @@ class World:
         """Frames and ticks of the steps `first` to `last`, in the order of their times."""
         for step in range(first, last):
             for value in inputs_of(self.site, step):
-                self.sent.append(value)
                 await self.producer.send(encode_input(value, PARTITIONS))
         await self.producer.flush()
 
@@ -122,16 +128,37 @@ class World:
             await reader.close()
 
     async def worked_off(self, pid: int) -> dict[str, Any]:
-        """The status of the process `pid` when it has come to the end of the log."""
+        """The status of the process `pid` when it has come to the end of the log as it is now."""
         ends = {str(place.partition): end for place, end in (await self.bus.ends(EVENTS.name)).items()}
-        return await self.status(lambda said: said["pid"] == pid and said["metrics"].get("positions") == ends)
 
-    def undisturbed(self) -> dict[str, bytes]:
-        """What the engines say to everything that was sent, by id."""
-        program = load_program(self.site_dir, self.site)
-        engines = {unit: Engine(program, self.site, unit) for unit in self.site.units}
-        outputs = [output for value in self.sent for output in engines[value.unit].step([value])]
-        return {output.id: encode_output(output, PARTITIONS).value or b"" for output in outputs}
+        def is_there(said: dict[str, Any]) -> bool:
+            reached = said["metrics"].get("positions", {})
+            return said["pid"] == pid and all(reached.get(number, 0) >= end for number, end in ends.items())
+
+        return await self.status(is_there)
+
+    async def undisturbed(self, positions: dict[str, int]) -> tuple[dict[str, bytes], set[bytes]]:
+        """What engines say to the log up to `positions`: outputs by id, and facts."""
+        digest, program = rule_set_of(self.site_dir, self.site).digest, load_program(self.site_dir, self.site)
+        engines = {unit: Engine(program, self.site, unit, digest) for unit in self.site.units}
+        outputs: dict[str, bytes] = {}
+        facts: set[bytes] = set()
+        for record in await self.read(EVENTS.name):
+            if record.offset >= positions[str(record.partition)] or record.value == GARBAGE:
+                continue
+            value = decode_input(record.key, record.headers, record.value)
+            for output in engines[value.unit].step([value]):
+                said = encode_output(output, PARTITIONS).value or b""
+                if isinstance(output, Fact):
+                    facts.add(said)
+                else:
+                    outputs[output.id] = said
+        return outputs, facts
+
+    async def facts(self) -> set[bytes]:
+        """Those on the log, each once."""
+        found = [r for r in await self.read(EVENTS.name) if header(r.headers, "schema") == b"fact/1"]
+        return {record.value or b"" for record in found}
 
     async def said(self) -> dict[str, bytes]:
         """Outputs on the log by id; no id with two contents."""
@@ -203,7 +230,7 @@ async def world(bootstrap: str, tmp_path: Path) -> AsyncIterator[World]:
 
 async def test_killed_crashed_and_stopped_it_says_what_an_undisturbed_one_says(world: World) -> None:
     garbage = Message(
-        EVENTS.name, partition_of("row-a", PARTITIONS), b"row-a", b"\0", (("schema", b"tick/1"),)
+        EVENTS.name, partition_of("row-a", PARTITIONS), b"row-a", GARBAGE, (("schema", b"tick/1"),)
     )
     await world.send(0, 25)
     async with world.worker() as worker:
@@ -229,7 +256,10 @@ async def test_killed_crashed_and_stopped_it_says_what_an_undisturbed_one_says(w
     final = await world.status(lambda said: said["pid"] == worker.pid and said["state"] == "stopping")
     assert final["metrics"]["acknowledged"] == final["metrics"]["positions"]
 
-    wanted = world.undisturbed()
+    wanted, facts = await world.undisturbed(final["metrics"]["positions"])
     assert len(wanted) > 100
     assert await world.said() == wanted
-    assert {record.value for record in await world.read(DEAD_LETTERS.name)} == {b"\0"}
+    assert len(facts) > 10
+    assert await world.facts() == facts
+    assert any(b"hot-behind-feed" in said for said in wanted.values())
+    assert {record.value for record in await world.read(DEAD_LETTERS.name)} == {GARBAGE}

@@ -214,3 +214,26 @@ def test_a_placeholder_that_nothing_fills_in_is_found(
     assert "unknown placeholder '{pointt}'" in finding["message"]
     (folder / "site.yaml").write_text(GOOD_SITE.replace("s={point}", "s={8F0A-77}.{point}"))
     assert answer(folder, capsys)[0] == 0
+
+
+def test_every_file_is_named_from_where_the_user_stands(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "site").mkdir()
+    (folder / "site" / "site.yaml").write_text(GOOD_SITE.replace("[rules]", "[../rules, mine.yaml]"))
+    (folder / "site" / "mine.yaml").write_text(GOOD_RULE)
+    monkeypatch.chdir(folder)
+    assert check(Path("site"), as_json=False) == 2
+    err = capsys.readouterr().err
+    assert (
+        "site/mine.yaml:2:3: error: duplicate rule 'rack-flow-low' (first given at site/../rules/rack.yaml:2)"
+        in err
+    )
+
+
+def test_a_text_of_any_length_is_a_short_finding(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "rules" / "rack.yaml").write_text(
+        GOOD_RULE.replace("severity: urgent", f"severity: {'x' * 10_000}")
+    )
+    assert check(folder, as_json=False) == 2
+    assert max(len(line) for line in capsys.readouterr().err.splitlines()) < 700

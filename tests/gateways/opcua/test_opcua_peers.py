@@ -1,8 +1,6 @@
 """Independent OPC UA peers (node-opcua): our gateway against their server, their client against our plant."""
 
 import json
-import os
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,28 +9,17 @@ import pytest
 
 from rules.quality import BAD_NO_COMMUNICATION, Quality
 from tests.gateways.opcua.harness import ServerProcess, free_port, make_site, point, running, until
+from tests.support.node import node_environment
 
 pytestmark = pytest.mark.node
 
 PEERS = Path(__file__).parents[2] / "support" / "node-opcua"
-CACHE = Path(__file__).parents[3] / ".cache" / "node-opcua"
 NAMES = [f"p{number}" for number in range(36)]
 
 
 @pytest.fixture(scope="module")
 def node_env(request):
-    """The environment for node; installs the peers once. Without node or npm: skipped, and said on the terminal."""
-    reason = ""
-    if not (shutil.which("node") and shutil.which("npm")):
-        reason = "Node.js or npm is not installed"
-    else:
-        installed = subprocess.run([PEERS / "install.sh", CACHE], capture_output=True, text=True, check=False)
-        if installed.returncode:
-            reason = f"npm could not install node-opcua: {installed.stderr.strip()[-300:]}"
-    if reason:
-        request.config.get_terminal_writer().line(f"\nindependent OPC UA peers skipped: {reason}")
-        pytest.skip(reason)
-    return os.environ | {"NODE_PATH": str(CACHE / "node_modules")}
+    return node_environment(request, PEERS)
 
 
 @pytest.fixture(scope="module")

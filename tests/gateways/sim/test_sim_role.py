@@ -219,6 +219,32 @@ async def test_frames_and_nvml_limits(site: Site, tmp_path: Path) -> None:
     assert plant.metrics["writes"] == 2
 
 
+async def test_what_a_pause_has_held_up_is_made_up_for_but_not_shown_with_times_long_past(
+    site: Site, tmp_path: Path
+) -> None:
+    plant = await context(site, tmp_path, free_port())
+    live = role.LivePlant(plant)
+    await live.start()
+    running = asyncio.create_task(live.run(plant.stop))
+    try:
+        async with asyncio.timeout(20):
+            while live.metrics["steps"] < 3:
+                await asyncio.sleep(0.01)
+            live._base_ns -= 1_200_000_000  # as after 1.2 s in which the machine did something else
+            while live.metrics["steps"] < 30:
+                await asyncio.sleep(0.01)
+    finally:
+        plant.stop.set()
+        await running
+        await live.close()
+    records = plant.bus.records(EVENTS.name)
+    found = [decode_input(record.key, record.headers, record.value) for record in records]
+    frames = [value for value in found if isinstance(value, Frame) and value.asset == "R03"]
+    assert live.metrics["unshown_steps"] >= 5
+    assert live.metrics["steps"] == len(frames) + live.metrics["unshown_steps"]
+    assert all(frame.ingest_ns - int(frame.time_ns[0]) < 900_000_000 for frame in frames)
+
+
 async def test_a_taken_port_is_named(site: Site, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -233,7 +233,7 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
             log.append(draw(facts(writer, now_ns, trouble)))
         elif kind == "tick":
             now_ns += (
-                draw(st.sampled_from([100, 100, 200, 300, 500, 900, 1700, *([3000, 20_000] * trouble)])) * MS
+                draw(st.sampled_from([100, 100, 200, 300, 500, 900, 1700, *([3000, 40_000] * trouble)])) * MS
             )
             log.append(tick(now_ns))
         elif kind == "run":

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from hypothesis import strategies as st
 
 from rules.language.program import Program, Rule, Target, make_program
-from rules.language.terms import OVER, Limit, Op, Term
+from rules.language.terms import OVER, WINDOWED, Limit, Op, Term
 from tests.rules.engine.plant import MS, UNIT, S, site
 
 NUMBERS = (0.0, 1e-9, 40.1, 49.0, 50.0, 50.3, 51.0, 60.0, 75.7, 100.0)
@@ -128,10 +128,13 @@ def numbers(draw: st.DrawFn, kind: str, depth: int) -> Number:
         return Number(draw(st.sampled_from(SIGNALS[kind])), NUMBERS)
     op = draw(st.sampled_from(OVER_TIME if shape == "over time" else ARITHMETIC))
     window_ns = draw(st.sampled_from(WINDOWS_NS))
+    anew: tuple[Term, ...] = ()
+    if op in WINDOWED and draw(st.sampled_from([False, False, True])):
+        anew, window_ns = (draw(truths(kind, depth - 1)),), 0
     if op in ("count", "since"):
         truth = draw(truths(kind, depth - 1))
         thresholds = (0.0, 1.0, 2.0, 5.0, 12.0) if op == "count" else (0.0, 0.02, 0.1, 0.5, 2.0)
-        return Number(Term(op, (truth,), window_ns=window_ns if op == "count" else 0), thresholds)
+        return Number(Term(op, (truth, *anew), window_ns=window_ns if op == "count" else 0), thresholds)
     first, about = draw(numbers(kind, depth - 1))
     if op in ("add", "sub", "mul", "div", "least", "most"):
         second = draw(
@@ -147,14 +150,14 @@ def numbers(draw: st.DrawFn, kind: str, depth: int) -> Number:
         return Number(Term("cusum", (first, target, allowance)), (0.0, 1.0, 20.0, 100.0))
     if op in ("neg", "abs"):
         return Number(Term(op, (first,)), tuple(-x for x in about) if op == "neg" else about)
-    seconds = window_ns / 1e9
+    seconds = window_ns / 1e9 if not anew else 0.3
     thresholds = {
         "delta": DIFFERENCES,
         "rate": tuple(x / seconds for x in DIFFERENCES),
         "stddev": (0.0, 0.25, 0.5, 10.0, 25.0),
         "integral": tuple(x * seconds for x in about),
     }.get(op, about)
-    return Number(Term(op, (first,), window_ns=window_ns), thresholds)
+    return Number(Term(op, (first, *anew), window_ns=window_ns), thresholds)
 
 
 def _of_two(op: Op, some: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
@@ -185,12 +188,14 @@ def comparisons(draw: st.DrawFn, kind: str, number: Number) -> Term:
 def truths(draw: st.DrawFn, kind: str, depth: int, known: tuple[Number, ...] = ()) -> Term:
     """A condition, `depth` operations deep at most; `known` numbers come again and again."""
     shapes = ["comparison", "comparison", "comparison"]
-    shapes += ["and", "or", "not", "changed", "frozen"] * (depth > 0) + ["vote"] * (depth > 1)
+    shapes += ["and", "or", "not", "changed", "frozen", "stale"] * (depth > 0) + ["vote"] * (depth > 1)
     shape = draw(st.sampled_from(shapes))
     if shape == "comparison":
         again = known and draw(st.booleans())
         deep = min(depth, draw(st.sampled_from([1, 1, 2, 3])))
         return draw(comparisons(kind, draw(st.sampled_from(known) if again else numbers(kind, deep))))
+    if shape == "stale":
+        return Term("stale", (draw(numbers(kind, depth - 1)).term,))
     if shape in ("changed", "frozen"):
         watched = draw(numbers(kind, depth - 1)).term
         window_ns = draw(st.sampled_from(WINDOWS_NS))

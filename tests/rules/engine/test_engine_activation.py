@@ -84,7 +84,7 @@ def test_a_deadline_before_the_activation_is_the_old_rules() -> None:
 def test_a_new_signal_is_silent_from_the_activation_on() -> None:
     made = engine(silent=LOW + SILENT)
     made.step([tick(START), activation("silent", START + 500 * MS)])
-    due_ns = START + 500 * MS + 3 * S + 10 * S  # three periods, and the grace
+    due_ns = START + 500 * MS + 3 * S + 30 * S  # three periods, and the grace
     assert said(made.step([tick(due_ns - 100 * MS)])) == []
     assert said(made.step([tick(due_ns)])) == [("silent", "unacknowledged", None)] * 2
 

@@ -43,6 +43,16 @@ FED = """
     message: "{asset} {value}"
 """
 
+SHARES = """
+  shares:
+    for: CDU
+    when: max(Rack.share) > 0.5
+    severity: low
+    message: "{asset} {value}"
+expressions:
+  share: RackPower / PowerMeter.ActivePower
+"""
+
 
 def engine(unit: str, rules: str, ruling: str = "") -> Engine:
     made = Engine(program(rules), site(), unit, ruling)
@@ -142,6 +152,15 @@ def test_a_signal_of_another_unit() -> None:
     told = facts(hall.step([replace(flow(1, START, 5, point="H.ActivePower"), unit=HALL)]))
     assert [(fact.name, fact.unit, fact.value) for fact in told] == [("H.ActivePower", UNIT, 5.0)]
     assert alarms(row.step(list(told))) == [("R1", "unacknowledged", 5.0), ("R2", "unacknowledged", 5.0)]
+
+
+def test_a_signal_of_another_unit_that_the_members_of_an_aggregate_look_at() -> None:
+    hall, row = engine(HALL, SHARES), engine(UNIT, SHARES)
+    told = facts(hall.step([replace(flow(1, START, 50, point="H.ActivePower"), unit=HALL)]))
+    assert [(fact.name, fact.unit, fact.value) for fact in told] == [("H.ActivePower", UNIT, 50.0)]
+    assert alarms(row.step([*told, power(1, START, 20), power(2, START, 30, "R2")])) == [
+        ("CDU", "unacknowledged", 0.6)
+    ]
 
 
 def test_what_was_told_three_periods_ago_is_not_known() -> None:

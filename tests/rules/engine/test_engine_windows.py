@@ -34,7 +34,9 @@ THIRD = Limit(1 / 3, {"R1-T1-G2": 0.1})
 
 
 def program(window_ns: int) -> Program:
-    """A rule for each function and kind of asset: of a signal, of a third or a tenth of it, and of its rate."""
+    """A rule for each function and kind of asset: of a signal, of a third or a tenth of it, and of its rate;
+    over a window, and since a condition.
+    """
     rules = {}
     for kind, (assets, watched, turning) in SIGNALS.items():
         parts = (
@@ -42,7 +44,10 @@ def program(window_ns: int) -> Program:
             Term("mul", (watched, Term("number", number=THIRD))),
             Term("rate", (watched,), window_ns=window_ns),
         )
-        for op in sorted(FUNCTIONS):
+        anew = (
+            Term("gt", (turning, literal(20.0))) if kind == "Rack" else Term("gt", (watched, literal(55.0)))
+        )
+        for op, since in [(op, ()) for op in sorted(FUNCTIONS)] + [(op, (anew,)) for op in sorted(WINDOWED)]:
             shown = {}
             for name, part in zip(("value", "part", "outer"), parts, strict=True):
                 args: tuple[Term, ...] = (part,)
@@ -50,8 +55,9 @@ def program(window_ns: int) -> Program:
                     args = (Term("gt", (part, literal(16.0))),)
                 elif op == "cusum":
                     args = (part, turning, literal(5.0))
-                shown[name] = Term(op, args, window_ns=window_ns if op in WINDOWED or op == "ewma" else 0)
-            name = f"{kind.lower()}-{op}"
+                over_time = (op in WINDOWED and not since) or op == "ewma"
+                shown[name] = Term(op, (*args, *since), window_ns=window_ns if over_time else 0)
+            name = f"{kind.lower()}-{op}{'-anew' if since else ''}"
             when = Term("ne", (turning, literal(0.0)))
             text = "{value:.17g} {part:.17g} {outer:.17g}"
             rules[name] = Rule(

@@ -276,7 +276,7 @@ class Twin:
         """What was never heard is silent from here on, with a grace."""
         for condition in conditions:
             if condition.rule.silent is not None:
-                condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 10 * S
+                condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 30 * S
 
     def fire(self, until: int) -> None:
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]

@@ -237,6 +237,8 @@ def evaluate(term: Term, now: Moment) -> Value:
         return False if False in args else None if None in args else True
     if term.op == "or":
         return True if True in args else None if None in args else False
+    if term.op == "stale":
+        return args[0] is None
     if None in args:
         return None
     if term.op == "not":
@@ -250,8 +252,11 @@ def function(term: Term, now: Moment, args: list[Value]) -> float | None:
     name = name_of(term)
     if name not in now.values:
         it = now.functions[name]
-        triggered = now.sampled is None or bool(now.sampled & names_below(term.args[0], now.asset, now))
-        value = it.take(now.t, *args) if triggered else it.taken
+        takes = [
+            now.sampled is None or bool(now.sampled & names_below(arg, now.asset, now))
+            for arg in term.args[: 2 if term.begins_anew else 1]
+        ]
+        value = it.take(now.t, *args, is_sampled=takes[0]) if any(takes) else it.taken
         now.values[name] = None if value is None or math.isnan(value) else value
     return now.values[name]
 

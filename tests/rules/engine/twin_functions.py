@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from itertools import pairwise
 
 from rules.language.terms import PANES, Term
 
@@ -201,6 +202,59 @@ class Since:
         return None if self.true_at is None else (t - self.true_at) / 1e9
 
 
+class Anew:
+    """Since a condition was last true. `began`: then, None for never; `samples`: what was taken since."""
+
+    def __init__(self, op: str) -> None:
+        self.op = op
+        self.began: int | None = None
+        self.samples: list[tuple[int, float]] = []
+        self.held: tuple[int, float] | None = None
+
+    def take(self, t: int, v: float | None, anew: bool | None, is_sampled: bool) -> float | None:
+        if anew:
+            self.began, self.samples = t, []
+            if self.held is not None:
+                self.held = t, self.held[1]
+                self.samples = [self.held] if self.op in ("twa", "integral") else []
+        if v is None or anew is None:
+            return None
+        if is_sampled:
+            self.held = t, v
+            self.samples.append(self.held)
+        return None if self.began is None else self.value(t, v, [u for _, u in self.samples])
+
+    def value(self, t: int, v: float, numbers: list[float]) -> float | None:
+        parts = [(u, (then - at) / 1e9) for (at, u), (then, _) in pairwise(self.samples)]
+        match self.op:
+            case "integral":
+                return added(u * s for u, s in parts)
+            case "count":
+                return float(len([u for u in numbers if u]))
+            case "twa":
+                mean, duration = weighted(parts)
+                return mean if duration else None
+        if not numbers:
+            return None
+        match self.op:
+            case "min":
+                return min(numbers)
+            case "max":
+                return max(numbers)
+            case "delta":
+                return v - numbers[0]
+            case "rate":
+                seconds = (t - self.samples[0][0]) / 1e9
+                return (v - numbers[0]) / seconds if seconds else None
+        n, mean, m2 = 0, 0.0, 0.0
+        for u in numbers:
+            n += 1
+            d = u - mean
+            mean += d / n
+            m2 += d * (u - mean)
+        return mean if self.op == "avg" else math.sqrt(m2 / n)
+
+
 KINDS = {
     "avg": Average,
     "min": Least,
@@ -222,10 +276,15 @@ class Function:
 
     def __init__(self, term: Term) -> None:
         self.op = term.op
+        self.anew = Anew(term.op) if term.begins_anew else None
         self.state = KINDS[term.op](term.window_ns)
         self.taken: float | None = None
 
-    def take(self, t: int, *args: float | None) -> float | None:
+    def take(self, t: int, *args: float | None, is_sampled: bool = True) -> float | None:
+        if self.anew:
+            v, anew = args
+            self.taken = self.anew.take(t, v, None if anew is None else bool(anew), is_sampled)
+            return self.taken
         known = None not in args
         self.taken = self.state.take(t, *args) if known else None
         return self.taken

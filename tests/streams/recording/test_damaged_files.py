@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mcap.reader import make_reader
 from mcap.writer import CompressionType
 
+from streams import recording_file
 from streams.record import Record
 from streams.recording import Recording, RecordingWriter
 
@@ -171,6 +174,29 @@ def test_a_byte_of_the_index_that_is_wrong_is_said(tmp_path: Path, records: list
         recording = Recording(path)
         assert list(recording.records()) == records, at
         assert len(recording.damage) == 1, at
+
+
+def test_memory_that_is_given_back_can_still_be_read(
+    tmp_path: Path, records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    whole = recording_file.release
+
+    def release(view: mmap.mmap, begin: int, at: int) -> int:
+        given.append(whole(view, begin, at))
+        return given[-1]
+
+    monkeypatch.setattr(recording_file, "_HELD_BYTES", 1)
+    monkeypatch.setattr(recording_file, "release", release)
+    many = [replace(record, value=b"%d" % n * 999) for n, record in enumerate(records)]
+    with RecordingWriter(tmp_path / "a.mcap", compression=CompressionType.NONE) as writer:
+        for record in many:
+            writer.write(record, 1)
+            writer.flush()
+    recording = Recording(tmp_path / "a.mcap")
+    for _ in range(2):
+        assert list(recording.records()) == many
+    assert max(given) > 16 * mmap.PAGESIZE
 
 
 def test_a_chunk_within_a_value_is_no_chunk_of_the_file(tmp_path: Path, records: list[Record]) -> None:

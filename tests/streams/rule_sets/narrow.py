@@ -1,4 +1,4 @@
-"""A site of one unit with two pumps, and rule sets for it."""
+"""A site of one unit with a pump, and rule sets for it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ units:
   hall:
     assets: {P-1: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}
 """
+TWO = SITE + "  annex:\n    assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}\n"
+"""The same, with a second unit."""
 SLOW = """
 rules:
   pump-slow:

@@ -14,9 +14,7 @@ from rules.site.model import Site
 from streams import kept_rules
 from streams.kept_rules import KEPT, KeptRules
 from streams.rule_set import RuleSet
-from tests.streams.rule_sets.narrow import SITE, SLOW, rule_set
-
-TWO = SITE + "  annex:\n    assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}\n"
+from tests.streams.rule_sets.narrow import SLOW, TWO, rule_set
 
 
 def kept(folder: Path, rules: str = SLOW) -> KeptRules:
@@ -65,10 +63,14 @@ def test_other_rules_have_their_own(tmp_path: Path) -> None:
 
 def test_other_code_makes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(tmp_path).tables("hall")
-    monkeypatch.setattr(kept_rules, "code_digest", lambda: "another")
-    other = kept(tmp_path)
-    other.tables("hall")
+    with monkeypatch.context() as changed:
+        changed.setattr(kept_rules, "code_digest", lambda: "another")
+        other = kept(tmp_path)
+        other.tables("hall")
     assert other.made == ["hall"]
+    before = kept(tmp_path)
+    before.tables("hall")
+    assert before.made == [], "an older version that is started again finds its own"
 
 
 def test_code_is_another_with_each_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +81,9 @@ def test_code_is_another_with_each_character(tmp_path: Path, monkeypatch: pytest
     for text in ("a = 1\n", "a = 2\n", "a = 2 \n"):
         (tmp_path / "engine" / "writer.py").write_text(text)
         digests.append(kept_rules.code_digest.__wrapped__())
-    assert len(set(digests)) == 3
+    (tmp_path / "engine" / "writer.py").rename(tmp_path / "engine" / "reader.py")
+    digests.append(kept_rules.code_digest.__wrapped__())
+    assert len(set(digests)) == 4
 
 
 def test_damaged_ones_are_made_anew_and_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,15 +105,32 @@ def test_damaged_ones_are_made_anew_and_it_is_said(tmp_path: Path, caplog: pytes
     assert third.made == []
 
 
-def test_a_file_in_the_wrong_place_is_not_believed(tmp_path: Path) -> None:
-    first = kept(tmp_path)
-    first.tables("hall")
-    first.tables("annex")
-    [file] = tmp_path.glob("*/hall.tables")
-    file.write_bytes(file.with_name("annex.tables").read_bytes())
-    second = kept(tmp_path)
-    assert second.tables("hall").assets == ("P-1",)
+@pytest.mark.parametrize("of", ["another unit", "other rules", "other code"])
+def test_a_file_in_the_wrong_place_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    elsewhere, unit = tmp_path / "elsewhere", "annex" if of == "another unit" else "hall"
+    with monkeypatch.context() as changed:
+        if of == "other code":
+            changed.setattr(kept_rules, "code_digest", lambda: "another")
+        kept(elsewhere, SLOW.replace("50", "60") if of == "other rules" else SLOW).tables(unit)
+    kept(tmp_path / "here").tables("hall")
+    [wrong], [file] = elsewhere.glob(f"*/{unit}.tables"), (tmp_path / "here").glob("*/hall.tables")
+    file.write_bytes(wrong.read_bytes())
+    second = kept(tmp_path / "here")
+    definition = second.tables("hall").rules[0].definition
     assert second.made == ["hall"]
+    assert definition == rule_set(SLOW, TWO).load()[1].rules[0].definition
+    assert second.tables("hall").assets == ("P-1",)
+
+
+def test_what_is_not_written_to_its_end_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(self: Path, target: Path) -> Path:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(Path, "replace", ends)
+    kept(tmp_path).tables("hall")
+    assert list(tmp_path.glob("*/*.tables")) == []
 
 
 def test_where_nothing_can_be_written_it_is_said_once(

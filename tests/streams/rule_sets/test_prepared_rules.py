@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
+from rules.engine import kept_tables
 from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError
+from streams import prepared_rules
 from streams.bus_memory import MemoryBus
 from streams.kept_rules import KeptRules
 from streams.prepare_rules import prepare_aside
 from streams.prepared_rules import KEPT, PreparedRules
 from streams.rule_set import UNKNOWN, RuleSet, rule_set_message
-from streams.topics import TOPICS
-from tests.streams.rule_sets.narrow import SITE, SLOW, rule_set
+from streams.topics import RULE_SETS, TOPICS
+from tests.streams.rule_sets.narrow import SITE, SLOW, TWO, rule_set
 
 NOWHERE = Path("/dev/null/tables")
 OTHER = rule_set(SLOW.replace("50", "60"))
 
 
-async def prepared(*published: RuleSet) -> tuple[PreparedRules, MemoryBus]:
+async def prepared(*published: RuleSet, folder: Path = NOWHERE) -> tuple[PreparedRules, MemoryBus]:
     bus = MemoryBus()
     await bus.create_topics(TOPICS, 2)
     await publish(bus, *published)
     site = rule_set().load_site()
-    return PreparedRules(bus, site, rule_set(), KeptRules(rule_set(), site, NOWHERE), {}), bus
+    return PreparedRules(bus, site, rule_set(), folder, {}), bus
 
 
 async def publish(bus: MemoryBus, *rule_sets: RuleSet) -> None:
@@ -42,6 +49,80 @@ async def test_an_activation_waits_for_what_was_not_ready_and_is_counted() -> No
     assert made.rules[0].definition == OTHER.load()[1].rules[0].definition
     assert await rules.rules_of(OTHER.digest, "hall") is made
     assert rules.waits == 1
+
+
+async def nobody(*_: object) -> dict[str, bytes]:
+    raise AssertionError("another process was asked")
+
+
+async def test_who_starts_again_has_what_was_made_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, _ = await prepared(OTHER, folder=tmp_path)
+    made = await before.rules_of(OTHER.digest, "hall")
+    monkeypatch.setattr(prepared_rules, "prepare_aside", nobody)
+    again, _ = await prepared(OTHER, folder=tmp_path)
+    found = await again.rules_of(OTHER.digest, "hall")
+    assert isinstance(made, Compiled)
+    assert isinstance(found, Compiled)
+    assert kept_tables.pack(found, {}) == kept_tables.pack(made, {})
+
+
+def ask_and_end(folder: Path) -> None:
+    """The process aside writes its answer to a pipe that nobody reads any more."""
+    hears, says = os.pipe()
+    os.close(hears)
+    asked = {
+        "files": dict(OTHER.files),
+        "site_digest": OTHER.site_digest,
+        "units": ["hall"],
+        "folder": str(folder),
+    }
+    command = [sys.executable, "-m", "streams.prepare_rules"]
+    ended = subprocess.run(
+        command, input=orjson.dumps(asked), stdout=says, stderr=subprocess.DEVNULL, check=False
+    )
+    os.close(says)
+    assert ended.returncode != 0
+
+
+async def test_who_asks_may_end_and_what_is_made_is_there_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_and_end(tmp_path)
+    monkeypatch.setattr(prepared_rules, "prepare_aside", nobody)
+    again, _ = await prepared(OTHER, folder=tmp_path)
+    assert isinstance(await again.rules_of(OTHER.digest, "hall"), Compiled)
+
+
+def damage(folder: Path, unit: str) -> None:
+    [file] = folder.glob(f"*/{unit}.tables")
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+async def test_only_what_is_missing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    async def answers(*of: Any) -> dict[str, bytes] | str:
+        asked.append(of[2])
+        return await prepare_aside(*of)
+
+    monkeypatch.setattr(prepared_rules, "prepare_aside", answers)
+    first, other = rule_set(site=TWO), rule_set(SLOW.replace("50", "60"), TWO)
+    for _ in range(2):
+        rules = PreparedRules(MemoryBus(), first.load_site(), first, tmp_path, {other.digest: other})
+        tables = await rules.rules_of(other.digest, "hall")
+        assert isinstance(tables, Compiled)
+        assert tables.assets == ("P-1",)
+        damage(tmp_path, "hall")
+    assert asked == [["hall", "annex"], ["hall"]]
+
+
+async def test_what_another_site_keeps_there_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    elsewhere = rule_set(site=SITE.replace("P-1", "P-2"))
+    KeptRules(elsewhere, elsewhere.load_site(), tmp_path).tables("hall")
+    rules, _ = await prepared(elsewhere, folder=tmp_path)
+    assert str(await rules.rules_of(elsewhere.digest, "hall")).startswith("it is for another site file")
 
 
 async def test_what_is_published_gets_ready_by_itself() -> None:
@@ -84,4 +165,14 @@ async def test_only_the_last_ones_are_kept() -> None:
 
 async def test_a_process_that_fails_is_no_refusal() -> None:
     with pytest.raises(InvariantError, match="ended"):
-        await prepare_aside(rule_set(), rule_set().load()[0].digest, ["no such unit"])
+        await prepare_aside(rule_set(), rule_set().load()[0].digest, ["no such unit"], NOWHERE)
+
+
+async def test_the_first_rules_are_published_once_and_only_where_the_log_lacks_them() -> None:
+    rules, bus = await prepared()
+    for _ in range(2):
+        await rules.publish_first(await bus.producer("test"))
+    assert [record.key for record in bus.records(RULE_SETS.name)] == [rule_set().digest.encode()]
+    known = PreparedRules(bus, rule_set().load_site(), rule_set(), NOWHERE, {rule_set().digest: rule_set()})
+    await known.publish_first(await bus.producer("test"))
+    assert len(bus.records(RULE_SETS.name)) == 1

@@ -52,7 +52,7 @@ def test_a_good_one() -> None:
         ("RackLiquidFlow:", "RackLiquidFlo:", 6, "R01 has no signal 'RackLiquidFlo'", "did you mean 'RackLiquidFlow'?"),
         ("- design_flow", "- design_flo", 7, "Rack R01 has no constant 'design_flo'", "did you mean 'design_flow'?"),
         ("- design_flow", "- 158", 7, "the number needs a unit: the signal is in L/min", "such as 'L/min'"),
-        ("- design_flow", "- 158 kW", 7, "the limit is in kW, the signal in L/min: not the same dimension", ""),
+        ("- design_flow", "- 158 kW", 7, "the number is in kW, the signal in L/min: not the same dimension", ""),
         ("- design_flow", "- broken", 7, "Rack R01 has no constant 'broken'", ""),
         ("- 16 s: bad", "- 16: bad", 10, "a key must be text", ""),
         ("- 16 s: bad", "- 30 s: bad", 10, "'30 s' is out of range", ""),
@@ -75,6 +75,34 @@ def test_a_bad_one(written: str, instead: str, line: int, message: str, hint: st
     found = [finding for finding in findings if message in finding.message]
     assert [(finding.line, finding.severity) for finding in found] == [(line, "error")], findings
     assert hint in found[0].hint
+
+
+@pytest.mark.parametrize(
+    ("signal", "finding"),
+    [
+        (
+            "{recrding: x.mcap, point: p, from: 2026-01-01T00:00:00Z, to: 2026-01-01T00:01:00Z}",
+            "unknown key 'recrding' (did you mean 'recording'?)",
+        ),
+        (
+            "{recording: x.mcap, pont: p, from: 2026-01-01T00:00:00Z, to: 2026-01-01T00:01:00Z}",
+            "unknown key 'pont'",
+        ),
+        ("{stps: [1 L/min], noise: 1 L/min}", "unknown key 'stps' (did you mean 'steps'?)"),
+        (
+            "{steps: [1 L/min], noise: 1 kW}",
+            "error: the number is in kW, the signal in L/min: not the same dimension",
+        ),
+        ("{steps: [1 L/min], noise: 1}", "the number needs a unit: the signal is in L/min (such as 'L/min')"),
+    ],
+)
+def test_one_slip_is_one_finding(signal: str, finding: str) -> None:
+    text = (
+        f"one:\n  asset: R01\n  for: 20 s\n  signals: {{RackLiquidFlow: {signal}}}\n"
+        "  expect: {rack-flow-low: never}\n"
+    )
+    (found,) = read(text)[1]
+    assert finding in str(found)
 
 
 def test_a_name_twice() -> None:

@@ -13,10 +13,11 @@ from types import MappingProxyType
 import numpy as np
 import orjson
 
-from rules.engine.inputs import Identity, Input, Readings, Tick
+from rules.engine.inputs import Activation, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import HeadraceError
 from rules.site.model import Site, Unit
+from streams.bus import Producer
 from streams.bus_memory import MemoryBus
 from streams.crash_switch import CrashSwitch
 from streams.processor import Processor
@@ -105,13 +106,16 @@ class OneRuleSet:
     first_digest: str = "rules-1"
     known: tuple[str, ...] = ("rules-1",)
 
-    def new_engine(self, unit: str, snapshot_digest: str = "") -> MemoryfulEngine:
-        if snapshot_digest not in ("", *self.known):
+    def new_engine(self, unit: str, digest: str = "") -> MemoryfulEngine:
+        if digest not in ("", *self.known):
             raise HeadraceError("nobody has these rules")
-        return MemoryfulEngine(unit, snapshot_digest or self.first_digest)
+        return MemoryfulEngine(unit, digest or self.first_digest)
 
     async def rules_of(self, digest: str, unit: str) -> str:
         return f"{unit}: nobody has {digest}"
+
+    async def publish_first(self, producer: Producer) -> None:
+        """There is only one."""
 
 
 class SimulatedCrashError(Exception):
@@ -126,7 +130,7 @@ class Plant:
     bus: MemoryBus = field(default_factory=MemoryBus)
     site: Site = field(default_factory=small_site)
     rules: OneRuleSet = field(default_factory=OneRuleSet)
-    state_bytes: int = 0
+    snapshot_every_s: float = 2.0
     now_s: float = 0.0
     committed: dict[int, int] = field(default_factory=dict)
     failures: list[BaseException] = field(default_factory=list)
@@ -135,7 +139,9 @@ class Plant:
     batch_seed: int = 0
 
     async def ready(self) -> Plant:
+        """With a log that begins as one should."""
         await self.bus.create_topics(TOPICS, PARTITIONS)
+        await self.send(*(activation(unit) for unit in self.site.units))
         return self
 
     async def send(self, *messages: Message) -> None:
@@ -164,7 +170,7 @@ class Plant:
             site=self.site,
             rules=self.rules,
             partitions=PARTITIONS,
-            snapshot_every_s=2.0,
+            snapshot_every_s=self.snapshot_every_s,
             acknowledge=acknowledge,
             on_failure=self.failures.append,
             crash=CrashSwitch(crash_at, self.run_dir, end),
@@ -235,6 +241,11 @@ class Plant:
             tuple(header(record.headers, name) for name in names)  # type: ignore[misc]
             for record in self.bus.records(DEAD_LETTERS.name)
         ]
+
+
+def activation(unit: str, digest: str = "rules-1", sequence: int = 1) -> Message:
+    value = Activation(unit, Identity("activation", 1, sequence), "site-1", digest)
+    return encode_input(value, PARTITIONS)
 
 
 def tick(unit: str, sequence: int) -> Message:

@@ -181,8 +181,11 @@ async def test_a_state_that_the_engine_refuses_is_counted_and_begins_empty_at_it
     (name,) = await log_ids(plant.bus, await plant.bus.producer("test"))
     place = TopicPartition("events", partition_of("row-a", PARTITIONS))
     end = (await plant.bus.ends("events"))[place]
-    await plant.send(*written(snapshot(90, b"of an older version", next_offset=end, log_id=name)))
+    old = snapshot(90, b"of an older version", next_offset=end, log_id=name, rules_digest="rules-2")
+    await plant.send(*written(old))
+    plant.rules = OneRuleSet(known=("rules-1", "rules-2"))
     processor = await plant.worker()
+    assert processor.metrics()["rules"]["row-a"] == "rules-2", "those that rule at its offset"
     assert processor.counts.restores_refused == 1
     assert processor.positions()[place.partition] == end
 

@@ -1,0 +1,80 @@
+"""The order in which `headrace up` starts what brings samples, however slowly each gets ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateways.up.command import UpRequest
+from gateways.up.system import System
+from rules.engine.inputs import Identity, Tick
+from streams.record import Message, Record
+from streams.settings import Settings
+from streams.site_folder import load_site
+from streams.topics import STATUS
+from streams.wire import encode_input
+
+NARVIK = Path(__file__).parents[3] / "examples" / "narvik"
+
+
+def status(role: str, state: str) -> Message:
+    body = {"role": role, "state": state, "metrics": {}}
+    return Message(STATUS.name, 0, role.encode(), orjson.dumps(body), ())
+
+
+def see(system: System, message: Message) -> None:
+    record = Record(message.topic, message.partition, 0, 0, message.key, message.value, message.headers)
+    system.observer.see(record)
+
+
+async def test_ticks_come_before_the_plant_and_the_plant_before_the_gateways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = load_site(NARVIK)
+    system = System(UpRequest(NARVIK, free_ports=True), site, Settings(), tmp_path, 0.0)
+    started: list[str] = []
+
+    async def start(role: str, _: Path, options: Mapping[str, str]) -> None:
+        started.append(role)
+
+    async def rest() -> None:
+        """Longer than it takes to look again."""
+        await asyncio.wait({starting}, timeout=0.2)
+
+    monkeypatch.setattr(system.processes, "start", start)
+    starting = asyncio.create_task(system._start_sources())
+    *units, last = site.units
+    for unit in units:
+        see(system, encode_input(Tick(unit, Identity("ticker", 0, 1), site.tick_ns), 3))
+    await rest()
+    assert started == []
+    see(system, encode_input(Tick(last, Identity("ticker", 0, 1), site.tick_ns), 3))
+    see(system, status("plant", "starting"))
+    await rest()
+    assert started == ["plant"]
+    see(system, status("plant", "ready"))
+    await asyncio.wait_for(starting, 10)
+    assert started == ["plant", "opcua", "nvml"]
+
+
+async def test_nothing_is_started_once_the_end_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = load_site(NARVIK)
+    system = System(UpRequest(NARVIK, free_ports=True), site, Settings(), tmp_path, 0.0)
+    started: list[str] = []
+    monkeypatch.setattr(system.processes, "start", started.append)
+    monkeypatch.setattr(system, "_end_in_order", asyncio.Event().wait)
+    ending = asyncio.create_task(system.end())
+    for unit in site.units:
+        see(system, encode_input(Tick(unit, Identity("ticker", 0, 1), site.tick_ns), 3))
+    see(system, status("plant", "ready"))
+    starting = asyncio.create_task(system._start_sources())
+    await asyncio.wait({starting}, timeout=0.2)
+    ending.cancel()
+    await asyncio.wait_for(starting, 10)
+    assert started == []

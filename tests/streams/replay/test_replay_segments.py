@@ -1,0 +1,204 @@
+"""A folder of segments is one log: what its recorder missed is said, and nothing else differs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateways.cli.main import run_app
+from streams.incidents import Incident
+from streams.record import Record, TopicPartition
+from streams.recorded_site import recording_metadata, site_attachments
+from streams.recording import Recording, RecordingWriter
+from streams.rule_set import rule_set_of
+from streams.segments import begin_ns, head, head_positions, segment_name, segments_in
+from streams.site_folder import load_site
+from streams.times import iso_utc
+from tests.streams.replay.conftest import T0
+
+Made = tuple[Path, list[Record]]
+S = 1_000_000_000
+
+
+class Folder:
+    """Segments that are written one after the other; `log`: the id of the log that they are of."""
+
+    def __init__(self, path: Path, site_dir: Path) -> None:
+        self.path = path
+        self.log = "one"
+        path.mkdir()
+        site = load_site(site_dir)
+        self._attachments = site_attachments(rule_set_of(site_dir, site))
+        self._metadata = recording_metadata(site, self._attachments)
+        self._positions: dict[TopicPartition, int] = {}
+        self._at_ns = 1_795_782_615 * S
+
+    def begin_log(self, name: str, records: list[Record]) -> None:
+        """A fresh log, which begins with these records."""
+        self.log = name
+        self._positions = {TopicPartition(r.topic, r.partition): r.offset for r in reversed(records)}
+
+    def add(self, records: list[Record], missed: str = "") -> None:
+        self._at_ns += S
+        file = self.path / segment_name(self._at_ns)
+        places = {TopicPartition(r.topic, r.partition): 0 for r in records} | self._positions
+        metadata = self._metadata | head(places, [self.log], missed)
+        with RecordingWriter(file, attachments=self._attachments, metadata=metadata) as writer:
+            for record in records:
+                writer.write(record, self._at_ns)
+                self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path, made: Made) -> Folder:
+    return Folder(tmp_path / "kept", made[0])
+
+
+def answer(capfdbinary: pytest.CaptureFixture[bytes], *arguments: str) -> tuple[int, dict[str, Any]]:
+    code = run_app([*arguments, "--json"])
+    return code, json.loads(capfdbinary.readouterr().out)
+
+
+def whole(made: Made) -> list[Record]:
+    """The records of the run without the one that leaves a hole in the offsets."""
+    return [record for record in made[1] if record.value != b"garbage"]
+
+
+def test_segments_replay_as_one_log(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    for at in range(0, len(records), 37):
+        folder.add(records[at : at + 37])
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    assert (code, said["missing"], said["missed"], said["damage"]) == (0, [], [], [])
+    assert said["verification"]["differences"] == said["verification"]["after_end"] == 0
+    assert said["verification"]["compared"] == sum(r.topic != "events" for r in records)
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    assert (code, info["gaps"], info["missed"]) == (0, [], [])
+    assert sum(info["records"].values()) == len(records)
+    assert [one["records"] for one in info["segments"]][:2] == [37, 37]
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_what_lies_between_two_segments_or_within_one_is_a_gap(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], within: bool
+) -> None:
+    records = whole(made)
+    gone = records[60:100]
+    if within:
+        folder.add(records[:60] + records[100:])
+    else:
+        folder.add(records[:60])
+        folder.add(records[100:])
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    lost = {
+        place: [r.offset for r in gone if (r.topic, r.partition) == place]
+        for place in {(r.topic, r.partition) for r in gone}
+    }
+    assert code == 1
+    assert said["damage"] == []
+    assert said["missing"]
+    for one in said["missing"]:
+        offsets = lost["events", one["partition"]]
+        assert (one["records"], one["first_offset"], one["last_offset"]) == (
+            len(offsets), offsets[0], offsets[-1],
+        )  # fmt: skip
+    assert said["verification"]["differences"] == 0
+    assert said["verification"]["not_compared"] > 0
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    assert code == 1
+    # what a compacted topic lacks means nothing
+    assert {(one["topic"], one["partition"]) for one in info["gaps"]} == {
+        place for place in lost if place[0] != "alarms"
+    }
+
+
+def test_a_hole_before_the_first_record_of_a_partition_counts_from_where_the_segment_begins(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = [record for record in whole(made) if record.topic == "events"]
+    place = (records[0].topic, records[0].partition)
+    folder.add(
+        [record for record in records if (record.topic, record.partition) != place or record.offset >= 9]
+    )
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    assert code == 1
+    assert [(one["records"], one["first_offset"]) for one in said["missing"]] == [(9, 0)]
+
+
+def test_a_log_that_was_replaced_is_said_and_nothing_behind_it_is_compared(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    folder.add(records[:60])
+    folder.begin_log("two", records[100:])
+    folder.add(records[100:], missed="nobody knows")
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    assert code == 1
+    (line,) = said["missed"]
+    assert line.endswith("nobody knows")
+    assert said["verification"]["differences"] == 0
+    assert said["verification"]["not_compared"] > 0
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    assert (code, info["missed"]) == (1, [line])
+
+
+def test_info_says_which_segments_an_incident_keeps(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    for at in range(0, 80, 20):
+        folder.add(records[at : at + 20])
+    names = [file.name for file in segments_in(folder.path)]
+    begin = begin_ns(folder.path / names[2])
+    alarm = {"id": "one", "rule": "pump-slow", "message": "P-1: 30 %"}
+    Incident(folder.path / "20261127T120015.000Z.incident.json", begin - 1, begin + 1, [alarm]).write()
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    assert code == 0
+    (said,) = info["incidents"]
+    assert said["segments"] == names[1:3]
+    assert said["alarms"] == [alarm]
+    assert run_app(["recording", "info", str(folder.path)]) == 0
+    assert "2 segments: P-1: 30 % (pump-slow)" in capfdbinary.readouterr().out.decode()
+
+
+def test_only_the_last_segment_may_be_open(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    folder.add(records[:20])
+    folder.add(records[20:40])
+    for file, code in zip(reversed(segments_in(folder.path)), (0, 1), strict=True):
+        file.write_bytes(file.read_bytes()[:-100])
+        found, info = answer(capfdbinary, "recording", "info", str(folder.path))
+        assert found == code
+        assert [one["open"] for one in info["segments"]] == [False, True]
+        assert bool(info["segments"][0]["damage"]) == bool(code)
+
+
+def test_a_part_of_a_segment_or_several_merged_are_no_segment(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    folder.add(records[:200])
+    folder.add(records[200:])
+    names = [str(file) for file in segments_in(folder.path)]
+    merged, part = str(folder.path / "merged.mcap"), str(folder.path / "part.mcap")
+    assert answer(capfdbinary, "recording", "merge", *names, "-o", merged)[0] == 0
+    assert answer(capfdbinary, "recording", "cut", merged, "--from", iso_utc(T0 + 60 * S), "-o", part)[0] == 0
+    assert (
+        answer(capfdbinary, "recording", "cut", names[1], "--from", iso_utc(T0 + 80 * S), "-o", part)[0] == 0
+    )
+    for file in (merged, part):
+        assert head_positions(Recording(Path(file))) == {}
+    code, said = answer(capfdbinary, "replay", merged)
+    assert (code, said["missing"], said["verification"]["differences"]) == (0, [], 0)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    assert run_app(["replay", str(tmp_path)]) == 2
+    assert run_app(["recording", "info", str(tmp_path)]) == 2
