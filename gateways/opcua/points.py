@@ -131,6 +131,10 @@ class SourcePoints:
         if stamped.time_ns <= self._last_ns[row] and sample.quality == self.quality[row]:
             return False
         self.counts["confirmed"] += 1
+        if sample.quality == Quality.GOOD:
+            # It was read now, and may have been scanned a period ago: further back than a clock is believed.
+            current_ns = self._current(row, stamped.time_ns, sample.server_ns)
+            stamped = stamped._replace(time_ns=current_ns)
         self._add(row, stamped, time.monotonic(), sample.time_ns)
         return True
 
@@ -220,7 +224,7 @@ class SourcePoints:
         return sample if stamp == sample.time_ns else sample._replace(time_ns=stamp)
 
     def _current(self, row: int, stamp: int, server_ns: int) -> int:
-        """The time of a value that stands when it is subscribed to, unless nobody vouches that it still does."""
+        """The time of a value that stands when it is subscribed to or read, unless nobody vouches that it still does."""
         now_ns = time.time_ns()
         if now_ns - max(stamp, server_ns) > STALE_AFTER_PERIODS * self.points[row].period_ns:
             return stamp

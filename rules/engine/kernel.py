@@ -719,26 +719,25 @@ def _take(
     elif count == 0.0 or (op == MIN_ANEW and v < was) or (op == MAX_ANEW and v > was):
         floats[f, lane] = v
         marks[j + 1, lane] = t
+    if op == DELTA_ANEW:
+        floats[f + 2, lane] = v - floats[f, lane]
+    elif op == RATE_ANEW:
+        seconds = (t - marks[j + 1, lane]) / 1e9
+        floats[f + 2, lane] = (v - floats[f, lane]) / seconds if seconds > 0.0 else math.nan
 
 
 @compiled()
-def _taken_so_far(
-    op: int, v: float, t: int, floats: Numbers, f: int, marks: Times, j: int, lane: Whole
-) -> float:
-    """What a function that begins anew is at t, where its signal is v."""
+def _taken_so_far(op: int, floats: Numbers, f: int, lane: Whole) -> float:
+    """What a function that begins anew is after the samples that it has taken."""
     value: float = floats[f, lane]
-    count, squares = floats[f + 1, lane], floats[f + 2, lane]
+    count, last = floats[f + 1, lane], floats[f + 2, lane]
     if op in (INTEGRAL_ANEW, COUNT_ANEW):
         return value
     if count == 0.0:
         return math.nan
     if op == STDDEV_ANEW:
-        return math.sqrt(squares / count)
-    if op == DELTA_ANEW:
-        return v - value
-    if op == RATE_ANEW:
-        return (v - value) / ((t - marks[j + 1, lane]) / 1e9) if t > marks[j + 1, lane] else math.nan
-    return value
+        return math.sqrt(last / count)
+    return last if op in (RATE_ANEW, DELTA_ANEW) else value
 
 
 @compiled()
@@ -748,8 +747,8 @@ def _anew(
 ) -> None:  # fmt: skip
     """Since a condition was last true: b where it is, `unless` where it is not. `is_sampled`: a takes a sample.
 
-    Rows f …: the value (of RATE and DELTA the first one); of how many samples, or seconds; squared distances, or the
-    value that holds until the next sample. Marks: j since when, -NEVER for never; j+1 when the held or first value was.
+    Rows f …: the value (of RATE and DELTA the first one); of how many samples, or seconds; squared distances, the value
+    that holds until the next sample, or what RATE and DELTA are. Marks: j since when, -NEVER for never; j+1 when the held or first value was.
     """
     for s in range(block.samples):
         t = times[s]
@@ -768,7 +767,7 @@ def _anew(
             known = v == v and (m[b, x] or m[unless, x])  # noqa: PLR0124
             if known and is_sampled:
                 _take(op, v, t, floats, f, marks, j, begun, lane)
-            r[d, x] = _taken_so_far(op, v, t, floats, f, marks, j, lane) if known and begun else math.nan
+            r[d, x] = _taken_so_far(op, floats, f, lane) if known and begun else math.nan
 
 
 @compiled()

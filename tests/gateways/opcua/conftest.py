@@ -22,5 +22,6 @@ def simulated_plant(tmp_path_factory):
     plant = dataclasses.replace(
         site.sources["plant-opcua"], endpoint=f"opc.tcp://127.0.0.1:{port}/headrace/plant"
     )
-    yield dataclasses.replace(site, sources={plant.id: plant})
+    points = {point.id: point for point in site.points.values() if point.source == plant.id}
+    yield dataclasses.replace(site, sources={plant.id: plant}, points=points)
     process.kill()

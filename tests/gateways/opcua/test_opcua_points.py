@@ -113,6 +113,20 @@ async def test_an_unchanged_value_with_a_new_source_time_is_confirmed_and_a_stal
     assert [r.time_ns - BASE_NS for r in await sent(table, publisher)] == [0, round(1.9e9)]
 
 
+async def test_a_confirmed_value_of_an_old_scan_is_current_and_a_sensor_that_died_after_it_is_stale(clock):
+    """Scans of a second and a tolerance of a second: a read just before the next scan finds one that is a second old."""
+    publisher = RecordingPublisher()
+    table = make_table(publisher)
+    table.reported(0, good(0))
+    clock.s = 2.02
+    assert table.confirmed(0, good(1.0))
+    clock.s = 3.6
+    assert table.confirmed(0, good(3.0))
+    clock.s = 5.2
+    assert not table.confirmed(0, good(3.0))
+    assert [r.time_ns - BASE_NS for r in await sent(table, publisher)] == [0, round(1.52e9), round(3.1e9)]
+
+
 async def test_where_the_server_stamps_changes_only_its_own_time_proves_that_the_value_holds(clock):
     publisher = RecordingPublisher()
     table = make_table(publisher, options={"timestamps": "change"})

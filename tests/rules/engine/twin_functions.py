@@ -222,9 +222,9 @@ class Anew:
         if is_sampled:
             self.held = t, v
             self.samples.append(self.held)
-        return None if self.began is None else self.value(t, v, [u for _, u in self.samples])
+        return None if self.began is None else self.value([u for _, u in self.samples])
 
-    def value(self, t: int, v: float, numbers: list[float]) -> float | None:
+    def value(self, numbers: list[float]) -> float | None:
         parts = [(u, (then - at) / 1e9) for (at, u), (then, _) in pairwise(self.samples)]
         match self.op:
             case "integral":
@@ -242,10 +242,10 @@ class Anew:
             case "max":
                 return max(numbers)
             case "delta":
-                return v - numbers[0]
+                return numbers[-1] - numbers[0]
             case "rate":
-                seconds = (t - self.samples[0][0]) / 1e9
-                return (v - numbers[0]) / seconds if seconds else None
+                seconds = (self.samples[-1][0] - self.samples[0][0]) / 1e9
+                return (numbers[-1] - numbers[0]) / seconds if seconds else None
         n, mean, m2 = 0, 0.0, 0.0
         for u in numbers:
             n += 1
