@@ -52,6 +52,8 @@ def activate_rules(
     rule_set = rule_set_of(site_dir, site, rules)
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
     settings = load_settings(site_dir / "headrace.yaml", **given)
+    where = f"site '{site.name}' at {settings.broker.bootstrap}"
+    print(f"{where}: rules {rule_set.digest[:12]} are to rule", file=sys.stderr, flush=True)
     began_s = time.monotonic()
     answers, metrics = asyncio.run(_activate(KafkaBus(settings.broker), site, rule_set, patience_s))
     refused = {unit for unit, entry in answers.items() if entry.kind != "activation"}

@@ -224,7 +224,7 @@ class SourcePoints:
         return sample if stamp == sample.time_ns else sample._replace(time_ns=stamp)
 
     def _current(self, row: int, stamp: int, server_ns: int) -> int:
-        """The time of a value that stands when it is subscribed to or read, unless nobody vouches that it still does."""
+        """The time of a value that stands when it is subscribed to or read, unless nobody vouches for it."""
         now_ns = time.time_ns()
         if now_ns - max(stamp, server_ns) > STALE_AFTER_PERIODS * self.points[row].period_ns:
             return stamp

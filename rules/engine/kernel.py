@@ -748,7 +748,8 @@ def _anew(
     """Since a condition was last true: b where it is, `unless` where it is not. `is_sampled`: a takes a sample.
 
     Rows f …: the value (of RATE and DELTA the first one); of how many samples, or seconds; squared distances, the value
-    that holds until the next sample, or what RATE and DELTA are. Marks: j since when, -NEVER for never; j+1 when the held or first value was.
+    that holds until the next sample, or what RATE and DELTA are. Marks: j since when, -NEVER for never; j+1 when the
+    held or first value was.
     """
     for s in range(block.samples):
         t = times[s]

@@ -137,10 +137,15 @@ class Names:
 
     def periods_ns(self, signal: Signal) -> dict[str, int]:
         """How often a signal is read, by asset."""
-        if signal.plain.op == "point":
-            return {asset: self.site.points[point].period_ns for asset, point in signal.plain.points.items()}
-        sources = self.site.gpu_sources
-        return {gpu: sources[gpu].period_ns if gpu in sources else SILENT_NS for gpu in signal.sensors}
+        assets = signal.plain.points if signal.plain.op == "point" else signal.sensors
+        return {asset: self.period_ns(signal.plain, asset) for asset in assets}
+
+    def period_ns(self, term: Term, asset: str) -> int:
+        """How often a field or a point is read, as an asset reads it."""
+        if term.op == "point":
+            return self.site.points[term.points[asset]].period_ns
+        source = self.site.gpu_sources.get(asset)
+        return source.period_ns if source else SILENT_NS
 
     def signal_of(self, assets: tuple[str, ...], name: Name) -> Signal:
         """`TYPE.NAME` of each asset's other one, as `others` finds them."""

@@ -44,7 +44,7 @@ from rules.language.problems import AlreadyReportedError, each, joined
 from rules.language.program import GPU_TYPE
 from rules.language.spans import Spans
 from rules.language.terms import FUNCTIONS as TIMED
-from rules.language.terms import OVER, Limit, Term, reads
+from rules.language.terms import OVER, WINDOWED, Limit, Term, reads
 from rules.language.typed import (
     Typed,
     described,
@@ -275,7 +275,22 @@ class Resolver:
             return Typed(make("stale", args[0].term))
         if name == "cusum":
             return cusum(node, args)
-        return over_time(node, args)
+        value = over_time(node, args)
+        self._check_window(node, value.term)
+        return value
+
+    def _check_window(self, node: Call, term: Term) -> None:
+        """A warning when samples lie further apart than the window: it is never full."""
+        for part in (term, *term.args):
+            if self._warn is None or self._within or part.op not in WINDOWED or not part.window_ns:
+                continue
+            asset, reach = self._assets[0], 2 if part.op in ("rate", "delta") else 1
+            periods = {self._names.period_ns(*read): read[0].signal for read in part.args[0].signals(asset)}
+            period_ns = min(periods)
+            if period_ns > reach * part.window_ns:
+                text = f"{periods[period_ns]} is read every {period_ns / 1e9:g} s: this window is never full"
+                self._warn(start(node), text, "make it several times as long")
+            return
 
     def _argument(self, node: Expression, kind: Kind, name: str) -> Typed:
         value = self._resolve(node)

@@ -127,6 +127,11 @@ class RuleReader:
         assets = self._names.narrow(self._names.assets(asset_type), watched)
         node = self._fields.get("after")
         stated = node.as_duration_ns(1, DELAY_MAX_NS) if node else None
+        periods_ns = self._names.periods_ns(signal)
+        slowest_ns = max(periods_ns.values())
+        if node and stated and stated <= slowest_ns:
+            reads = f"{watched.name} is read every {slowest_ns / 1e9:g} s"
+            node.report(f"{reads}: this is always so in between", "two of its periods at least", "warning")
         targets = self._targets(assets)
         if self._failed or self._errors() > before or severity is None or text is None:
             return None
@@ -137,10 +142,7 @@ class RuleReader:
             None,
             None,
             signal.plain,
-            {
-                asset: stated or SILENT_PERIODS * period_ns
-                for asset, period_ns in self._names.periods_ns(signal).items()
-            },
+            {asset: stated or SILENT_PERIODS * period_ns for asset, period_ns in periods_ns.items()},
             0,
             0,
             cast("Severity", severity),

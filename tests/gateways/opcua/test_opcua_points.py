@@ -114,7 +114,7 @@ async def test_an_unchanged_value_with_a_new_source_time_is_confirmed_and_a_stal
 
 
 async def test_a_confirmed_value_of_an_old_scan_is_current_and_a_sensor_that_died_after_it_is_stale(clock):
-    """Scans of a second and a tolerance of a second: a read just before the next scan finds one that is a second old."""
+    """Scans and a tolerance of a second: a read just before the next scan finds one that is a second old."""
     publisher = RecordingPublisher()
     table = make_table(publisher)
     table.reported(0, good(0))
