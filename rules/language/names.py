@@ -58,6 +58,7 @@ class Names:
                 if of is not None and of in site.assets and site.assets[of].unit == asset.unit:
                     self._in_place[_place(asset)][of].append(asset.id)
         self._constants = {name for asset in site.assets.values() for name in asset.constants}
+        self._gpu_sources = site.gpu_sources
         self._sensors: dict[str, Sensor] = {}
         self._signals: dict[tuple[str, str], Signal] = {}
         self._signals_of_others: dict[tuple[tuple[str, ...], str, str], Signal] = {}
@@ -144,7 +145,7 @@ class Names:
         """How often a field or a point is read, as an asset reads it."""
         if term.op == "point":
             return self.site.points[term.points[asset]].period_ns
-        source = self.site.gpu_sources.get(asset)
+        source = self._gpu_sources.get(asset)
         return source.period_ns if source else SILENT_NS
 
     def signal_of(self, assets: tuple[str, ...], name: Name) -> Signal:
