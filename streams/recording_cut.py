@@ -276,21 +276,3 @@ class _SnapshotFinder:
 
 def _next(snapshot: CutSnapshot) -> Place:
     return snapshot.next_place
-
-
-def alarm_times(recording: Recording, alarm_id: str) -> tuple[int, int | None] | None:
-    """When an alarm was raised and when it cleared (None: not in the recording), by the id of its raising.
-
-    None where the recording has no such alarm.
-    """
-    found: tuple[int, int | None] | None = None
-    for record in recording.records({ALARMS.name}):
-        if record.value is None or alarm_id.encode() not in record.value:
-            continue
-        try:
-            body = orjson.loads(record.value)["body"]
-            if body["raised_id"] == alarm_id:
-                found = int(body["raised_ns"]), body["cleared_ns"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            continue
-    return found

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from rules.engine.engine import Engine
 from rules.engine.inputs import Tick
@@ -110,18 +111,27 @@ def last_tick_ns(recording: Recording) -> int | None:
     return max(_ticks(stored for _, stored in recording.in_chunks(last, {EVENTS.name})), default=None)
 
 
-def alarm_raised_ns(recording: Recording, alarm_id: str) -> int | None:
-    """When an alarm was raised that the recording holds, by the id of its raising or of any word on it."""
-    for _, place, _, _, value in recording.of_topic(ALARMS.name):
-        if value is None or alarm_id.encode() not in value:
-            continue
-        try:
-            alarm = decode_output(place.headers, value)
-        except UndecodableError:
-            continue
-        if isinstance(alarm, Alarm) and alarm_id in (alarm.id, alarm.raised_id):
-            return alarm.raised_ns
-    return None
+class AlarmSpan(NamedTuple):
+    """When an alarm was raised and when it cleared; None while it did not."""
+
+    raised_ns: int
+    cleared_ns: int | None
+
+
+def alarm_span(recordings: Iterable[Recording], alarm_id: str) -> AlarmSpan | None:
+    """That of an alarm, by the id of its raising or of any word on it; None where no recording has it."""
+    raised_id, spans = "", dict[str, AlarmSpan]()
+    for recording in recordings:
+        for _, place, _, _, value in recording.of_topic(ALARMS.name):
+            try:
+                alarm = decode_output(place.headers, value) if value is not None else None
+            except UndecodableError:
+                continue
+            if isinstance(alarm, Alarm):
+                spans[alarm.raised_id] = AlarmSpan(alarm.raised_ns, alarm.cleared_ns)
+                if alarm_id in (alarm.id, alarm.raised_id):
+                    raised_id = alarm.raised_id
+    return spans.get(raised_id)
 
 
 def _chunk_of(recording: Recording, from_ns: int) -> int:

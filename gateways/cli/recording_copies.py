@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateways.cli.moments import begin_ns, end_ns
 from gateways.cli.progress import progress, records_named
 from gateways.cli.recordings import check_lines
 from rules.errors import ConfigurationError
@@ -23,12 +24,12 @@ from streams.record import Record
 from streams.recorded_site import refuse_two_sites
 from streams.recording import CUT, Recording, RecordingWriter, watched
 from streams.recording_check import check_recordings
-from streams.recording_cut import alarm_times, cut_records, plan_cut
+from streams.recording_cut import cut_records, plan_cut
 from streams.recording_export import Format, read_key
 from streams.recording_export import export as run_export
 from streams.recording_merge import merged_records, plan_merge
 from streams.segments import without_head
-from streams.times import iso_utc, time_ns_of
+from streams.times import iso_utc
 from streams.topics import BY_NAME, EVENTS
 
 _EVER_NS = (1 << 63) - 1
@@ -59,15 +60,15 @@ def cut(path: Path, from_: str | None, to: str | None, output: Path, as_json: bo
     """A part that can be replayed; 1 when the original is damaged, so that something may be missing from the part."""
     _refuse_itself(output, [path])
     recording = Recording(path)
-    from_ns = 0 if from_ is None else _moment(recording, "--from", from_, 0)
-    to_ns = _EVER_NS if to is None else _moment(recording, "--to", to, 1)
+    from_ns, until_ns = begin_ns([recording], from_), end_ns([recording], to)
+    to_ns = _EVER_NS if until_ns is None else until_ns
     if from_ns > to_ns:
         raise ConfigurationError([Finding("--to", 0, 0, f"{to} lies before {from_}")])
     with progress("cutting", records_named([recording], 3)) as advance:
         plan = plan_cut(recording, from_ns, to_ns, advance)
         if not plan.begin:
             raise ConfigurationError([Finding(str(path), 0, 0, "no tick of the recording lies in that time")])
-        span = f"{'' if from_ is None else iso_utc(from_ns)}/{'' if to is None else iso_utc(to_ns)}"
+        span = f"{'' if from_ is None else iso_utc(from_ns)}/{'' if until_ns is None else iso_utc(until_ns)}"
         records = cut_records(recording, plan, advance)
         kept = _copy(records, output, recording.attachments, {**without_head(recording.metadata), CUT: span})
     said = {
@@ -150,25 +151,6 @@ def export(path: Path, output: Path, kind: Format, key_file: Path | None, as_jso
     for line in recording.damage:
         print(f"damaged: {line}", file=sys.stderr)
     return 1 if recording.damage else 0
-
-
-def _moment(recording: Recording, option: str, text: str, which: int) -> int:
-    """A time in ns: as written, or of the alarm of that id: when it was raised (0), when it cleared (1)."""
-    try:
-        return time_ns_of(text)
-    except ValueError:
-        times = alarm_times(recording, text)
-    if times is None:
-        raise ConfigurationError(
-            [
-                Finding(
-                    option, 0, 0, f"'{text}' is no time, and no alarm of the recording",
-                    "write 2026-11-22T16:37:38Z, or the id of an alarm's raising (replay --json has them)",
-                )
-            ]
-        )  # fmt: skip
-    moment = times[which]
-    return _EVER_NS if moment is None else moment
 
 
 def _refuse_itself(output: Path, inputs: Sequence[Path]) -> None:

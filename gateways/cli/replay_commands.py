@@ -29,9 +29,15 @@ def replay(
     ] = None,
     begin: Annotated[
         str | None,
-        typer.Option("--from", help="Event time, seconds from the beginning, or an alarm's id.", metavar="T"),
+        typer.Option(
+            "--from",
+            help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
+            metavar="T",
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="As --from.", metavar="T")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T")
+    ] = None,
     speed: Annotated[
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
@@ -91,12 +97,14 @@ def cut(
     from_: Annotated[
         str | None,
         typer.Option(
-            "--from", help="Time (ISO 8601, UTC), or an alarm's id: when it was raised.", metavar="TIME|ALARM"
+            "--from",
+            help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
+            metavar="T",
         ),
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="Time, or an alarm's id: when it cleared.", metavar="TIME|ALARM"),
+        typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -176,7 +176,7 @@ def test_a_cut_by_alarm_ids_holds_its_life_and_a_cut_without_snapshots_says_so(
     assert cut(tmp_path / "a.mcap", tmp_path / "b.mcap", *options) == 0
     said = json.loads(capfd.readouterr().out)
     assert said["without_snapshot"] == ["row-a", "row-b"]
-    assert said["cut"] == f"{iso_utc(T0 + 12 * S + 1000)}/{iso_utc(T0 + 20 * S + 1000)}"
+    assert said["cut"] == f"{iso_utc(T0 + 2 * S + 1000)}/{iso_utc(T0 + 20 * S + 1000)}"
     assert cut(tmp_path / "a.mcap", tmp_path / "c.mcap", "--from", "row-a:nonsense") == 2
     assert cut(tmp_path / "a.mcap", tmp_path / "c.mcap", "--from", "2099-01-01T00:00Z") == 2
     assert (

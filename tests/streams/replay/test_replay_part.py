@@ -24,7 +24,7 @@ from streams.recorded_site import recording_metadata, site_attachments
 from streams.recording import Recording, RecordingWriter
 from streams.replay import replay
 from streams.replay_rules import choose_site
-from streams.replay_start import Part, alarm_raised_ns, first_tick_ns
+from streams.replay_start import Part, alarm_span, first_tick_ns
 from streams.replayed import Replay
 from streams.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.site_folder import load_site
@@ -316,9 +316,9 @@ def test_an_alarm_is_found_by_its_id(made: Run, tmp_path: Path) -> None:
     recording = made.write(tmp_path / "run.mcap")
     whole = replay([recording], choose_site(recording, None, None), False)
     alarm = list(whole.alarms.values())[-1]
-    assert alarm_raised_ns(recording, alarm.raised_id) == alarm.raised_ns
-    assert alarm_raised_ns(recording, alarm.id) == alarm.raised_ns
-    assert alarm_raised_ns(recording, "row:nobody:R1:1:0") is None
+    assert alarm_span([recording], alarm.raised_id) == (alarm.raised_ns, alarm.cleared_ns)
+    assert alarm_span([recording], alarm.id) == (alarm.raised_ns, alarm.cleared_ns)
+    assert alarm_span([recording], "row:nobody:R1:1:0") is None
     assert first_tick_ns(recording) == T0
 
 
