@@ -29,10 +29,10 @@ from rules.site.model import Site
 from streams.bus import Bus, Producer
 from streams.crash_switch import CrashSwitch
 from streams.dead_letter import dead_letter
-from streams.first_rules import first_activations
 from streams.outbox import Outbox
 from streams.record import Record
-from streams.rule_set import activation
+from streams.rule_sets.first_rules import first_activations
+from streams.rule_sets.rule_set import activation
 from streams.snapshots import Snapshot, is_covered, log_ids, read_snapshots, snapshot_messages
 from streams.topics import EVENTS, partition_of
 from streams.wire import decode_input, encode_input, encode_output
@@ -73,7 +73,7 @@ class Engine(Protocol):
 
 
 class Rules(Protocol):
-    """The face of `streams.prepared_rules.PreparedRules` that the worker needs."""
+    """The face of `streams.rule_sets.prepared_rules.PreparedRules` that the worker needs."""
 
     first_digest: str
 

@@ -24,9 +24,9 @@ from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.crash_switch import CrashSwitch
 from streams.faust_app import LOGGERS, Callbacks, FaustInput, Membership
 from streams.log_limit import limit_logs
-from streams.prepared_rules import PreparedRules, prepared_rules
 from streams.processor import Processor
 from streams.role import RoleContext
+from streams.rule_sets.prepared_rules import PreparedRules, prepared_rules
 from streams.topics import EVENTS
 
 log = logging.getLogger("headrace.worker")

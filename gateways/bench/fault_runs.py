@@ -20,9 +20,9 @@ from rules.engine.outputs import Alarm
 from rules.errors import UnreachableError
 from rules.language.program import Program
 from rules.site.model import Site
-from streams.recording import Recording
-from streams.replay import replay
-from streams.replay_rules import Chosen, choose_site
+from streams.recording.recording import Recording
+from streams.replay.replay import replay
+from streams.replay.rules import Chosen, choose_site
 from streams.topics import ALARMS
 from streams.wire import decode_output
 

@@ -22,7 +22,7 @@ from gateways.bench.session import quiet_logging
 from gateways.cli import tables
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 from gateways.bench.kernel_load import shares
 from gateways.bench.kernel_parts import many_rules, program_of
 from rules.engine.inputs import Activation, Identity
-from streams.kept_rules import KeptTables
-from streams.prepare_rules import prepare_aside
-from streams.rule_set import RuleSet
+from streams.rule_sets.kept_rules import KeptTables
+from streams.rule_sets.prepare_rules import prepare_aside
+from streams.rule_sets.rule_set import RuleSet
 from streams.site_folder import SITE_FILE, load_site, read_site_text
 
 RULES: Final = 300

@@ -59,8 +59,8 @@ def main(site_dir: Path, gpus: int, folder: Path) -> None:
 
     collector.run_seldom()
     from gateways.bench.kernel_load import shares
-    from streams.kept_rules import FOLDER, KeptRules
-    from streams.rule_set import rule_set_of
+    from streams.rule_sets.kept_rules import FOLDER, KeptRules
+    from streams.rule_sets.rule_set import rule_set_of
     from streams.site_folder import load_site
 
     parts = {"import": part()}

@@ -20,7 +20,7 @@ from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import GPU_TYPE
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 
 RULE_COUNTS: Final = (1, 32, 100, 300)

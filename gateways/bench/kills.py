@@ -22,9 +22,9 @@ from gateways.cli.replay import as_dict
 from gateways.up.command import UpRequest
 from gateways.up.summary import summarize
 from gateways.up.system import System
-from streams.recording import Recording
-from streams.replay import replay
-from streams.replay_rules import choose_site
+from streams.recording.recording import Recording
+from streams.replay.replay import replay
+from streams.replay.rules import choose_site
 from streams.settings import load_settings
 from streams.site_folder import load_site
 

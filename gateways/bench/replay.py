@@ -25,9 +25,9 @@ from gateways.bench.session import quiet_logging
 from rules.engine.engine import Engine
 from rules.engine.inputs import Input
 from rules.errors import UnreachableError
-from streams.recording import Recording
-from streams.replay import BATCH, replay
-from streams.replay_rules import Chosen, choose_site
+from streams.recording.recording import Recording
+from streams.replay.replay import BATCH, replay
+from streams.replay.rules import Chosen, choose_site
 from streams.topics import EVENTS
 from streams.wire import decode_input
 

@@ -21,9 +21,9 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Fact, Frame, Input
 from rules.errors import UnreachableError
 from streams.record import Message, Record
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
-from streams.rule_set import RuleSet, rule_set_of
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import RecordingWriter
+from streams.rule_sets.rule_set import RuleSet, rule_set_of
 from streams.site_folder import SITE_FILE, load_site
 from streams.wire import encode_input, encode_output
 

@@ -24,8 +24,8 @@ from rules.site.model import Site
 from streams.bus import Bus, Reader
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
-from streams.rule_folder import load_program
-from streams.rule_set import RuleSet, activation, rule_set_message, rule_set_of
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.settings import load_settings
 from streams.site_folder import load_site
 from streams.topics import EVENTS, JOURNAL, RULE_SETS, STATUS

@@ -24,7 +24,7 @@ from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.site.model import Site, Source
 from rules.site.parse import parse_site
-from streams.rule_folder import as_opened, read_rules
+from streams.rule_sets.rule_folder import as_opened, read_rules
 from streams.site_folder import read_site_text
 
 

@@ -12,7 +12,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.sheets import Sheet, sheets
 from rules.site.model import Site
-from streams.rule_folder import load_program, rule_texts
+from streams.rule_sets.rule_folder import load_program, rule_texts
 from streams.site_folder import load_site
 
 _SAID = {

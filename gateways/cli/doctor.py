@@ -22,7 +22,7 @@ from rules.errors import HeadraceError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.settings import Settings, load_settings
 from streams.site_folder import load_site
 from streams.topics import TOPICS

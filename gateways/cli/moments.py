@@ -13,8 +13,8 @@ from typing import Final
 from gateways.cli.durations import seconds_of
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.recording import Recording
-from streams.replay_start import AlarmSpan, alarm_span, first_tick_ns
+from streams.recording.recording import Recording
+from streams.replay.start import AlarmSpan, alarm_span, first_tick_ns
 from streams.times import time_ns_of
 
 BEFORE_ALARM_NS: Final = 10_000_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from streams.recording import Recording
+from streams.recording.recording import Recording
 
 
 def records_named(recordings: Sequence[Recording], passes: int = 1) -> int | None:

@@ -14,7 +14,7 @@ from gateways.cli.durations import duration_s
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.output_file import is_file_name
-from streams.recorder import record as run_recorder
+from streams.recorder.recorder import record as run_recorder
 from streams.role import RoleContext
 from streams.settings import load_settings
 from streams.site_folder import load_site

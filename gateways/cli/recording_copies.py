@@ -21,14 +21,14 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from streams.output_file import finished_file, finished_folder
 from streams.record import Record
-from streams.recorded_site import refuse_two_sites
-from streams.recording import CUT, Recording, RecordingWriter, watched
-from streams.recording_check import check_recordings
-from streams.recording_cut import cut_records, plan_cut
-from streams.recording_export import Format, read_key
-from streams.recording_export import export as run_export
-from streams.recording_merge import merged_records, plan_merge
-from streams.segments import without_head
+from streams.recording.check import check_recordings
+from streams.recording.cut import cut_records, plan_cut
+from streams.recording.export import Format, read_key
+from streams.recording.export import export as run_export
+from streams.recording.merge import merged_records, plan_merge
+from streams.recording.recorded_site import refuse_two_sites
+from streams.recording.recording import CUT, Recording, RecordingWriter, watched
+from streams.recording.segments import without_head
 from streams.times import iso_utc
 from streams.topics import BY_NAME, EVENTS
 

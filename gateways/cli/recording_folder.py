@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from streams.incidents import Incident, incidents_in
-from streams.missing import Missing, MissingRecords
-from streams.recording import Recording
-from streams.segments import begin_ns, missed_before, with_segments
+from streams.recorder.incidents import Incident, incidents_in
+from streams.recording.missing import Missing, MissingRecords
+from streams.recording.recording import Recording
+from streams.recording.segments import begin_ns, missed_before, with_segments
 from streams.times import iso_utc
 from streams.topics import TOPICS
 

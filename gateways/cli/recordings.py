@@ -11,9 +11,9 @@ from typing import Any, Final
 import orjson
 
 from gateways.cli.progress import progress, records_named
-from streams.recorded_site import refuse_two_sites
-from streams.recording import Recording
-from streams.recording_check import Checked, check_recordings
+from streams.recording.check import Checked, check_recordings
+from streams.recording.recorded_site import refuse_two_sites
+from streams.recording.recording import Recording
 from streams.times import iso_utc
 from streams.topics import EVENTS
 

@@ -16,17 +16,17 @@ from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.divergence import Explanation, explain
-from streams.recorded_site import refuse_two_sites
-from streams.recording import Recording
-from streams.replay import BATCH
-from streams.replay import replay as run_replay
-from streams.replay_rules import choose_site
-from streams.replay_start import WHOLE, Part, first_tick_ns, last_tick_ns
-from streams.replayed import OUTPUT_TOPICS, Replay
-from streams.segments import with_segments
+from streams.recording.recorded_site import refuse_two_sites
+from streams.recording.recording import Recording
+from streams.recording.segments import with_segments
+from streams.replay.divergence import Explanation, explain
+from streams.replay.replay import BATCH
+from streams.replay.replay import replay as run_replay
+from streams.replay.replayed import OUTPUT_TOPICS, Replay
+from streams.replay.rules import choose_site
+from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
+from streams.replay.verification import Verification
 from streams.times import iso_utc
-from streams.verification import Verification
 
 SHOWN = 40
 INTERRUPTED = 130

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from gateways.cli.moments import begin_ns, end_ns
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
-from streams.recording import Recording
-from streams.replay_start import Part
+from streams.recording.recording import Recording
+from streams.replay.start import Part
 
 
 def part_of(

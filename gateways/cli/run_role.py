@@ -28,7 +28,7 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "ticker": "streams.ticker",
         "worker": "streams.worker",
         "actuators": "gateways.actuators.role",
-        "recorder": "streams.recorder",
+        "recorder": "streams.recorder.recorder",
     }
 )
 

@@ -23,7 +23,7 @@ from gateways.cli.timeline import timeline
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.operands import operands
-from streams.rule_folder import as_opened, load_program, rule_texts
+from streams.rule_sets.rule_folder import as_opened, load_program, rule_texts
 from streams.scenarios.coverage import Coverage, coverage
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.operands import Seen, operands_seen

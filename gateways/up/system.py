@@ -23,8 +23,8 @@ from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
 from streams.output_file import is_file_name
 from streams.roll import carry_over
-from streams.rule_folder import load_program
-from streams.rule_set import activation, newest_rule_set, rule_set_message, rule_set_of
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import activation, newest_rule_set, rule_set_message, rule_set_of
 from streams.settings import Settings
 from streams.topics import COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input

@@ -21,7 +21,7 @@ from rules.site.model import Site, Source
 from streams.importing.map_file import SERIES, ImportMap
 from streams.importing.report import ImportReport, MissingSpan
 from streams.importing.rows import Row
-from streams.rule_set import SOURCE
+from streams.rule_sets.rule_set import SOURCE
 
 TICKER = "ticker"
 NOT_RECORDED = "not-recorded"

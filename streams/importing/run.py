@@ -18,10 +18,10 @@ from streams.importing.report import ImportReport
 from streams.importing.rows import Progress, read_rows
 from streams.output_file import move_aside
 from streams.record import Record
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
-from streams.rule_folder import load_program
-from streams.rule_set import rule_set_of
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import RecordingWriter
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import rule_set_of
 from streams.wire import encode_input
 
 PARTITIONS = 1

@@ -17,8 +17,8 @@ from rules.findings import Finding, nearest
 from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
 from rules.quality import Quality
 from rules.site import units
-from streams.recorded_site import recorded_rules
-from streams.recording import Recording
+from streams.recording.recorded_site import recorded_rules
+from streams.recording.recording import Recording
 from streams.scenarios.model import Trace
 from streams.topics import EVENTS
 from streams.wire import decode_input

@@ -8,7 +8,7 @@ import pytest
 
 from gateways.bench.fault_runs import run_live
 from gateways.bench.fault_table import CASES, outcome, plan
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 
 SITE = Path(__file__).parents[2] / "examples" / "narvik"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.segments import segments_in
+from streams.recording.segments import segments_in
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.system

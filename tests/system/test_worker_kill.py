@@ -28,8 +28,8 @@ from rules.site.model import Site
 from streams.bus import Producer
 from streams.bus_kafka import KafkaBus
 from streams.record import Message, Record, header
-from streams.rule_folder import load_program
-from streams.rule_set import rule_set_of
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import rule_set_of
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS, TOPICS, partition_of

@@ -14,7 +14,7 @@ from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError
 from rules.language.program import Program
 from rules.site.model import Site
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 
 SITE = Path(__file__).parents[3] / "examples" / "narvik"

@@ -9,7 +9,7 @@ from gateways.bench import kernel_parts, kernel_twins, kernels
 from gateways.bench.kernel_load import folder_for, shares
 from rules.engine.outputs import Alarm
 from rules.gpu_fields import FIELD_INDEX
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 
 FOLDER = Path(__file__).parents[3] / "examples" / "narvik"

@@ -10,7 +10,7 @@ from gateways.bench.replay_load import record_run, rules_at
 from gateways.cli.main import run_app
 from rules.engine.inputs import Frame
 from rules.errors import UnreachableError
-from streams.recording import Recording
+from streams.recording.recording import Recording
 from streams.wire import decode_input
 
 FOLDER = Path(__file__).parents[3] / "examples" / "narvik"

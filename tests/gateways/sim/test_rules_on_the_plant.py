@@ -19,7 +19,7 @@ from rules.language.load import load_rules
 from rules.language.program import Program
 from rules.quality import quality_of_status
 from rules.site.model import Site
-from streams.rule_folder import rule_texts
+from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import load_site
 from tests.gateways.sim.conftest import SITE
 

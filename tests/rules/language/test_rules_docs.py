@@ -8,7 +8,7 @@ from pathlib import Path
 from rules.language.functions import FUNCTIONS
 from rules.language.load import TOP_KEYS, load_rules
 from rules.language.rule_reader import KEYS, LATER
-from streams.rule_folder import rule_texts
+from streams.rule_sets.rule_folder import rule_texts
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.run import run
 from streams.site_folder import load_site

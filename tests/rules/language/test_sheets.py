@@ -7,7 +7,7 @@ import pytest
 from gateways.cli.main import run_app
 from rules.language.load import load_rules
 from rules.language.sheets import sheets
-from streams.rule_folder import rule_texts
+from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import load_site
 
 NARVIK = Path(__file__).parents[3] / "examples" / "narvik"

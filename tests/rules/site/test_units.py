@@ -76,7 +76,7 @@ def test_a_dimension_is_the_same_however_its_unit_is_written() -> None:
 
 def test_loading_the_demo_site_and_its_rules_does_not_import_pint() -> None:
     code = (
-        "import sys, pathlib; from streams.rule_folder import load_program; "
+        "import sys, pathlib; from streams.rule_sets.rule_folder import load_program; "
         "from streams.site_folder import load_site; folder = pathlib.Path('examples/narvik'); "
         "load_program(folder, load_site(folder)); sys.exit('pint' in sys.modules)"
     )

@@ -18,9 +18,9 @@ from rules.quality import Quality
 from streams.importing.report import ImportReport
 from streams.importing.run import import_recording
 from streams.importing.times import TimeReader
-from streams.recording import Recording
-from streams.replay import replay
-from streams.replay_rules import choose_site
+from streams.recording.recording import Recording
+from streams.replay.replay import replay
+from streams.replay.rules import choose_site
 from streams.wire import decode_input
 
 SITE = """

@@ -9,7 +9,7 @@ import numpy as np
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Tick
 from streams.record import Record
-from streams.recording import RecordingWriter
+from streams.recording.recording import RecordingWriter
 from streams.wire import encode_input
 
 S = 1_000_000_000

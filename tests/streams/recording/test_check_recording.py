@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Tick
-from streams import recording
 from streams.record import Record
-from streams.recording import RecordingWriter
+from streams.recording import recording
+from streams.recording.recording import RecordingWriter
 from streams.wire import encode_input
 
 CHECK = Path(__file__).parents[2] / "support" / "check_recording.py"

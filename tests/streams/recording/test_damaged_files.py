@@ -11,9 +11,9 @@ import pytest
 from mcap.reader import make_reader
 from mcap.writer import CompressionType
 
-from streams import recording_file
 from streams.record import Record
-from streams.recording import Recording, RecordingWriter
+from streams.recording import file as recording_file
+from streams.recording.recording import Recording, RecordingWriter
 
 CHUNK = 5
 Spoil = Callable[[bytes, int], bytes]

@@ -13,7 +13,7 @@ import pytest
 from mcap.writer import CompressionType
 
 from streams.record import Record
-from streams.recording import RecordingWriter
+from streams.recording.recording import RecordingWriter
 from tests.streams.recording.logs import as_records, frame, gap, readings, tick
 from tests.support.node import node_environment
 

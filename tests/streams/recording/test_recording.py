@@ -10,9 +10,9 @@ from mcap.reader import make_reader
 
 from rules.engine.inputs import Identity, Readings, Tick
 from rules.errors import ConfigurationError
-from streams import recording
 from streams.record import Record
-from streams.recording import Recording, RecordingWriter
+from streams.recording import recording
+from streams.recording.recording import Recording, RecordingWriter
 from streams.wire import decode_input, encode_input
 
 

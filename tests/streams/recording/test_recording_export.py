@@ -22,9 +22,9 @@ from rules.engine.inputs import Identity, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.quality import Quality
-from streams import recording_export
 from streams.record import Record
-from streams.recording import RecordingWriter
+from streams.recording import export as recording_export
+from streams.recording.recording import RecordingWriter
 from streams.wire import encode_input, encode_output
 from tests.streams.recording.logs import as_records, frame, readings, tick
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateways.cli.main import run_app
 from streams.record import Record
-from streams.recording import Recording, RecordingWriter
+from streams.recording.recording import Recording, RecordingWriter
 from tests.streams.recording.logs import as_records, readings, write
 
 

@@ -16,15 +16,22 @@ from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
-from streams.incidents import incidents_in
-from streams.missing import MissingRecords
 from streams.record import Message, Record, TopicPartition
-from streams.recorded_site import recorded_rules
-from streams.recorder import record, run
-from streams.recording import Recording, RecordingWriter
+from streams.recorder.incidents import incidents_in
+from streams.recorder.recorder import record, run
+from streams.recording.missing import MissingRecords
+from streams.recording.recorded_site import recorded_rules
+from streams.recording.recording import Recording, RecordingWriter
+from streams.recording.segments import (
+    begin_ns,
+    head_positions,
+    last_segment,
+    segment_name,
+    segments_in,
+    with_segments,
+)
 from streams.role import RoleContext
-from streams.rule_set import RuleSet, activation, rule_set_message
-from streams.segments import begin_ns, head_positions, last_segment, segment_name, segments_in, with_segments
+from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message
 from streams.settings import BrokerSettings, RecorderSettings, Settings
 from streams.site_folder import load_site
 from streams.snapshots import Snapshot, log_ids, snapshot_messages
@@ -219,8 +226,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from streams.record import Record, TopicPartition
-from streams.recording import RecordingWriter
-from streams.segments import head
+from streams.recording.recording import RecordingWriter
+from streams.recording.segments import head
 folder = Path(sys.argv[1])
 writer = RecordingWriter(
     folder / "20261127T123015.123Z.mcap",
@@ -309,7 +316,7 @@ async def test_the_snapshots_of_a_rolled_log_say_whether_all_was_recorded(
 def disk_with(monkeypatch: pytest.MonkeyPatch, free_mb: float) -> dict[str, float]:
     """What the disk has left, to be changed by the test."""
     left = {"mb": free_mb}
-    monkeypatch.setattr("streams.retention.free_bytes", lambda _: round(left["mb"] * 1e6))
+    monkeypatch.setattr("streams.recorder.retention.free_bytes", lambda _: round(left["mb"] * 1e6))
     return left
 
 

@@ -14,10 +14,10 @@ from gateways.cli.main import run_app
 from rules.engine.engine import Engine
 from rules.engine.inputs import Gap, Identity, Input, Readings, Tick
 from streams.record import Record
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
-from streams.rule_folder import load_program
-from streams.rule_set import rule_set_of
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import RecordingWriter
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
 from streams.topics import partition_of
 from streams.wire import encode_input, encode_output

@@ -14,10 +14,10 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Frame, Identity, Input, Tick
 from rules.engine.outputs import Alarm
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
-from streams.divergence import explain
 from streams.record import Record
-from streams.recording import Recording, RecordingWriter
-from streams.verification import Divergence
+from streams.recording.recording import Recording, RecordingWriter
+from streams.replay.divergence import explain
+from streams.replay.verification import Divergence
 from streams.wire import decode_input, encode_input, encode_output
 from tests.streams.replay.conftest import T0, Replayed, S
 from tests.streams.replay.test_replay import change, write

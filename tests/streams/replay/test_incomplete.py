@@ -15,7 +15,7 @@ from mcap.reader import make_reader
 
 from gateways.cli.main import run_app
 from streams.record import Record
-from streams.recording import Recording
+from streams.recording.recording import Recording
 
 Replayed = Callable[..., tuple[int, dict[str, Any]]]
 Made = tuple[Path, list[Record]]

@@ -10,10 +10,10 @@ import pytest
 
 from gateways.cli.main import run_app
 from streams.record import Record
-from streams.recorded_site import recorded_rules, recording_metadata, site_attachments
-from streams.recording import Recording, RecordingWriter
-from streams.rule_folder import load_program
-from streams.rule_set import rule_set_of
+from streams.recording.recorded_site import recorded_rules, recording_metadata, site_attachments
+from streams.recording.recording import Recording, RecordingWriter
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
 
 

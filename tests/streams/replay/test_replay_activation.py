@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rules.engine.engine import Engine
 from streams.record import Record
-from streams.rule_set import RuleSet, activation, rule_set_message, rule_set_of
+from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.site_folder import load_site
 from streams.wire import encode_input, encode_output
 from tests.streams.replay.conftest import RULES, T0, Replayed, S, inputs_of

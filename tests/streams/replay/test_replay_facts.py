@@ -16,9 +16,9 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Fact, Identity, Input, Readings, Tick
 from streams.facts import Courier
 from streams.record import Record
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
-from streams.rule_set import rule_set_of
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import RecordingWriter
+from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
 from streams.wire import encode_input, encode_output
 

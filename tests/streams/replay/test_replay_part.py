@@ -20,13 +20,13 @@ from rules.engine.inputs import Fact, Identity, Input, Readings, Tick
 from rules.engine.outputs import Output
 from streams.facts import Courier
 from streams.record import Message, Record
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import Recording, RecordingWriter
-from streams.replay import replay
-from streams.replay_rules import choose_site
-from streams.replay_start import Part, alarm_span, first_tick_ns
-from streams.replayed import Replay
-from streams.rule_set import RuleSet, activation, rule_set_message, rule_set_of
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import Recording, RecordingWriter
+from streams.replay.replay import replay
+from streams.replay.replayed import Replay
+from streams.replay.rules import choose_site
+from streams.replay.start import Part, alarm_span, first_tick_ns
+from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.site_folder import load_site
 from streams.snapshots import LOG_KEY, Snapshot, snapshot_messages
 from streams.topics import SNAPSHOTS

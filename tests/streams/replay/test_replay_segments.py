@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from gateways.cli.main import run_app
-from streams.incidents import Incident
 from streams.record import Record, TopicPartition
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import Recording, RecordingWriter
-from streams.rule_set import rule_set_of
-from streams.segments import begin_ns, head, head_positions, segment_name, segments_in
+from streams.recorder.incidents import Incident
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import Recording, RecordingWriter
+from streams.recording.segments import begin_ns, head, head_positions, segment_name, segments_in
+from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
 from streams.times import iso_utc
 from tests.streams.replay.conftest import T0

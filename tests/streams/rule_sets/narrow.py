@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.rule_set import RuleSet
+from streams.rule_sets.rule_set import RuleSet
 
 SITE = """
 name: small

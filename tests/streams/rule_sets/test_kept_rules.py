@@ -11,9 +11,9 @@ from rules.engine import kept_tables
 from rules.engine.tables import Compiled
 from rules.errors import ConfigurationError
 from rules.site.model import Site
-from streams import kept_rules
-from streams.kept_rules import KEPT, KeptRules
-from streams.rule_set import RuleSet
+from streams.rule_sets import kept_rules
+from streams.rule_sets.kept_rules import KEPT, KeptRules
+from streams.rule_sets.rule_set import RuleSet
 from tests.streams.rule_sets.narrow import SLOW, TWO, rule_set
 
 

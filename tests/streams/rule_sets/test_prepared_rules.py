@@ -15,12 +15,12 @@ import pytest
 from rules.engine import kept_tables
 from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError
-from streams import prepared_rules
 from streams.bus_memory import MemoryBus
-from streams.kept_rules import KeptRules
-from streams.prepare_rules import prepare_aside
-from streams.prepared_rules import KEPT, PreparedRules
-from streams.rule_set import UNKNOWN, RuleSet, rule_set_message
+from streams.rule_sets import prepared_rules
+from streams.rule_sets.kept_rules import KeptRules
+from streams.rule_sets.prepare_rules import prepare_aside
+from streams.rule_sets.prepared_rules import KEPT, PreparedRules
+from streams.rule_sets.rule_set import UNKNOWN, RuleSet, rule_set_message
 from streams.topics import RULE_SETS, TOPICS
 from tests.streams.rule_sets.narrow import SITE, SLOW, TWO, rule_set
 
@@ -78,7 +78,7 @@ def ask_and_end(folder: Path) -> None:
         "units": ["hall"],
         "folder": str(folder),
     }
-    command = [sys.executable, "-m", "streams.prepare_rules"]
+    command = [sys.executable, "-m", "streams.rule_sets.prepare_rules"]
     ended = subprocess.run(
         command, input=orjson.dumps(asked), stdout=says, stderr=subprocess.DEVNULL, check=False
     )

@@ -10,7 +10,7 @@ import pytest
 from rules.errors import ConfigurationError
 from streams.bus_memory import MemoryBus
 from streams.record import Message, Record
-from streams.rule_set import (
+from streams.rule_sets.rule_set import (
     RuleSet,
     newest_rule_set,
     published_rule_sets,

@@ -7,7 +7,7 @@ from textwrap import indent
 from rules.findings import Finding
 from rules.language.program import Program
 from rules.site.model import Site
-from streams.rule_folder import load_program
+from streams.rule_sets.rule_folder import load_program
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.model import Scenario
 from streams.scenarios.run import Result, run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from rules.language.operands import operands
-from streams.rule_folder import rule_texts
+from streams.rule_sets.rule_folder import rule_texts
 from streams.scenarios.operands import operands_seen
 from streams.scenarios.run import Result
 from tests.streams.scenarios.narvik import FOLDER, outcome, program, site

@@ -14,9 +14,9 @@ from rules.engine.inputs import Identity, Readings
 from rules.findings import Finding
 from rules.quality import Quality
 from streams.record import Record
-from streams.recorded_site import recording_metadata, site_attachments
-from streams.recording import RecordingWriter
-from streams.rule_set import rule_set_of
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import RecordingWriter
+from streams.rule_sets.rule_set import rule_set_of
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.model import Scenario
 from streams.scenarios.run import run

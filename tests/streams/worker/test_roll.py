@@ -9,7 +9,7 @@ import orjson
 from rules.engine.outputs import Command
 from streams.bus_memory import MemoryBus
 from streams.roll import carry_over
-from streams.rule_set import published_rule_sets, rule_set_message
+from streams.rule_sets.rule_set import published_rule_sets, rule_set_message
 from streams.snapshots import LOG_KEY, read_snapshots
 from streams.topics import ALARMS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS
 from streams.wire import decode_output, encode_output

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from rules.engine.inputs import Activation, Identity, Input
-from streams import prepared_rules
 from streams.bus_memory import MemoryBus
-from streams.prepare_rules import prepare_aside
 from streams.processor import Processor
 from streams.record import Message
 from streams.role import RoleContext
-from streams.rule_set import RuleSet, rule_set_message, rule_set_of
+from streams.rule_sets import prepared_rules
+from streams.rule_sets.prepare_rules import prepare_aside
+from streams.rule_sets.rule_set import RuleSet, rule_set_message, rule_set_of
 from streams.settings import Settings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, TOPICS

@@ -1,0 +1,1 @@
+"""The role that records a running site into segments, and what it keeps of them."""

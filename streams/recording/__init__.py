@@ -1,0 +1,1 @@
+"""The file format: reading, writing, checking, cutting, merging and exporting recordings."""

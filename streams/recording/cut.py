@@ -1,0 +1,278 @@
+"""A part of a recording that can be replayed: inputs of a while, the snapshots before them, and what was said to them.
+
+Rules: time is event time, which in a partition of `events` is that of its ticks; the part begins where the newest
+complete snapshot before `from_ns` stands, so that engines that are restored there come to the same; an output comes
+along when what caused it does, which its id names; where a log was rolled, a place is the log's number and the offset
+in it. The recording is read three times, and what is kept meanwhile does not grow with its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import orjson
+
+from rules.engine.inputs import Identity, Tick
+from rules.errors import UndecodableError
+from streams.record import Record, header
+from streams.recording.recording import Advance, Recording, watched
+from streams.snapshots import CHUNK_SCHEMA, LOG_KEY, MANIFEST_SCHEMA
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, RULE_SETS, SNAPSHOTS
+from streams.wire import decode_input
+
+_OUTPUTS: Final = frozenset({ALARMS.name, COMMANDS.name, JOURNAL.name})
+_TICK: Final = b"tick/1"
+_NS_PER_MS: Final = 1_000_000
+
+
+class Place(NamedTuple):
+    """Where a record stands in its partition: which log since the first (a rolled one starts again), and the offset."""
+
+    log: int
+    offset: int
+
+
+_END: Final = Place(1 << 62, 0)
+
+
+class _Places:
+    """Gives each record its place, in the order of the file."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int], Place] = {}
+
+    def of(self, record: Record) -> Place:
+        partition = record.topic, record.partition
+        last = self._last.get(partition, Place(0, -1))
+        log = last.log + (record.offset <= last.offset)
+        self._last[partition] = Place(log, record.offset)
+        return self._last[partition]
+
+
+@dataclass(frozen=True, slots=True)
+class CutSnapshot:
+    """A complete snapshot: where its engine goes on in `events`, and the records that it is made of."""
+
+    unit: str
+    partition: int
+    next_place: Place
+    records: frozenset[Place]
+
+
+@dataclass(slots=True)
+class CutPlan:
+    """What a cut holds. `begin` and `end` by partition of `events`: the first place, and the first one behind it."""
+
+    from_ns: int
+    to_ns: int
+    begin: dict[int, Place] = field(default_factory=dict)
+    end: dict[int, Place] = field(default_factory=dict)
+    snapshots: dict[str, CutSnapshot] = field(default_factory=dict)
+    without_snapshot: list[str] = field(default_factory=list)
+    """Units whose engines start from nothing: no complete snapshot of theirs stands before the cut."""
+
+    def holds_input(self, partition: int, place: Place) -> bool:
+        """Whether a record of `events` is in the cut."""
+        begin = self.begin.get(partition)
+        return begin is not None and begin <= place < self.end.get(partition, _END)
+
+
+@dataclass(slots=True)
+class _Until:
+    """What an engine has seen at some place: the last tick of each unit, and the last identity of each source."""
+
+    now_ns: dict[str, int] = field(default_factory=dict)
+    last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def see(self, unit: str, identity: Identity, tick_ns: int | None) -> None:
+        if tick_ns is not None:
+            self.now_ns[unit] = max(tick_ns, self.now_ns.get(unit, 0))
+        number = identity.epoch, identity.sequence
+        self.last[unit, identity.source] = max(number, self.last.get((unit, identity.source), number))
+
+
+class _Cause(NamedTuple):
+    """What an output's id names as its cause: an input of a source, or a deadline (then `source` is empty)."""
+
+    source: str
+    number: tuple[int, int]
+
+
+def _cause(unit: str, output_id: str, until: _Until) -> _Cause | None:
+    """None where the id names none (rules/engine/outputs.py). What no source has said is a deadline's."""
+    parts = output_id.removeprefix(f"{unit}:").rsplit(":", 3)
+    if len(parts) != 4 or not parts[2].isdecimal():
+        return None
+    name, middle, number = parts[0], parts[1], int(parts[2])
+    if middle.isdecimal() and (unit, name) in until.last:
+        return _Cause(name, (int(middle), number))
+    return _Cause("", (0, number))
+
+
+def _has_seen(unit: str, cause: _Cause, seen: _Until) -> bool:
+    if cause.source:
+        return cause.number <= seen.last.get((unit, cause.source), (-1, 0))
+    return cause.number[1] <= seen.now_ns.get(unit, 0)
+
+
+def plan_cut(recording: Recording, from_ns: int, to_ns: int, advance: Advance) -> CutPlan:
+    """Find where a cut begins and ends in each partition; `from_ns` 0: with the first record. Reads once."""
+    plan = CutPlan(from_ns, to_ns)
+    places, finder = _Places(), _SnapshotFinder()
+    partitions: dict[str, int] = {}
+    now_ns: dict[int, int] = {}
+    asked: dict[int, Place] = {}
+    here: dict[int, Place] = {}
+    for record in watched(recording.records(), advance):
+        place = places.of(record)
+        if record.topic == SNAPSHOTS.name:
+            finder.take(record, place, asked, here)
+        elif record.topic == EVENTS.name:
+            here[record.partition] = place
+            if from_ns <= 0:
+                asked.setdefault(record.partition, place)
+        if record.topic != EVENTS.name or header(record.headers, "schema") != _TICK:
+            continue
+        try:
+            tick = decode_input(record.key, record.headers, record.value)
+        except UndecodableError:
+            continue
+        if not isinstance(tick, Tick):
+            continue
+        partition = record.partition
+        partitions[tick.unit] = partition
+        now_ns[partition] = max(tick.time_ns, now_ns.get(partition, 0))
+        if now_ns[partition] >= from_ns:
+            asked.setdefault(partition, place)
+        if now_ns[partition] > to_ns:
+            plan.end.setdefault(partition, place)
+    asked = {one: place for one, place in asked.items() if place < plan.end.get(one, _END)}
+    plan.begin = dict(asked)
+    for unit, partition in sorted(partitions.items()):
+        if from_ns <= 0 or partition not in asked:
+            continue
+        snapshot = finder.newest(unit, asked[partition])
+        if snapshot is None:
+            plan.without_snapshot.append(unit)
+            continue
+        plan.snapshots[unit] = snapshot
+        plan.begin[partition] = min(plan.begin[partition], snapshot.next_place)
+    return plan
+
+
+def cut_records(recording: Recording, plan: CutPlan, advance: Advance) -> Iterator[tuple[int, Record]]:
+    """The records of the cut, each with the recorder's time before it. Reads the recording twice."""
+    before, until = _Until(), _Until()
+    places = _Places()
+    for record in watched(recording.records(), advance):
+        place = places.of(record)
+        if record.topic == EVENTS.name:
+            _see(record, place, plan, before, until)
+    chosen = {(one.partition, place) for one in plan.snapshots.values() for place in one.records}
+    first: dict[int, Place] = {}
+    for partition, place in chosen:
+        first[partition] = min(place, first.get(partition, place))
+    places = _Places()
+    for log_ns, record in watched(recording.timed_records(), advance):
+        place = places.of(record)
+        if _is_kept(record, place, plan, before, until, first):
+            yield log_ns, record
+
+
+def _is_kept(
+    record: Record, place: Place, plan: CutPlan, before: _Until, until: _Until, first: dict[int, Place]
+) -> bool:
+    if record.topic == EVENTS.name:
+        return plan.holds_input(record.partition, place)
+    if record.topic == RULE_SETS.name:
+        return True
+    if record.topic == SNAPSHOTS.name:
+        if record.key is not None and record.key.startswith(LOG_KEY):
+            return True
+        if record.partition in first:
+            return place >= first[record.partition] and record.timestamp_ms * _NS_PER_MS <= plan.to_ns
+    if record.topic in _OUTPUTS:
+        unit, output_id = _said(record)
+        cause = _cause(unit, output_id, until)
+        if cause is not None:
+            return _has_seen(unit, cause, until) and not _has_seen(unit, cause, before)
+    return plan.from_ns <= record.timestamp_ms * _NS_PER_MS <= plan.to_ns
+
+
+def _said(record: Record) -> tuple[str, str]:
+    """Unit and id of an output; empty for what is none."""
+    try:
+        body = orjson.loads(record.value or b"")
+        return str(body["unit"]), str(body["id"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "", ""
+
+
+def _see(record: Record, place: Place, plan: CutPlan, before: _Until, until: _Until) -> None:
+    begin = plan.begin.get(record.partition)
+    is_before = begin is None or place < begin
+    if not is_before and place >= plan.end.get(record.partition, _END):
+        return
+    try:
+        value = decode_input(record.key, record.headers, record.value)
+    except UndecodableError:
+        return
+    tick_ns = value.time_ns if isinstance(value, Tick) else None
+    for one in (before, until) if is_before else (until,):
+        one.see(value.unit, value.identity, tick_ns)
+
+
+class _SnapshotFinder:
+    """Complete snapshots of each unit, as far as one of them may turn out to be the newest before the cut."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[tuple[int, bytes], dict[bytes, Place]] = {}
+        self._candidates: dict[str, list[CutSnapshot]] = {}
+        self._logs: dict[str, int] = {}
+        """In which log each log id was first seen."""
+
+    def take(self, record: Record, place: Place, asked: dict[int, Place], here: dict[int, Place]) -> None:
+        """A record of the topic.
+
+        `asked`: where `from_ns` is in each partition of `events`, once it is known; `here`: the last place read.
+        """
+        digest, schema = header(record.headers, "digest"), header(record.headers, "schema")
+        if record.key is None or record.value is None or digest is None:
+            return
+        chunks = self._chunks.setdefault((record.partition, digest), {})
+        if schema == CHUNK_SCHEMA:
+            chunks[record.key] = place
+            return
+        if schema != MANIFEST_SCHEMA:
+            return
+        del self._chunks[record.partition, digest]
+        try:
+            said = orjson.loads(record.value)
+            unit, log_id = str(said["unit"]), str(said["log_id"])
+            count, offset = int(said["chunks"]), int(said["next_offset"])
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return
+        if len(chunks) != count:
+            return  # torn, or its chunks lie before the recording
+        is_native = self._logs.setdefault(log_id, place.log) == place.log
+        next_place = Place(place.log, offset if is_native else 0)
+        made = CutSnapshot(unit, record.partition, next_place, frozenset({*chunks.values(), place}))
+        known = self._candidates.setdefault(unit, [])
+        limit = asked.get(record.partition, here.get(record.partition, Place(0, 0)))
+        if next_place > limit and record.partition in asked:
+            return
+        # of those that fit by now the newest is enough; later ones may fit yet
+        newest = max((one for one in (*known, made) if one.next_place <= limit), key=_next, default=None)
+        later = [one for one in (*known, made) if one.next_place > limit]
+        self._candidates[unit] = later if newest is None else [newest, *later]
+
+    def newest(self, unit: str, limit: Place) -> CutSnapshot | None:
+        """The newest that goes on no later than at `limit`."""
+        fitting = [one for one in self._candidates.get(unit, ()) if one.next_place <= limit]
+        return max(fitting, key=_next, default=None)
+
+
+def _next(snapshot: CutSnapshot) -> Place:
+    return snapshot.next_place

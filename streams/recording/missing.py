@@ -1,0 +1,100 @@
+"""What is missing from recordings: records that the offsets, or a file's index, say there were.
+
+Two things cost records: damage, and a recorder that was away for longer than the log kept them. The second leaves a
+hole in the offsets of segments, between two or within one; where a topic is compacted a hole means nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from streams.recording.recording import Recording
+from streams.recording.segments import head_logs, head_positions
+from streams.topics import BY_NAME
+
+HOLES: Final = 1000
+_Partition = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Missing:
+    """Records of one partition that are missing, in one span or more. Offsets: first and last.
+
+    `from_ns`, `to_ns`: when the recorder wrote the record before the first, and the one after the last. Where nothing
+    can be read before or after them, it is the time of the file's first or last record.
+    """
+
+    partition: int
+    records: int
+    first_offset: int
+    last_offset: int
+    from_ns: int
+    to_ns: int
+
+
+class MissingRecords:
+    """Looks on while recordings are read one after the other as one log. `spans`: by topic and partition."""
+
+    def __init__(self, topics: Collection[str]) -> None:
+        self.topics = topics
+        self.spans: dict[_Partition, Missing] = {}
+        self.holes: list[tuple[str, Missing]] = []
+        """Each span by itself, with its topic; the first thousand."""
+
+        self._before: dict[_Partition, tuple[int, int]] = {}
+        """Offset and recorder's time of the last record of each partition."""
+
+        self._logs: frozenset[str] = frozenset()
+        self._is_segment = False
+        self._due: Counter[_Partition] = Counter()
+        """Records of the recording that is being read that its index names, less those read or found missing."""
+
+    def begin(self, recording: Recording, is_intact: bool) -> None:
+        """Before the first record of a recording; `is_intact`: all of those before it could be read."""
+        begins, logs = head_positions(recording), head_logs(recording)
+        self._is_segment = bool(begins)
+        if begins and not self._logs & logs:
+            self._before.clear()  # a fresh log: its offsets start again
+        self._logs = logs
+        for begin, offset in begins.items():
+            self._before.setdefault(begin, (offset - 1, recording.first_ns))
+        named = {place: one for place, one in recording.named.items() if place[0] in self.topics}
+        for place, one in named.items():
+            self._come_to(place, one.first_offset, recording.first_ns, is_intact)
+            self._before[place] = one.first_offset - 1, recording.first_ns
+        self._due = Counter({place: one.records for place, one in named.items()})
+
+    def pass_by(self, place: _Partition, offset: int, log_ns: int, is_intact: bool) -> None:
+        """A record; `is_intact`: all before it could be read."""
+        if self._is_segment or not is_intact:
+            self._come_to(place, offset, log_ns, is_intact)
+        self._before[place] = offset, log_ns
+        self._due[place] -= 1
+
+    def end(self, recording: Recording) -> None:
+        """After the last record of a recording that could be read."""
+        for place, records in self._due.items():
+            if recording.lacks_records and records > 0:
+                self._add(place, records, recording.last_ns)
+                self._before[place] = self.spans[place].last_offset, recording.last_ns
+
+    def _come_to(self, place: _Partition, offset: int, log_ns: int, is_intact: bool) -> None:
+        """A rolled log starts again at a lower offset."""
+        before = self._before.get(place)
+        counts = self._is_segment and BY_NAME[place[0]].cleanup == "delete"
+        if (counts or not is_intact) and before is not None and offset > before[0] + 1:
+            self._add(place, offset - before[0] - 1, log_ns)
+
+    def _add(self, place: _Partition, records: int, to_ns: int) -> None:
+        """So many are missing behind the last one of the partition."""
+        offset, from_ns = self._before[place]
+        self._due[place] -= records
+        hole = Missing(place[1], records, offset + 1, offset + records, from_ns, to_ns)
+        if len(self.holes) < HOLES:
+            self.holes.append((place[0], hole))
+        known = self.spans.setdefault(place, Missing(place[1], 0, offset + 1, offset + 1, from_ns, to_ns))
+        known.records += records
+        known.last_offset, known.to_ns = offset + records, to_ns

@@ -1,0 +1,163 @@
+"""A folder of segments: one log recorded in many files, each a whole recording by itself.
+
+Rules: a segment's name is the time of its beginning (UTC), above that of every segment before it, so that names sort
+as the log does; a file has such a name only once its head is on disk. The head says with what the segment begins
+(`positions`: the offset of the next record, by topic and partition; `logs`: the ids of the log that gave them), and
+`missed`, what of the log before it nobody recorded. So the files alone say where a recorder has to go on, and a hole
+between two of them is found by their offsets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from rules.errors import ConfigurationError, UnreachableError
+from rules.findings import Finding
+from streams.record import TopicPartition
+from streams.recording.recording import Recording, RecordingWriter
+from streams.rule_sets.rule_set import activated_digest
+
+POSITIONS_KEY: Final = "positions"
+LOGS_KEY: Final = "logs"
+MISSED_KEY: Final = "missed"
+LOCK: Final = "recorder.lock"
+UNFINISHED: Final = ".new"
+"""What a file that has no whole head yet is called behind its name."""
+
+_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.mcap")
+_FORMAT: Final = "%Y%m%dT%H%M%S"
+
+Positions = Mapping[TopicPartition, int]
+
+
+def segment_name(begin_ns: int) -> str:
+    """`20261127T123015.123Z.mcap`: to the millisecond, so that it sorts and any file system takes it."""
+    seconds, rest = divmod(begin_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):{_FORMAT}}.{rest // 1_000_000:03d}Z.mcap"
+
+
+def begin_ns(segment: Path) -> int:
+    """When a segment begins, by its name, in ns."""
+    seconds, milliseconds = segment.name[: -len("Z.mcap")].split(".")
+    begin = datetime.strptime(seconds, _FORMAT).replace(tzinfo=UTC)
+    return (int(begin.timestamp()) * 1000 + int(milliseconds)) * 1_000_000
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """The segments of a folder in the order of the log; what else lies there is none of ours."""
+    return sorted(file for file in folder.iterdir() if _NAME.fullmatch(file.name))
+
+
+def with_segments(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are, folders as their segments. Raises ConfigurationError for a folder that has none."""
+    files: list[Path] = []
+    for path in paths:
+        found = segments_in(path) if path.is_dir() else [path]
+        if not found:
+            raise ConfigurationError([Finding(str(path), 0, 0, "no segments of a recording in this folder")])
+        files += found
+    return files
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder against a second recorder, which would take the open segment for one that was cut off.
+
+    The system lets go of it when the process ends, however it does. Raises UnreachableError while another has it.
+    """
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnreachableError(f"another recorder writes to {folder}") from None
+        yield
+
+
+def head(positions: Positions, logs: Iterable[str], missed: str) -> dict[str, str]:
+    """The metadata with which a segment begins."""
+    by_topic: dict[str, dict[str, int]] = {}
+    for (topic, partition), offset in sorted(positions.items()):
+        by_topic.setdefault(topic, {})[str(partition)] = offset
+    said = {POSITIONS_KEY: orjson.dumps(by_topic).decode(), LOGS_KEY: orjson.dumps(sorted(logs)).decode()}
+    return {**said, MISSED_KEY: missed} if missed else said
+
+
+def without_head(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of a copy that begins elsewhere than its segment did: it is a recording, and no segment."""
+    return {key: text for key, text in metadata.items() if key not in (POSITIONS_KEY, LOGS_KEY, MISSED_KEY)}
+
+
+def head_positions(recording: Recording) -> dict[TopicPartition, int]:
+    """Where a segment begins; empty for a recording that is none."""
+    by_topic = orjson.loads(recording.metadata.get(POSITIONS_KEY, "{}"))
+    return {
+        TopicPartition(topic, int(partition)): offset
+        for topic, offsets in by_topic.items()
+        for partition, offset in offsets.items()
+    }
+
+
+def head_logs(recording: Recording) -> frozenset[str]:
+    """The ids of the log that a segment is of; empty for a recording that is none."""
+    return frozenset(orjson.loads(recording.metadata.get(LOGS_KEY, "[]")))
+
+
+def missed_before(recordings: Sequence[Recording]) -> list[str]:
+    """What nobody recorded of the logs between these recordings, a line for each."""
+    return [
+        f"before {one.path.name}: {one.metadata[MISSED_KEY]}"
+        for one in recordings[1:]
+        if MISSED_KEY in one.metadata
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class LastSegment:
+    """The end of what a folder holds. `positions`: one past the last recorded offset of each partition;
+    `activated`: digest of the last rule set that was activated in it, or ''.
+    """
+
+    recording: Recording
+    positions: Positions
+    logs: frozenset[str]
+    activated: str
+
+
+def last_segment(folder: Path) -> LastSegment | None:
+    """Where to go on behind a folder's segments; None where it has none.
+
+    One that was cut off (its recorder was killed) is made whole first. Raises ConfigurationError for a last segment
+    that can't be read, OSError where the disk takes no more.
+    """
+    for stub in folder.glob(f"*{UNFINISHED}"):
+        stub.unlink()  # a recorder was killed before the first record was in it
+    found = segments_in(folder)
+    if not found:
+        return None
+    recording = Recording(found[-1])
+    positions, activated = head_positions(recording), ""
+    for record in recording.records():
+        positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        activated = activated_digest(record) or activated
+    if recording.lacks_only_its_end:
+        _make_whole(recording)
+        recording = Recording(found[-1])
+    return LastSegment(recording, positions, head_logs(recording), activated)
+
+
+def _make_whole(recording: Recording) -> None:
+    """Write a segment that was cut off again, up to its last whole chunk and with its index."""
+    copy = recording.path.with_name(recording.path.name + UNFINISHED)
+    with RecordingWriter(copy, attachments=recording.attachments, metadata=recording.metadata) as writer:
+        for log_ns, record in recording.timed_records():
+            writer.write(record, log_ns)
+    copy.replace(recording.path)
