@@ -52,10 +52,16 @@ class MissingRecords:
         self._due: Counter[_Partition] = Counter()
         """Records of the recording that is being read that its index names, less those read or found missing."""
 
-    def begin(self, recording: Recording, is_intact: bool) -> None:
-        """Before the first record of a recording; `is_intact`: all of those before it could be read."""
+    def begin(self, recording: Recording, is_intact: bool, is_part: bool = False) -> None:
+        """Before the first record of a recording; `is_intact`: all of those before it could be read.
+
+        `is_part`: reading begins somewhere in the recording, and what lies before that is not missed.
+        """
         begins, logs = head_positions(recording), head_logs(recording)
         self._is_segment = bool(begins)
+        if is_part:
+            self._logs = logs
+            return
         if begins and not self._logs & logs:
             self._before.clear()  # a fresh log: its offsets start again
         self._logs = logs

@@ -6,18 +6,20 @@ soon after the end of the part that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from rules.engine.inputs import Fact, Input, Tick
 from rules.errors import UndecodableError
 from streams.recording.chunks import Place, Stored
+from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.missing import MissingRecords
 from streams.recording.recording import Recording
 from streams.recording.segments import MISSED_KEY
 from streams.replay.replayed import OUTPUT_TOPICS, Replay, note_fact
-from streams.replay.start import Begin, Part
+from streams.replay.seek import BEGINNING, Begin, ChunkPlace
+from streams.replay.start import Part
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output
 
@@ -55,23 +57,24 @@ class RecordedOutputs:
 
 
 def _in_order(
-    recordings: Iterable[Recording], missing: MissingRecords, chunk: int
-) -> Iterator[tuple[bool, Stored]]:
-    """Every record of the topics of `missing`, which looks on, and whether all before it could be read.
+    recordings: Sequence[Recording], missing: MissingRecords, begin: ChunkPlace
+) -> Iterator[tuple[bool, int, Stored]]:
+    """Every record of the topics of `missing`, which looks on, whether all before it could be read, and its file.
 
-    From a `chunk` on, what lies before is not missed.
+    What lies before the place at which reading begins is not missed.
     """
     is_intact = True
-    for number, recording in enumerate(recordings):
-        is_intact = is_intact and not (number and MISSED_KEY in recording.metadata)
-        if not chunk:
-            missing.begin(recording, is_intact)
+    for number in range(begin.file, len(recordings)):
+        recording, is_first = recordings[number], number == begin.file
+        is_intact = is_intact and (is_first or MISSED_KEY not in recording.metadata)
+        chunk = begin.chunk if is_first else 0
+        missing.begin(recording, is_intact, is_part=is_first and begin != BEGINNING)
         for stored in recording.stored(missing.topics, chunk):
             is_intact = is_intact and not recording.lacks_records
             log_ns, place, offset, _, _ = stored
             missing.pass_by(place[:2], offset, log_ns, is_intact)
             is_intact = is_intact and not missing.spans
-            yield is_intact, stored
+            yield is_intact, number, stored
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)
 
@@ -89,6 +92,9 @@ class Reader:
     passed: set[str] = field(default_factory=set)
     """Units whose ticks have passed the end of the part."""
 
+    last_file: int = 0
+    """The recording that is read, or was the last that was."""
+
     until_log_ns: int | None = None
     """When all have: for how long what they said is still awaited."""
 
@@ -96,9 +102,11 @@ class Reader:
         """The inputs of the part. What was said to them goes to `recorded`."""
         result = self.result
         missing = MissingRecords({EVENTS.name, *(OUTPUT_TOPICS if recorded is not None else ())})
-        for is_intact, (log_ns, place, offset, _, value) in _in_order(
-            self.recordings, missing, self.begin.chunk
+        logs = logs_of(self.recordings) if self.begin.engines else Logs([], [])
+        for is_intact, file, (log_ns, place, offset, _, value) in _in_order(
+            self.recordings, missing, self.begin.at
         ):
+            self.last_file = file
             if not is_intact and only_intact:
                 return
             if self.until_log_ns is not None and (recorded is None or log_ns > self.until_log_ns):
@@ -116,7 +124,9 @@ class Reader:
             if made.unit not in result.site.units:
                 result.undecodable["unknown-unit"] += 1
                 result.unknown_units.add(made.unit)
-            elif made.unit in self.units and self.begin.covers(made.unit, offset):
+            elif made.unit in self.begin.engines and self.begin.covers(
+                made.unit, LogPlace(logs.of(file, place), offset)
+            ):
                 if isinstance(made, Fact):  # who told it may have begun before who was told
                     note_fact(made, result)
             elif made.unit in self.units:

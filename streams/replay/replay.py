@@ -24,7 +24,8 @@ from streams.recording.segments import missed_before
 from streams.replay.inputs import Reader, RecordedOutputs, Watch
 from streams.replay.replayed import Replay, content_of, count, keep
 from streams.replay.rules import ActivatedRules, Chosen
-from streams.replay.start import WHOLE, Begin, Part, find_begin
+from streams.replay.seek import Begin, find_begin
+from streams.replay.start import WHOLE, Part
 from streams.replay.verification import FactsBegin, FactsEnd, InputsBegin, InputsEnd, compare
 from streams.topics import EVENTS
 
@@ -42,14 +43,14 @@ def replay(
 ) -> Replay:
     """Run the recordings, one after the other as one log; `verify`: compare the outputs that they hold, if any.
 
-    Recorded rules are replaced where the log activates others; rules that were given rule from end to end. A `part` of
-    one recording begins at the snapshots before it, where the recording has them. `watch` looks on; who wants to see
+    Recorded rules are replaced where the log activates others; rules that were given rule from end to end. A `part`
+    begins at the snapshots before it, where the recordings have them. `watch` looks on; who wants to see
     outputs as they come takes a `batch` of 1.
     """
     recorded = RecordedOutputs(part.units or chosen.site.units) if verify else None
     result = _run(recordings, chosen, part, watch, batch, recorded)
     result.damage = [line for recording in recordings for line in recording.damage]
-    result.missed = missed_before(recordings)
+    result.missed = missed_before(recordings[result.files[0] : result.files[1] + 1])
     if recorded is not None and (recorded.said or recorded.behind):
         intact = (
             _run(recordings, chosen, part, watch, batch, only_intact=True) if result.behind_damage else result
@@ -84,8 +85,8 @@ def _run(
     # facts that are made anew come of units that nobody asks for, too
     units = site.units if makes_facts else shown
     begin = Begin()
-    if part.from_ns and len(recordings) == 1:
-        begin = find_begin(recordings[0], units, part.from_ns, activated.restored)
+    if part.from_ns:
+        begin = find_begin(recordings, units, part.from_ns, activated.restored)
     engines = {unit: begin.engines.get(unit) or activated.engine(unit) for unit in units}
     before = {unit: Counter(engine.counters) for unit, engine in engines.items()}
     last = {unit: engine.heard() for unit, engine in engines.items()}
@@ -108,6 +109,7 @@ def _run(
             is_shown = output.unit in shown if not isinstance(output, Fact) else output.unit in units
             if is_shown and not (makes_facts and isinstance(output, Fact)):
                 keep(output, result)
+    result.files = begin.at.file, reader.last_file
     result.facts_made = courier.delivered if makes_facts else None
     _leave_out(result, part.from_ns)
     for unit, engine in engines.items():

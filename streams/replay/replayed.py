@@ -62,6 +62,9 @@ class Replay:
     missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
     """Records of `events` that are missing, by topic and partition."""
 
+    files: tuple[int, int] = (0, 0)
+    """The first and the last recording that were read, counted from 0."""
+
     facts_recorded: dict[tuple[str, str], dict[str, Fact]] = field(default_factory=dict)
     """Told while it was recorded, by what they say, by (topic, who told whom)."""
 

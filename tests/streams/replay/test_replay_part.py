@@ -19,9 +19,10 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Fact, Identity, Input, Readings, Tick
 from rules.engine.outputs import Output
 from streams.facts import Courier
-from streams.record import Message, Record
+from streams.record import Message, Record, TopicPartition
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter
+from streams.recording.segments import head, segment_name, segments_in
 from streams.replay.replay import replay
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
@@ -87,6 +88,13 @@ class Run:
     snapshots: list[tuple[str, int, int]] = field(default_factory=list)
     """Unit, its time, how many outputs it had said."""
 
+    rolls_at: int = -1
+    """The second before which the log is rolled to a fresh one, with the snapshots carried over."""
+
+    log_id: str = LOG
+    rolled: int = 0
+    """Where in `log` the fresh one begins."""
+
     _next: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def add(self, message: Message) -> int:
@@ -104,15 +112,27 @@ class Run:
         assert not isinstance(made, str)
         for unit, engine in engines.items():
             engine.offer(other.digest, made[unit])
-        self.add(Message(SNAPSHOTS.name, 0, LOG_KEY + LOG.encode(), LOG.encode(), (("schema", b"log/1"),)))
-        for rule_set in (first, other):
-            self.add(rule_set_message(rule_set))
+        self._begin_log([first, other])
         waiting: list[Message] = []
         courier, numbers = Courier(), Counter[str]()
+        offsets: dict[str, int] = {}
         for second, value in self._inputs(site, other.digest):
+            if second == self.rolls_at and self.log_id == LOG:
+                for message in waiting:
+                    self.add(message)
+                carried: list[Message] = []
+                for unit, engine in engines.items():
+                    numbers[unit] += 1
+                    self.snapshots.append((unit, engine.now_ns, len(self.said[unit])))
+                    carried += self._snapshot(unit, numbers[unit], offsets[unit], engine, site.digest)
+                self.log_id, self.rolled, waiting = "log-after-it", len(self.log), []
+                self._next.clear()
+                self._begin_log([first, other])
+                for message in carried:
+                    self.add(message)
             for one in (*courier.due(value), value):
                 message = encode_input(one, self.partitions)
-                offset = self.add(message)
+                offsets[one.unit] = self.add(message)
                 outputs = engines[one.unit].step([one])
                 courier.take(outputs)
                 told = [output for output in outputs if not isinstance(output, Fact)]
@@ -123,17 +143,26 @@ class Run:
                 numbers[unit] += 1
                 engine = engines[unit]
                 self.snapshots.append((unit, engine.now_ns, len(self.said[unit])))
-                chunks, manifest = snapshot_messages(
-                    Snapshot(
-                        unit, numbers[unit], offset, LOG, engine.rules_digest, site.digest, engine.snapshot()
-                    ),
-                    self.partitions,
-                )
-                waiting += [*chunks, manifest]
+                waiting += self._snapshot(unit, numbers[unit], offsets[unit], engine, site.digest)
             while len(waiting) > lag:
                 self.add(waiting.pop(0))
         for message in waiting:
             self.add(message)
+
+    def _begin_log(self, rule_sets: list[RuleSet]) -> None:
+        name = self.log_id.encode()
+        self.add(Message(SNAPSHOTS.name, 0, LOG_KEY + name, name, (("schema", b"log/1"),)))
+        for rule_set in rule_sets:
+            self.add(rule_set_message(rule_set))
+
+    def _snapshot(
+        self, unit: str, number: int, offset: int, engine: Engine, site_digest: str
+    ) -> list[Message]:
+        made = Snapshot(
+            unit, number, offset, self.log_id, engine.rules_digest, site_digest, engine.snapshot()
+        )
+        chunks, manifest = snapshot_messages(made, self.partitions)
+        return [*chunks, manifest]
 
     def _inputs(self, site: object, other: str) -> Iterator[tuple[int, Input]]:
         for second in range(SECONDS):
@@ -168,6 +197,28 @@ class Run:
                     writer.flush()
         return Recording(path)
 
+    def write_segments(self, folder: Path, *, size: int = 61, chunk: int = 9) -> list[Recording]:
+        """Segments of `size` records; the fresh log of a roll begins another one."""
+        folder.mkdir()
+        site = load_site(self.site_dir)
+        attachments = site_attachments(rule_set_of(self.site_dir, site))
+        metadata = recording_metadata(site, attachments)
+        ends: dict[TopicPartition, int] = {}
+        begins = sorted({*range(0, len(self.log), size), self.rolled})
+        for begin, end in zip(begins, [*begins[1:], len(self.log)], strict=True):
+            is_fresh = bool(self.rolled) and begin >= self.rolled
+            if begin == self.rolled:
+                ends.clear()
+            path = folder / segment_name(T0 + begin * S)
+            own = head(ends, [self.log_id if is_fresh else LOG], "")
+            with RecordingWriter(path, attachments=attachments, metadata=metadata | own) as writer:
+                for number, record in enumerate(self.log[begin:end]):
+                    writer.write(record, T0 + 500 * S + (begin + number) * S // 4)
+                    ends[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                    if number % chunk == chunk - 1:
+                        writer.flush()
+        return [Recording(path) for path in segments_in(folder)]
+
 
 @pytest.fixture(params=[1, 2], ids=["one partition", "two partitions"])
 def made(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
@@ -180,9 +231,10 @@ def made(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     return run
 
 
-def part_of(recording: Recording, second: float, **options: object) -> Replay:
+def part_of(recording: Recording | list[Recording], second: float, **options: object) -> Replay:
     part = Part(T0 + int(second * S), **options)  # type: ignore[arg-type]
-    return replay([recording], choose_site(recording, None, None), True, part)
+    recordings = recording if isinstance(recording, list) else [recording]
+    return replay(recordings, choose_site(recordings[0], None, None), True, part)
 
 
 def ids(result: Replay, unit: str) -> set[str]:
@@ -218,6 +270,67 @@ def test_from_every_second_on_it_says_what_the_whole_says(made: Run, tmp_path: P
         for key, outputs in part.outputs.items():
             assert list(outputs.items()) == list(whole.outputs[key].items())[-len(outputs) :]
     assert begun_at_the_beginning < 8
+
+
+@pytest.mark.parametrize("rolls_at", [-1, 47])
+@pytest.mark.parametrize("in_one_file", [False, True])
+def test_from_every_second_of_a_folder_it_says_what_the_whole_says(
+    made: Run, tmp_path: Path, rolls_at: int, in_one_file: bool
+) -> None:
+    run = Run(made.site_dir, made.partitions, rolls_at=rolls_at)
+    run.run()
+    recordings = [run.write(tmp_path / "run.mcap")] if in_one_file else run.write_segments(tmp_path / "kept")
+    assert in_one_file or len(recordings) > 8
+    whole = part_of(recordings, -1)
+    assert {output.id for said in run.said.values() for output in said} == ids(whole, "site") | ids(
+        whole, "row"
+    )
+    begun_at_the_beginning = 0
+    for second in range(1, SECONDS, 2):
+        part = part_of(recordings, second)
+        assert part.verification is not None
+        assert part.verification.differences == 0, part.verification.first
+        if not part.begins:
+            begun_at_the_beginning += 1
+        for unit, begin in part.begins.items():
+            own = {now_ns: said for of, now_ns, said in run.snapshots if of == unit}
+            # the newest snapshot may lie behind the place in the log at which one looks
+            assert begin.now_ns in [now_ns for now_ns in own if now_ns <= T0 + second * S][-3:]
+            assert ids(part, unit) == {output.id for output in run.said[unit][own[begin.now_ns] :]}
+    assert begun_at_the_beginning < 8
+
+
+def test_what_lies_before_the_snapshots_or_behind_the_end_is_not_read(made: Run, tmp_path: Path) -> None:
+    made.write_segments(tmp_path / "kept")
+    files = segments_in(tmp_path / "kept")
+    for file in [*files[:3], *files[-2:]]:
+        # nothing but heads and index can be read there
+        whole, recording = file.read_bytes(), Recording(file)
+        raw = bytearray(whole)
+        for entry in recording.index.chunks[1:]:
+            raw[entry.at + 60 : entry.at + 70] = bytes(10)
+        file.write_bytes(raw)
+    part = part_of([Recording(file) for file in files], 50, to_ns=T0 + 60 * S)
+    assert part.damage == []
+    assert len(part.begins) == 2
+    assert part.verification is not None
+    assert (part.verification.differences, part.verification.not_compared) == (0, 0)
+    assert part.verification.compared > 10
+
+
+@pytest.mark.parametrize("lacks", [100, 2000, 6000])
+def test_a_segment_that_is_still_written_is_sought_too(made: Run, tmp_path: Path, lacks: int) -> None:
+    recordings = made.write_segments(tmp_path / "kept", size=len(made.log) * 2 // 3)
+    begin_s = 60
+    closed = part_of(recordings, begin_s)
+    path = recordings[-1].path
+    path.write_bytes(path.read_bytes()[:-lacks])
+    part = part_of([recordings[0], Recording(path)], begin_s)
+    assert {unit: one.now_ns for unit, one in part.begins.items()} == {
+        unit: one.now_ns for unit, one in closed.begins.items()
+    }
+    assert part.verification is not None
+    assert part.verification.differences == 0
 
 
 def test_a_snapshot_in_the_file_before_its_inputs_and_far_behind_them(made: Run, tmp_path: Path) -> None:
@@ -282,11 +395,15 @@ def test_one_unit_alone_says_the_same(made: Run, tmp_path: Path) -> None:
     assert ids(one, "site") == ids(both, "site")
 
 
-def test_without_index_or_snapshots_it_begins_at_the_beginning(made: Run, tmp_path: Path) -> None:
+def test_without_snapshots_or_with_damage_and_no_index_it_begins_at_the_beginning(
+    made: Run, tmp_path: Path
+) -> None:
     bare = made.write(tmp_path / "bare.mcap", [one for one in made.log if one.topic != SNAPSHOTS.name])
     made.write(tmp_path / "run.mcap")
-    raw = (tmp_path / "run.mcap").read_bytes()
-    (tmp_path / "cut.mcap").write_bytes(raw[:-200])
+    raw = bytearray((tmp_path / "run.mcap").read_bytes()[:-200])
+    at = raw.rindex(b"\x07", 0, len(raw) // 2)
+    raw[at : at + 40] = b""
+    (tmp_path / "cut.mcap").write_bytes(raw)
     for recording in (bare, Recording(tmp_path / "cut.mcap")):
         part = part_of(recording, 50)
         assert not part.begins

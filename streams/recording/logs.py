@@ -1,0 +1,119 @@
+"""Which log each of several recordings is of: one that was rolled to a fresh one starts its offsets again.
+
+Rules: a log is known by its ids, which the head of a segment and the records `log:ID` name; where a recording names
+none, it goes on with the log before it if its offsets do. What the indexes and heads say is enough: no record is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from streams.recording.chunks import Place
+from streams.recording.recording import Recording
+from streams.recording.segments import head_logs, head_positions
+from streams.snapshots import LOG_KEY, Snapshot
+from streams.topics import EVENTS, SNAPSHOTS
+
+
+class LogPlace(NamedTuple):
+    """A place on `events` of one partition: which log, counted from 0, and the offset in it."""
+
+    log: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Log:
+    """One log, as far as it was recorded. `firsts`, `ends`: first and next offset by partition of `events`."""
+
+    ids: set[str] = field(default_factory=set)
+    firsts: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
+    partitions: dict[str, int] = field(default_factory=dict)
+    """Where the inputs of each unit are."""
+
+    def add(self, partition: int, first: int, end: int) -> None:
+        """Offsets of a partition from `first` to before `end` were recorded."""
+        self.firsts[partition] = min(first, self.firsts.get(partition, first))
+        self.ends[partition] = max(end, self.ends.get(partition, end))
+
+    def join(self, other: Log) -> None:
+        """Add what a later recording has of it."""
+        self.ids |= other.ids
+        self.partitions |= other.partitions
+        for partition, first in other.firsts.items():
+            self.add(partition, first, other.ends[partition])
+
+    def goes_on_in(self, other: Log) -> bool:
+        """Whether a later recording is of the same log."""
+        if self.ids and other.ids:
+            return bool(self.ids & other.ids)
+        return all(self.ends.get(partition, 0) <= first for partition, first in other.firsts.items())
+
+
+@dataclass(slots=True)
+class Logs:
+    """The logs in their order; `begins`: which of them each recording begins with."""
+
+    found: list[Log]
+    begins: list[int]
+
+    def of(self, file: int, place: Place) -> int:
+        """Which log a record of a recording is of."""
+        return self.begins[file] + place.log
+
+    def next_place(self, number: int, snapshot: Snapshot) -> LogPlace | None:
+        """Where an engine goes on that is restored from a snapshot on log `number`; None where that isn't recorded.
+
+        One that a roll carried over from an older log goes on with the first record of its own (streams/snapshots.py).
+        """
+        log = self.found[number]
+        partition = log.partitions.get(snapshot.unit)
+        if partition is None:
+            return None
+        first, end = log.firsts[partition], log.ends[partition]
+        if not log.ids or snapshot.log_id in log.ids:
+            is_there = first <= snapshot.next_offset <= end
+            return LogPlace(number, snapshot.next_offset) if is_there else None
+        is_carried = first == 0 and any(snapshot.log_id in one.ids for one in self.found[:number])
+        return LogPlace(number, 0) if is_carried else None
+
+
+def logs_of(recordings: Sequence[Recording]) -> Logs:
+    """The logs of recordings that follow each other."""
+    logs = Logs([], [])
+    for recording in recordings:
+        first, *others = _pieces(recording)
+        if logs.found and logs.found[-1].goes_on_in(first):
+            logs.found[-1].join(first)
+        else:
+            logs.found.append(first)
+        logs.begins.append(len(logs.found) - 1)
+        logs.found += others
+    return logs
+
+
+def _pieces(recording: Recording) -> list[Log]:
+    """What one file has of each log in it, one at least."""
+    pieces = [Log() for _ in range(1 + max((place.log for place in recording.places.values()), default=0))]
+    pieces[0].ids |= head_logs(recording)
+    counts = recording.index.messages if recording.is_sought else {}
+    spans: dict[tuple[int, int], tuple[int, int]] = {}
+    for number, place in recording.places.items():
+        piece = pieces[place.log]
+        if place.topic == SNAPSHOTS.name and place.key is not None and place.key.startswith(LOG_KEY):
+            piece.ids.add(place.key.removeprefix(LOG_KEY).decode("ascii", "replace"))
+        if place.topic == EVENTS.name:
+            if place.key is not None:
+                piece.partitions[place.key.decode("utf-8", "replace")] = place.partition
+            key = place.log, place.partition
+            first, count = spans.get(key, (place.base_offset, 0))
+            spans[key] = min(first, place.base_offset), count + counts.get(number, 0)
+    for (log, partition), (first, count) in spans.items():
+        pieces[log].add(partition, first, first + count)
+    for (topic, partition), offset in head_positions(recording).items():
+        if topic == EVENTS.name:
+            pieces[0].add(partition, offset, offset)
+    return pieces

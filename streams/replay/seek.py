@@ -1,0 +1,173 @@
+"""Where a replay begins that is to show a part of recordings: at the last snapshots before it, as a worker would.
+
+Rules: event time decides, and the index only says where things lie, because a recorder that catches up stamps a whole
+hour with the minute in which it had it; what a snapshot covers is what its offset says (`snapshots.is_covered`) in the
+log that it counts in; recordings that lie before the snapshots are not read. Where anything is missing (an index that
+can be trusted, a snapshot, its rules), the replay begins at the beginning, which is always right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+from rules.engine.engine import Engine
+from streams.record import Record
+from streams.recording.chunks import Stored, record_of
+from streams.recording.logs import LogPlace, Logs, logs_of
+from streams.recording.recording import Recording
+from streams.replay.start import first_tick_ns, ticks
+from streams.snapshots import Snapshot, assemble, is_covered
+from streams.topics import EVENTS, SNAPSHOTS
+
+Restored = Callable[[Snapshot], Engine | None]
+"""The engine of a snapshot, or None where its state or its rules can't be had."""
+
+
+class ChunkPlace(NamedTuple):
+    """A chunk of one of several recordings, both counted from 0."""
+
+    file: int = 0
+    chunk: int = 0
+
+
+BEGINNING: Final = ChunkPlace()
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """From where to read, the restored engines by unit, and the first place on `events` that each has not seen."""
+
+    at: ChunkPlace = BEGINNING
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    next_places: Mapping[str, LogPlace] = field(default_factory=dict)
+
+    def covers(self, unit: str, place: LogPlace) -> bool:
+        """Whether a restored state has the record already."""
+        begin = self.next_places.get(unit)
+        if begin is None or place.log > begin.log:
+            return False
+        return place.log < begin.log or is_covered(place.offset, begin.offset)
+
+
+def find_begin(
+    recordings: Sequence[Recording], units: Collection[str], from_ns: int, restored: Restored
+) -> Begin:
+    """The last snapshot of each unit whose time is not after `from_ns`, and where to read on from there.
+
+    `Begin()`, the beginning, when a unit that was recorded has none.
+    """
+    logs = logs_of(recordings)
+    at = _place_at(recordings, from_ns)
+    left = {unit for unit in units if any(unit in log.partitions for log in logs.found)}
+    engines: dict[str, Engine] = {}
+    next_places: dict[str, LogPlace] = {}
+    records: list[Record] = []
+    of_log = -1
+    lowest = at
+    for place, stored in _backwards(recordings, at, SNAPSHOTS.name):
+        for number, found in _by_log(logs, place.file, stored):
+            records = [*map(record_of, found), *(records if number == of_log else ())]
+            of_log = number
+            for unit, snapshot in assemble(records, left, logs.found[number].ids).snapshots.items():
+                next_place = logs.next_place(number, snapshot)
+                engine = None if next_place is None else restored(snapshot)
+                if next_place is not None and engine is not None and engine.now_ns <= from_ns:
+                    engines[unit], next_places[unit] = engine, next_place
+                    left.discard(unit)
+                # taken, or no good: one that lies further back is looked for, if any
+                records = [
+                    record for record in records if not (record.key or b"").startswith(f"{unit}:".encode())
+                ]
+                lowest = place
+        if not left:
+            break
+    if left or not engines:
+        return Begin()
+    needed: dict[int, LogPlace] = {}
+    for unit, next_place in next_places.items():
+        partition = logs.found[next_place.log].partitions[unit]
+        needed[partition] = min(next_place, needed.get(partition, next_place))
+    return Begin(_place_before(recordings, logs, lowest, needed), engines, next_places)
+
+
+def _place_at(recordings: Sequence[Recording], from_ns: int) -> ChunkPlace:
+    """The last chunk whose first tick is not after `from_ns`: ticks go up through the log."""
+    low, high = 0, len(recordings)
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = ((number, first_tick_ns(recordings[number])) for number in range(middle, high))
+        number, tick_ns = next(((number, ns) for number, ns in found if ns is not None), (high, None))
+        if tick_ns is not None and tick_ns <= from_ns:
+            low = number
+        else:
+            high = middle
+    if recordings[low].is_sought:
+        return ChunkPlace(low, _chunk_at(recordings[low], from_ns))
+    before = max(
+        low - 1, 0
+    )  # what lies in a file whose chunks can't be found is run through from its beginning
+    return ChunkPlace(before, max(recordings[before].chunks - 1, 0))
+
+
+def _chunk_at(recording: Recording, from_ns: int) -> int:
+    low, high = 0, recording.chunks
+    while high - low > 1:
+        middle = (low + high) // 2
+        chunks = recording.in_chunks(range(middle, high), {EVENTS.name})
+        for number, inputs in groupby(chunks, key=itemgetter(0)):
+            tick_ns = next(ticks(stored for _, stored in inputs), None)
+            if tick_ns is None:
+                continue
+            if tick_ns <= from_ns:
+                low = number
+            else:
+                high = middle
+            break
+        else:
+            high = middle
+    return low
+
+
+def _backwards(
+    recordings: Sequence[Recording], last: ChunkPlace, topic: str
+) -> Iterator[tuple[ChunkPlace, list[Stored]]]:
+    """The chunks that hold records of a topic, from `last` on back, with these records in their order.
+
+    It ends with the first, or before a recording whose chunks can't be found.
+    """
+    for file in range(last.file, -1, -1):
+        recording = recordings[file]
+        if not recording.is_sought:
+            return
+        chunk = last.chunk if file == last.file else recording.chunks - 1
+        found = recording.in_chunks(range(min(chunk, recording.chunks - 1), -1, -1), {topic})
+        for number, stored in groupby(found, key=itemgetter(0)):
+            yield ChunkPlace(file, number), [one for _, one in stored]
+
+
+def _by_log(logs: Logs, file: int, stored: Sequence[Stored]) -> list[tuple[int, list[Stored]]]:
+    """The records of a chunk by the log that they are of, the last log first."""
+    found = [
+        (number, list(records)) for number, records in groupby(stored, key=lambda one: logs.of(file, one[1]))
+    ]
+    return found[::-1]
+
+
+def _place_before(
+    recordings: Sequence[Recording], logs: Logs, last: ChunkPlace, needed: Mapping[int, LogPlace]
+) -> ChunkPlace:
+    """The last chunk up to `last` before which no partition of `events` has a place at or above the needed one."""
+    left = set(needed)
+    for at, found in _backwards(recordings, last, EVENTS.name):
+        for _, place, offset, _, _ in found:
+            number = place.partition
+            if number in left and LogPlace(logs.of(at.file, place), offset) <= needed[number]:
+                left.discard(number)
+        if not left:
+            return at
+    unsought = (file for file in range(last.file, -1, -1) if not recordings[file].is_sought)
+    return ChunkPlace(next(unsought, 0))
