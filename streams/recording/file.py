@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, Footer, Statistics
+from mcap.records import Chunk, Footer, Statistics
 from mcap.stream_reader import get_chunk_data_stream
 
 from streams.times import iso_utc
@@ -74,13 +74,14 @@ class ChunkEntry(NamedTuple):
 class FileIndex(NamedTuple):
     """What stands behind the data: `start` to `end` in the file, and the number of messages by channel id.
 
-    `chunks` in the order of the file; `others`: where attachments and metadata begin. Both are right unless `is_moved`.
+    `channels` as they lie there, which are many where a day of a folder is opened. `chunks` in the order of the file;
+    `others`: where attachments and metadata begin. Both are right unless `is_moved`.
     """
 
     start: int
     end: int
     is_moved: bool
-    channels: tuple[Channel, ...]
+    channels: tuple[bytes, ...]
     messages: Mapping[int, int]
     first_ns: int
     last_ns: int
@@ -189,6 +190,19 @@ def records_at(view: mmap.mmap, index: FileIndex, places: Iterable[int]) -> Iter
             yield view[at], view[start : start + length]
 
 
+def others_ahead(view: mmap.mmap) -> list[tuple[int, bytes]] | None:
+    """Attachments and metadata that stand before the first chunk; None where it isn't reached."""
+    at, found = len(MAGIC), list[tuple[int, bytes]]()
+    while (length := length_at(view, at, None)) is not None:
+        start = at + RECORD_HEAD.size
+        if view[at] in (Opcode.CHUNK, Opcode.DATA_END):
+            return found
+        if view[at] in (Opcode.ATTACHMENT, Opcode.METADATA):
+            found.append((view[at], view[start : start + length]))
+        at = start + length
+    return None
+
+
 def channels_of(view: mmap.mmap, entry: ChunkEntry) -> frozenset[int]:
     """Ids of the channels that have a message in a chunk."""
     if entry.channels is not None:
@@ -285,7 +299,7 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
     at = start = data_end + _DATA_END_BYTES
     if zlib.crc32(view[start : end - len(MAGIC) - 4]) != footer.summary_crc:
         return None
-    channels: list[Channel] = []
+    channels: list[bytes] = []
     statistics: Statistics | None = None
     chunks: list[ChunkEntry] = []
     others: list[int] = []
@@ -293,7 +307,7 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
         opcode, length = RECORD_HEAD.unpack_from(view, at)
         body, at = at + RECORD_HEAD.size, at + RECORD_HEAD.size + length
         if opcode == Opcode.CHANNEL:
-            channels.append(Channel.read(_stream(view, body, at)))
+            channels.append(view[body:at])
         elif opcode == Opcode.STATISTICS:
             statistics = Statistics.read(_stream(view, body, at))
         elif opcode == Opcode.CHUNK_INDEX:

@@ -26,31 +26,38 @@ class LogPlace(NamedTuple):
 
 @dataclass(slots=True)
 class Log:
-    """One log, as far as it was recorded. `firsts`, `ends`: first and next offset by partition of `events`."""
+    """One log, as far as it was recorded. `firsts`: the first offset by partition of `events`."""
 
     ids: set[str] = field(default_factory=set)
     firsts: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
-    partitions: dict[str, int] = field(default_factory=dict)
-    """Where the inputs of each unit are."""
+    """Offsets up to which it was recorded at least; what `last` adds to that stands in its index."""
 
-    def add(self, partition: int, first: int, end: int) -> None:
-        """Offsets of a partition from `first` to before `end` were recorded."""
-        self.firsts[partition] = min(first, self.firsts.get(partition, first))
-        self.ends[partition] = max(end, self.ends.get(partition, end))
+    last: Recording | None = None
 
     def join(self, other: Log) -> None:
         """Add what a later recording has of it."""
         self.ids |= other.ids
-        self.partitions |= other.partitions
+        self.last = other.last
         for partition, first in other.firsts.items():
-            self.add(partition, first, other.ends[partition])
+            self.firsts[partition] = min(first, self.firsts.get(partition, first))
+        self.ends |= other.ends
 
     def goes_on_in(self, other: Log) -> bool:
         """Whether a later recording is of the same log."""
         if self.ids and other.ids:
             return bool(self.ids & other.ids)
-        return all(self.ends.get(partition, 0) <= first for partition, first in other.firsts.items())
+        return all(self._end(partition) <= first for partition, first in other.firsts.items())
+
+    def has(self, partition: int, offset: int) -> bool:
+        """Whether reading can go on from an offset."""
+        first = self.firsts.get(partition)
+        return first is not None and first <= offset <= self._end(partition)
+
+    def _end(self, partition: int) -> int:
+        end = self.ends.get(partition, 0)
+        named = self.last.named.get((EVENTS.name, partition)) if self.last is not None else None
+        return end if named is None else max(end, named.first_offset + named.records)
 
 
 @dataclass(slots=True)
@@ -64,21 +71,17 @@ class Logs:
         """Which log a record of a recording is of."""
         return self.begins[file] + place.log
 
-    def next_place(self, number: int, snapshot: Snapshot) -> LogPlace | None:
+    def next_place(self, number: int, partition: int, snapshot: Snapshot) -> LogPlace | None:
         """Where an engine goes on that is restored from a snapshot on log `number`; None where that isn't recorded.
 
         One that a roll carried over from an older log goes on with the first record of its own (streams/snapshots.py).
         """
         log = self.found[number]
-        partition = log.partitions.get(snapshot.unit)
-        if partition is None:
-            return None
-        first, end = log.firsts[partition], log.ends[partition]
         if not log.ids or snapshot.log_id in log.ids:
-            is_there = first <= snapshot.next_offset <= end
+            is_there = log.has(partition, snapshot.next_offset)
             return LogPlace(number, snapshot.next_offset) if is_there else None
-        is_carried = first == 0 and any(snapshot.log_id in one.ids for one in self.found[:number])
-        return LogPlace(number, 0) if is_carried else None
+        is_carried = any(snapshot.log_id in one.ids for one in self.found[:number])
+        return LogPlace(number, 0) if is_carried and log.has(partition, 0) else None
 
 
 def logs_of(recordings: Sequence[Recording]) -> Logs:
@@ -96,24 +99,22 @@ def logs_of(recordings: Sequence[Recording]) -> Logs:
 
 
 def _pieces(recording: Recording) -> list[Log]:
-    """What one file has of each log in it, one at least."""
+    """What one file has of each log in it, one at least: by its head, else by its index."""
+    begins = {
+        place.partition: at for place, at in head_positions(recording).items() if place.topic == EVENTS.name
+    }
+    if begins:
+        return [Log(set(head_logs(recording)), begins, dict(begins), recording)]
     pieces = [Log() for _ in range(1 + max((place.log for place in recording.places.values()), default=0))]
-    pieces[0].ids |= head_logs(recording)
     counts = recording.index.messages if recording.is_sought else {}
-    spans: dict[tuple[int, int], tuple[int, int]] = {}
     for number, place in recording.places.items():
         piece = pieces[place.log]
         if place.topic == SNAPSHOTS.name and place.key is not None and place.key.startswith(LOG_KEY):
             piece.ids.add(place.key.removeprefix(LOG_KEY).decode("ascii", "replace"))
         if place.topic == EVENTS.name:
-            if place.key is not None:
-                piece.partitions[place.key.decode("utf-8", "replace")] = place.partition
-            key = place.log, place.partition
-            first, count = spans.get(key, (place.base_offset, 0))
-            spans[key] = min(first, place.base_offset), count + counts.get(number, 0)
-    for (log, partition), (first, count) in spans.items():
-        pieces[log].add(partition, first, first + count)
-    for (topic, partition), offset in head_positions(recording).items():
-        if topic == EVENTS.name:
-            pieces[0].add(partition, offset, offset)
+            first = piece.firsts.get(place.partition, place.base_offset)
+            piece.firsts[place.partition] = min(first, place.base_offset)
+            piece.ends[place.partition] = piece.ends.get(place.partition, 0) + counts.get(number, 0)
+    for piece in pieces:
+        piece.ends = {partition: first + piece.ends[partition] for partition, first in piece.firsts.items()}
     return pieces

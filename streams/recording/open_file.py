@@ -13,7 +13,6 @@ from collections import Counter
 from typing import Final
 
 from mcap.opcode import Opcode
-from mcap.records import Channel
 
 from streams.recording.chunks import channel_of
 from streams.recording.file import (
@@ -35,7 +34,7 @@ _ENTRY_BYTES: Final = 16
 def follow(view: mmap.mmap) -> FileIndex | None:
     """What an index of this file would say, up to its last whole record; None where more lies behind that."""
     at, held_from = len(MAGIC), 0
-    channels: dict[int, Channel] = {}
+    channels: dict[int, bytes] = {}
     messages: Counter[int] = Counter()
     chunks: list[tuple[int, set[int]]] = []
     others: list[int] = []
@@ -57,8 +56,7 @@ def follow(view: mmap.mmap) -> FileIndex | None:
         elif opcode in (Opcode.ATTACHMENT, Opcode.METADATA):
             others.append(at)
         elif opcode == Opcode.CHANNEL:
-            one = channel_of(view[start:end])
-            channels.setdefault(one.id, one)
+            _keep(view[start:end], channels)
         at = end
         held_from = release(view, held_from, at)
     if length is None and search(view, at + 1, None) is not None:
@@ -68,7 +66,7 @@ def follow(view: mmap.mmap) -> FileIndex | None:
     return FileIndex(at, len(view), False, found, messages, first_ns, last_ns, entries, tuple(others))
 
 
-def _learn(view: mmap.mmap, chunk_at: int, channels: dict[int, Channel]) -> None:
+def _learn(view: mmap.mmap, chunk_at: int, channels: dict[int, bytes]) -> None:
     """The channels that a chunk is first to name; a chunk that can't be unpacked names none."""
     _, length = RECORD_HEAD.unpack_from(view, chunk_at)
     start = chunk_at + RECORD_HEAD.size
@@ -81,5 +79,8 @@ def _learn(view: mmap.mmap, chunk_at: int, channels: dict[int, Channel]) -> None
         opcode, size = RECORD_HEAD.unpack_from(records, at)
         body, at = at + RECORD_HEAD.size, at + RECORD_HEAD.size + size
         if opcode == Opcode.CHANNEL:
-            one = channel_of(records[body:at])
-            channels.setdefault(one.id, one)
+            _keep(records[body:at], channels)
+
+
+def _keep(body: bytes, channels: dict[int, bytes]) -> None:
+    channels.setdefault(channel_of(body).id, body)

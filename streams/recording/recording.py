@@ -40,7 +40,16 @@ from rules.errors import ConfigurationError, InvariantError
 from rules.findings import Finding
 from streams.record import Headers, Record
 from streams.recording.chunks import WRAPPED, Chunks, Place, Stored, channel_of, place_of, record_of
-from streams.recording.file import MAGIC, Damage, FileIndex, channels_of, find_index, records_at, walk
+from streams.recording.file import (
+    MAGIC,
+    Damage,
+    FileIndex,
+    channels_of,
+    find_index,
+    others_ahead,
+    records_at,
+    walk,
+)
 from streams.recording.open_file import follow
 from streams.wire import ARROW_SCHEMAS
 
@@ -215,8 +224,7 @@ class Named(NamedTuple):
 class Recording:
     """An existing file. Attachments and metadata are read at once, records as one asks for them.
 
-    `named`: what the index names, by topic and partition, and `first_ns`, `last_ns` the recorder's times of its first
-    and last record; empty and 0 where the index can't be read.
+    The index is read when it is first asked for: of a folder's many segments few are.
 
     Raises ConfigurationError when the file isn't there or is no MCAP file.
     """
@@ -225,12 +233,10 @@ class Recording:
         self.path = path
         self.attachments: dict[str, bytes] = {}
         self.metadata: dict[str, str] = {}
-        self._index: FileIndex | None = None
         self._left_out: list[str] = []
         self._damage = Damage()
         try:
             with self._opened() as view:
-                self._index = find_index(view)
                 for opcode, body in self._others(view):
                     if opcode == Opcode.ATTACHMENT:
                         self._keep_attachment(body)
@@ -238,12 +244,32 @@ class Recording:
                         self._keep_metadata(body)
         except OSError as error:
             raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
-        self.named = {} if self._index is None else _named(self._index)
-        self.first_ns = 0 if self._index is None else self._index.first_ns
-        self.last_ns = 0 if self._index is None else self._index.last_ns
 
-    def _others(self, view: mmap.mmap) -> Iterator[tuple[int, bytes]]:
-        """Attachments and metadata: by the index where it can be trusted, as a day has millions of records."""
+    @cached_property
+    def _index(self) -> FileIndex | None:
+        with self._opened() as view:
+            return find_index(view)
+
+    @cached_property
+    def named(self) -> Mapping[tuple[str, int], Named]:
+        """What the index names, by topic and partition; empty where it can't be read."""
+        return {} if self._index is None else _named(self._index)
+
+    @property
+    def first_ns(self) -> int:
+        """The recorder's time of the first record, 0 where the index can't be read."""
+        return 0 if self._index is None else self._index.first_ns
+
+    @property
+    def last_ns(self) -> int:
+        """The recorder's time of the last record, 0 where the index can't be read."""
+        return 0 if self._index is None else self._index.last_ns
+
+    def _others(self, view: mmap.mmap) -> Iterable[tuple[int, bytes]]:
+        """Attachments and metadata: our own stand before all else, others' are found by the index."""
+        ahead = others_ahead(view)
+        if ahead and ahead[0][0] == Opcode.METADATA:
+            return ahead
         if self._index is not None and not self._index.is_moved:
             return records_at(view, self._index, self._index.others)
         return walk(view, self._index, {Opcode.ATTACHMENT, Opcode.METADATA}, Damage())
@@ -345,7 +371,8 @@ class Recording:
     def places(self) -> dict[int, Place]:
         """What each channel that the index names says of its messages."""
         found = self._to_find_by
-        return {} if found is None else {one.id: place_of(one) for one in found.channels}
+        channels = () if found is None else map(channel_of, found.channels)
+        return {one.id: place_of(one) for one in channels}
 
     def of_topic(self, topic: str) -> Iterator[Stored]:
         """The records of a topic that few chunks have."""
@@ -371,7 +398,7 @@ def _named(index: FileIndex) -> dict[tuple[str, int], Named]:
     """A partition's first record is the first of a channel of its lowest segment."""
     records: Counter[tuple[str, int]] = Counter()
     firsts: dict[tuple[str, int], tuple[int, int]] = {}
-    for channel in index.channels:
+    for channel in map(channel_of, index.channels):
         place = place_of(channel)
         partition = place.topic, place.partition
         first = int(channel.metadata.get("segment", "0")), place.base_offset

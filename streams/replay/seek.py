@@ -58,13 +58,14 @@ def find_begin(
 ) -> Begin:
     """The last snapshot of each unit whose time is not after `from_ns`, and where to read on from there.
 
-    `Begin()`, the beginning, when a unit that was recorded has none.
+    `Begin()`, the beginning, when a unit has none. A unit's snapshots are in the partition in which its inputs are.
     """
     logs = logs_of(recordings)
     at = _place_at(recordings, from_ns)
-    left = {unit for unit in units if any(unit in log.partitions for log in logs.found)}
+    left = set(units)
     engines: dict[str, Engine] = {}
     next_places: dict[str, LogPlace] = {}
+    needed: dict[int, LogPlace] = {}
     records: list[Record] = []
     of_log = -1
     lowest = at
@@ -73,24 +74,21 @@ def find_begin(
             records = [*map(record_of, found), *(records if number == of_log else ())]
             of_log = number
             for unit, snapshot in assemble(records, left, logs.found[number].ids).snapshots.items():
-                next_place = logs.next_place(number, snapshot)
+                prefix = f"{unit}:".encode()
+                partition = next(one.partition for one in records if (one.key or b"").startswith(prefix))
+                next_place = logs.next_place(number, partition, snapshot)
                 engine = None if next_place is None else restored(snapshot)
                 if next_place is not None and engine is not None and engine.now_ns <= from_ns:
                     engines[unit], next_places[unit] = engine, next_place
+                    needed[partition] = min(next_place, needed.get(partition, next_place))
                     left.discard(unit)
                 # taken, or no good: one that lies further back is looked for, if any
-                records = [
-                    record for record in records if not (record.key or b"").startswith(f"{unit}:".encode())
-                ]
+                records = [one for one in records if not (one.key or b"").startswith(prefix)]
                 lowest = place
         if not left:
             break
     if left or not engines:
         return Begin()
-    needed: dict[int, LogPlace] = {}
-    for unit, next_place in next_places.items():
-        partition = logs.found[next_place.log].partitions[unit]
-        needed[partition] = min(next_place, needed.get(partition, next_place))
     return Begin(_place_before(recordings, logs, lowest, needed), engines, next_places)
 
 

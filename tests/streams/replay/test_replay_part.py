@@ -203,12 +203,12 @@ class Run:
         site = load_site(self.site_dir)
         attachments = site_attachments(rule_set_of(self.site_dir, site))
         metadata = recording_metadata(site, attachments)
-        ends: dict[TopicPartition, int] = {}
+        ends = {TopicPartition("events", number): 0 for number in range(self.partitions)}
         begins = sorted({*range(0, len(self.log), size), self.rolled})
         for begin, end in zip(begins, [*begins[1:], len(self.log)], strict=True):
             is_fresh = bool(self.rolled) and begin >= self.rolled
             if begin == self.rolled:
-                ends.clear()
+                ends = dict.fromkeys(ends, 0)
             path = folder / segment_name(T0 + begin * S)
             own = head(ends, [self.log_id if is_fresh else LOG], "")
             with RecordingWriter(path, attachments=attachments, metadata=metadata | own) as writer:
