@@ -65,10 +65,10 @@ def replay_recordings(
     first = result.verification.first if result.verification is not None else None
     explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of, explanation)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, result.part, explanation)) + b"\n")
     else:
         _print(result)
-        _print_part(result, of)
+        _print_part(result, result.part)
         _print_explanation(explanation)
     differs = result.verification is not None and result.verification.differences > 0
     if result.is_partial:
@@ -226,7 +226,7 @@ def _print(result: Replay) -> None:
         f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
     if result.is_partial:
-        print(f"ended by Ctrl-C at {iso_utc(max(end.now_ns for end in result.ends.values()))}: partial")
+        print(f"ended by Ctrl-C at {iso_utc(result.now_ns)}: partial")
     if result.unknown_units:
         print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "

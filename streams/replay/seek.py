@@ -15,12 +15,12 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from rules.engine.engine import Engine
-from streams.record import Record
+from streams.record import Record, header
 from streams.recording.chunks import Stored, record_of
 from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.recording import Recording
-from streams.replay.start import first_tick_ns, ticks
-from streams.snapshots import Snapshot, assemble, is_covered
+from streams.replay.start import cut_from_ns, first_tick_ns, ticks
+from streams.snapshots import MANIFEST_SCHEMA, Snapshot, assemble, is_covered
 from streams.topics import EVENTS, SNAPSHOTS
 
 Restored = Callable[[Snapshot], Engine | None]
@@ -58,38 +58,52 @@ def find_begin(
 ) -> Begin:
     """The last snapshot of each unit whose time is not after `from_ns`, and where to read on from there.
 
-    `Begin()`, the beginning, when a unit has none. A unit's snapshots are in the partition in which its inputs are.
+    `Begin()`, the beginning, when a unit has none. In a cut, which holds no inputs of such a unit from before
+    `from_ns`, the others begin at theirs. A unit's snapshots are in the partition in which its inputs are.
     """
     logs = logs_of(recordings)
-    at = _place_at(recordings, from_ns)
-    left = set(units)
+    last = lowest = _place_at(recordings, from_ns)
     engines: dict[str, Engine] = {}
     next_places: dict[str, LogPlace] = {}
     needed: dict[int, LogPlace] = {}
-    records: list[Record] = []
+    waiting: dict[str, list[Record]] = {}
     of_log = -1
-    lowest = at
-    for place, stored in _backwards(recordings, at, SNAPSHOTS.name):
+    for place, stored in _backwards(recordings, last, SNAPSHOTS.name):
         for number, found in _by_log(logs, place.file, stored):
-            records = [*map(record_of, found), *(records if number == of_log else ())]
-            of_log = number
-            for unit, snapshot in assemble(records, left, logs.found[number].ids).snapshots.items():
-                prefix = f"{unit}:".encode()
-                partition = next(one.partition for one in records if (one.key or b"").startswith(prefix))
-                next_place = logs.next_place(number, partition, snapshot)
-                engine = None if next_place is None else restored(snapshot)
-                if next_place is not None and engine is not None and engine.now_ns <= from_ns:
-                    engines[unit], next_places[unit] = engine, next_place
-                    needed[partition] = min(next_place, needed.get(partition, next_place))
-                    left.discard(unit)
-                # taken, or no good: one that lies further back is looked for, if any
-                records = [one for one in records if not (one.key or b"").startswith(prefix)]
-                lowest = place
-        if not left:
+            if number != of_log:
+                of_log, waiting = number, {}
+            by_unit: dict[str, list[Record]] = {unit: [] for unit in units if unit not in engines}
+            for record in map(record_of, found):
+                unit = (record.key or b"").decode("utf-8", "replace").rsplit(":", 2)[0]
+                if unit in by_unit:
+                    by_unit[unit].append(record)
+            for unit, earlier in by_unit.items():
+                records = [*earlier, *waiting.get(unit, ())]
+                for snapshot in _backwards_through(records, unit, logs.found[number].ids):
+                    next_place = logs.next_place(number, records[0].partition, snapshot)
+                    engine = None if next_place is None else restored(snapshot)
+                    if next_place is not None and engine is not None and engine.now_ns <= from_ns:
+                        engines[unit], next_places[unit], lowest = engine, next_place, place
+                        partition = records[0].partition
+                        needed[partition] = min(next_place, needed.get(partition, next_place))
+                        break
+                waiting[unit] = records
+        if len(engines) == len(units):
             break
-    if left or not engines:
+    if not engines or (len(engines) < len(units) and not cut_from_ns(recordings)):
         return Begin()
     return Begin(_place_before(recordings, logs, lowest, needed), engines, next_places)
+
+
+def _backwards_through(records: list[Record], unit: str, native: Collection[str]) -> Iterator[Snapshot]:
+    """The complete snapshots of a unit among its records, the last one first; what was looked at is taken out."""
+    for end in range(len(records), 0, -1):
+        if header(records[end - 1].headers, "schema") == MANIFEST_SCHEMA:
+            snapshot = assemble(records[:end], {unit}, native).snapshots.get(unit)
+            if snapshot is None:
+                continue  # torn, or its chunks lie further back
+            yield snapshot
+            del records[end - 1 :]
 
 
 def _place_at(recordings: Sequence[Recording], from_ns: int) -> ChunkPlace:

@@ -5,23 +5,19 @@ Rule: event time decides, which is that of the ticks: what a recorder's clock sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rules.engine.engine import Engine
 from rules.engine.inputs import Tick
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError
 from streams.record import header
 from streams.recording.chunks import Stored
-from streams.recording.recording import Recording
-from streams.snapshots import Snapshot
+from streams.recording.recording import CUT, Recording
+from streams.times import time_ns_of
 from streams.topics import ALARMS, EVENTS
 from streams.wire import decode_input, decode_output
-
-Restored = Callable[[Snapshot], Engine | None]
-"""The engine of a snapshot, or None where its state or its rules can't be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +30,12 @@ class Part:
 
 
 WHOLE = Part()
+
+
+def cut_from_ns(recordings: Sequence[Recording]) -> int:
+    """Where a cut begins: what it holds before that is there to come to the state with which it begins. 0: no cut."""
+    begin = recordings[0].metadata.get(CUT, "/").partition("/")[0]
+    return time_ns_of(begin) if begin else 0
 
 
 def first_tick_ns(recording: Recording) -> int | None:
