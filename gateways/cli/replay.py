@@ -19,12 +19,13 @@ from rules.findings import Finding
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
+from streams.recording.ticks import first_tick_ns, last_tick_ns
 from streams.replay.divergence import Explanation, explain
 from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
 from streams.replay.replayed import OUTPUT_TOPICS, Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
+from streams.replay.start import WHOLE, Part
 from streams.replay.verification import Verification
 from streams.times import iso_utc
 

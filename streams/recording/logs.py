@@ -6,13 +6,14 @@ none, it goes on with the log before it if its offsets do. What the indexes and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.recording.chunks import Place
-from streams.recording.recording import Recording
-from streams.recording.segments import head_logs, head_positions
+from streams.recording.chunks import Place, Stored
+from streams.recording.recording import Advance, Recording, watched
+from streams.recording.segments import Head, heads_of
 from streams.snapshots import LOG_KEY, Snapshot
 from streams.topics import EVENTS, SNAPSHOTS
 
@@ -99,13 +100,19 @@ def logs_of(recordings: Sequence[Recording]) -> Logs:
 
 
 def _pieces(recording: Recording) -> list[Log]:
-    """What one file has of each log in it, one at least: by its head, else by its index."""
-    begins = {
-        place.partition: at for place, at in head_positions(recording).items() if place.topic == EVENTS.name
-    }
-    if begins:
-        return [Log(set(head_logs(recording)), begins, dict(begins), recording)]
-    pieces = [Log() for _ in range(1 + max((place.log for place in recording.places.values()), default=0))]
+    """What one file has of each log in it, one at least: by its heads, else by its index."""
+    heads = heads_of(recording)
+    firsts = [
+        {place.partition: offset for place, offset in one.positions.items() if place.topic == EVENTS.name}
+        for one in heads
+    ]
+    pieces = [Log(set(one.logs), begins, dict(begins)) for one, begins in zip(heads, firsts, strict=True)]
+    if len(pieces) == 1 and firsts[0]:
+        pieces[0].last = recording
+        return pieces
+    count = 1 + max((place.log for place in recording.places.values()), default=0)
+    pieces += [Log() for _ in range(len(pieces), count)]
+    ends: Counter[tuple[int, int]] = Counter()
     counts = recording.index.messages if recording.is_sought else {}
     for number, place in recording.places.items():
         piece = pieces[place.log]
@@ -114,7 +121,26 @@ def _pieces(recording: Recording) -> list[Log]:
         if place.topic == EVENTS.name:
             first = piece.firsts.get(place.partition, place.base_offset)
             piece.firsts[place.partition] = min(first, place.base_offset)
-            piece.ends[place.partition] = piece.ends.get(place.partition, 0) + counts.get(number, 0)
-    for piece in pieces:
-        piece.ends = {partition: first + piece.ends[partition] for partition, first in piece.firsts.items()}
+            ends[place.log, place.partition] += counts.get(number, 0)
+    for (log, partition), count in ends.items():
+        pieces[log].ends[partition] = pieces[log].firsts[partition] + count
     return pieces
+
+
+def in_logs(
+    recordings: Sequence[Recording], logs: Logs, advance: Advance, topics: Collection[str] | None = None
+) -> Iterator[tuple[int, Stored]]:
+    """Every record of recordings that follow each other, with the number of its log."""
+    for file, recording in enumerate(recordings):
+        for stored in watched(recording.stored(topics), advance):
+            yield logs.of(file, stored[1]), stored
+
+
+def joined_heads(recordings: Sequence[Recording]) -> list[Head]:
+    """The heads of a copy of recordings that follow each other: of the log that they begin with, and of fresh ones."""
+    logs, said = logs_of(recordings), dict[int, Head]()
+    for recording, begin in zip(recordings, logs.begins, strict=True):
+        for number, one in enumerate(heads_of(recording), begin):
+            said.setdefault(number, one)
+    found = ((said.get(number, Head({}, frozenset())), one) for number, one in enumerate(logs.found))
+    return [head._replace(logs=head.logs | one.ids) for head, one in found]

@@ -2,7 +2,7 @@
 
 Two things cost records: damage, and a recorder that was away for longer than the log kept them. The second leaves a
 hole in the offsets, within a recording, or between two that say by their heads that they are of one log. Where a topic
-is compacted a hole means nothing; a recording without a head, and a cut, are held to those of `events` alone.
+is compacted a hole means nothing, and in a cut only one of `events` does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streams.recording.recording import CUT, Recording
-from streams.recording.segments import head_logs, head_positions
+from streams.recording.segments import Head, heads_of
 from streams.topics import EVENTS, TOPICS
 
 HOLES: Final = 1000
@@ -54,6 +54,7 @@ class MissingRecords:
         """The topics whose holes count in the recording that is being read."""
 
         self._log = 0
+        self._heads: list[Head] = []
         self._due: Counter[_Partition] = Counter()
         """Records of the recording that is being read that its index names, less those read or found missing."""
 
@@ -62,9 +63,10 @@ class MissingRecords:
 
         `is_part`: reading begins somewhere in the recording, and what lies before that is not missed.
         """
-        begins, logs = head_positions(recording), head_logs(recording)
-        is_whole = bool(begins) and CUT not in recording.metadata
-        self._counted = _WITHOUT_HOLES if is_whole else {EVENTS.name}
+        self._heads = heads_of(recording)
+        begins, logs, _ = self._heads[0]
+        # what a cut holds beside `events` was chosen by its cause, not by its offset
+        self._counted = {EVENTS.name} if CUT in recording.metadata else _WITHOUT_HOLES
         self._log = 0
         if is_part:
             self._logs = logs
@@ -83,11 +85,16 @@ class MissingRecords:
     def pass_by(self, place: _Partition, offset: int, log_ns: int, is_intact: bool, log: int = 0) -> None:
         """A record; `is_intact`: all before it could be read; `log`: which of the logs in the recording it is of."""
         if log != self._log:
-            self._before.clear()
-            self._log = log
+            self._begin_log(log, log_ns)
         self._come_to(place, offset, log_ns, is_intact)
         self._before[place] = offset, log_ns
         self._due[place] -= 1
+
+    def _begin_log(self, log: int, log_ns: int) -> None:
+        """The log was rolled to a fresh one within a recording."""
+        begins = self._heads[log].positions if log < len(self._heads) else {}
+        self._before = {place: (offset - 1, log_ns) for place, offset in begins.items()}
+        self._log = log
 
     def end(self, recording: Recording) -> None:
         """After the last record of a recording that could be read."""

@@ -17,7 +17,7 @@ from streams.recording.chunks import Place, Stored
 from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.missing import MissingRecords
 from streams.recording.recording import Recording
-from streams.recording.segments import MISSED_KEY
+from streams.recording.segments import heads_of
 from streams.replay.replayed import OUTPUT_TOPICS, Replay, told
 from streams.replay.seek import BEGINNING, Begin, ChunkPlace
 from streams.replay.start import Part
@@ -76,12 +76,16 @@ def _in_order(
     is_intact = True
     for number in range(begin.file, len(recordings)):
         recording, is_first = recordings[number], number == begin.file
-        is_intact = is_intact and (is_first or MISSED_KEY not in recording.metadata)
+        heads, log = heads_of(recording), -1
         chunk = begin.chunk if is_first else 0
         missing.begin(recording, is_intact, is_part=is_first and begin != BEGINNING)
         for stored in recording.stored(missing.topics, chunk):
             is_intact = is_intact and not recording.lacks_records
             log_ns, place, offset, _, _ = stored
+            if place.log != log:
+                is_begin = log < 0 and is_first
+                log = place.log
+                is_intact = is_intact and (is_begin or log >= len(heads) or not heads[log].missed)
             missing.pass_by(place[:2], offset, log_ns, is_intact, place.log)
             is_intact = is_intact and not missing.spans
             yield is_intact, number, stored

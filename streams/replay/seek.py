@@ -19,7 +19,8 @@ from streams.record import Record, header
 from streams.recording.chunks import Stored, record_of
 from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.recording import Recording
-from streams.replay.start import cut_from_ns, first_tick_ns, ticks
+from streams.recording.ticks import chunk_at, file_at
+from streams.replay.start import cut_from_ns
 from streams.snapshots import MANIFEST_SCHEMA, Snapshot, assemble, is_covered
 from streams.topics import EVENTS, SNAPSHOTS
 
@@ -74,7 +75,7 @@ def find_begin(
                 of_log, waiting = number, {}
             by_unit: dict[str, list[Record]] = {unit: [] for unit in units if unit not in engines}
             for record in map(record_of, found):
-                unit = (record.key or b"").decode("utf-8", "replace").rsplit(":", 2)[0]
+                unit = _unit_of(record)
                 if unit in by_unit:
                     by_unit[unit].append(record)
             for unit, earlier in by_unit.items():
@@ -90,7 +91,15 @@ def find_begin(
                 waiting[unit] = records
         if len(engines) == len(units):
             break
-    if not engines or (len(engines) < len(units) and not cut_from_ns(recordings)):
+    is_cut = bool(cut_from_ns(recordings))
+    if is_cut:
+        left = [unit for unit in units if unit not in engines]
+        for unit, number, partition, snapshot in _first_snapshots(recordings, logs, left):
+            next_place, engine = logs.next_place(number, partition, snapshot), restored(snapshot)
+            if next_place is not None and engine is not None and engine.now_ns <= from_ns:
+                engines[unit], next_places[unit] = engine, next_place
+                needed[partition] = min(next_place, needed.get(partition, next_place))
+    if not engines or (len(engines) < len(units) and not is_cut):
         return Begin()
     return Begin(_place_before(recordings, logs, lowest, needed), engines, next_places)
 
@@ -106,42 +115,45 @@ def _backwards_through(records: list[Record], unit: str, native: Collection[str]
             del records[end - 1 :]
 
 
+def _first_snapshots(
+    recordings: Sequence[Recording], logs: Logs, units: Collection[str]
+) -> Iterator[tuple[str, int, int, Snapshot]]:
+    """The first complete snapshot of each of `units`, with its unit, log and partition: a cut was made for it."""
+    left = set(units)
+    records: dict[tuple[int, str], list[Record]] = {}
+    chunks = (
+        (file, stored)
+        for file, one in enumerate(recordings)
+        if one.is_sought
+        for _, stored in one.in_chunks(range(one.chunks), {SNAPSHOTS.name})
+    )
+    for file, stored in chunks:
+        record, number = record_of(stored), logs.of(file, stored[1])
+        unit = _unit_of(record)
+        if unit not in left:
+            continue
+        records.setdefault((number, unit), []).append(record)
+        if header(record.headers, "schema") == MANIFEST_SCHEMA:
+            found = assemble(records[number, unit], {unit}, logs.found[number].ids).snapshots
+            if unit in found:
+                yield unit, number, record.partition, found[unit]
+                left.discard(unit)
+        if not left:
+            return
+
+
+def _unit_of(record: Record) -> str:
+    return (record.key or b"").decode("utf-8", "replace").rsplit(":", 2)[0]
+
+
 def _place_at(recordings: Sequence[Recording], from_ns: int) -> ChunkPlace:
     """The last chunk whose first tick is not after `from_ns`: ticks go up through the log."""
-    low, high = 0, len(recordings)
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = ((number, first_tick_ns(recordings[number])) for number in range(middle, high))
-        number, tick_ns = next(((number, ns) for number, ns in found if ns is not None), (high, None))
-        if tick_ns is not None and tick_ns <= from_ns:
-            low = number
-        else:
-            high = middle
-    if recordings[low].is_sought:
-        return ChunkPlace(low, _chunk_at(recordings[low], from_ns))
-    before = max(
-        low - 1, 0
-    )  # what lies in a file whose chunks can't be found is run through from its beginning
+    file = file_at(recordings, from_ns)
+    if recordings[file].is_sought:
+        return ChunkPlace(file, chunk_at(recordings[file], from_ns))
+    # what lies in a file whose chunks can't be found is run through from its beginning
+    before = max(file - 1, 0)
     return ChunkPlace(before, max(recordings[before].chunks - 1, 0))
-
-
-def _chunk_at(recording: Recording, from_ns: int) -> int:
-    low, high = 0, recording.chunks
-    while high - low > 1:
-        middle = (low + high) // 2
-        chunks = recording.in_chunks(range(middle, high), {EVENTS.name})
-        for number, inputs in groupby(chunks, key=itemgetter(0)):
-            tick_ns = next(ticks(stored for _, stored in inputs), None)
-            if tick_ns is None:
-                continue
-            if tick_ns <= from_ns:
-                low = number
-            else:
-                high = middle
-            break
-        else:
-            high = middle
-    return low
 
 
 def _backwards(

@@ -5,19 +5,16 @@ Rule: event time decides, which is that of the ticks: what a recorder's clock sa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rules.engine.inputs import Tick
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError
-from streams.record import header
-from streams.recording.chunks import Stored
 from streams.recording.recording import CUT, Recording
 from streams.times import time_ns_of
-from streams.topics import ALARMS, EVENTS
-from streams.wire import decode_input, decode_output
+from streams.topics import ALARMS
+from streams.wire import decode_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +33,6 @@ def cut_from_ns(recordings: Sequence[Recording]) -> int:
     """Where a cut begins: what it holds before that is there to come to the state with which it begins. 0: no cut."""
     begin = recordings[0].metadata.get(CUT, "/").partition("/")[0]
     return time_ns_of(begin) if begin else 0
-
-
-def first_tick_ns(recording: Recording) -> int | None:
-    """Event time of the first tick of a recording, None without any."""
-    return next(ticks(recording.stored({EVENTS.name})), None)
-
-
-def last_tick_ns(recording: Recording) -> int | None:
-    """Event time of a tick at the end of a recording, None where its index names none in its last chunks."""
-    last = range(recording.chunks - 1, max(recording.chunks - 9, -1), -1)
-    return max(ticks(stored for _, stored in recording.in_chunks(last, {EVENTS.name})), default=None)
 
 
 class AlarmSpan(NamedTuple):
@@ -70,15 +56,3 @@ def alarm_span(recordings: Iterable[Recording], alarm_id: str) -> AlarmSpan | No
                 if alarm_id in (alarm.id, alarm.raised_id):
                     raised_id = alarm.raised_id
     return spans.get(raised_id)
-
-
-def ticks(found: Iterable[Stored]) -> Iterator[int]:
-    """Event times of the ticks among records of `events`."""
-    for _, place, _, _, value in found:
-        if header(place.headers, "schema") == b"tick/1":
-            try:
-                tick = decode_input(place.key, place.headers, value)
-            except UndecodableError:
-                continue
-            if isinstance(tick, Tick):
-                yield tick.time_ns

@@ -2,8 +2,8 @@
 
 Rules: what has met its counterpart is let go, so that memory grows only by as much as one side is ahead of the other.
 A topic's outputs of one unit follow the order of the unit's inputs, and an output's id names its cause. A recording
-that was cut off ends elsewhere in each topic, so that either side may be ahead at its end: that is counted apart and is no
-difference. A replayed output is ahead when it follows the last recorded one; a recorded one only when its cause lies
+that was cut off ends elsewhere in each topic, so that either side may be ahead at its end: that is counted apart and is
+no difference. A replayed output is ahead when it follows the last recorded one; a recorded one only when its cause lies
 behind the last recorded input of its unit.
 """
 
@@ -195,6 +195,7 @@ class _Sides:
     """Place of the first recorded one that met, and of the last."""
 
     last_was: int = -1
+    first_now: int = -1
     last_now: int = -1
     compared: int = 0
     differences: int = 0
@@ -228,6 +229,7 @@ class _Sides:
     def _meet(self, id_: str, was: int, values: set[bytes], now: int, value: bytes) -> None:
         self.compared += 1
         self.first_was = was if self.first_was < 0 else min(was, self.first_was)
+        self.first_now = now if self.first_now < 0 else min(now, self.first_now)
         self.last_was, self.last_now = max(was, self.last_was), max(now, self.last_now)
         self.met[id_] = value if values == {value} else None
         if values != {value}:
@@ -249,7 +251,11 @@ class _Sides:
         found: Verification,
     ) -> None:
         """What still waits is ahead of the other side at its beginning or end, or has no counterpart."""
-        alone = [(place, id_, value) for id_, (place, value) in self.now.items() if place < self.last_now]
+        # what was told before the recording has inputs of who was told: their states are of different times
+        begins = self.first_now if isinstance(begin, FactsBegin) else 0
+        alone = [
+            (place, id_, value) for id_, (place, value) in self.now.items() if begins <= place < self.last_now
+        ]
         for place, id_, value in alone:
             self._differ(place, id_, [], value)
         waits = [(place, id_) for id_, (place, _) in self.was.items()]
@@ -258,7 +264,7 @@ class _Sides:
         beyond = self._beyond(waits, end) if end is not None else set()
         missing = [id_ for _, id_ in waits if id_ not in beyond]
         found.compared += self.compared
-        found.after_end += len(self.now) - len(alone)
+        found.after_end += sum(place > self.last_now for place, _ in self.now.values())
         found.beyond_the_end += len(beyond)
         found.differences += self.differences + len(missing)
         if found.first is None and self.first is not None:

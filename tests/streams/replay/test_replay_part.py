@@ -23,10 +23,11 @@ from streams.record import Message, Record, TopicPartition
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter
 from streams.recording.segments import head, segment_name, segments_in
+from streams.recording.ticks import first_tick_ns
 from streams.replay.replay import replay
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part, alarm_span, first_tick_ns
+from streams.replay.start import WHOLE, Part, alarm_span
 from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.site_folder import load_site
 from streams.snapshots import LOG_KEY, Snapshot, snapshot_messages
@@ -315,6 +316,36 @@ def test_from_every_second_of_a_folder_it_says_what_the_whole_says(
             assert begin.now_ns in [now_ns for now_ns in own if now_ns <= T0 + second * S][-3:]
             assert ids(outputs, unit) == {output.id for output in run.said[unit][own[begin.now_ns] :]}
     assert begun_at_the_beginning < 8
+
+
+@pytest.mark.parametrize("in_one_file", [True, False])
+@pytest.mark.parametrize("rolls_at", [-1, 47])
+@pytest.mark.parametrize(("from_s", "to_s"), [(30, 60), (50, 80), (66, None)])
+def test_a_cut_begins_at_its_snapshots_and_says_what_the_whole_says(
+    made: Run, tmp_path: Path, in_one_file: bool, rolls_at: int, from_s: int, to_s: int | None
+) -> None:
+    run = Run(made.site_dir, made.partitions, rolls_at=rolls_at)
+    run.run()
+    recordings = [run.write(tmp_path / "run.mcap")] if in_one_file else run.write_segments(tmp_path / "kept")
+    source = recordings[0].path if in_one_file else tmp_path / "kept"
+    until = [] if to_s is None else ["--to", str(to_s)]
+    path = tmp_path / "cut.mcap"
+    options = ["--from", str(from_s), *until, "-o", str(path)]
+    assert run_app(["recording", "cut", str(source), *options]) == 0
+    cut, said = outputs_of([Recording(path)], WHOLE)
+    whole, whole_said = part_and_outputs(recordings, from_s, to_ns=None if to_s is None else T0 + to_s * S)
+    assert cut.verification is not None
+    assert whole.verification is not None
+    assert (cut.verification.differences, cut.missing, cut.damage) == (0, {}, [])
+    assert cut.part.from_ns == T0 + from_s * S
+    assert set(cut.begins) == {"row", "site"}
+    assert cut.alarms == whole.alarms
+    assert len(cut.alarms) > 2
+    assert cut.verification.compared > 20
+    for key, outputs in said.items():
+        # either may begin at an older snapshot than the other
+        both = min(len(outputs), len(whole_said[key]))
+        assert list(outputs.items())[-both:] == list(whole_said[key].items())[-both:]
 
 
 def test_what_lies_before_the_snapshots_or_behind_the_end_is_not_read(made: Run, tmp_path: Path) -> None:
