@@ -19,12 +19,13 @@ from rules.findings import Finding
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
+from streams.recording.ticks import first_tick_ns, last_tick_ns
 from streams.replay.divergence import Explanation, explain
 from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
 from streams.replay.replayed import OUTPUT_TOPICS, Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
+from streams.replay.start import WHOLE, Part
 from streams.replay.verification import Verification
 from streams.times import iso_utc
 
@@ -65,10 +66,10 @@ def replay_recordings(
     first = result.verification.first if result.verification is not None else None
     explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of, explanation)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, result.part, explanation)) + b"\n")
     else:
         _print(result)
-        _print_part(result, of)
+        _print_part(result, result.part)
         _print_explanation(explanation)
     differs = result.verification is not None and result.verification.differences > 0
     if result.is_partial:
@@ -226,7 +227,7 @@ def _print(result: Replay) -> None:
         f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
     if result.is_partial:
-        print(f"ended by Ctrl-C at {iso_utc(max(end.now_ns for end in result.ends.values()))}: partial")
+        print(f"ended by Ctrl-C at {iso_utc(result.now_ns)}: partial")
     if result.unknown_units:
         print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "

@@ -66,7 +66,9 @@ def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
 
 @recording_app.command("check")
 def check(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""
@@ -77,7 +79,7 @@ def check(
 
 @recording_app.command("strip")
 def strip(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The copy to write.")],
     topics: Annotated[
         str, typer.Option(help="Topics to leave out, separated by commas.")
@@ -92,7 +94,7 @@ def strip(
 
 @recording_app.command("cut")
 def cut(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
     from_: Annotated[
         str | None,
@@ -116,7 +118,9 @@ def cut(
 
 @recording_app.command("merge")
 def merge(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP) of one site.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings of one site, or folders of segments.", metavar="REC…")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -140,7 +144,7 @@ def repair(
 
 @recording_app.command("export")
 def export(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", metavar="DIR")],
     kind: Annotated[
         Literal["parquet", "csv"], typer.Option("--format", help="What the tables are.")

@@ -96,9 +96,8 @@ def made(tmp_path: Path) -> tuple[Path, list[Record]]:
         add(encode_input(value, 2))
         for output in engines[value.unit].step([value]):
             add(encode_output(output, 2))
-    records.append(
-        Record("events", partition_of("row-a", 2), 10**6, 1, b"row-a", b"garbage", (("schema", b"tick/1"),))
-    )
+    place = ("events", partition_of("row-a", 2))
+    records.append(Record(*place, offsets[place] + 1, 1, b"row-a", b"garbage", (("schema", b"tick/1"),)))
     return site_dir, records
 
 

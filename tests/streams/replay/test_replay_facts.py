@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,8 +100,10 @@ def replayed(tmp_path: Path, site_dir: Path, capfdbinary: pytest.CaptureFixture[
         attachments = site_attachments(rule_set_of(site_dir, site))
         metadata = recording_metadata(site, attachments)
         with RecordingWriter(path, attachments=attachments, metadata=metadata) as writer:
+            offsets = Counter[str]()
             for log_ns, record in enumerate(records):
-                writer.write(record, log_ns)
+                writer.write(replace(record, offset=offsets[record.topic]), log_ns)
+                offsets[record.topic] += 1
         code = run_app(["replay", str(path), "--json", *options])
         return code, json.loads(capfdbinary.readouterr().out)
 
