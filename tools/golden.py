@@ -40,7 +40,7 @@ def recording_of(case: Case, folder: Path = FOLDER) -> Path:
 
 def text_of(case: Case, path: Path) -> str:
     """The text that belongs to a recording of the case."""
-    return expected(path, f"{case.faults}; {case.seconds} s")
+    return expected(path, f"{case.faults or 'no fault'}; {case.seconds} s")
 
 
 def answer(path: Path, into: Path) -> None:

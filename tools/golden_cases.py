@@ -1,4 +1,4 @@
-"""What the golden set records (docs/golden.md): every fault of the simulated plant, and two runs of a log in disorder.
+"""What the golden set records (docs/golden.md): every fault of the simulated plant, and what no fault brings about.
 
 Rules: the site is the example's with one tray of two GPUs in each rack, so that a recording is small; the rules are the
 example's. Nothing is said to the plant but the fault: what happens is the same whenever it is recorded.
@@ -19,8 +19,11 @@ from rules.quality import BAD_NO_COMMUNICATION, Quality
 from rules.site.model import Site
 from streams.rule_sets.rule_set import RuleSet, activation, rule_set_of
 from streams.site_folder import SITE_FILE, load_site
+from tools.golden_waves import waves
 
-EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "narvik"
+ROOT: Final = Path(__file__).parents[1]
+EXAMPLE: Final = ROOT / "examples" / "narvik"
+FUNCTIONS: Final = ROOT / "tests" / "golden" / "functions"
 S: Final = 1_000_000_000
 _SMALLER: Final = (
     ("tick: 100 ms", "tick: 500 ms"),
@@ -53,10 +56,13 @@ class Case:
     gpu_s: float = 1.0
     plc_s: int = 1
     disorder: Disorder | None = None
+    site_dir: Path = EXAMPLE
 
     def rule_set(self) -> RuleSet:
         """Site and rules of the recording. Raises ValueError where the example has changed its words."""
-        files = dict(rule_set_of(EXAMPLE, load_site(EXAMPLE)).files)
+        files = dict(rule_set_of(self.site_dir, load_site(self.site_dir)).files)
+        if self.site_dir != EXAMPLE:
+            return RuleSet(files)
         periods = (
             ("period: 100 ms", f"period: {self.gpu_s * 1000:g} ms"),
             ("period: 1 s", f"period: {self.plc_s} s"),
@@ -71,7 +77,9 @@ class Case:
         return [RuleSet(_changed(files, _OTHER)), RuleSet(_changed(files, _FOREIGN))]
 
     def steps(self, site: Site, others: Sequence[RuleSet]) -> Iterator[Step]:
-        """The inputs, 100 ms after 100 ms."""
+        """The inputs in the order of their times."""
+        if self.site_dir != EXAMPLE:
+            return waves(site, self.seconds)
         steps = _of_the_plant(site, self.faults, self.seconds)
         return steps if self.disorder is None else self.disorder(steps, site, others)
 
@@ -172,7 +180,13 @@ CASES: Final = (
         gpu_s=2,
         plc_s=2,
     ),
-    Case("stale", "stale:R01.RackLiquidFlow@10s, ~stale@20s", 30, "rack-flow-unknown"),
+    # heard once in between; and then what it said last must not speak for a flow that is gone
+    Case(
+        "stale",
+        "stale:R01.RackLiquidFlow@10s, ~stale@17.5s, stale:R01.RackLiquidFlow@18.5s, pump_trip@24s",
+        34,
+        "rack-flow-unknown",
+    ),
     Case("valve_stuck", "valve_stuck@10s, ~valve_stuck@30s", 45, "cdu-valve-stuck"),
     Case("gpu_runaway", "gpu_runaway@10s, ~gpu_runaway@20s", 45, "gpu-runaway", gpu_s=0.5),
     Case("frequency_dip", "frequency_dip@10s, ~frequency_dip@22s", 50, "frequency-low-low"),
@@ -187,4 +201,5 @@ CASES: Final = (
         "feeds-read-less-than-racks",
     ),
     Case("disorder", "pump_trip@28s, ~pump_trip@38s", 65, "rack-flow-low", disorder=_in_disorder),
+    Case("functions", "", 80, "rack-avg", site_dir=FUNCTIONS),
 )
