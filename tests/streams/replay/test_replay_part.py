@@ -33,30 +33,15 @@ from streams.site_folder import load_site
 from streams.snapshots import LOG_KEY, Snapshot, snapshot_messages
 from streams.topics import SNAPSHOTS
 from streams.wire import encode_input, encode_output
+from tests.support.small_sites import RACKS, RACKS_DRAW_MUCH
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
 LOG = "log-of-the-run"
 SECONDS = 90
-SITE = """
-name: small
-tick: 1 s
-rules: [rules]
-sources:
-  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
-units:
-  site:
-    assets: {M: {type: PowerMeter, points: {ActivePower: 0..100 kW}, feeds: [R1, R2]}}
-  row:
-    assets: {"R[1..2]": {type: Rack, points: {RackPower: 0..100 kW}}}
-"""
-RULES = """
-rules:
-  racks-draw-much:
-    for: PowerMeter
-    when: sum(Rack.RackPower) > 100 kW
-    severity: high
-    message: "{asset}: {value:.0f} kW"
+RULES = (
+    RACKS_DRAW_MUCH
+    + """\
   rack-hot:
     for: Rack
     when: RackPower > 55 kW
@@ -65,6 +50,7 @@ rules:
     severity: low
     message: "{asset}: {value:.0f} kW"
 """
+)
 MORE = (
     RULES
     + """
@@ -225,7 +211,7 @@ class Run:
 def made(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     folder = tmp_path / "site"
     (folder / "rules").mkdir(parents=True)
-    (folder / "site.yaml").write_text(SITE)
+    (folder / "site.yaml").write_text(RACKS)
     (folder / "rules" / "racks.yaml").write_text(RULES)
     run = Run(folder, request.param)
     run.run()
