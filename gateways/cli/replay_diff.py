@@ -18,7 +18,7 @@ from gateways.compare.figures import Figure, kpi_figures, score_figures
 from gateways.compare.limits import limits
 from gateways.compare.page import page
 from gateways.compare.plain import plain
-from gateways.compare.words import duration, kind_words, verdict
+from gateways.compare.words import detected, duration, kind_words, names, verdict
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.compare.comparison import Comparison, Side, compare, settled
@@ -109,19 +109,19 @@ def _before(
         side = recorded_side(recordings, set(units), RECORDED, of)
         if side is not None:
             return side, None
-    is_carried = asked.against == RECORDED
-    rules = None if is_carried else Path(asked.against)
+        with paced(recordings, of) as pace:
+            return replayed_side(recordings, None, None, "recorded rules", of, pace)
     with paced(recordings, of) as pace:
-        return replayed_side(recordings, None if is_carried else asked.site, rules, asked.against, of, pace)
+        return replayed_side(recordings, asked.site, Path(asked.against), asked.against, of, pace)
 
 
 def _print(site: str, found: Comparison, said: Sequence[str], output: Path | None) -> None:
-    print(f"{site}: " + "\n".join(verdict(found)))
+    print(f"{site}: " + "\n".join([*verdict(found), *detected(found)]))
     totals = [(rule, total) for rule, total in found.totals().items() if total.kinds]
     if totals:
         print()
         print_table(
-            ("rule", found.before.name, found.after.name, "in alarm", "", "what is other"),
+            ("rule", *names(found), "in alarm", "", "what changed"),
             [
                 (
                     rule,
@@ -147,6 +147,6 @@ def _print(site: str, found: Comparison, said: Sequence[str], output: Path | Non
 def _print_figures(found: Comparison, figures: Iterable[Figure]) -> None:
     print()
     print_table(
-        ("figure", found.before.name, found.after.name, "target"),
+        ("figure", *names(found), "target"),
         [(one.name, one.before, one.after, one.target) for one in figures],
     )

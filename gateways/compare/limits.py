@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from gateways.compare.words import counted, duration, moment
 from streams.compare.comparison import Comparison
@@ -11,6 +12,8 @@ from streams.compare.spans import length_ns
 from streams.facts import DELAY_NS
 from streams.replay.replayed import Replay
 from streams.replay.start import Part
+
+_IN: Final = {"10 min": "10 min", "hour": "an hour", "day": "a day"}
 
 
 def limits(found: Comparison, replayed: Replay, part: Part, is_rerun: bool, other_rules: int) -> list[str]:
@@ -33,12 +36,12 @@ def _of_commands(found: Comparison) -> Iterator[str]:
     if changed:
         first = min(one.cause_ns for change in changed for one in change if one is not None)
         yield (
-            f"{counted(len(changed), 'command')} {'is' if len(changed) == 1 else 'are'} other, the first at "
-            f"{moment(first)}. A changed command would have changed the plant afterwards: what is said after it is "
-            "about the plant as it was recorded, not as it would have been."
+            f"{counted(len(changed), 'command')} changed, the first at {moment(first)}. A changed command would have "
+            "changed the plant afterwards: what is said after it is about the plant as it was recorded, not as it "
+            "would have been."
         )
     elif found.commands and found.before.is_recorded:
-        yield "No command is other: the plant would have gone on as it was recorded."
+        yield "No command changed: the plant would have gone on as it was recorded."
     if found.commands and not found.before.is_recorded:
         yield (
             "The commands of neither side acted: the plant in the recording obeyed those of its own time, whatever "
@@ -83,7 +86,7 @@ def _of_sides(
         )
     if part.from_ns and replayed.begins:
         yield (
-            "It begins at snapshots: a rule that is other knows nothing of the time before them, and its delays and "
+            "It begins at snapshots: a rule that changed knows nothing of the time before them, and its delays and "
             "windows begin there."
         )
     if replayed.is_partial:
@@ -97,9 +100,9 @@ def _of_sides(
 
 def _of_time(found: Comparison) -> Iterator[str]:
     recorded_ns = length_ns(found.recorded)
-    short = [name for name, period_ns in PERIODS_NS.items() if recorded_ns < period_ns]
+    short = [_IN[name] for name, period_ns in PERIODS_NS.items() if recorded_ns < period_ns]
     if short:
         yield (
-            f"{duration(recorded_ns)} are recorded: too little for how many alarms come in {' or '.join(short)} "
-            "on average."
+            f"{duration(recorded_ns)} are recorded: too little to say how many alarms come in {' or '.join(short)} on "
+            "average."
         )
