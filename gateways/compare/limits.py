@@ -8,11 +8,13 @@ from typing import Final, NamedTuple
 from gateways.compare.words import counted, duration, moment
 from streams.compare.comparison import Comparison
 from streams.compare.kpis import PERIODS_NS
+from streams.compare.sides import never_recorded
 from streams.compare.spans import length_ns
 from streams.facts import DELAY_NS
 from streams.replay.replayed import Replay
 from streams.replay.start import Part
 
+SHOWN: Final = 10
 _IN: Final = {"10 min": "10 min", "hour": "an hour", "day": "a day"}
 
 
@@ -34,6 +36,7 @@ def limits(found: Comparison, made: Circumstances) -> list[str]:
     """One sentence each, the most important first."""
     return [
         *_of_commands(found),
+        *_of_signals(found, made.replayed),
         *_of_inputs(made.replayed),
         *_of_sides(found, made),
         *_of_time(found),
@@ -57,6 +60,16 @@ def _of_commands(found: Comparison) -> Iterator[str]:
         yield (
             "The commands of neither side acted: the plant in the recording obeyed those of its own time, whatever "
             "was said here."
+        )
+
+
+def _of_signals(found: Comparison, replayed: Replay) -> Iterator[str]:
+    changed = [change.rule for change in found.rules if change.after is not None]
+    for rule, points in list(never_recorded(replayed, changed).items())[:SHOWN]:
+        more = f" and {len(points) - 1:,} more" if len(points) > 1 else ""
+        yield (
+            f"What {rule} would have said of {points[0]}{more}: the recording has no sample of "
+            f"{'them' if more else 'it'}."
         )
 
 

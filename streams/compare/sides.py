@@ -69,6 +69,24 @@ def other_rule_sets(recordings: Sequence[Recording]) -> int:
     return len(found.keys() - {recorded_rules(recordings[0]).digest})
 
 
+def never_recorded(result: Replay, rules: Collection[str]) -> dict[str, list[str]]:
+    """Those of `rules` that read points without a sample, with these points: to them they are unknown throughout."""
+    found: dict[str, list[str]] = {}
+    for rule in result.program.rules:
+        if rule.id in rules and result.silent:
+            tops = [top for top in (rule.when, rule.until, rule.silent) if top]
+            read = {
+                term.points[of]
+                for top in tops
+                for asset in rule.assets
+                for term, of in top.signals(asset)
+                if term.op == "point"
+            }
+            if read & result.silent:
+                found[rule.id] = sorted(read & result.silent)
+    return found
+
+
 def _sheets(
     recording: Recording, chosen: Chosen, site_dir: Path | None, rules: Path | None
 ) -> Mapping[str, Sheet]:

@@ -92,6 +92,23 @@ def test_another_rule_and_another_value(diff: Diff, rules: Callable[..., Path]) 
     assert (code, said["alarm_changes"], said["command_changes"]) == (1, {"same": 6}, {"value": 4})
 
 
+def test_a_signal_that_was_never_recorded_is_named(
+    made: tuple[Path, list[Record]],
+    written: Callable[[list[Record]], Path],
+    diff: Diff,
+    rules: Callable[..., Path],
+) -> None:
+    """Nothing of row-b but its ticks: a rule of the candidate says nothing about its pump, and that is no finding."""
+    readings = [r for r in made[1] if r.key == b"row-b" and not any(v == b"tick/1" for _, v in r.headers)]
+    path = written([record for record in made[1] if record not in readings])
+    _, said = diff("--rules", rules("slow.yaml", ("2 s", "5 s")), "--diff", "recorded", path=path)
+    assert [line for line in said["cannot_know"] if line.startswith("What ")] == [
+        "What pump-slow would have said of P-2.PumpSpeed: the recording has no sample of it."
+    ]
+    _, said = diff("--rules", rules("same.yaml"), "--diff", "recorded", path=path)
+    assert not any(line.startswith("What ") for line in said["cannot_know"])
+
+
 def test_rules_against_rules(diff: Diff, rules: Callable[..., Path]) -> None:
     slow, slower = rules("a.yaml", ("2 s", "4 s")), rules("b.yaml", ("2 s", "6 s"))
     code, said = diff("--rules", slower, "--diff", slow)
