@@ -145,7 +145,8 @@ class _Run:
         for unit, engine in self.engines.items():
             counts = engine.counters.items()
             result.counters[unit] = {name: count - self._before[unit][name] for name, count in counts}
-            result.now_ns = max(result.now_ns, engine.now_ns)
+            result.ends_ns[unit] = engine.now_ns
+            result.silent |= engine.silent_points() if unit in self.shown else set()
 
 
 def _assets(site: Site, unit: str) -> frozenset[str]:

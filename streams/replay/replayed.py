@@ -55,11 +55,14 @@ class Replay:
     """First and last word on each occurrence of an alarm, by the id of its raising."""
 
     commands: list[Command] = field(default_factory=list)
-    now_ns: int = 0
-    """The last tick that an engine has heard."""
+    ends_ns: dict[str, int] = field(default_factory=dict)
+    """The last tick that each unit's engine has heard, 0 before the first."""
 
     begins: dict[str, InputsBegin] = field(default_factory=dict)
     """Of the units that were restored from a snapshot: all else here is of what came behind it."""
+
+    silent: set[str] = field(default_factory=set)
+    """Points of which no engine took in a sample, neither here nor in the snapshot that it began with."""
 
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
@@ -88,6 +91,11 @@ class Replay:
     def counter(self, name: str) -> int:
         """An engine's counter, summed over the units."""
         return sum(counters[name] for counters in self.counters.values())
+
+    @property
+    def now_ns(self) -> int:
+        """The last tick that an engine has heard."""
+        return max(self.ends_ns.values(), default=0)
 
     @property
     def is_foreign(self) -> bool:
