@@ -1,7 +1,7 @@
 """The inputs of a replay out of recordings, in the order of the log, and beside them what was said to them.
 
-Rules: what can't be decoded is counted by its reason; what a restored state has is skipped by its offset; reading ends
-soon after the end of the part that is asked for.
+Rules: what can't be decoded is counted by its reason; what is of units that nobody asks for is passed by; what a
+restored state has is skipped by its offset; reading ends soon after the end of the part that is asked for.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class Reader:
         """The inputs of the part. What was said to them goes to `recorded`."""
         result = self.result
         missing = MissingRecords({EVENTS.name, *(OUTPUT_TOPICS if recorded is not None else ())})
+        others = {unit.encode() for unit in result.site.units if unit not in self.units}
         for is_intact, (log_ns, place, offset, _, value) in _in_order(
             self.recordings, missing, self.begin.chunk
         ):
@@ -108,6 +109,8 @@ class Reader:
                     recorded.take(place, value, is_intact)
                 continue
             result.behind_damage += not is_intact
+            if place.key in others:
+                continue
             try:
                 made = decode_input(place.key, place.headers, value)
             except UndecodableError as error:
