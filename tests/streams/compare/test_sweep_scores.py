@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +63,7 @@ def test_incidents_are_scored_as_everywhere() -> None:
     known = Known([KnownIncident(10 * H, 22 * H, True), KnownIncident(30 * H, 31 * H, False)])
     found = of([episode(12, 13), episode(40, 41), episode(43, 44)], known, 72)
     assert (found.to_detect, found.detected, found.lead_ns) == (2, 1, 10 * H)
-    assert (found.false, found.false_a_day) == (2, 2 / 59 * 24)
+    assert (found.false, found.false_a_day) == (2, pytest.approx(2 * 24 / 59))
 
 
 def test_nuisance_is_what_can_be_known() -> None:
