@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateways.cli.replay_pace import Pace, speed_of, terminal
+from gateways.cli.replay_pace import paced, speed_of
 from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
@@ -24,7 +24,7 @@ from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
 from streams.replay.replayed import OUTPUT_TOPICS, Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
+from streams.replay.start import WHOLE, Part
 from streams.replay.verification import Verification
 from streams.times import iso_utc
 
@@ -53,15 +53,11 @@ def replay_recordings(
     chosen = choose_site(recordings[0], site_dir, rules)
     of = part_of(recordings, *part, chosen.site.units)
     times = speed_of(speed)
-    ends_ns = (
-        [ns for ns in map(last_tick_ns, recordings) if ns is not None] if of.to_ns is None else [of.to_ns]
-    )
-    begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0
-    with Pace((begin_ns, max(ends_ns, default=None)), times, console=terminal()) as pace:
+    with paced(recordings, of, times) as pace:
         verifies = verify and chosen.recorded is not None
         result = run_replay(recordings, chosen, verifies, of, pace, BATCH if times is None else 1)
-    if site_dir is not None and result.is_foreign:
-        raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
+    if site_dir is not None:
+        refuse_foreign(recordings[0], site_dir, result)
     first = result.verification.first if result.verification is not None else None
     explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
@@ -78,12 +74,16 @@ def replay_recordings(
     return 1 if differs or lacks or leaves_out else 0
 
 
-def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
+def refuse_foreign(recording: Recording, site_dir: Path, result: Replay) -> None:
+    """ConfigurationError when a site that was given knows nothing of what was recorded."""
+    if not result.is_foreign:
+        return
     units = ", ".join(sorted(result.unknown_units)[:SHOWN])
     what = f"has none of its units ({units})" if units else "has none of its points and GPUs"
     of_site = f" of site '{recording.metadata['site']}'" if "site" in recording.metadata else ""
     text = f"{recording.path} is a recording{of_site}: site '{result.site.name}' {what}"
-    return Finding(str(site_dir), 0, 0, text, "without --site it is replayed with the site that it carries")
+    hint = "without --site it is replayed with the site that it carries"
+    raise ConfigurationError([Finding(str(site_dir), 0, 0, text, hint)])
 
 
 def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None = None) -> dict[str, Any]:

@@ -45,9 +45,37 @@ def replay(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the outputs that the recording holds.")
     ] = True,
+    diff: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare the candidate (--rules, --site) with what was recorded, or with other rules.",
+            metavar="recorded|DIR",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --diff: write a page.", metavar="HTML")
+    ] = None,
+    incidents: Annotated[
+        str | None,
+        typer.Option(
+            help="With --diff: known incidents (CSV or JSON), to score both sides by.", metavar="FILE[#KEY]"
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands."""
+    if diff is not None:
+        from gateways.cli.replay_diff import Asked
+        from gateways.cli.replay_diff import diff as run_diff
+
+        if speed != "max":
+            raise typer.BadParameter("a comparison runs as fast as it goes: leave --speed out")
+        asked = Asked(site, rules, diff, incidents, output)
+        raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
+    if output is not None or incidents is not None:
+        raise typer.BadParameter(
+            "--output and --incidents are of a comparison: add --diff recorded or --diff DIR"
+        )
     from gateways.cli.replay import replay_recordings
 
     raise typer.Exit(
