@@ -63,7 +63,7 @@ def _values(name: str, text: str, unit: str, most: int) -> list[str]:
         if count > most:
             raise _wrong(f"{name}: {count:,} values are more than {most:,}", "a larger step")
         signed = step if high >= low else -step
-        return [_with(f"{low + n * signed:f}", match[4], unit) for n in range(count)]
+        return [_with(f"{(low + n * signed).normalize():f}", match[4], unit) for n in range(count)]
     items = [item.strip() for item in _split(text)]
     if not all(items):
         raise _wrong(f"{name}: a value is missing in '{text}'", "such as 'on_delay=1,2,5 s'")

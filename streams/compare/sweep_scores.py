@@ -1,15 +1,15 @@
 """What candidates of one rule are worth: what they detect, with what lead, and how often they ring for nothing.
 
 Rules: what is to be detected are incidents that a person knows (`scoring` says how they count), or the alarms of
-another rule, the rule as it is among them; then an alarm detects one of the same place while both stand. What is
-nuisance depends on what is known: false alarms a day; or, where too little time lies outside of the incidents to know
-them, all alarms a day; or, of a recording of less than a day, how many there were. A candidate is on the front when
-none detects as much with less nuisance, or more with as much; of equal ones, those with the longest lead.
+another rule, the rule as it is among them; then an alarm detects one of the same place while both stand. Nuisance are
+false alarms a day, or how many there were where less than a day is recorded; where too little time lies outside of the
+incidents to know which are false, the share of the time in alarm. Few alarms alone are no merit, as one that always
+stands is raised once: what stands for nothing counts, too. A candidate is on the front when no other is at least as
+good in all three (detected, nuisance, needless) and better in one; of equal ones, that with the longest lead.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from bisect import bisect_left
 from collections import defaultdict
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from streams.compare.changes import NEAR_NS
 from streams.compare.episodes import Episode, alarm_spans
 from streams.compare.incidents import KnownIncident
 from streams.compare.kpis import kpis
@@ -24,18 +25,20 @@ from streams.compare.scoring import DAY_NS, score
 from streams.compare.spans import Span, cut, length_ns, merged
 
 FALSE_A_DAY: Final = "false alarms a day"
-NEW_A_DAY: Final = "alarms a day that the reference has not"
-NEW: Final = "alarms that the reference has not"
-A_DAY: Final = "alarms a day"
-ALARMS: Final = "alarms"
+NEW_A_DAY: Final = "alarms a day beyond the reference"
+NEW: Final = "alarms beyond the reference"
+SHARE: Final = "% of the time in alarm"
+_NEVER_NS: Final = -(1 << 63)
 
 
 class Score(NamedTuple):
     """Of one candidate. `a_day`, `false_a_day`: None where less than a day is known.
 
     `in_alarm`: the share of the recorded time in which one alarm at least stood; `chattering`: alarms that chatter
-    (ISA-18.2); `detected` of `to_detect`, `lead_ns` their median; `false`: alarms outside of incidents, or which the
-    reference has not.
+    (ISA-18.2); `detected` of `to_detect`, `lead_ns` their median; `false`: alarms outside of incidents, or which meet
+    none of the reference. `needless`: the share of the recorded time outside of incidents that was spent in alarm, of
+    all recorded time where too little lies outside; or that in which an alarm stood, and none of the reference within
+    ten minutes, as an early warning is not needless.
     """
 
     alarms: int
@@ -47,6 +50,7 @@ class Score(NamedTuple):
     lead_ns: int | None
     false: int
     false_a_day: float | None
+    needless: float
 
 
 class Known(NamedTuple):
@@ -62,28 +66,21 @@ def score_candidate(episodes: Sequence[Episode], recorded: Sequence[Span], known
     end_ns = recorded[-1][1] if recorded else 0
     recorded_ns = length_ns(recorded)
     figures = kpis(episodes, recorded)
-    in_alarm_ns = length_ns(cut(merged(alarm_spans(episodes, end_ns)), recorded))
+    in_alarm = cut(merged(alarm_spans(episodes, end_ns)), recorded)
+    share = length_ns(in_alarm) / recorded_ns if recorded_ns else 0.0
     if known.incidents is not None:
         found = score(episodes, recorded, known.incidents)
-        said = (
-            len(found.found),
-            found.detected,
-            found.lead_ns,
-            len(found.false_ns),
-            found.false_alarms_per_day,
-        )
+        false_a_day, outside = found.false_alarms_per_day, found.outside_share
+        needless = share if false_a_day is None or outside is None else outside
+        said = (len(found.found), found.detected, found.lead_ns, len(found.false_ns), false_a_day, needless)
     else:
         leads, false = _held_against(episodes, known.reference, end_ns, known.by_unit)
-        a_day = false * DAY_NS / recorded_ns if recorded_ns >= DAY_NS else None
+        false_a_day = false * DAY_NS / recorded_ns if recorded_ns >= DAY_NS else None
         lead_ns = int(statistics.median(leads)) if leads else None
-        said = (len(known.reference), len(leads), lead_ns, false, a_day)
-    return Score(
-        figures.alarms,
-        figures.rates["day"].average,
-        in_alarm_ns / recorded_ns if recorded_ns else 0.0,
-        len(figures.chattering),
-        *said,
-    )
+        near = merged((low - NEAR_NS, high + NEAR_NS) for low, high in alarm_spans(known.reference, end_ns))
+        needless = share - length_ns(cut(in_alarm, near)) / recorded_ns if recorded_ns else 0.0
+        said = (len(known.reference), len(leads), lead_ns, false, false_a_day, needless)
+    return Score(figures.alarms, figures.rates["day"].average, share, len(figures.chattering), *said)
 
 
 def nuisance_of(scores: Iterable[Score], known: Known) -> tuple[str, Callable[[Score], float]]:
@@ -93,32 +90,30 @@ def nuisance_of(scores: Iterable[Score], known: Known) -> tuple[str, Callable[[S
         return FALSE_A_DAY if known.incidents is not None else NEW_A_DAY, lambda one: one.false_a_day or 0.0
     if known.incidents is None:
         return NEW, lambda one: one.false
-    if all(one.a_day is not None for one in rows):
-        return A_DAY, lambda one: one.a_day or 0.0
-    return ALARMS, lambda one: one.alarms
+    return SHARE, lambda one: 100 * one.needless
 
 
 def front(scores: Sequence[Score], nuisance: Callable[[Score], float]) -> set[int]:
     """The places of those that nothing beats. None where nothing was to be detected, or none detects anything."""
-    found: set[int] = set()
-    most, longest = 0, -math.inf
-    least = math.nan
-    for place in sorted(range(len(scores)), key=lambda n: _order(scores[n], nuisance)):
-        one = scores[place]
-        is_better = one.detected > most
-        is_equal = one.detected == most > 0 and nuisance(one) == least and _lead(one) == longest
-        if is_better or is_equal:
-            most, least, longest = one.detected, nuisance(one), _lead(one)
-            found.add(place)
-    return found
+    keys = [
+        ((one.detected, -nuisance(one), -one.needless), _NEVER_NS if one.lead_ns is None else one.lead_ns)
+        for one in scores
+    ]
+    return {
+        place
+        for place, one in enumerate(scores)
+        if one.detected and not any(_beats(other, keys[place]) for other in keys)
+    }
 
 
-def _order(one: Score, nuisance: Callable[[Score], float]) -> tuple[float, int, float]:
-    return nuisance(one), -one.detected, -_lead(one)
+_Key = tuple[tuple[float, ...], int]
 
 
-def _lead(one: Score) -> float:
-    return -math.inf if one.lead_ns is None else one.lead_ns
+def _beats(one: _Key, other: _Key) -> bool:
+    """Whether it is better, and in nothing worse; the lead decides between equal ones."""
+    if one[0] == other[0]:
+        return one[1] > other[1]
+    return all(ours >= theirs for ours, theirs in zip(one[0], other[0], strict=True))
 
 
 def _held_against(
