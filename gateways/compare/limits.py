@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from gateways.compare.words import counted, duration, moment
 from streams.compare.comparison import Comparison
@@ -12,16 +13,29 @@ from streams.facts import DELAY_NS
 from streams.replay.replayed import Replay
 from streams.replay.start import Part
 
+_IN: Final = {"10 min": "10 min", "hour": "an hour", "day": "a day"}
 
-def limits(found: Comparison, replayed: Replay, part: Part, is_rerun: bool, other_rules: int) -> list[str]:
-    """`replayed`: that of the second side. `is_rerun`: the recording holds no answers, so its rules ran again.
 
-    `other_rules`: how many other rule sets the log activated while it was recorded.
+class Circumstances(NamedTuple):
+    """How a comparison was made. `replayed`: the second side's replay.
+
+    `is_rerun`: the recording holds no answers, so its rules ran again; `other_rules`: how many other rule sets the log
+    has; `is_partial`: Ctrl-C ended it.
     """
+
+    replayed: Replay
+    part: Part
+    is_rerun: bool
+    other_rules: int
+    is_partial: bool
+
+
+def limits(found: Comparison, made: Circumstances) -> list[str]:
+    """One sentence each, the most important first."""
     return [
         *_of_commands(found),
-        *_of_inputs(replayed),
-        *_of_sides(found, replayed, part, is_rerun, other_rules),
+        *_of_inputs(made.replayed),
+        *_of_sides(found, made),
         *_of_time(found),
         *(found.scores[1].caveats if found.scores else ()),
     ]
@@ -33,12 +47,12 @@ def _of_commands(found: Comparison) -> Iterator[str]:
     if changed:
         first = min(one.cause_ns for change in changed for one in change if one is not None)
         yield (
-            f"{counted(len(changed), 'command')} {'is' if len(changed) == 1 else 'are'} other, the first at "
-            f"{moment(first)}. A changed command would have changed the plant afterwards: what is said after it is "
-            "about the plant as it was recorded, not as it would have been."
+            f"{counted(len(changed), 'command')} changed, the first at {moment(first)}. A changed command would have "
+            "changed the plant afterwards: what is said after it is about the plant as it was recorded, not as it "
+            "would have been."
         )
     elif found.commands and found.before.is_recorded:
-        yield "No command is other: the plant would have gone on as it was recorded."
+        yield "No command changed: the plant would have gone on as it was recorded."
     if found.commands and not found.before.is_recorded:
         yield (
             "The commands of neither side acted: the plant in the recording obeyed those of its own time, whatever "
@@ -61,32 +75,30 @@ def _of_inputs(replayed: Replay) -> Iterator[str]:
         )
     lost = sum(one.records for one in replayed.missing.values())
     if lost:
-        yield f"{counted(lost, 'input')} are missing from the recording: either side might have said more with them."
+        yield f"Inputs missing from the recording: {lost:,}. Either side might have said something else with them."
     yield from (f"The recording is damaged: {line}." for line in replayed.damage)
     yield from (f"Nobody recorded a part of the log: {line}." for line in replayed.missed)
     if replayed.unknown_units:
         yield f"The site lacks units of the recording: {', '.join(sorted(replayed.unknown_units))}."
 
 
-def _of_sides(
-    found: Comparison, replayed: Replay, part: Part, is_rerun: bool, other_rules: int
-) -> Iterator[str]:
-    if is_rerun:
+def _of_sides(found: Comparison, made: Circumstances) -> Iterator[str]:
+    if made.is_rerun:
         yield (
             "Nothing was said while it was recorded: the rules that the recording carries ran again, which gives "
             "what they would have said."
         )
-    if other_rules:
+    if made.other_rules:
         yield (
-            f"The log activated {counted(other_rules, 'other rule set')} while it was recorded: the rules shown are "
-            "those that the recording begins with."
+            f"The log has {counted(made.other_rules, 'other rule set')}, which may have ruled while it was recorded: "
+            "the rules shown are those that the recording begins with."
         )
-    if part.from_ns and replayed.begins:
+    if made.part.from_ns and made.replayed.begins:
         yield (
-            "It begins at snapshots: a rule that is other knows nothing of the time before them, and its delays and "
+            "It begins at snapshots: a rule that changed knows nothing of the time before them, and its delays and "
             "windows begin there."
         )
-    if replayed.is_partial:
+    if made.is_partial:
         yield "It was ended by Ctrl-C: both sides are compared up to there."
     if found.cut_off:
         yield (
@@ -97,9 +109,9 @@ def _of_sides(
 
 def _of_time(found: Comparison) -> Iterator[str]:
     recorded_ns = length_ns(found.recorded)
-    short = [name for name, period_ns in PERIODS_NS.items() if recorded_ns < period_ns]
+    short = [_IN[name] for name, period_ns in PERIODS_NS.items() if recorded_ns < period_ns]
     if short:
         yield (
-            f"{duration(recorded_ns)} are recorded: too little for how many alarms come in {' or '.join(short)} "
-            "on average."
+            f"{duration(recorded_ns)} are recorded: too little to say how many alarms come in {' or '.join(short)} on "
+            "average."
         )

@@ -14,11 +14,10 @@ from typing import Final, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateways.compare.figures import Figure, kpi_figures, score_figures
-from gateways.compare.timeline import HEIGHT, WIDTH, Axis, standing
-from gateways.compare.words import duration, kind_words, moment, verdict
+from gateways.compare.timeline import HEIGHT, WIDTH, Axis, shaded, standing
+from gateways.compare.words import detected, duration, kind_words, moment, names, verdict
 from streams.compare.changes import CommandChange, EpisodeChange, Kind
 from streams.compare.comparison import Comparison, RuleChange, Total
-from streams.compare.incidents import KnownIncident
 from streams.compare.scoring import IncidentScore
 from streams.compare.spans import Span, length_ns
 
@@ -88,7 +87,8 @@ class Page(NamedTuple):
     verdict: list[str]
     tiles: list[tuple[str, str, str]]
     axis: Axis
-    marks: list[tuple[float, float]]
+    gaps: str
+    marks: str
     rules: list[RuleBlock]
     same_rules: list[RuleBlock]
     more_rules: int
@@ -98,6 +98,7 @@ class Page(NamedTuple):
     scores: list[Figure]
     incidents: list[IncidentLine]
     more_incidents: int
+    faults: bool
     kpis: list[Figure]
     top: tuple[list[tuple[str, int]], list[tuple[str, int]]]
     limits: Sequence[str]
@@ -122,13 +123,14 @@ def _page(site: str, found: Comparison, limits: Sequence[str]) -> Page:
     incidents = list(_incident_lines(found))
     return Page(
         site,
-        (found.before.name, found.after.name),
+        names(found),
         f"{moment(axis.begin_ns)[:19]} to {moment(axis.end_ns)[:19]} UTC" if found.recorded else "no samples",
         duration(length_ns(found.recorded)),
-        list(verdict(found)),
+        [*verdict(found), *detected(found)],
         list(_tiles(found)),
         axis,
-        [_mark(axis, one) for one in found.incidents],
+        shaded(axis, axis.gaps),
+        shaded(axis, [(one.end_ns if one.is_fault else one.begin_ns, one.end_ns) for one in found.incidents]),
         changed[:RULES],
         same[:RULES],
         max(len(changed) - RULES, 0) + max(len(same) - RULES, 0),
@@ -138,6 +140,7 @@ def _page(site: str, found: Comparison, limits: Sequence[str]) -> Page:
         [] if found.scores is None else list(score_figures(found.scores)),
         incidents[:INCIDENTS],
         max(len(incidents) - INCIDENTS, 0),
+        any(one.is_fault for one in found.incidents),
         list(kpi_figures(found.kpis)),
         (_top(found, 0), _top(found, 1)),
         limits,
@@ -151,11 +154,9 @@ def _tiles(found: Comparison) -> Iterator[tuple[str, str, str]]:
     yield f"{alarms[0]:,} → {alarms[1]:,}", "alarms", ""
     for kind in ("added", "gone", "earlier", "later"):
         yield f"{kinds[kind]:,}", kind, kind if kinds[kind] else ""
-    yield (
-        f"{sum(bool(one.kinds) for one in found.commands):,}",
-        f"of {len(found.commands):,} commands other",
-        "",
-    )
+    if found.commands:
+        changed = sum(bool(one.kinds) for one in found.commands)
+        yield f"{changed:,}", f"of {len(found.commands):,} commands changed", ""
     if found.scores is not None:
         ours, theirs = found.scores
         yield (
@@ -213,13 +214,13 @@ def _what(change: EpisodeChange) -> str:
     said = []
     for kind in change.kinds:
         if kind in ("earlier", "later"):
-            said.append(f"{kind} by {duration(abs(change.raised_by_ns))}")
+            said.append(f"{kind} by {duration(change.raised_by_ns)}")
         elif kind in ("longer", "shorter"):
-            said.append(f"{kind} by {duration(abs(change.lasted_by_ns))}")
+            said.append(f"{kind} by {duration(change.lasted_by_ns)}")
         elif kind == "severity" and change.before and change.after:
             said.append(f"{change.before.severity} → {change.after.severity}")
         elif kind == "message":
-            said.append("other words")
+            said.append("another message")
         else:
             said.append(kind)
     return ", ".join(said)
@@ -238,7 +239,7 @@ def _command_lines(changes: Sequence[CommandChange]) -> Iterator[CommandLine]:
     ):
         by_ns = sorted(change.given_by_ns for change in group)
         words = [
-            f"{kind} by {duration(abs(by_ns[len(by_ns) // 2]))}" if kind in ("earlier", "later") else kind
+            f"{kind} by {duration(by_ns[len(by_ns) // 2])}" if kind in ("earlier", "later") else kind
             for kind in kinds
         ]
         more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
@@ -251,12 +252,6 @@ def _command_lines(changes: Sequence[CommandChange]) -> Iterator[CommandLine]:
 def _values(change: CommandChange) -> str:
     said = [f"{one.value:g} {one.engineering_unit}" for one in change if one is not None]
     return " → ".join(dict.fromkeys(said))
-
-
-def _mark(axis: Axis, incident: KnownIncident) -> tuple[float, float]:
-    """Place and width of a known incident; of a fault the moment alone."""
-    begin = axis.at(incident.end_ns if incident.is_fault else incident.begin_ns)
-    return begin, max(axis.at(incident.end_ns) - begin, 1.0)
 
 
 def _incident_lines(found: Comparison) -> Iterator[IncidentLine]:

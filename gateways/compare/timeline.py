@@ -1,14 +1,14 @@
 """A time line of both sides: where on it a moment lies, and how many alarms stood there, as paths of an SVG.
 
 Rules: everything lies between 0 and `WIDTH`, whatever the width of the screen; where most of the time has no samples,
-gaps are drawn narrow, so that what is recorded can be seen; a row is a few hundred points, however many episodes it has.
+gaps are drawn narrow, so that what is recorded can be seen; a row has a few hundred points, however many episodes.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
 from typing import Final, NamedTuple
 
 from streams.compare.spans import Span, length_ns
@@ -41,12 +41,12 @@ class Label(NamedTuple):
 
 
 class Axis:
-    """Event time in ns to a place from 0 to `WIDTH`. `gaps`: spans of places without samples."""
+    """Event time in ns to a place from 0 to `WIDTH`. `gaps`: spans of time without samples."""
 
     def __init__(self, recorded: Sequence[Span]) -> None:
         spans = list(recorded) or [(0, 1)]
         self.begin_ns, self.end_ns = spans[0][0], spans[-1][1]
-        between = [(one[1], other[0]) for one, other in zip(spans, spans[1:], strict=False)]
+        between = [(one[1], other[0]) for one, other in pairwise(spans)]
         whole_ns = max(self.end_ns - self.begin_ns, 1)
         self.is_narrowed = length_ns(spans) < _NARROW_BELOW * whole_ns and bool(between)
         self._edges = [edge for span in spans for edge in span]
@@ -55,15 +55,12 @@ class Axis:
             scale = (WIDTH - gap * len(between)) / max(length_ns(spans), 1)
             widths = [
                 (end - begin) * scale if place % 2 == 0 else gap
-                for place, (begin, end) in enumerate(zip(self._edges, self._edges[1:], strict=False))
+                for place, (begin, end) in enumerate(pairwise(self._edges))
             ]
         else:
-            widths = [
-                (end - begin) * WIDTH / whole_ns
-                for begin, end in zip(self._edges, self._edges[1:], strict=False)
-            ]
+            widths = [(end - begin) * WIDTH / whole_ns for begin, end in pairwise(self._edges)]
         self._places = list(accumulate(widths, initial=0.0))
-        self.gaps = [(self.at(low), self.at(high)) for low, high in between]
+        self.gaps = between
         self._spans = spans
 
     def at(self, ns: int) -> float:
@@ -90,7 +87,7 @@ class Axis:
             at = self.at(ns) / WIDTH * 100
             if not found or at - found[-1].at >= 100 / (_LABELS + 2):
                 found.append(Label(round(at, 2), _named(ns, whole_ns)))
-        return [label for label in found if label.at <= 96]
+        return [label for label in found if label.at <= 100 - 100 / (_LABELS + 2)]
 
 
 def _named(ns: int, whole_ns: int) -> str:
@@ -110,19 +107,37 @@ def _named(ns: int, whole_ns: int) -> str:
 
 def standing(axis: Axis, spans: Iterable[Span], most: int, is_up: bool) -> str:
     """The path of an SVG: how many of `most` alarms stood, bin by bin, up or down from the middle; '' for none."""
+    parts = []
+    for left, width, count in _runs(axis, spans):
+        high = max(2.0, HEIGHT * min(count, most) / most)
+        top = HEIGHT - high if is_up else HEIGHT
+        parts.append(f"M{left} {top:.4g}h{width}v{high:.4g}h-{width}z")
+    return "".join(parts)
+
+
+def shaded(axis: Axis, spans: Sequence[Span]) -> str:
+    """The path of an SVG: spans of time, as high as a row; '' for none. More than there are bins are drawn as bins."""
+    places: Iterable[tuple[float, float]] = ((axis.at(begin), axis.at(end)) for begin, end in spans)
+    if len(spans) > BINS:
+        places = ((left, left + width) for left, width, _ in _runs(axis, spans))
+    return "".join(
+        f"M{left:.1f} 0h{max(right - left, 1):.1f}v{2 * HEIGHT}h-{max(right - left, 1):.1f}z"
+        for left, right in places
+    )
+
+
+def _runs(axis: Axis, spans: Iterable[Span]) -> Iterator[tuple[int, int, int]]:
+    """Place and width of bins that equally many spans touch, and how many."""
     changes = [0] * (BINS + 1)
     for begin, end in spans:
-        first = min(int(axis.at(begin) / WIDTH * BINS), BINS - 1)
-        last = min(int(axis.at(end) / WIDTH * BINS), BINS - 1)
-        changes[first] += 1
-        changes[last + 1] -= 1
+        changes[_bin(axis, begin)] += 1
+        changes[_bin(axis, end) + 1] -= 1
     counts = list(accumulate(changes[:-1]))
-    parts = []
     for count, group in groupby(range(BINS), key=counts.__getitem__):
         if count:
             places = list(group)
-            high = max(2.0, HEIGHT * min(count, most) / most)
-            top = HEIGHT - high if is_up else HEIGHT
-            left, width = places[0] * WIDTH // BINS, len(places) * WIDTH // BINS
-            parts.append(f"M{left} {top:g}h{width}v{high:g}h-{width}z")
-    return "".join(parts)
+            yield places[0] * WIDTH // BINS, len(places) * WIDTH // BINS, count
+
+
+def _bin(axis: Axis, ns: int) -> int:
+    return min(int(axis.at(ns) / WIDTH * BINS), BINS - 1)

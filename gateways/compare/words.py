@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from streams.compare.changes import Kind
@@ -32,20 +33,20 @@ _KINDS: Final[tuple[Kind, ...]] = (
     "message",
     "value",
 )
-_SAID: Final = {"severity": "of other severity", "message": "of other words", "value": "of other value"}
+_SAID: Final = {
+    "severity": "with another severity",
+    "message": "with another message",
+    "value": "with another value",
+}
 
 
 def duration(ns: int) -> str:
-    """`4.2 s`, `12 min`, `2.5 h`: to three digits."""
+    """`4.2 s`, `12 min`, `2.5 h`: to three digits, without a sign."""
     for unit, size, at_least in _UNITS:
         if abs(ns) >= at_least:
-            return f"{ns / size:.3g} {unit}"
-    return "0 s" if not ns else f"{ns / 1e3:.3g} µs"
-
-
-def signed(ns: int) -> str:
-    """`+4.2 s`, `−12 min`."""
-    return f"{'+' if ns >= 0 else '−'}{duration(abs(ns))}"
+            number = abs(ns / size)
+            return f"{number:,.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
+    return f"{abs(ns) / 1e3:.3g} µs" if ns else "0 s"
 
 
 def moment(ns: int) -> str:
@@ -70,54 +71,74 @@ def kind_words(kinds: Counter[Kind], raised_by_ns: Sequence[int], lasted_by_ns: 
     for kind in _KINDS:
         if kinds[kind]:
             some = by.get(kind)
-            of = f" by {duration(abs(round(statistics.median(some))))}" if some else ""
+            of = f" by {duration(round(statistics.median(some)))}" if some else ""
             said.append(f"{kinds[kind]:,} {_SAID.get(kind, kind)}{of}")
     return said
 
 
+def names(found: Comparison) -> tuple[str, str]:
+    """What the sides are called: the last part of their paths, where that tells them apart."""
+    before, after = (side.name for side in (found.before, found.after))
+    short = Path(before).name, Path(after).name
+    return short if short[0] != short[1] else (before, after)
+
+
 def verdict(found: Comparison) -> Iterator[str]:
     """Sentences that say what came out, the most important first."""
-    before, after = found.before, found.after
-    ours, theirs = len(before.said.episodes), len(after.said.episodes)
-    if not found.differs:
+    before, after = names(found)
+    ours, theirs = len(found.before.said.episodes), len(found.after.said.episodes)
+    kinds = found.total().kinds
+    one_sided = [f"{kinds[kind]:,} {kind}" for kind in ("gone", "added") if kinds[kind]]
+    if one_sided:
+        yield f"{after}: {counted(theirs, 'alarm')} in place of {ours:,}, {' and '.join(one_sided)}."
+    elif kinds:
+        yield f"{after}: the same {counted(ours, 'alarm')} as {before}, and not all at the same time."
+    elif found.differs:
+        yield f"{after}: the same {counted(ours, 'alarm')} as {before}, and other commands."
+    else:
         yield (
-            f"{after.name} says the same as {before.name}: {counted(ours, 'alarm')} and "
-            f"{counted(len(before.said.commands), 'command')}, each at the same moment."
+            f"{after} says the same as {before}: {counted(ours, 'alarm')} and "
+            f"{counted(len(found.before.said.commands), 'command')}, each at the same moment."
         )
-    else:
-        yield f"{after.name} raises {counted(theirs, 'alarm')}, {before.name} {ours:,}."
-        yield from _changed(found)
+        return
+    yield _paired(found)
+    yield _commands(found)
+
+
+def _paired(found: Comparison) -> str:
+    """Of the alarms that both sides raise."""
+    both = [change for change in found.episodes if change.before and change.after]
+    if not both:
+        return "No alarm of one side is one of the other."
+    total = found.total()
+    kinds = Counter({kind: count for kind, count in total.kinds.items() if kind not in ("added", "gone")})
+    same = sum(not change.kinds for change in both)
+    said = kind_words(kinds, total.raised_by_ns, total.lasted_by_ns)
+    return f"Of {counted(len(both), 'alarm')} that both raise: {_and_same(said, same)}."
+
+
+def _commands(found: Comparison) -> str:
+    if not found.commands:
+        return "Neither side gives a command."
+    kinds = Counter(kind for change in found.commands for kind in change.kinds)
+    said = kind_words(kinds, [change.given_by_ns for change in found.commands], [])
+    same = sum(not change.kinds for change in found.commands)
+    return f"Of {counted(len(found.commands), 'command')}: {_and_same(said, same)}."
+
+
+def _and_same(said: list[str], same: int) -> str:
+    return ", ".join([*said, *([f"{same:,} the same"] if same else [])])
+
+
+def detected(found: Comparison) -> Iterator[str]:
+    """What both sides are worth against known incidents, where there are any."""
     if found.scores is not None:
-        yield _detected(found.before.name, found.after.name, found.scores)
-
-
-def _changed(found: Comparison) -> Iterator[str]:
-    kinds = Counter(kind for change in found.episodes for kind in change.kinds)
-    said = kind_words(
-        kinds,
-        [change.raised_by_ns for change in found.episodes if change.raised_by_ns],
-        [change.lasted_by_ns for change in found.episodes if change.lasted_by_ns],
-    )
-    same = sum(not change.kinds for change in found.episodes)
-    if said:
-        yield f"Alarms: {', '.join(said)}; {same:,} the same."
-    else:
-        yield f"Alarms: all {same:,} the same."
-    commands = Counter(kind for change in found.commands for kind in change.kinds)
-    if commands:
-        by_ns = [change.given_by_ns for change in found.commands if change.given_by_ns]
-        words = kind_words(commands, by_ns, [])
-        same = sum(not change.kinds for change in found.commands)
-        yield f"Commands: {', '.join(words)}; {same:,} the same."
-    elif found.commands:
-        yield f"Commands: all {len(found.commands):,} the same."
-    else:
-        yield "Neither side gives a command."
+        yield _detected(*names(found), found.scores)
 
 
 def _detected(before: str, after: str, scores: tuple[Score, Score]) -> str:
     ours, theirs = scores
     return (
-        f"Of {ours.incidents} known incidents {before} detects {ours.detected} and {after} {theirs.detected}; "
-        f"a rule that is always true would detect {ours.always_true}."
+        f"Of {ours.incidents} known incidents {before} detects {ours.detected}, {after} {theirs.detected}, and a rule "
+        f"that is always true {ours.always_true}."
     )

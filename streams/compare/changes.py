@@ -4,6 +4,8 @@ Rules: only what has the same name is paired: an episode by unit, rule and asset
 Within a name, pairs keep the order of time; two may be paired where they overlap or lie less than `NEAR_NS` apart, and
 of neighbours that could be, those whose beginnings are nearest to each other. So each episode of either side is in
 exactly one change, and the other way round gives the mirror image. Times are exact: a microsecond is a difference.
+What follows from a beginning that moved is not said again: that the episode is longer, where its end is the same, or
+that its message shows another value.
 """
 
 from __future__ import annotations
@@ -59,13 +61,14 @@ class EpisodeChange(NamedTuple):
             return ("added",)
         if self.after is None:
             return ("gone",)
+        ends_elsewhere = self.before.cleared_ns != self.after.cleared_ns
         said: tuple[tuple[Kind, bool], ...] = (
             ("earlier", self.raised_by_ns < 0),
             ("later", self.raised_by_ns > 0),
-            ("longer", self.lasted_by_ns > 0),
-            ("shorter", self.lasted_by_ns < 0),
+            ("longer", self.lasted_by_ns > 0 and ends_elsewhere),
+            ("shorter", self.lasted_by_ns < 0 and ends_elsewhere),
             ("severity", self.before.severity != self.after.severity),
-            ("message", self.before.message != self.after.message),
+            ("message", self.before.message != self.after.message and not self.raised_by_ns),
         )
         return tuple(kind for kind, holds in said if holds)
 

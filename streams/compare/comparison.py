@@ -7,7 +7,7 @@ before its last tick, because what came later may have had no answer yet. What i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from streams.compare.episodes import Episode, Said
 from streams.compare.incidents import KnownIncident
 from streams.compare.kpis import Kpis, kpis
 from streams.compare.scoring import Score, score
-from streams.compare.spans import Span
+from streams.compare.spans import Span, measure
 
 SETTLED_NS: Final = 1_000_000_000
 """The worker answers within a quarter of a second; what is this old has its answer on the log."""
@@ -57,6 +57,8 @@ class RuleChange(NamedTuple):
 class Total:
     """Of one rule, or of one rule on one asset: how many alarms of each side, how long they stood, what changed.
 
+    `stood_ns`: of recorded time, summed over assets.
+
     `kinds`: changes by kind; `raised_by_ns`: of the pairs that are earlier or later; `lasted_by_ns`: of those that are
     longer or shorter.
     """
@@ -68,18 +70,19 @@ class Total:
     lasted_by_ns: list[int] = field(default_factory=list)
     assets: set[str] = field(default_factory=set)
 
-    def add(self, change: EpisodeChange) -> None:
-        """One more change."""
+    def add(self, change: EpisodeChange, recorded_ns: Callable[[int, int], int]) -> None:
+        """One more change; `recorded_ns`: how much was recorded between two moments."""
         for side, episode in enumerate((change.before, change.after)):
             if episode is not None:
                 end_ns = change.end_ns if episode.cleared_ns is None else episode.cleared_ns
                 self.alarms[side] += 1
-                self.stood_ns[side] += end_ns - episode.raised_ns
-        self.kinds.update(change.kinds)
+                self.stood_ns[side] += recorded_ns(episode.raised_ns, end_ns)
+        kinds = change.kinds
+        self.kinds.update(kinds)
         self.assets.add(change.episode.asset)
         if change.raised_by_ns:
             self.raised_by_ns.append(change.raised_by_ns)
-        if change.lasted_by_ns:
+        if "longer" in kinds or "shorter" in kinds:
             self.lasted_by_ns.append(change.lasted_by_ns)
 
 
@@ -109,11 +112,22 @@ class Comparison:
 
     def totals(self) -> dict[str, Total]:
         """By rule, those with most changes first."""
-        return _totals(self.episodes, lambda episode: episode.rule)
+        return self._totals(lambda episode: episode.rule)
 
     def totals_by_asset(self) -> dict[tuple[str, str, str], Total]:
         """By rule, unit and asset, those with most changes first."""
-        return _totals(self.episodes, lambda episode: (episode.rule, episode.unit, episode.asset))
+        return self._totals(lambda episode: (episode.rule, episode.unit, episode.asset))
+
+    def total(self) -> Total:
+        """Of all rules together."""
+        return self._totals(lambda _: "").get("", Total())
+
+    def _totals(self, name: Callable[[Episode], K]) -> dict[K, Total]:
+        found: dict[K, Total] = {}
+        recorded_ns = measure(self.recorded)
+        for change in self.episodes:
+            found.setdefault(name(change.episode), Total()).add(change, recorded_ns)
+        return dict(sorted(found.items(), key=lambda pair: (-sum(pair[1].kinds.values()), str(pair[0]))))
 
 
 def compare(
@@ -189,10 +203,3 @@ def _cut(said: Said, until_ns: Mapping[str, int]) -> Said:
     )
     commands = (one for one in said.commands if one.cause_ns <= until_ns.get(one.unit, -1))
     return Said(tuple(episodes), tuple(commands))
-
-
-def _totals(changes: Iterable[EpisodeChange], name: Callable[[Episode], K]) -> dict[K, Total]:
-    found: dict[K, Total] = {}
-    for change in changes:
-        found.setdefault(name(change.episode), Total()).add(change)
-    return dict(sorted(found.items(), key=lambda pair: (-sum(pair[1].kinds.values()), str(pair[0]))))

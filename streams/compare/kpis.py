@@ -46,11 +46,13 @@ class Rate(NamedTuple):
 class Kpis:
     """Of one side. `rates` by period; `flood_share`: of the recorded 10 minutes, those in a flood.
 
-    `chattering`: alarms that chatter, each with how often it was raised in such minutes; `stale`: episodes;
-    `top`: the most frequent ones, `top_share` what they are of all; `priorities`: how many of each severity.
+    `names`: how many different alarms; `chattering`: those that chatter, each with how often it was raised in such
+    minutes; `stale`: episodes; `top`: the most frequent alarms, and `top_share` what they are of all; `priorities`: how
+    many episodes of each severity.
     """
 
     alarms: int
+    names: int
     rates: dict[str, Rate]
     flood_share: float | None
     floods: int
@@ -71,6 +73,7 @@ def kpis(episodes: Sequence[Episode], recorded: Sequence[Span]) -> Kpis:
     severities = Counter(one.severity for one in episodes)
     return Kpis(
         len(raised),
+        len(names),
         {name: _rate(raised, length_ns(recorded), period_ns) for name, period_ns in PERIODS_NS.items()},
         flood_share,
         floods,
@@ -101,7 +104,8 @@ def _floods(raised: Sequence[int], recorded: Sequence[Span]) -> tuple[int, float
         if goes_on or counts[number] > FLOOD_BEGINS:
             floods += not goes_on
             flooded.append(number)
-    return floods, len(flooded) / len(periods) if periods else None
+    is_known = length_ns(recorded) >= PERIODS_NS["10 min"]
+    return floods, len(flooded) / len(periods) if is_known else None
 
 
 def _periods(recorded: Iterable[Span]) -> Iterator[int]:

@@ -110,17 +110,19 @@ class Score:
         said = []
         if self.outside_ns < DAY_NS:
             said.append(
-                f"false alarms per day: of {self.recorded_ns / HOUR_NS:,.1f} recorded hours only "
-                f"{self.outside_ns / HOUR_NS:,.1f} lie outside of the known incidents' spans, and less than 24 h "
-                "of them say nothing about what is false"
+                f"How many alarms a day are false: of {self.recorded_ns / HOUR_NS:,.1f} recorded hours only "
+                f"{self.outside_ns / HOUR_NS:,.1f} lie outside of the known incidents' spans, and less than 24 h of "
+                "them say nothing about it."
             )
         without = self.incidents - len(self.found)
         if without:
-            said.append(f"{without} of {self.incidents} incidents: nothing was recorded in their span")
+            said.append(
+                f"Anything of {without} of {self.incidents} incidents: nothing was recorded in their span."
+            )
         if self.found:
             said.append(
-                f"whether {self.detected} detected is much: a rule that is always true detects "
-                f"{self.always_true} of {self.incidents}"
+                f"Whether {self.detected} of {self.incidents} is much, by itself: a rule that is always true detects "
+                f"{self.always_true}."
             )
         return said
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 Span = tuple[int, int]
 
@@ -38,6 +40,19 @@ def cut(spans: Sequence[Span], by: Sequence[Span]) -> list[Span]:
 def length_ns(spans: Iterable[Span]) -> int:
     """Of spans that do not overlap one another."""
     return sum(end - begin for begin, end in spans)
+
+
+def measure(spans: Sequence[Span]) -> Callable[[int, int], int]:
+    """How much of the time between two moments lies in spans, in ns; they are sorted, without overlaps."""
+    edges = [edge for span in spans for edge in span]
+    before = list(accumulate((end - begin for begin, end in spans), initial=0))
+
+    def up_to(ns: int) -> int:
+        place = bisect_right(edges, ns)
+        inside = ns - edges[place - 1] if place % 2 else 0
+        return before[place // 2] + inside
+
+    return lambda begin, end: up_to(end) - up_to(begin)
 
 
 def recorded_spans(first_ns: int | None, last_ns: int | None, gaps: Iterable[Span]) -> list[Span]:

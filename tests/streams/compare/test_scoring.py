@@ -68,17 +68,19 @@ def test_what_is_raised_outside_of_the_spans_is_false() -> None:
 def test_a_rate_of_false_alarms_takes_a_day_outside_of_the_spans() -> None:
     said = of(span("01T05:00", "01T07:00"))
     assert said.false_alarms_per_day is None
-    assert said.caveats[0].startswith("false alarms per day: of 24.0 recorded hours only 22.0 lie outside")
+    assert said.caveats[0].startswith(
+        "How many alarms a day are false: of 24.0 recorded hours only 22.0 lie outside"
+    )
     longer = score(EPISODES, [*RECORDED, (at("03T00:00"), at("05T02:00"))], [span("01T05:00", "01T07:00")])
     assert longer.false_alarms_per_day == 2 / 3  # three days outside
-    assert not any(line.startswith("false alarms") for line in longer.caveats)
+    assert not any(line.startswith("How many") for line in longer.caveats)
 
 
 def test_an_alarm_that_always_stands_finds_all_that_has_samples() -> None:
     incidents = [fault("01T12:00"), fault("02T06:00"), fault("02T22:00")]
     said = score([episode("01T00:00", None)], RECORDED, incidents)
     assert said.detected == said.always_true == 2
-    assert said.caveats[-1].endswith("a rule that is always true detects 2 of 3")
+    assert said.caveats[-1].endswith("a rule that is always true detects 2.")
 
 
 def test_halves_are_scored_apart() -> None:
