@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from gateways.cli.replay_pace import Pace, terminal
+from gateways.cli.replay_pace import paced
 from gateways.cli.sweep_values import choices_of
 from gateways.cli.tables import print_table
 from gateways.compare.sweep_result import SweepResult, as_dict, figures
@@ -17,10 +17,9 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.candidates import parameters_of, rule_alone
 from rules.language.program import Rule
-from rules.site.model import Site
 from streams.compare.incidents import load_incidents
 from streams.compare.spans import recorded_spans
-from streams.compare.sweep import Candidate, Swept, every_choice, make_candidate, side_by_side
+from streams.compare.sweep import Candidate, every_choice, make_candidate, side_by_side
 from streams.compare.sweep_processes import sweep
 from streams.compare.sweep_scores import Known, score_candidate
 from streams.output_file import finished_file
@@ -28,7 +27,7 @@ from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
 from streams.replay.rules import Chosen, choose_site
-from streams.replay.start import first_tick_ns, last_tick_ns
+from streams.replay.start import WHOLE
 from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import SITE_FILE
 
@@ -68,7 +67,8 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     if len(accepted) == 1:
         raise _wrong("--param", f"no candidate can be a rule: {candidates[1].refused}", _first(candidates[1]))
     others = [] if asked.reference is None else [_rule(chosen, asked.reference)]
-    swept = _swept(recordings, chosen.site, [*accepted, *others])
+    with paced(recordings, WHOLE) as pace:
+        swept = sweep(recordings, chosen.site, side_by_side([*accepted, *others], chosen.site), pace)
     if swept.first_ns is None and not swept.is_partial:
         raise _wrong(str(paths[0]), f"the recording has no sample of a unit with the rule '{rule_id}'", "")
     reference = others[0] if others else accepted[0]
@@ -101,13 +101,6 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     else:
         _print(result, asked)
     return INTERRUPTED if swept.is_partial else 1 if swept.lacks else 0
-
-
-def _swept(recordings: Sequence[Recording], site: Site, rules: Sequence[Rule]) -> Swept:
-    ends_ns = [ns for ns in map(last_tick_ns, recordings) if ns is not None]
-    span_ns = first_tick_ns(recordings[0]) or 0, max(ends_ns, default=None)
-    with Pace(span_ns, None, console=terminal()) as pace:
-        return sweep(recordings, site, side_by_side(rules, site), pace)
 
 
 def _texts(chosen: Chosen, asked: Asked) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateways.compare.words import duration, signed
+from gateways.compare.words import duration
 from rules.language.candidates import Parameter
 from streams.compare.scoring import DAY_NS
 from streams.compare.spans import Span, length_ns
@@ -129,7 +129,7 @@ def as_dict(result: SweepResult) -> dict[str, Any]:
             }
             for place, (candidate, score) in enumerate(zip(result.candidates, result.scores, strict=True))
         ],
-        "limits": result.limits,
+        "cannot_know": result.limits,
         "lacks": swept.lacks,
     }
 
@@ -157,6 +157,10 @@ def figures(result: SweepResult, score: Score) -> Iterator[tuple[str, str]]:
     yield "in alarm", f"{score.in_alarm:.1%}"
     yield "needlessly", f"{score.needless:.1%}"
     yield "detected", f"{score.detected} of {score.to_detect}"
-    yield "lead", "" if score.lead_ns is None else signed(score.lead_ns)
+    yield "lead", "" if score.lead_ns is None else _signed(score.lead_ns)
     if result.nuisance != SHARE:  # that is what stands under needlessly
         yield result.nuisance, f"{result.nuisance_of(score):,.3g}"
+
+
+def _signed(ns: int) -> str:
+    return f"{'+' if ns >= 0 else '−'}{duration(abs(ns))}"

@@ -22,8 +22,8 @@ from streams.compare.sweep import Swept, run_side_by_side, units_of
 from streams.recording.recording import Recording
 from streams.replay.inputs import Watch
 
-LARGE_BYTES: Final = 128 << 20
-"""From here on a second process, which takes two seconds of CPU time to start, is quicker."""
+LARGE_BYTES: Final = 512 << 20
+"""From here on a second process, which takes two seconds to start on a large site, is quicker for certain."""
 _LOOK_S: Final = 0.2
 _NEVER_NS: Final = (1 << 63) - 1
 

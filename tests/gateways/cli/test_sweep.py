@@ -47,7 +47,7 @@ def test_each_candidate_has_its_score(swept: Sweep) -> None:
     assert [late[key] for key in ("alarms", "detected", "lead_s", "false")] == [2, 2, -10, 0]
     assert said["parameters"]["limit"] == {"now": "50 percent", "unit": "percent"}
     assert said["nuisance"] == "alarms beyond the reference"
-    assert any("set" in line or "PumpSpeed to 100" in line for line in said["limits"])
+    assert any("set" in line or "PumpSpeed to 100" in line for line in said["cannot_know"])
     assert [one["front"] for one in said["candidates"]].count(True) >= 1
 
 
@@ -131,12 +131,12 @@ def test_ctrl_c_leaves_the_answer_of_a_shorter_recording(
         def __call__(self, event_ns: int) -> bool:
             return event_ns < T0 + 30 * S
 
-    monkeypatch.setattr(sweep_module, "Pace", Impatient)
+    monkeypatch.setattr(sweep_module, "paced", lambda *_: Impatient((T0, None), None))
     code, said = swept("--param", "on_delay=1 s")
     assert code == 130
     assert said["partial"] is True
     assert [one["alarms"] for one in said["candidates"]] == [2, 2]
-    assert any("2026-01-01T00:00:29" in line for line in said["limits"])
+    assert any("2026-01-01T00:00:29" in line for line in said["cannot_know"])
 
 
 def test_a_recording_that_lacks_something_is_said(
