@@ -334,10 +334,12 @@ def bench_faults(
 
 
 def _register_replay() -> None:
-    """Replay and recording bring commands of their own (see gateways/cli/replay.py)."""
+    """Replay, sweep and recording bring commands of their own (see gateways/cli/replay.py)."""
     from gateways.cli.replay_commands import recording_app, replay
+    from gateways.cli.sweep_command import sweep
 
     app.command()(replay)
+    app.command()(sweep)
     app.add_typer(recording_app, name="recording")
 
 

@@ -1,7 +1,7 @@
 """The inputs of a replay out of recordings, in the order of the log, and beside them what was said to them.
 
-Rules: what can't be decoded is counted by its reason; what a restored state has is skipped by its offset; reading ends
-soon after the end of the part that is asked for.
+Rules: what can't be decoded is counted by its reason; what is of units that nobody asks for is passed by; what a
+restored state has is skipped by its offset; reading ends soon after the end of the part that is asked for.
 """
 
 from __future__ import annotations
@@ -117,12 +117,15 @@ class Reader:
     _missing: MissingRecords = field(init=False)
     _records: Iterator[tuple[bool, int, Stored]] = field(init=False)
     _logs: Logs = field(init=False)
+    _others: frozenset[bytes] = field(init=False)
+    """Keys of the site's units that nobody asks for."""
 
     def __post_init__(self) -> None:
         topics = {EVENTS.name, *(OUTPUT_TOPICS if self.recorded is not None else ())}
         self._missing = MissingRecords(topics)
         self._records = _in_order(self.recordings, self._missing, self.begin.at)
         self._logs = logs_of(self.recordings) if self.begin.engines else Logs([], [])
+        self._others = frozenset(unit.encode() for unit in self.result.site.units if unit not in self.units)
 
     def until_damage(self) -> Iterator[Input]:
         """The inputs of the part up to the first record that is missing."""
@@ -160,6 +163,8 @@ class Reader:
         if place.topic != EVENTS.name:
             if recorded is not None:
                 recorded.take(place, value, is_intact)
+            return None
+        if place.key in self._others:
             return None
         try:
             made = decode_input(place.key, place.headers, value)
