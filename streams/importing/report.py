@@ -18,7 +18,10 @@ LISTED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row or a cell that can't be read. `column` is empty where the whole row is meant."""
+    """A row or a cell that can't be read. `column` is empty where the whole row is meant.
+
+    `line`: of a text; the number of the row (Parquet) or series (files of Prometheus' API) of what has no lines.
+    """
 
     file: str
     line: int
@@ -40,13 +43,15 @@ class MissingSpan:
 class ImportReport:
     """Counts of one import. `conflicting`: those of the duplicates whose values differ from the first row's.
 
-    `rejected` counts rows and cells, `rejected_rows` the rows alone.
+    `rejected` counts rows and cells, `rejected_rows` the rows alone. `not_good`: values of `readings` and
+    `not_available` whose status says uncertain or bad, where the format has one.
     """
 
     files: list[str] = field(default_factory=list)
     rows: int = 0
     readings: int = 0
     not_available: int = 0
+    not_good: int = 0
     duplicates: int = 0
     conflicting: int = 0
     out_of_order: int = 0
@@ -73,6 +78,7 @@ class ImportReport:
             "rows": self.rows,
             "readings": self.readings,
             "not_available": self.not_available,
+            "not_good": self.not_good,
             "duplicates": self.duplicates,
             "conflicting": self.conflicting,
             "out_of_order": self.out_of_order,
