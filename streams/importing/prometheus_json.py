@@ -22,14 +22,14 @@ def read_json(path: Path, plan: ImportMap, report: ImportReport, progress: Progr
     """Raises ConfigurationError for a file that is no such answer."""
     try:
         data = path.read_bytes()
-        found = _results(orjson.loads(data))
+        found = results_of(orjson.loads(data))
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
     progress(len(data))
     yield from rows_of_series(path, _series(path, found, report), plan, report)
 
 
-def _results(answer: Any) -> list[Any]:
+def results_of(answer: Any) -> list[Any]:
     """The series of an answer. Raises ValueError when it is none."""
     if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
         raise ValueError("no answer of Prometheus: an object with 'status' and 'data' is expected")
@@ -41,12 +41,12 @@ def _results(answer: Any) -> list[Any]:
     return list(data["result"])
 
 
-def _series(path: Path, found: list[Any], report: ImportReport) -> Iterator[PromSeries]:
+def _series(path: Path, found: list[Any], report: ImportReport) -> Iterator[PromSeries | None]:
     for number, one in enumerate(found, 1):
         labels = one.get("metric") if isinstance(one, dict) else None
         if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
             report.reject(path.name, number, "", "no series: an object with 'metric' is expected")
-            yield PromSeries({}, ())
+            yield None
             continue
         if "histograms" in one or "histogram" in one:
             report.reject(

@@ -68,15 +68,19 @@ def read_remote(path: Path, plan: ImportMap, report: ImportReport, progress: Pro
         data = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from None
-    body = _unsnapped(data)
-    if body is not None:
-        found = _sampled(path, body, report)
-    elif first_frame(data):
-        found = _chunked(path, data, report)
-    else:
-        raise unreadable(path, ValueError("neither a snappy-compressed ReadResponse nor a stream of chunks"))
+    found = series_of(path, data, report)
     progress(len(data))
     yield from rows_of_series(path, found, plan, report)
+
+
+def series_of(path: Path, data: bytes, report: ImportReport) -> Iterator[PromSeries]:
+    """The series of either answer. Raises ConfigurationError for bytes that are neither."""
+    body = _unsnapped(data)
+    if body is not None:
+        return _sampled(path, body, report)
+    if first_frame(data):
+        return _chunked(path, data, report)
+    raise unreadable(path, ValueError("neither a snappy-compressed ReadResponse nor a stream of chunks"))
 
 
 def _unsnapped(data: bytes) -> bytes | None:

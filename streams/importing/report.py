@@ -44,7 +44,8 @@ class ImportReport:
     """Counts of one import. `conflicting`: those of the duplicates whose values differ from the first row's.
 
     `rejected` counts rows and cells, `rejected_rows` the rows alone. `not_good`: values of `readings` and
-    `not_available` whose status says uncertain or bad, where the format has one.
+    `not_available` whose status says uncertain or bad, where the format has one. `silent`: targets of the map that
+    no sample named, where samples name themselves.
     """
 
     files: list[str] = field(default_factory=list)
@@ -61,6 +62,7 @@ class ImportReport:
     rejections: list[Rejected] = field(default_factory=list)
     gaps: list[MissingSpan] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    silent: list[str] = field(default_factory=list)
     first_ns: int | None = None
     last_ns: int | None = None
 
@@ -99,6 +101,7 @@ class ImportReport:
                 }
                 for gap in self.gaps
             ],
+            "never_seen": self.silent,
             "left_out": dict(sorted(self.left_out.items())),
             "from": None if self.first_ns is None else iso_utc(self.first_ns),
             "to": None if self.last_ns is None else iso_utc(self.last_ns),

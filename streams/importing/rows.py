@@ -20,14 +20,15 @@ class Row(NamedTuple):
     status: tuple[int, ...] = ()
 
 
-def joined(rows: Iterable[Row]) -> Iterator[Row]:
-    """Samples of one time and series as one row, for formats that tell them one by one.
+def joined(rows: Iterable[Row], seen: set[int]) -> Iterator[Row]:
+    """Samples of one time and series as one row, for formats that tell them one by one. `seen` gets their columns.
 
     A column's second sample of the same time begins another row: a repeat, which the report counts.
     """
     now_ns: int | None = None
     waiting: dict[str, list[dict[int, tuple[float | None, int | None]]]] = {}
     for row in rows:
+        seen.update(row.cells)
         if row.time_ns != now_ns:
             yield from _all_of(now_ns, waiting)
             waiting.clear()

@@ -62,13 +62,16 @@ def write_recording(
     load_program(plan.site_dir, plan.site)  # what is wrong with the rules is said in the words of their files
     rule_set = rule_set_of(plan.site_dir, plan.site)
     builder = InputBuilder(plan, rule_set.digest, report)
+    seen: set[int] = set()
+    if not plan.is_wide:
+        rows = joined(rows, seen)
     attachments = site_attachments(rule_set)
     metadata = recording_metadata(plan.site, attachments)
     attachments[f"import/{map_file.name}"] = map_file.read_bytes()
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
         with RecordingWriter(unfinished, attachments=attachments, metadata=metadata) as writer:
-            for offset, value in enumerate(builder.build(rows if plan.is_wide else joined(rows))):
+            for offset, value in enumerate(builder.build(rows)):
                 message = encode_input(value, PARTITIONS)
                 at_ns = 0 if report.last_ns is None else max(0, report.last_ns)
                 writer.write(
@@ -78,6 +81,10 @@ def write_recording(
                     ),
                     at_ns,
                 )  # fmt: skip
+        if not plan.is_wide:
+            report.silent.extend(
+                column.target for cell, column in enumerate(plan.columns) if cell not in seen
+            )
         move_aside(output)
         unfinished.replace(output)
     finally:

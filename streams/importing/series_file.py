@@ -25,11 +25,16 @@ class PromSeries(NamedTuple):
 
 
 def rows_of_series(
-    path: Path, found: Iterable[PromSeries], plan: ImportMap, report: ImportReport
+    path: Path, found: Iterable[PromSeries | None], plan: ImportMap, report: ImportReport
 ) -> Iterator[Row]:
-    """A row a sample, one series after the other. A sample that is no number is not available (stale marks)."""
+    """A row a sample, one series after the other. A sample that is no number is not available (stale marks).
+
+    None in `found` is a series that was rejected already.
+    """
     samples = Samples(path, plan, report)
     for number, one in enumerate(found, 1):
+        if one is None:
+            continue
         labels = {key: value for key, value in one.labels.items() if key != "__name__"}
         name = one.labels.get("__name__", "")
         try:
