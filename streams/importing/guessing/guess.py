@@ -7,14 +7,13 @@ published metric of a GPU.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-
-import orjson
 
 from rules.site.model import Site
 from streams.importing.guessing.heads import Head, read_head
@@ -35,10 +34,22 @@ LONG_NAMES: Final = (
     "sensor",
     "_field",
 )
+SERIES_NAMES: Final = (
+    "host",
+    "hostname",
+    "server",
+    "node",
+    "device",
+    "machine",
+    "station",
+    "unit",
+    "instance",
+    "asset",
+)
 HOST_LABELS: Final = ("Hostname", "hostname", "host", "node", "instance", "uuid", "UUID")
 GPU_LABELS: Final = ("gpu", "GPU", "gpu_index", "index", "minor_number")
 SERIES_AT_MOST: Final = 500
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./^-]*")
+_PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./^-]*")
 _WORDS: Final = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 
@@ -125,12 +136,14 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
         guess.add(f"long: {{name: {_yaml(table.names[name])}, value: {_yaml(table.names[value])}}}")
         names = sorted(set(table.columns[name]) - {""})
         guess.ask(f"the head has {len(names)} names: rows of others are rejected unless the map names them")
+        _points(guess, targets)
         guess.add("columns:")
         for one in names:
             _column(guess, targets, one)
     else:
         if series is not None:
             _series_of(guess, "column", table.names[series], sorted(set(table.columns[series]) - {""}), site)
+        _points(guess, targets)
         guess.add("columns:")
         for index in table.numbers:
             _column(guess, targets, table.names[index], in_series=series is not None)
@@ -146,10 +159,15 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
 
 def _roles(table: TableHead) -> tuple[int | None, int | None]:
     """The column with names of a long table, or the one that tells whose rows those of a wide one are."""
+    times = [] if table.time is None else [text for text in table.columns[table.time] if text]
+    several = len(set(times)) < 0.75 * len(
+        times
+    )  # rows have their times in common: something tells them apart
     repeated = [
         index
         for index in table.texts
-        if 0 < len(set(table.columns[index])) <= min(SERIES_AT_MOST, max(1, len(table.columns[index]) // 2))
+        if (several or table.names[index].lower() in (*LONG_NAMES, *SERIES_NAMES))
+        and 0 < len(set(table.columns[index])) <= min(SERIES_AT_MOST, max(1, len(table.columns[index]) // 2))
     ]
     if not repeated:
         return None, None
@@ -178,10 +196,18 @@ def _series_of(
         guess.add(f"    {_yaml(name)}: {_yaml(found or '')}")
 
 
+def _points(guess: Guess, targets: Targets) -> None:
+    if targets.names:
+        more = f" and {len(targets.names) - 8} more" if len(targets.names) > 8 else ""
+        guess.add(f"# points of the site: {', '.join(targets.names[:8])}{more}")
+
+
 def _column(guess: Guess, targets: Targets, name: str, in_series: bool = False) -> None:
-    match = targets.match(name)
-    if in_series and not match.target:
-        field = gpu_field(name)
+    match, field = targets.match(name), gpu_field(name)
+    if in_series and (field is not None or not match.target):
+        if field is not None and field[2]:
+            guess.add(f"  {_yaml(name)}: {{to: {_yaml('{series}.' + field[0])}, unit: {_yaml(field[1])}}}")
+            return
         guess.ask(
             f"which point or GPU field is {name!r}, and in which unit? ('{{series}}' stands for its asset)",
             "  ",
@@ -195,7 +221,7 @@ def _column(guess: Guess, targets: Targets, name: str, in_series: bool = False) 
         if match.target:
             guess.ask(f"is {name!r} the point {match.target}, and in {match.unit or 'no unit'}?", "  ")
         else:
-            guess.ask(f"which point is {name!r}, and in which unit?{targets.some()}", "  ")
+            guess.ask(f"which point is {name!r}, and in which unit?", "  ")
     guess.add(f"  {_yaml(name)}: {{to: {_yaml(match.target)}, unit: {_yaml(match.unit)}}}")
 
 
@@ -237,7 +263,7 @@ def _samples(guess: Guess, head: Head, site: Site | None) -> None:
             guess.ask(f"is {name!r} the field {field_name}, in this unit?", "  ")
         taken.add(field_name)
         guess.add(f"  {_yaml(name)}: {{to: {_yaml(f'{prefix}.{field_name}')}, unit: {_yaml(unit)}}}")
-    rest = []
+    rest = sorted(head.texts - points.keys() - fields.keys())
     for name, match in sorted(points.items()):
         if not match.target:
             rest.append(name)
@@ -269,7 +295,14 @@ def _yaml(text: str, always: bool = False) -> str:
     """A scalar that reads back as this text."""
     if not always and _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
-    return orjson.dumps(text.encode("utf-8", "replace").decode()).decode()
+    # JSON is YAML, but for the characters that YAML wants escaped
+    return "".join(
+        one if one.isprintable() else _escaped(one) for one in json.dumps(text, ensure_ascii=False)
+    )
+
+
+def _escaped(one: str) -> str:
+    return f"\\u{ord(one):04x}" if ord(one) < 0x10000 else f"\\U{ord(one):08x}"
 
 
 def _shown(name: str) -> str:

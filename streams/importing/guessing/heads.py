@@ -32,6 +32,8 @@ class Head:
     table: TableHead | None = None
     samples: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     timed: bool = True
+    texts: set[str] = field(default_factory=set)
+    """Names of samples that are words."""
     questions: list[str] = field(default_factory=list)
     typed_time: bool = False
 
@@ -174,8 +176,11 @@ def _influx(lines: Sequence[str]) -> Head | None:
         newest = max(newest, point["time"] or 0)
         head.timed = head.timed and point["time"] is not None
         for name, value in point["fields"].items():
-            if not isinstance(value, str):
-                samples.append((f"{point['measurement']}.{name}", point["tags"]))
+            full = f"{point['measurement']}.{name}"
+            if isinstance(value, str):
+                head.texts.add(full)
+            else:
+                samples.append((full, point["tags"]))
     for form, per_s in (("unix s", 1), ("unix ms", 1000), ("unix us", 10**6)):
         if newest and newest < 10**10 * per_s:
             head.questions.append(

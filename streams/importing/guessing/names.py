@@ -52,7 +52,7 @@ GPU_METRICS: Final[Mapping[str, tuple[str, str]]] = {
 
 _SUFFIXES: Final[Mapping[str, str]] = {
     "celsius": "degC", "degc": "degC", "fahrenheit": "degF", "degf": "degF", "kelvin": "K", "watts": "W", "watt": "W",
-    "kw": "kW", "mw": "MW", "kva": "kVA", "kwh": "kWh", "joules": "J", "volts": "V", "amperes": "A", "amps": "A",
+    "w": "W", "kw": "kW", "kva": "kVA", "kwh": "kWh", "joules": "J", "volts": "V", "amperes": "A", "amps": "A",
     "hertz": "Hz", "hz": "Hz", "mhz": "MHz", "rpm": "rpm", "percent": "percent", "pct": "percent", "ratio": "",
     "bytes": "byte", "mib": "MiB", "seconds": "s", "bar": "bar", "mbar": "mbar", "pascals": "Pa", "pa": "Pa",
     "kpa": "kPa", "lpm": "L/min", "m3h": "m^3/h", "m3s": "m^3/s",
@@ -80,6 +80,11 @@ def unit_in(name: str) -> str | None:
     return _SUFFIXES.get(words[-1]) if len(words) > 1 else None
 
 
+def _without_unit(name: str) -> str:
+    """A name that ends with a unit, without it."""
+    return _BRACKET.sub("", name) if _BRACKET.search(name) else re.sub(r"[\s_.\-]+[^\s_.\-]+$", "", name)
+
+
 def words_of(name: str) -> str:
     """Its words in small letters, without its unit: `HU-1.LiquidFlow [m3/s]` and `hu_1_liquid_flow` are one."""
     return " ".join(word.lower() for word in _WORD.findall(_BRACKET.sub("", name)))
@@ -104,17 +109,16 @@ class Targets:
             for words in {words_of(one.id), words_of(one.point_type)}:
                 self._by_words.setdefault(words, []).append(one.id)
 
-    def some(self) -> str:
-        """Words that name the first points of the site; none without a site."""
-        names = list(self._units)
-        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-        return f" (the site has {', '.join(names[:6])}{more})" if names else ""
+    @property
+    def names(self) -> list[str]:
+        """Every point, in the order of the site file."""
+        return list(self._units)
 
     def match(self, name: str) -> Match:
         """The point that a column or metric is, as far as its name says."""
         unit = unit_in(name)
         words = words_of(name)
-        bare = words.rpartition(" ")[0] if unit is not None and not _BRACKET.search(name) else words
+        bare = words if unit is None else words_of(_without_unit(name))
         for candidate in dict.fromkeys((words, bare)):
             found = self._fitting(self._by_words.get(candidate, ()), unit)
             if len(found) == 1:
@@ -135,8 +139,8 @@ def gpu_field(name: str) -> tuple[str, str, bool] | None:
     """GPU field, unit, and whether it is sure, of a metric or column; None where it looks like none."""
     if name in GPU_METRICS:
         return (*GPU_METRICS[name], True)
-    words = words_of(name).replace(" ", "_")
+    unit = unit_in(name)
+    words = words_of(name if unit is None else _without_unit(name)).replace(" ", "_")
     if words in FIELD_INDEX:
-        unit = unit_in(name)
         return words, GPU_FIELDS[FIELD_INDEX[words]].unit if unit is None else unit, unit is not None
     return None

@@ -94,10 +94,9 @@ def judge(names: list[str], columns: list[list[str]], delimiter: str) -> TableHe
         point += sum("." in text and bool(_NUMBER.fullmatch(text)) for text in texts)
     if comma > point:
         head.decimal = ","
-        if point:
-            head.questions.append(
-                f"{comma} numbers of the head have a comma, {point} a point: which is the decimal?"
-            )
+    if comma and point:
+        said = f"{comma} numbers of the head have a comma, {point} a point: which is the decimal?"
+        head.questions.append(said)
     absent: Counter[str] = Counter()
     for index, texts in enumerate(head.columns):
         if index == head.time:
