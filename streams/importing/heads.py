@@ -28,6 +28,7 @@ class Head:
     long_name: int = 0
     long_value: int = 0
     labels: tuple[tuple[str, int], ...] = ()
+    quality: int = 0
 
 
 def read_head(path: Path, header: Sequence[str], line: int, plan: ImportMap) -> Head:
@@ -46,6 +47,7 @@ def read_head(path: Path, header: Sequence[str], line: int, plan: ImportMap) -> 
         labels = []
         wanted = [*(column.name for column in plan.columns), plan.time_column]
         wanted += [plan.series.key] if plan.series.by == "column" else []
+    wanted += [plan.quality.column] if plan.quality is not None else []
     findings = [
         Finding(
             where, line, 0, f"the file has no column '{name}' (named in {plan.file})", nearest(name, names)
@@ -70,6 +72,7 @@ def read_head(path: Path, header: Sequence[str], line: int, plan: ImportMap) -> 
         long_name=place[plan.long.name] if plan.long is not None else 0,
         long_value=place[plan.long.value] if plan.long is not None else 0,
         labels=tuple((label, place[label]) for label in labels),
+        quality=place[plan.quality.column] if plan.quality is not None else 0,
     )
 
 

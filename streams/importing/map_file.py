@@ -36,7 +36,7 @@ Order = Literal["oldest first", "newest first", "any"]
 
 KEYS = (
     "site", "format", "delimiter", "encoding", "decimal", "time", "order", "max_gap", "not_available",
-    "long", "series", "labels", "columns", "ignored", "security",
+    "long", "quality", "series", "labels", "columns", "ignored", "security",
 )  # fmt: skip
 FORMATS: tuple[str, ...] = get_args(Format)
 DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -50,6 +50,14 @@ class Long:
 
     name: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class QualityColumn:
+    """Of a table: the column that says whether a row's values are good, and the texts that say so."""
+
+    column: str
+    good: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,7 @@ class ImportMap:
     time: TimeReader
     snapshots: Snapshots | None
     long: Long | None
+    quality: QualityColumn | None
     order: Order
     max_gap_ns: int
     not_available: frozenset[str]
@@ -116,6 +125,7 @@ def _read(root: Node, path: Path) -> ImportMap | None:
     site, site_dir = _read_site(fields.get("site"), path)
     columns = read_columns(fields.get("columns"), series, read_labels(fields.get("labels")), site)
     long = _read_long(fields.get("long"), kind)
+    quality = _read_quality(fields.get("quality"), kind)
     order = (
         fields["order"].as_choice(("oldest first", "newest first", "any"), "order")
         if "order" in fields
@@ -145,6 +155,7 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         time=reader,
         snapshots=snapshots,
         long=long,
+        quality=quality,
         order=cast(Order, order),
         max_gap_ns=max_gap_ns or 1,
         not_available=frozenset(absent),
@@ -231,3 +242,13 @@ def _read_long(node: Node | None, kind: str | None) -> Long | None:
         node.report("'long' is of tables", f"remove it: the samples of {kind} have names anyway")
     fields = node.fields(("name", "value"), required=("name", "value"))
     return Long(text_of(fields.get("name")), text_of(fields.get("value")))
+
+
+def _read_quality(node: Node | None, kind: str | None) -> QualityColumn | None:
+    if node is None:
+        return None
+    if kind not in TABLES:
+        node.report("'quality' is of tables", "remove it")
+    fields = node.fields(("column", "good"), required=("column", "good"))
+    good = [one.scalar for one in (fields["good"].as_list_or_one() if "good" in fields else ())]
+    return QualityColumn(text_of(fields.get("column")), frozenset(good))

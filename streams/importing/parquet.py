@@ -7,7 +7,7 @@ or numbers or texts in the form that the map says; columns of lists or structure
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from streams.importing.map_file import ImportMap
 from streams.importing.report import ImportReport
 from streams.importing.rows import Row
 from streams.importing.samples import Samples
-from streams.importing.tables import number_of
+from streams.importing.tables import judged, number_of
+from streams.importing.times import in_range
 
 BATCH_ROWS = 16_384
 _PER_S = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -42,12 +43,10 @@ def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Pr
         _check_types(path, file.schema_arrow, head, plan)
         size, rows, read = path.stat().st_size, max(1, file.metadata.num_rows), 0
         wanted = [name for name in names if name.strip() not in head.left_out]
-        place = {name.strip(): index for index, name in enumerate(wanted)}
-        batch_rows = _wide if plan.long is None else _long
+        batches = _Batches(path, plan, report, [name.strip() for name in wanted])
         try:
             for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
-                columns = [batch.column(index) for index in range(batch.num_columns)]
-                yield from batch_rows(path, read, columns, place, plan, report)
+                yield from batches.rows([batch.column(index) for index in range(batch.num_columns)], read)
                 report.left_out.update(dict.fromkeys(head.left_out, batch.num_rows))
                 told = size * read // rows
                 read += batch.num_rows
@@ -69,126 +68,122 @@ def _check_types(path: Path, schema: Any, head: Head, plan: ImportMap) -> None:
         raise ConfigurationError(findings)
 
 
-def _wide(
-    path: Path, before: int, columns: list[Any], place: dict[str, int], plan: ImportMap, report: ImportReport
-) -> Iterator[Row]:
-    times = _times(columns[place[plan.time_column]], path, before, plan, report)
-    cells = tuple(range(len(plan.columns)))
-    values = [
-        _numbers(columns[place[one.name]], one.scale, one.offset, plan, (path.name, before, one.name), report)
-        for one in plan.columns
-    ]
-    if plan.series.by != "column":
-        of_file = series_of_file(path, plan)
-        for time_ns, row in zip(times, zip(*values, strict=True), strict=True):
-            if time_ns is not None:
-                yield Row(time_ns, of_file, cells, row)
-        return
-    series = _texts(columns[place[plan.series.key]])
-    for number, (time_ns, name, row) in enumerate(
-        zip(times, series, zip(*values, strict=True), strict=True), 1
-    ):
-        if time_ns is None:
-            continue
-        try:
-            yield Row(time_ns, series_named(name, plan), cells, row)
-        except ValueError as error:
-            report.reject(path.name, before + number, "", str(error))
+class _Batches:
+    """Batches of columns to rows. Between them it keeps the last local time, which tells an hour that comes twice."""
 
+    def __init__(self, path: Path, plan: ImportMap, report: ImportReport, names: list[str]) -> None:
+        self._path, self._plan, self._report = path, plan, report
+        self._place = {name: index for index, name in enumerate(names)}
+        self._samples = Samples(path, plan, report)
+        self._of_file = series_of_file(path, plan) if plan.series.by != "column" else ""
+        self._previous_ns: int | None = None
 
-def _long(
-    path: Path, before: int, columns: list[Any], place: dict[str, int], plan: ImportMap, report: ImportReport
-) -> Iterator[Row]:
-    assert plan.long is not None
-    times = _times(columns[place[plan.time_column]], path, before, plan, report)
-    names = _texts(columns[place[plan.long.name]])
-    values = _numbers(
-        columns[place[plan.long.value]], 1.0, 0.0, plan, (path.name, before, plan.long.value), report
-    )
-    labels = [key for key in place if key not in (plan.time_column, plan.long.name, plan.long.value)]
-    texts = [_texts(columns[place[key]]) for key in labels] or [[]] * 1
-    samples = Samples(path, plan, report)
-    of_rows = zip(*texts, strict=True) if labels else iter(() for _ in names)
-    for number, (time_ns, name, value, found) in enumerate(
-        zip(times, names, values, of_rows, strict=True), 1
-    ):
-        if time_ns is None:
-            continue
-        row = samples.row(before + number, time_ns, name, dict(zip(labels, found, strict=True)), value or 0.0)
-        if row is not None:
-            yield row if value is not None else row._replace(values=(None,) * len(row.cells))
+    def rows(self, columns: list[Any], before: int) -> Iterator[Row]:
+        """The rows of one batch, of which `before` came in others."""
+        times = self._times(columns[self._place[self._plan.time_column]], before)
+        found = (
+            self._wide(columns, times, before)
+            if self._plan.long is None
+            else self._long(columns, times, before)
+        )
+        quality = self._plan.quality
+        if quality is None:
+            yield from (row for _, row in found)
+        else:
+            said = self._texts(columns, quality.column)
+            yield from (judged(row, said[index], quality) for index, row in found)
 
+    def _texts(self, columns: list[Any], name: str) -> list[str]:
+        return ["" if one is None else str(one).strip() for one in columns[self._place[name]].to_pylist()]
 
-def _texts(column: Any) -> list[str]:
-    return ["" if one is None else str(one).strip() for one in column.to_pylist()]
+    def _wide(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
+        plan, cells = self._plan, tuple(range(len(self._plan.columns)))
+        values = [self._numbers(columns, one.name, one.scale, one.offset, before) for one in plan.columns]
+        series = self._texts(columns, plan.series.key) if plan.series.by == "column" else None
+        for index, (time_ns, row) in enumerate(zip(times, zip(*values, strict=True), strict=True)):
+            if time_ns is None:
+                continue
+            try:
+                name = self._of_file if series is None else series_named(series[index], plan)
+            except ValueError as error:
+                self._report.reject(self._path.name, before + index + 1, "", str(error))
+                continue
+            yield index, Row(time_ns, name, cells, row)
 
+    def _long(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
+        plan = self._plan
+        assert plan.long is not None
+        names = self._texts(columns, plan.long.name)
+        values = self._numbers(columns, plan.long.value, 1.0, 0.0, before)
+        labels = {label for column in plan.columns for label in column.labels}
+        labels |= {plan.series.key} if plan.series.by == "column" else set()
+        texts = {label: self._texts(columns, label) for label in sorted(labels)}
+        for index, (time_ns, name, value) in enumerate(zip(times, names, values, strict=True)):
+            if time_ns is None:
+                continue
+            said = {label: found[index] for label, found in texts.items()}
+            row = self._samples.row(
+                before + index + 1, time_ns, name, said, math.nan if value is None else value
+            )
+            if row is not None:
+                yield index, row if value is not None else row._replace(values=(None,) * len(row.cells))
 
-def _times(column: Any, path: Path, before: int, plan: ImportMap, report: ImportReport) -> list[int | None]:
-    """Ns since 1970; None where it is none, and rejected."""
-    kind = column.type
-    if pa.types.is_timestamp(kind) and (kind.tz is not None or plan.time.is_utc):
-        return _checked(column.cast(pa.int64()).to_pylist(), _PER_S[kind.unit], path, before, report)
-    ascending, previous_ns = plan.order != "newest first", None
-    found: list[int | None] = []
-    part = [0] * len(column)
-    if pa.types.is_timestamp(kind):  # local time: the zone is the map's; below a microsecond it plays no part
-        part = [(one or 0) * _PER_S[kind.unit] % 1000 for one in column.cast(pa.int64()).to_pylist()]
-        column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%dT%H:%M:%S")
-    for number, (one, rest) in enumerate(zip(column.to_pylist(), part, strict=True), 1):
+    def _times(self, column: Any, before: int) -> list[int | None]:
+        """Ns since 1970; None where it is none, and rejected."""
+        kind, plan = column.type, self._plan
+        if pa.types.is_timestamp(kind) and (kind.tz is not None or plan.time.is_utc):
+            factor = _PER_S[kind.unit]
+            numbers = column.cast(pa.int64()).to_pylist()
+            return [
+                self._read(one, lambda one: in_range(one * factor, str(one)), before + n)
+                for n, one in enumerate(numbers, 1)
+            ]
+        part = [0] * len(column)
+        if pa.types.is_timestamp(
+            kind
+        ):  # local time: the zone is the map's; below a microsecond it plays no part
+            part = [(one or 0) * _PER_S[kind.unit] % 1000 for one in column.cast(pa.int64()).to_pylist()]
+            column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%dT%H:%M:%S")
+        found = []
+        for number, (one, rest) in enumerate(zip(column.to_pylist(), part, strict=True), 1):
+            time_ns = self._read(one, self._local, before + number)
+            found.append(None if time_ns is None else time_ns + rest)
+        return found
+
+    def _local(self, one: Any) -> int:
+        ascending = self._plan.order != "newest first"
+        self._previous_ns = self._plan.time.read(str(one).strip(), self._previous_ns, ascending)
+        return self._previous_ns
+
+    def _read(self, one: Any, read: Callable[[Any], int], number: int) -> int | None:
         try:
             if one is None:
                 raise ValueError("no time")
-            previous_ns = plan.time.read(str(one).strip(), previous_ns, ascending) + rest
-            found.append(previous_ns)
+            return read(one)
         except ValueError as error:
-            report.reject(path.name, before + number, "", str(error))
-            found.append(None)
-    return found
+            self._report.reject(self._path.name, number, "", str(error))
+            return None
 
-
-def _checked(
-    found: list[int | None], factor: int, path: Path, before: int, report: ImportReport
-) -> list[int | None]:
-    from streams.importing.times import in_range
-
-    times: list[int | None] = []
-    for number, one in enumerate(found, 1):
+    def _numbers(
+        self, columns: list[Any], name: str, scale: float, offset: float, before: int
+    ) -> list[float | None]:
+        """Values in the target's unit: NaN for null and NaN, None (and rejected) for what is no finite number."""
+        column, file, plan, report = columns[self._place[name]], self._path.name, self._plan, self._report
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            return [
+                math.nan
+                if one is None
+                else number_of(str(one), scale, offset, plan, (file, number, name), report)
+                for number, one in enumerate(column.to_pylist(), before + 1)
+            ]
         try:
-            if one is None:
-                raise ValueError("no time")
-            times.append(in_range(one * factor, str(one)))
-        except ValueError as error:
-            report.reject(path.name, before + number, "", str(error))
-            times.append(None)
-    return times
-
-
-def _numbers(
-    column: Any,
-    scale: float,
-    offset: float,
-    plan: ImportMap,
-    place: tuple[str, int, str],
-    report: ImportReport,
-) -> list[float | None]:
-    """Values in the target's unit: NaN for null and NaN, None (and rejected) for what is no finite number."""
-    file, before, name = place
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return [
-            math.nan
-            if one is None
-            else number_of(str(one), scale, offset, plan, (file, number, name), report)
-            for number, one in enumerate(column.to_pylist(), before + 1)
-        ]
-    try:
-        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    except pa.ArrowException as error:
-        raise ConfigurationError(
-            [Finding(file, 0, 0, f"the column '{name}' has no numbers: {error}")]
-        ) from None
-    values: list[float | None] = (numbers * scale + offset).tolist()
-    for index in np.flatnonzero(np.isinf(numbers)):
-        report.reject(file, before + int(index) + 1, name, f"'{numbers[index]}' is no number")
-        values[index] = None
-    return values
+            numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        except pa.ArrowException as error:
+            message = f"the column '{name}' has no numbers: {error}"
+            raise ConfigurationError([Finding(str(self._path), 0, 0, message)]) from None
+        values: list[float | None] = (numbers * scale + offset).tolist()
+        for index in np.flatnonzero(np.isinf(numbers)):
+            report.reject(file, before + int(index) + 1, name, f"'{numbers[index]}' is no number")
+            values[index] = None
+        return values

@@ -53,5 +53,6 @@ def _all_of(
     for series, found in waiting.items():
         for cells in found:
             order = tuple(sorted(cells))
-            states = tuple(state for _, state in (cells[cell] for cell in order) if state is not None)
-            yield Row(time_ns, series, order, tuple(cells[cell][0] for cell in order), states)
+            values, states = zip(*(cells[cell] for cell in order), strict=True)
+            known = any(state is not None for state in states)
+            yield Row(time_ns, series, order, values, tuple(state or 0 for state in states) if known else ())

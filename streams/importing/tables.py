@@ -13,9 +13,10 @@ from pathlib import Path
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from rules.quality import BAD_STATUS
 from streams.importing.heads import Head, read_head, series_named, series_of_file
 from streams.importing.lines import Progress, check_length, read_lines
-from streams.importing.map_file import ImportMap
+from streams.importing.map_file import ImportMap, QualityColumn
 from streams.importing.report import ImportReport
 from streams.importing.rows import Row
 from streams.importing.samples import Samples
@@ -41,6 +42,8 @@ def read_table(path: Path, plan: ImportMap, report: ImportReport, progress: Prog
                 raise ValueError(f"{len(cells)} cells, the head has {len(header)}")
             time_ns = read_time(cells[head.time].strip(), previous_ns, ascending)
             row = make(line, time_ns, cells)
+            if row is not None and plan.quality is not None:
+                row = judged(row, cells[head.quality].strip(), plan.quality)
         except ValueError as error:
             report.reject(path.name, line, "", str(error))
             continue
@@ -87,6 +90,11 @@ def _long(path: Path, head: Head, plan: ImportMap, report: ImportReport) -> _Mak
         return row._replace(values=values)
 
     return make
+
+
+def judged(row: Row, text: str, quality: QualityColumn) -> Row:
+    """The row with the status bad, unless the text of its quality is one of the good ones."""
+    return row if text in quality.good else row._replace(status=(BAD_STATUS,) * len(row.cells))
 
 
 def _header(path: Path, text: str, plan: ImportMap) -> list[str]:

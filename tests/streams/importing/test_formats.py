@@ -421,6 +421,56 @@ columns:
     ]
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("shape", ["wide", "long"])
+def test_a_column_says_which_values_are_good(tmp_path: Path, form: str, shape: str) -> None:
+    map_text = f"""
+format: {form}
+time: {{column: t}}
+quality: {{column: q, good: [Good, 192]}}
+columns:
+  flow: {{to: CDU-A.LiquidFlow, unit: L/min}}
+"""
+    names = {"wide": ["t", "flow", "q"], "long": ["t", "v", "q", "n"]}[shape]
+    map_text += "long: {name: n, value: v}\n" if shape == "long" else ""
+    rows = [
+        (f"2026-01-01T00:00:0{n}Z", float(n), quality, "flow")[: len(names)]
+        for n, quality in enumerate(("Good", "192", "Bad", ""))
+    ]
+    if form == "csv":
+        text = "\n".join(",".join(map(str, row)) for row in (names, *rows))
+        report, inputs = run(tmp_path, map_text, ("a.csv", text.encode()))
+    else:
+        table = {name: [row[index] for row in rows] for index, name in enumerate(names)}
+        report, inputs = run(tmp_path, map_text, parquet(tmp_path / "a.parquet", **table))
+    found = [
+        (float(value), Quality(quality), int(status))
+        for one in inputs
+        if isinstance(one, Readings)
+        for value, quality, status in zip(one.values, one.quality, one.status, strict=True)
+    ]
+    good, bad = (Quality.GOOD, 0), (Quality.BAD, 0x80000000)
+    assert found == [(0.0, *good), (1.0, *good), (2.0, *bad), (3.0, *bad)]
+    assert (report.readings, report.not_good) == (4, 2)
+
+
+def test_an_hour_that_comes_twice_is_told_across_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.importing.parquet.BATCH_ROWS", 2)
+    map_text = """
+format: parquet
+time: {column: t, zone: Europe/Oslo}
+columns:
+  flow: {to: CDU-A.LiquidFlow, unit: L/min}
+"""
+    hours = ["01:00", "02:00", "02:30", "02:00", "02:30", "03:00"]
+    times = pa.array(np.array([f"2026-10-25T{hour}" for hour in hours], "datetime64[us]"))
+    _, inputs = run(tmp_path, map_text, parquet(tmp_path / "a.parquet", t=times, flow=[1.0] * 6))
+    found = [time // (1800 * S) for _, time in readings(inputs)]
+    assert [one - found[0] for one in found] == [0, 2, 3, 4, 5, 6]
+
+
 def test_columns_of_parquet_that_can_not_be_read_are_findings(tmp_path: Path) -> None:
     map_text = """
 format: parquet
