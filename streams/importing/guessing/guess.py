@@ -48,6 +48,8 @@ SERIES_NAMES: Final = (
 )
 HOST_LABELS: Final = ("Hostname", "hostname", "host", "node", "instance", "uuid", "UUID")
 GPU_LABELS: Final = ("gpu", "GPU", "gpu_index", "index", "minor_number")
+QUALITY_NAMES: Final = ("quality", "q", "status", "state", "statuscode", "status_code", "qualitycode")
+GOOD_WORDS: Final = ("good", "192", "ok", "valid")
 SERIES_AT_MOST: Final = 500
 _PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./^-]*")
 _WORDS: Final = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
@@ -119,6 +121,10 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
     if not table.named_zone:
         guess.ask("the times name no zone: is it UTC, or a zone such as Europe/Oslo?", "  ")
         guess.add("  zone: UTC")
+    quality = next((n for n, one in enumerate(table.names) if one.lower() in QUALITY_NAMES), None)
+    for kind in (table.numbers, table.texts):
+        if quality in kind:
+            kind.remove(quality)
     name, series = _roles(table)
     order, step_s = order_and_step(table, series if name is None else name)
     guess.add(f"order: {order}")
@@ -129,6 +135,16 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
     if table.absent:
         guess.ask("are these values that are not there?")
         guess.add(f"not_available: [{', '.join(_yaml(one, always=True) for one in table.absent)}]")
+    if quality is not None:
+        said = Counter(text for text in table.columns[quality] if text)
+        good = [text for text in said if text.lower() in GOOD_WORDS] or [
+            text for text, _ in said.most_common(1)
+        ]
+        words = ", ".join(_yaml(text, always=True) for text in good)
+        guess.ask(
+            f"is a value good when {table.names[quality]!r} says one of these? (the head has {sorted(said)[:8]})"
+        )
+        guess.add(f"quality: {{column: {_yaml(table.names[quality])}, good: [{words}]}}")
     ignored = [index for index in table.texts if index not in (name, series)]
     targets = Targets(site)
     if name is not None:

@@ -185,7 +185,8 @@ def test_a_long_table_and_one_of_several_hosts(tmp_path: Path, site: Path) -> No
     found, asked = guess(tmp_path, "time,tag,value,quality\n" + "".join(rows), "a.csv")
     assert "long: {name: tag, value: value}" in found
     assert "PumpSpeed_pct: {to: P-1.PumpSpeed, unit: percent}" in found
-    assert any("does one say of which quality" in one for one in asked)
+    assert 'quality: {column: quality, good: ["Good"]}' in found
+    assert any("is a value good when 'quality' says one of these" in one for one in asked)
     assert any("which point is 'X'" in one for one in asked)
     rows = [f"2026-01-01T00:00:{s:02}Z,{host},300.5,41\n" for s in range(20) for host in ("dgx-1", "dgx-2")]
     found, _ = guess(tmp_path, "time,host,power_mean_w,temperature_degc\n" + "".join(rows), "b.csv")
