@@ -20,6 +20,7 @@ from rules.engine.inputs import Frame, Gap, Input, Readings
 from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_INDEX
 from rules.quality import Quality
+from streams.importing.map_file import load_map
 from streams.importing.remote_read import crc32c, message_class
 from streams.importing.report import ImportReport
 from streams.importing.row_store import RowStore
@@ -95,6 +96,14 @@ def fields(inputs: list[Input], name: str) -> dict[tuple[str, int, int], float]:
         for sample, time in enumerate(one.time_ns)
         for lane, gpu in enumerate(one.gpu)
     }
+
+
+MAPS = sorted((Path(__file__).parents[3] / "examples" / "maps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
+def test_every_map_of_the_examples_can_be_used(path: Path) -> None:
+    assert load_map(path).columns
 
 
 # Prometheus
