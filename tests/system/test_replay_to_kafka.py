@@ -173,7 +173,7 @@ async def test_consumers_see_what_was_recorded(recorded: Recorded, embedded: Bro
         assert await alarms.wait() == 0
     words = (embedded.folder / "words.log").read_text()
     assert "a replay of whole.mcap, not a plant" in words
-    assert "R-k-G1 85" in words
+    assert "flow-low    row-g  R-g    R-g 57.5" in words
 
     log = await embedded.ends()
     code, said_of = await embedded.headrace(
