@@ -22,7 +22,7 @@ from streams.record import Message, header
 from streams.recording.chunks import Stored
 from streams.recording.missing import Missing, MissingRecords
 from streams.recording.recording import Recording
-from streams.recording.segments import missed_before
+from streams.recording.segments import MISSED_KEY, missed_before
 from streams.replay.inputs import ANSWER_NS, PATIENCE_NS
 from streams.replay.replay import has_facts
 from streams.replay.start import Part
@@ -126,12 +126,17 @@ async def feed(
 
 
 def _records(recordings: Sequence[Recording], missing: MissingRecords) -> Iterator[Stored]:
-    for recording in recordings:
-        missing.begin(recording, True)
+    """All records; `missing` looks on for inputs that there should be."""
+    is_intact = True
+    for number, recording in enumerate(recordings):
+        is_intact = is_intact and not (number and MISSED_KEY in recording.metadata)
+        missing.begin(recording, is_intact)
         for stored in recording.stored():
             log_ns, place, offset, _, _ = stored
-            if place.topic == EVENTS.name:
-                missing.pass_by(place[:2], offset, log_ns, not recording.lacks_records)
+            if place.topic in missing.topics:
+                is_intact = is_intact and not recording.lacks_records
+                missing.pass_by(place[:2], offset, log_ns, is_intact)
+                is_intact = is_intact and not missing.spans
             yield stored
         missing.end(recording)
 

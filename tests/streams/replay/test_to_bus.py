@@ -189,6 +189,27 @@ async def test_what_a_broker_does_not_take_is_said(recording: Recording) -> None
         await feed([recording], bus, mark, WHOLE, watch)
 
 
+async def test_what_is_missing_from_a_damaged_recording_is_said(made: Made, tmp_path: Path) -> None:
+    path, ends = tmp_path / "damaged.mcap", []
+    records = made[1][:-1]  # the last one has an offset far behind
+    with RecordingWriter(path) as writer:
+        for number, record in enumerate(records):
+            writer.write(record, number)
+            if number % 100 == 99:
+                writer.flush()
+                ends.append(path.stat().st_size)
+    raw = bytearray(path.read_bytes())
+    raw[(ends[0] + ends[1]) // 2] ^= 0xFF
+    path.write_bytes(raw)
+    bus = MemoryBus()
+    fed = await fed_into(bus, Recording(path))
+    lost = [record for record in records[100:200] if record.topic == EVENTS.name]
+    assert fed.damage
+    assert sum(one.records for one in fed.missing.values()) == len(lost) > 50
+    events = [record for record in records if record.topic == EVENTS.name]
+    assert fed.records[EVENTS.name] == len(bus.records(EVENTS.name)) == len(events) - len(lost)
+
+
 async def test_a_recording_of_a_replay_keeps_its_mark(made: Made, tmp_path: Path) -> None:
     path = tmp_path / "again.mcap"
     with RecordingWriter(path) as writer:
