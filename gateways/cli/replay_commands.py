@@ -42,6 +42,10 @@ def replay(
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
     unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
+    to_kafka: Annotated[
+        str | None,
+        typer.Option(help="Feed it into the empty log of this broker instead.", metavar="HOST:PORT"),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the outputs that the recording holds.")
     ] = True,
@@ -63,7 +67,14 @@ def replay(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recording through the same engine again, and show its alarms and commands."""
+    """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
+    if to_kafka is not None and diff is not None:
+        raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
+    if to_kafka is not None:
+        from gateways.cli.replay_to_kafka import replay_to_kafka
+
+        part = begin, end, unit or []
+        raise typer.Exit(replay_to_kafka(recordings, to_kafka, part, speed, (rules, site), as_json))
     if diff is not None:
         from gateways.cli.replay_diff import Asked
         from gateways.cli.replay_diff import diff as run_diff

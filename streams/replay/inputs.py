@@ -66,10 +66,13 @@ class RecordedOutputs:
             self.comparison.record(*told(fact))
 
 
-def _in_order(
-    recordings: Sequence[Recording], missing: MissingRecords, begin: ChunkPlace
+def in_order(
+    recordings: Sequence[Recording],
+    missing: MissingRecords,
+    begin: ChunkPlace = BEGINNING,
+    topics: Collection[str] | None = None,
 ) -> Iterator[tuple[bool, int, Stored]]:
-    """Every record of the topics of `missing`, which looks on, whether all before it could be read, and its file.
+    """Every record of `topics` (None: all), whether all before it could be read, and its file; `missing` looks on.
 
     What lies before the place at which reading begins is not missed.
     """
@@ -79,9 +82,12 @@ def _in_order(
         heads, log = heads_of(recording), -1
         chunk = begin.chunk if is_first else 0
         missing.begin(recording, is_intact, is_part=is_first and begin != BEGINNING)
-        for stored in recording.stored(missing.topics, chunk):
-            is_intact = is_intact and not recording.lacks_records
+        for stored in recording.stored(topics, chunk):
             log_ns, place, offset, _, _ = stored
+            if place.topic not in missing.topics:
+                yield is_intact, number, stored
+                continue
+            is_intact = is_intact and not recording.lacks_records
             if place.log != log:
                 is_begin = log < 0 and is_first
                 log = place.log
@@ -123,7 +129,7 @@ class Reader:
     def __post_init__(self) -> None:
         topics = {EVENTS.name, *(OUTPUT_TOPICS if self.recorded is not None else ())}
         self._missing = MissingRecords(topics)
-        self._records = _in_order(self.recordings, self._missing, self.begin.at)
+        self._records = in_order(self.recordings, self._missing, self.begin.at, topics)
         self._logs = logs_of(self.recordings) if self.begin.engines else Logs([], [])
         self._others = frozenset(unit.encode() for unit in self.result.site.units if unit not in self.units)
 
