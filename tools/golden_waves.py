@@ -26,7 +26,7 @@ SILENT: Final = {
     "R2": (40, 48),
 }
 """Points and racks of which nothing is heard from one second to before another."""
-BAD: Final = {"R2.RackPower": (50, 53), "R2.RackLiquidFlow": (54, 56), "R1": (30, 32)}
+BAD: Final = {"R2.RackPower": (67, 70), "R2.RackLiquidFlow": (54, 56), "R1": (30, 32)}
 STANDING: Final = {"R2.RackLiquidFlow": (30, 38)}
 
 
