@@ -87,12 +87,12 @@ def renew(case: Case, mode: str, folder: Path) -> bool:
         found = changes(old, text)
         is_other = old != text or not path.exists() or _answers(path) != _answers(made)
         writes = mode == "inputs" or (mode == "outputs" and is_other)
-        print(f"{case.name}: {_in_words(found, is_other)}{', written' if writes else ''}")
-        for line in found:
-            print(f"  {line}")
         if writes:
             path.write_bytes(made.read_bytes())
             path.with_suffix(".txt").write_text(text)
+    print(f"{case.name}: {_in_words(found, is_other)}{', written' if writes else ''}")
+    for line in found:
+        print(f"  {line}")
     return is_other
 
 

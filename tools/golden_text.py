@@ -60,7 +60,9 @@ def _other(output: Command | Entry, begin_ns: int) -> tuple[int, str, str]:
         said = f"at {_s(output.cause_ns, begin_ns)}, until {_s(output.expires_ns, begin_ns)}; {value}"
         return output.cause_ns, f"command {output.unit} {output.rule} {output.actuator}", said
     detail = orjson.dumps(output.detail, option=orjson.OPT_SORT_KEYS).decode()
-    return output.at_ns, f"journal {output.unit} {output.kind}", f"at {_s(output.at_ns, begin_ns)}; {detail}"
+    about = [str(output.detail[name]) for name in ("source", "rule", "asset") if name in output.detail]
+    head = " ".join(["journal", output.unit, output.kind, *about])
+    return output.at_ns, head, f"at {_s(output.at_ns, begin_ns)}; {detail}"
 
 
 def _s(time_ns: int, begin_ns: int) -> str:

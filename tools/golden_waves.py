@@ -26,20 +26,21 @@ SILENT: Final = {
     "R2": (40, 48),
 }
 """Points and racks of which nothing is heard from one second to before another."""
-BAD: Final = {"R2.RackPower": (50, 53), "R2.RackLiquidFlow": (54, 56), "R1": (30, 32)}
+BAD: Final = {"R2.RackPower": (67, 70), "R2.RackLiquidFlow": (54, 56), "R1": (30, 32)}
 STANDING: Final = {"R2.RackLiquidFlow": (30, 38)}
 
 
 def waves(site: Site, seconds: int) -> Iterator[Step]:
-    """Points each second, GPUs two samples at a time, a tick every 500 ms behind them."""
+    """Points once or twice a second, GPUs two samples at a time, a tick every 500 ms behind them."""
     heard = dict.fromkeys(("hall", "annex"), 0)
     for half in range(2 * seconds + 1):
         at_s, now_ns = half // 2, START_NS + half * S // 2
         inputs: dict[str, list[Input]] = {unit: [] for unit in site.units}
         for unit in site.units:
-            if half % 2 == 0 and half:
+            # the annex twice a second, of which it tells the hall once
+            if half and (half % 2 == 0 or unit == "annex"):
                 heard[unit] += 1
-                inputs[unit].append(_readings(site, unit, heard[unit], at_s))
+                inputs[unit].append(_readings(site, unit, heard[unit], at_s, now_ns))
         if half % 4 == 0 and half:
             for number, rack in enumerate(("R1", "R2")):
                 if not _lies(SILENT, rack, at_s):
@@ -64,13 +65,13 @@ def _lies(spans: dict[str, tuple[int, int]], name: str, at_s: int) -> bool:
     return first <= at_s < end
 
 
-def _readings(site: Site, unit: str, sequence: int, at_s: int) -> Readings:
+def _readings(site: Site, unit: str, sequence: int, at_s: int, now_ns: int) -> Readings:
     points = [p.id for p in site.units[unit].points if not _lies(SILENT, p.id, at_s)]
     values = [_shown(point, at_s) for point in points]
     bad = np.array([_lies(BAD, point, at_s) for point in points])
-    times = np.full(len(points), START_NS + at_s * S)
+    times = np.full(len(points), now_ns)
     return Readings(
-        unit, Identity("plc", 1, sequence), START_NS + at_s * S, tuple(points), times, np.zeros(len(points), np.int64),
+        unit, Identity("plc", 1, sequence), now_ns, tuple(points), times, np.zeros(len(points), np.int64),
         np.array(values), np.where(bad, Quality.BAD, Quality.GOOD).astype(np.uint8),
         np.where(bad, BAD_NO_COMMUNICATION, GOOD_STATUS).astype(np.uint32),
     )  # fmt: skip
