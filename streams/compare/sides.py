@@ -43,9 +43,7 @@ def replayed_side(
     chosen = choose_site(recordings[0], site_dir, rules)
     result = replay(recordings, chosen, verify=False, part=part, watch=watch)
     ends_ns = {unit: end_ns for unit, end_ns in result.ends_ns.items() if end_ns > 0}
-    return Side(
-        name, said_in_replay(result), _sheets(recordings[0], chosen, site_dir, rules), ends_ns
-    ), result
+    return Side(name, said_in_replay(result), written_rules(chosen, site_dir, rules), ends_ns), result
 
 
 def recorded_side(
@@ -87,9 +85,8 @@ def never_recorded(result: Replay, rules: Collection[str]) -> dict[str, list[str
     return found
 
 
-def _sheets(
-    recording: Recording, chosen: Chosen, site_dir: Path | None, rules: Path | None
-) -> Mapping[str, Sheet]:
+def written_rules(chosen: Chosen, site_dir: Path | None, rules: Path | None) -> Mapping[str, Sheet]:
+    """The rules of `choose_site` as their files have them, by id."""
     if chosen.recorded is not None:
         return _by_id(chosen.recorded, chosen.program)
     texts = rule_texts(site_dir or Path(), chosen.site, rules)
