@@ -92,6 +92,11 @@ def test_a_value_that_is_no_rule_is_refused_by_its_candidate(swept: Sweep) -> No
         (["--param", "limt=20"], "pump-slow", "has no parameter 'limt'"),
         ([], "pump-slow", "there is nothing to vary"),
         (["--param", "limit=20"], "pump-slw", "there is no rule 'pump-slw'"),
+        (
+            ["--param", "limit=20", "-o", "no/folder/x.html"],
+            "pump-slow",
+            "the folder no/folder does not exist",
+        ),
         (["--param", "limit=1..90/1", "--max-candidates", "50"], "pump-slow", "90 values are more than 50"),
     ],
 )
@@ -100,7 +105,7 @@ def test_a_call_that_is_wrong_names_the_option(
 ) -> None:
     code, said = swept(*options, rule=rule)
     assert code == 2
-    assert said["findings"][0]["file"] in ("--param", "RULE")
+    assert said["findings"][0]["file"] in ("--param", "RULE", "no/folder/x.html.part")
     assert message in said["findings"][0]["message"]
 
 
