@@ -85,7 +85,9 @@ def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> Sweep
     others = [] if asked.reference is None else [_rule(chosen, asked.reference)]
     with paced(recordings, WHOLE) as pace:
         swept = sweep(recordings, chosen.site, side_by_side([*accepted, *others], chosen.site), pace)
-    if swept.first_ns is None and not swept.is_partial:
+    if swept.first_ns is None and swept.is_partial:
+        raise KeyboardInterrupt  # before there was anything to answer with
+    if swept.first_ns is None:
         where = str(recordings[0].path)
         raise _wrong(where, f"the recording has no sample of a unit with the rule '{rule_id}'", "")
     reference = others[0] if others else accepted[0]

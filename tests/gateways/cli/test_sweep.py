@@ -51,6 +51,18 @@ def test_each_candidate_has_its_score(swept: Sweep) -> None:
     assert [one["front"] for one in said["candidates"]].count(True) >= 1
 
 
+def test_ctrl_c_before_the_first_sample_leaves_no_answer(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    class Gone(Pace):
+        def __call__(self, event_ns: int) -> bool:
+            return False
+
+    monkeypatch.setattr(sweep_module, "paced", lambda *_: Gone((T0, None), None))
+    assert run_app(["sweep", "pump-slow", str(recording), "--param", "on_delay=1 s", "--json"]) == 130
+    assert not capfdbinary.readouterr().out
+
+
 @pytest.mark.parametrize("limit", ["25 %", "55 %"])
 def test_a_candidate_says_what_a_replay_with_it_says(
     swept: Sweep, recording: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], limit: str
