@@ -61,20 +61,37 @@ def replay(
             help="With --diff: known incidents (CSV or JSON), to score both sides by.", metavar="FILE[#KEY]"
         ),
     ] = None,
+    closed_loop: Annotated[
+        bool,
+        typer.Option(
+            "--closed-loop", help="With --diff: both rule sets on a simulated plant that they act on."
+        ),
+    ] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --closed-loop: what disturbs the plant, for example pump_trip@10s. Repeatable.",
+            metavar="NAME@TIME",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --closed-loop: of the simulated plant.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands."""
     if diff is not None:
-        from gateways.cli.replay_diff import Asked
+        from gateways.cli.replay_diff import Asked, Loop
         from gateways.cli.replay_diff import diff as run_diff
 
         if speed != "max":
             raise typer.BadParameter("a comparison runs as fast as it goes: leave --speed out")
-        asked = Asked(site, rules, diff, incidents, output)
+        if fault and not closed_loop:
+            raise typer.BadParameter("a recorded plant can't be disturbed: add --closed-loop to --fault")
+        loop = Loop(tuple(fault or ()), seed) if closed_loop else None
+        asked = Asked(site, rules, diff, incidents, output, loop)
         raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
-    if output is not None or incidents is not None:
+    if output is not None or incidents is not None or closed_loop or fault:
         raise typer.BadParameter(
-            "--output and --incidents are of a comparison: add --diff recorded or --diff DIR"
+            "--output, --incidents, --closed-loop and --fault are of a comparison: add --diff recorded or DIR"
         )
     from gateways.cli.replay import replay_recordings
 

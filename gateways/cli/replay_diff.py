@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from gateways.cli.replay import INTERRUPTED, refuse_foreign
-from gateways.cli.replay_pace import paced
+from gateways.cli.replay_pace import Pace, paced, terminal
 from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
 from gateways.compare.figures import Figure, kpi_figures, score_figures
@@ -25,27 +25,40 @@ from rules.findings import Finding
 from streams.compare.comparison import Comparison, Side, compare, settled
 from streams.compare.episodes import recorded_time
 from streams.compare.incidents import KnownIncident, load_incidents
-from streams.compare.sides import other_rule_sets, recorded_side, replayed_side
+from streams.compare.sides import other_rule_sets, recorded_side, replayed_side, side_of, written_rules
 from streams.output_file import finished_file
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import Part
+from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
 
 RECORDED: Final = "recorded"
 SHOWN: Final = 40
 
 
+class Loop(NamedTuple):
+    """The simulated plant in place of the recorded one: its faults in their short forms, and its seed."""
+
+    faults: tuple[str, ...]
+    seed: int
+
+
 class Asked(NamedTuple):
-    """The options: the candidate, what it is compared with (`recorded`, or rules), known incidents, the page."""
+    """The options: the candidate, what it is compared with (`recorded`, or rules), incidents, page, simulated plant."""
 
     site: Path | None
     rules: Path | None
     against: str
     incidents: str | None
     output: Path | None
+    closed_loop: Loop | None = None
+
+    @property
+    def candidate(self) -> str:
+        """What the candidate is called."""
+        return str(self.rules or self.site)
 
 
 def diff(
@@ -56,6 +69,9 @@ def diff(
     130 where Ctrl-C has ended it: both sides are compared up to there. ConfigurationError: a file, a folder, a moment
     or the call is wrong.
     """
+    if asked.rules is None and asked.site is None:
+        hint = "name a candidate's rules with --rules DIR, or another site with --site SITE"
+        raise ConfigurationError([Finding("--diff", 0, 0, "there is no candidate to compare", hint)])
     incidents = [] if asked.incidents is None else load_incidents(asked.incidents)
     recordings = [Recording(path) for path in with_segments(paths)]
     refuse_two_sites(recordings)
@@ -65,7 +81,10 @@ def diff(
     of = part_of(recordings, *part, site.units)
     # where no page can be written, that is said before the work, too
     with nullcontext() if asked.output is None else finished_file(asked.output) as file:
-        found, made = _compared(recordings, asked, of, set(of.units or site.units), incidents)
+        if asked.closed_loop is None:
+            found, made = _compared(recordings, asked, of, set(of.units or site.units), incidents)
+        else:
+            found, made = _simulated(recordings, asked, of, asked.closed_loop)
         said = limits(found, made)
         if file is not None:
             file.write_text(page(site.name, found, said), encoding="utf-8")
@@ -94,16 +113,12 @@ def _compared(
     units: Collection[str],
     incidents: Collection[KnownIncident],
 ) -> tuple[Comparison, Circumstances]:
-    candidate = asked.rules or asked.site
-    if candidate is None:
-        hint = "name a candidate's rules with --rules DIR, or another site with --site SITE"
-        raise ConfigurationError([Finding("--diff", 0, 0, "there is no candidate to compare", hint)])
     before, first = _before(recordings, asked, of, units)
     was_ended = first is not None and first.is_partial
     if was_ended:
         of = replace(of, to_ns=max(before.ends_ns.values(), default=0))
     with paced(recordings, of) as pace:
-        after, result = replayed_side(recordings, asked.site, asked.rules, str(candidate), of, pace)
+        after, result = replayed_side(recordings, asked.site, asked.rules, asked.candidate, of, pace)
     if asked.site is not None:
         refuse_foreign(recordings[0], asked.site, result)
     if before.is_recorded:
@@ -117,6 +132,40 @@ def _compared(
         was_ended or result.is_partial,
     )
     return compare(before, after, recorded_time(result), incidents), made
+
+
+def _simulated(
+    recordings: Sequence[Recording], asked: Asked, of: Part, loop: Loop
+) -> tuple[Comparison, Circumstances]:
+    """Both rule sets, each on a simulated plant of its own that its commands act on."""
+    from gateways.compare.closed_loop import simulated
+    from gateways.sim.event_time import START_NS
+    from gateways.sim.faults import parse_faults
+
+    if of != WHOLE or asked.incidents is not None:
+        message = "the simulated plant runs from its start, on another clock"
+        hint = "leave --from, --to, --unit and --incidents out"
+        raise ConfigurationError([Finding("--closed-loop", 0, 0, message, hint)])
+    faults = parse_faults(",".join(loop.faults))
+    first_ns = first_tick_ns(recordings[0]) or 0
+    last_ns = max((ns for ns in map(last_tick_ns, recordings) if ns is not None), default=first_ns)
+    ways = (
+        (None, None, "recorded rules")
+        if asked.against == RECORDED
+        else (asked.site, Path(asked.against), asked.against),
+        (asked.site, asked.rules, asked.candidate),
+    )
+    end_ns, sides, is_partial = START_NS + last_ns - first_ns, [], False
+    for site_dir, rules, name in ways:
+        chosen = choose_site(recordings[0], site_dir, rules)
+        with Pace((START_NS, end_ns), None, console=terminal()) as pace:
+            result, end_ns = simulated(chosen, faults, loop.seed, end_ns, pace)
+        is_partial = is_partial or result.is_partial
+        ends_ns = dict.fromkeys(chosen.site.units, end_ns)
+        sides.append(side_of(result, ends_ns, name, written_rules(chosen, site_dir, rules)))
+    named = f"seed {loop.seed} and {', '.join(loop.faults) or 'no fault'}"
+    found = compare(sides[0], sides[1], [(START_NS, end_ns)])
+    return found, Circumstances(result, of, False, 0, is_partial, named)
 
 
 def _before(

@@ -8,11 +8,13 @@ from typing import Final, NamedTuple
 from gateways.compare.words import counted, duration, moment
 from streams.compare.comparison import Comparison
 from streams.compare.kpis import PERIODS_NS
+from streams.compare.sides import never_recorded
 from streams.compare.spans import length_ns
 from streams.facts import DELAY_NS
 from streams.replay.replayed import Replay
 from streams.replay.start import Part
 
+SHOWN: Final = 10
 _IN: Final = {"10 min": "10 min", "hour": "an hour", "day": "a day"}
 
 
@@ -20,7 +22,7 @@ class Circumstances(NamedTuple):
     """How a comparison was made. `replayed`: the second side's replay.
 
     `is_rerun`: the recording holds no answers, so its rules ran again; `other_rules`: how many other rule sets the log
-    has; `is_partial`: Ctrl-C ended it.
+    has; `is_partial`: Ctrl-C ended it; `faults`: of the simulated plant, None where it was no closed loop.
     """
 
     replayed: Replay
@@ -28,12 +30,14 @@ class Circumstances(NamedTuple):
     is_rerun: bool
     other_rules: int
     is_partial: bool
+    faults: str | None = None
 
 
 def limits(found: Comparison, made: Circumstances) -> list[str]:
     """One sentence each, the most important first."""
     return [
-        *_of_commands(found),
+        *(_of_commands(found) if made.faults is None else _of_simulation(made.faults)),
+        *_of_signals(found, made.replayed),
         *_of_inputs(made.replayed),
         *_of_sides(found, made),
         *_of_time(found),
@@ -57,6 +61,29 @@ def _of_commands(found: Comparison) -> Iterator[str]:
         yield (
             "The commands of neither side acted: the plant in the recording obeyed those of its own time, whatever "
             "was said here."
+        )
+
+
+def _of_simulation(faults: str) -> Iterator[str]:
+    from gateways.compare.closed_loop import (
+        ACTS_AFTER_NS,
+    )  # the plant is not imported where nobody asks for it
+
+    yield (
+        f"Both sides are simulated, with {faults}: each rule set acts on a plant of its own, a command "
+        f"{duration(ACTS_AFTER_NS)} after its cause. Of the recording only its site, its rules and its length were "
+        "used: the recorded plant may have done otherwise."
+    )
+    yield "Receipts and the delays of a real log, gateway and device are not simulated."
+
+
+def _of_signals(found: Comparison, replayed: Replay) -> Iterator[str]:
+    changed = [change.rule for change in found.rules if change.after is not None]
+    for rule, points in list(never_recorded(replayed, changed).items())[:SHOWN]:
+        more = f" and {len(points) - 1:,} more" if len(points) > 1 else ""
+        yield (
+            f"What {rule} would have said of {points[0]}{more}: the recording has no sample of "
+            f"{'them' if more else 'it'}."
         )
 
 
@@ -112,6 +139,6 @@ def _of_time(found: Comparison) -> Iterator[str]:
     short = [_IN[name] for name, period_ns in PERIODS_NS.items() if recorded_ns < period_ns]
     if short:
         yield (
-            f"{duration(recorded_ns)} are recorded: too little to say how many alarms come in {' or '.join(short)} on "
+            f"{duration(recorded_ns)} were compared: too little to say how many alarms come in {' or '.join(short)} on "
             "average."
         )

@@ -43,9 +43,14 @@ def replayed_side(
     chosen = choose_site(recordings[0], site_dir, rules)
     result = replay(recordings, chosen, verify=False, part=part, watch=watch)
     ends_ns = {unit: end.now_ns for unit, end in result.ends.items() if end.now_ns > 0}
+    return side_of(result, ends_ns, name, written_rules(chosen, site_dir, rules)), result
+
+
+def side_of(result: Replay, ends_ns: Mapping[str, int], name: str, written: Mapping[str, Sheet]) -> Side:
+    """What a run has said; its outputs as bytes are let go."""
     said = said_in_replay(result)
     result.outputs.clear()
-    return Side(name, said, _sheets(recordings[0], chosen, site_dir, rules), ends_ns), result
+    return Side(name, said, written, ends_ns)
 
 
 def recorded_side(
@@ -69,9 +74,26 @@ def other_rule_sets(recordings: Sequence[Recording]) -> int:
     return len(found.keys() - {recorded_rules(recordings[0]).digest})
 
 
-def _sheets(
-    recording: Recording, chosen: Chosen, site_dir: Path | None, rules: Path | None
-) -> Mapping[str, Sheet]:
+def never_recorded(result: Replay, rules: Collection[str]) -> dict[str, list[str]]:
+    """Those of `rules` that read points without a sample, with these points: to them they are unknown throughout."""
+    found: dict[str, list[str]] = {}
+    for rule in result.program.rules:
+        if rule.id in rules and result.silent:
+            tops = [top for top in (rule.when, rule.until, rule.silent) if top]
+            read = {
+                term.points[of]
+                for top in tops
+                for asset in rule.assets
+                for term, of in top.signals(asset)
+                if term.op == "point"
+            }
+            if read & result.silent:
+                found[rule.id] = sorted(read & result.silent)
+    return found
+
+
+def written_rules(chosen: Chosen, site_dir: Path | None, rules: Path | None) -> Mapping[str, Sheet]:
+    """The rules of `choose_site` as their files have them, by id."""
     if chosen.recorded is not None:
         return _by_id(chosen.recorded, chosen.program)
     texts = rule_texts(site_dir or Path(), chosen.site, rules)

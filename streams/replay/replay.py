@@ -113,6 +113,7 @@ def _run(
     for unit, engine in engines.items():
         counters = {name: count - before[unit][name] for name, count in engine.counters.items()}
         result.counters[unit] = counters
+        result.silent |= engine.silent_points() if unit in shown else set()
         rules = activated.rules(unit) | {rule.id for rule in program.rules}
         result.ends[unit] = InputsEnd(unit, last[unit], engine.now_ns, rules, _assets(site, unit))
         if unit in result.begins:

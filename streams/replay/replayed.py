@@ -54,6 +54,9 @@ class Replay:
     begins: dict[str, InputsBegin] = field(default_factory=dict)
     """Of the units that were restored from a snapshot: all else here is of what came behind it."""
 
+    silent: set[str] = field(default_factory=set)
+    """Points of which no engine took in a sample, neither here nor in the snapshot that it began with."""
+
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)

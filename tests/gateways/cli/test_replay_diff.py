@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,17 @@ import pytest
 
 from gateways.cli.main import run_app
 from gateways.cli.replay_pace import Pace
+from rules.engine.inputs import Identity, Tick
 from streams.record import Record
-from tests.streams.replay.conftest import RULES
+from streams.recording.recorded_site import recording_metadata, site_attachments
+from streams.recording.recording import RecordingWriter
+from streams.rule_sets.rule_set import rule_set_of
+from streams.site_folder import load_site
+from streams.wire import encode_input
+from tests.streams.replay.conftest import RULES, T0, S
+
+NARVIK = Path(__file__).parents[3] / "examples" / "narvik"
+LIMIT = "limit each GPU.power_limit to 900 W"
 
 Diff = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -90,6 +100,23 @@ def test_another_rule_and_another_value(diff: Diff, rules: Callable[..., Path]) 
     value = rules("value.yaml", ("to 100 percent", "to 90 percent"))
     code, said = diff("--rules", value, "--diff", "recorded")
     assert (code, said["alarm_changes"], said["command_changes"]) == (1, {"same": 6}, {"value": 4})
+
+
+def test_a_signal_that_was_never_recorded_is_named(
+    made: tuple[Path, list[Record]],
+    written: Callable[[list[Record]], Path],
+    diff: Diff,
+    rules: Callable[..., Path],
+) -> None:
+    """Nothing of row-b but its ticks: a rule of the candidate says nothing about its pump, and that is no finding."""
+    readings = [r for r in made[1] if r.key == b"row-b" and not any(v == b"tick/1" for _, v in r.headers)]
+    path = written([record for record in made[1] if record not in readings])
+    _, said = diff("--rules", rules("slow.yaml", ("2 s", "5 s")), "--diff", "recorded", path=path)
+    assert [line for line in said["cannot_know"] if line.startswith("What ")] == [
+        "What pump-slow would have said of P-2.PumpSpeed: the recording has no sample of it."
+    ]
+    _, said = diff("--rules", rules("same.yaml"), "--diff", "recorded", path=path)
+    assert not any(line.startswith("What ") for line in said["cannot_know"])
 
 
 def test_rules_against_rules(diff: Diff, rules: Callable[..., Path]) -> None:
@@ -185,7 +212,13 @@ def test_the_terminal_says_it_in_a_few_lines(
             "gone.csv: error: can't be read",
         ),
         (["--diff", "recorded", "--rules", "ok.yaml", "-o", "gone/d.html"], "folder gone does not exist"),
-        (["-o", "d.html"], "add --diff recorded or --diff DIR"),
+        (["-o", "d.html"], "add --diff recorded or DIR"),
+        (["--diff", "recorded", "--rules", "ok.yaml", "--fault", "pump_trip@1s"], "add --closed-loop"),
+        (["--diff", "recorded", "--rules", "ok.yaml", "--closed-loop", "--unit", "row-a"], "leave --from"),
+        (
+            ["--diff", "recorded", "--rules", "ok.yaml", "--closed-loop", "--fault", "trip@1s"],
+            "unknown fault 'trip'",
+        ),
     ],
 )
 def test_a_wrong_call_is_said(
@@ -227,3 +260,30 @@ def test_a_damaged_recording_is_said_and_is_exit_1(
     code, said = diff("--rules", rules("same.yaml"), "--diff", "recorded")
     assert (code, said["differs"]) == (1, False)
     assert any(line.startswith("The recording is damaged: the index") for line in said["cannot_know"])
+
+
+def test_a_closed_loop_uses_the_site_the_rules_and_the_length(tmp_path: Path, diff: Diff) -> None:
+    site = load_site(NARVIK)
+    attachments = site_attachments(rule_set_of(NARVIK, site))
+    with RecordingWriter(
+        tmp_path / "run.mcap", attachments=attachments, metadata=recording_metadata(site, attachments)
+    ) as writer:
+        for offset, second in enumerate((0, 20)):
+            at_ns = T0 + second * S
+            tick = encode_input(Tick("row-a", Identity("ticker", 0, at_ns // site.tick_ns), at_ns), 1)
+            writer.write(Record(tick.topic, 0, offset, 1, tick.key, tick.value, tick.headers), at_ns)
+    rules = tmp_path / "rules"
+    shutil.copytree(NARVIK / "rules", rules)
+    text = (rules / "plant.yaml").read_text().replace("limit each GPU.power_limit to 500 W", LIMIT, 1)
+    (rules / "plant.yaml").write_text(text)
+    code, said = diff(
+        "--rules", rules, "--diff", "recorded", "--closed-loop", "--fault", "pump_trip:CDU-A*1.0@5s",
+        path=tmp_path / "run.mcap",
+    )  # fmt: skip
+    assert (code, said["recorded_s"]) == (1, 20.0)
+    assert said["command_changes"] == {"value": 288}
+    assert said["rules"][0]["fields"][0]["after"] == LIMIT
+    assert said["before"]["name"] == "recorded rules"
+    assert said["cannot_know"][0].startswith(
+        "Both sides are simulated, with seed 1 and pump_trip:CDU-A*1.0@5s: each rule set acts on a plant of its own"
+    )

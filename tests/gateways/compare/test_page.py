@@ -124,7 +124,9 @@ def test_how_long_it_is_does_not_grow_with_the_recording() -> None:
 
     some, many = of(45, 10, 30), of(45, 10, 300)
     assert len(many) < 1.6 * len(some)
-    said = Checked(many).said
+    checked = Checked(many)
+    assert sum(attributes.get("class") == "rule" for _, attributes in checked.seen) == 40
+    said = checked.said
     assert "and 5 more rules, in --json" in said
     assert "and 2 more assets, in --json" in said
     assert f"and {10 * 300 - 12:,} more, in --json" in said

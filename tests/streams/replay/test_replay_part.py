@@ -360,7 +360,7 @@ def test_an_interrupted_replay_is_one_of_a_shorter_recording(
             return super().__call__(event_ns)
 
     recording = made.write(tmp_path / "run.mcap")
-    monkeypatch.setattr("gateways.cli.replay.Pace", InterruptedAt)
+    monkeypatch.setattr("gateways.cli.replay_pace.Pace", InterruptedAt)
     code = run_app(["replay", str(recording.path), "--json"])
     said = orjson.loads(capfdbinary.readouterr().out)
     assert (code, said["partial"]) == (130, True)
