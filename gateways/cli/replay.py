@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.recording.missing import Missing
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
@@ -61,10 +62,10 @@ def replay_recordings(
     first = result.verification.first if result.verification is not None else None
     explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of, explanation)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, result.part, explanation)) + b"\n")
     else:
         _print(result)
-        _print_part(result, of)
+        _print_part(result, result.part)
         _print_explanation(explanation)
     differs = result.verification is not None and result.verification.differences > 0
     if result.is_partial:
@@ -141,18 +142,23 @@ def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None 
         "damage": result.damage,
         "missed": result.missed,
         "facts_made": result.facts_made,
-        "missing": [
-            {
-                "partition": one.partition,
-                "records": one.records,
-                "first_offset": one.first_offset,
-                "last_offset": one.last_offset,
-                "from": iso_utc(one.from_ns),
-                "to": iso_utc(one.to_ns),
-            }
-            for _, one in sorted(result.missing.items())
-        ],
+        "missing": plain_missing(result.missing),
     }
+
+
+def plain_missing(missing: Mapping[tuple[str, int], Missing]) -> list[dict[str, Any]]:
+    """Inputs that the recordings lack, by partition."""
+    return [
+        {
+            "partition": one.partition,
+            "records": one.records,
+            "first_offset": one.first_offset,
+            "last_offset": one.last_offset,
+            "from": iso_utc(one.from_ns),
+            "to": iso_utc(one.to_ns),
+        }
+        for _, one in sorted(missing.items())
+    ]
 
 
 def _explained(found: Explanation | None) -> dict[str, Any]:
@@ -226,7 +232,7 @@ def _print(result: Replay) -> None:
         f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
     if result.is_partial:
-        print(f"ended by Ctrl-C at {iso_utc(max(end.now_ns for end in result.ends.values()))}: partial")
+        print(f"ended by Ctrl-C at {iso_utc(result.now_ns)}: partial")
     if result.unknown_units:
         print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "
@@ -255,14 +261,19 @@ def _print(result: Replay) -> None:
         print(f"the recording is damaged: {line}")
     for line in result.missed:
         print(line)
-    for _, missing in sorted(result.missing.items()):
-        print(
-            f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "
-            f"{missing.first_offset} to {missing.last_offset}, recorded between {iso_utc(missing.from_ns)} "
-            f"and {iso_utc(missing.to_ns)}"
-        )
+    print_missing(result.missing)
     for line in _comparison(result.verification):
         print(line)
+
+
+def print_missing(missing: Mapping[tuple[str, int], Missing]) -> None:
+    """A line for each partition that lacks inputs."""
+    for _, one in sorted(missing.items()):
+        print(
+            f"inputs are missing: {one.records} of partition {one.partition}, offsets "
+            f"{one.first_offset} to {one.last_offset}, recorded between {iso_utc(one.from_ns)} "
+            f"and {iso_utc(one.to_ns)}"
+        )
 
 
 def _alarm_row(alarm: Alarm, result: Replay) -> tuple[str, ...]:

@@ -42,6 +42,10 @@ def replay(
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
     unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
+    to_kafka: Annotated[
+        str | None,
+        typer.Option(help="Feed it into the empty log of this broker instead.", metavar="HOST:PORT"),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the outputs that the recording holds.")
     ] = True,
@@ -77,7 +81,18 @@ def replay(
     seed: Annotated[int, typer.Option(help="With --closed-loop: of the simulated plant.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recording through the same engine again, and show its alarms and commands."""
+    """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
+    if diff is None and (output is not None or incidents is not None or closed_loop or fault):
+        raise typer.BadParameter(
+            "--output, --incidents, --closed-loop and --fault are of a comparison: add --diff recorded or DIR"
+        )
+    if to_kafka is not None and diff is not None:
+        raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
+    if to_kafka is not None:
+        from gateways.cli.replay_to_kafka import replay_to_kafka
+
+        part = begin, end, unit or []
+        raise typer.Exit(replay_to_kafka(recordings, to_kafka, part, speed, (rules, site), as_json))
     if diff is not None:
         from gateways.cli.replay_diff import Asked, Loop
         from gateways.cli.replay_diff import diff as run_diff
@@ -89,10 +104,6 @@ def replay(
         loop = Loop(tuple(fault or ()), seed) if closed_loop else None
         asked = Asked(site, rules, diff, incidents, output, loop)
         raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
-    if output is not None or incidents is not None or closed_loop or fault:
-        raise typer.BadParameter(
-            "--output, --incidents, --closed-loop and --fault are of a comparison: add --diff recorded or DIR"
-        )
     from gateways.cli.replay import replay_recordings
 
     raise typer.Exit(
@@ -111,7 +122,9 @@ def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
 
 @recording_app.command("check")
 def check(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""
@@ -122,7 +135,7 @@ def check(
 
 @recording_app.command("strip")
 def strip(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The copy to write.")],
     topics: Annotated[
         str, typer.Option(help="Topics to leave out, separated by commas.")
@@ -137,7 +150,7 @@ def strip(
 
 @recording_app.command("cut")
 def cut(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
     from_: Annotated[
         str | None,
@@ -161,7 +174,9 @@ def cut(
 
 @recording_app.command("merge")
 def merge(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP) of one site.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings of one site, or folders of segments.", metavar="REC…")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -185,7 +200,7 @@ def repair(
 
 @recording_app.command("export")
 def export(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", metavar="DIR")],
     kind: Annotated[
         Literal["parquet", "csv"], typer.Option("--format", help="What the tables are.")

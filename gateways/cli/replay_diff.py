@@ -23,16 +23,17 @@ from gateways.compare.words import detected, duration, kind_words, names, verdic
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.compare.comparison import Comparison, Side, compare, settled
-from streams.compare.episodes import recorded_time
+from streams.compare.episodes import recorded_time, said_in_replay
 from streams.compare.incidents import KnownIncident, load_incidents
-from streams.compare.sides import other_rule_sets, recorded_side, replayed_side, side_of, written_rules
+from streams.compare.sides import other_rule_sets, recorded_side, replayed_side, written_rules
 from streams.output_file import finished_file
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
+from streams.recording.ticks import first_tick_ns, last_tick_ns
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
+from streams.replay.start import WHOLE, Part
 
 RECORDED: Final = "recorded"
 SHOWN: Final = 40
@@ -162,7 +163,7 @@ def _simulated(
             result, end_ns = simulated(chosen, faults, loop.seed, end_ns, pace)
         is_partial = is_partial or result.is_partial
         ends_ns = dict.fromkeys(chosen.site.units, end_ns)
-        sides.append(side_of(result, ends_ns, name, written_rules(chosen, site_dir, rules)))
+        sides.append(Side(name, said_in_replay(result), written_rules(chosen, site_dir, rules), ends_ns))
     named = f"seed {loop.seed} and {', '.join(loop.faults) or 'no fault'}"
     found = compare(sides[0], sides[1], [(START_NS, end_ns)])
     return found, Circumstances(result, of, False, 0, is_partial, named)

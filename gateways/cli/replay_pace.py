@@ -21,7 +21,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recording.recording import Recording
-from streams.replay.start import Part, first_tick_ns, last_tick_ns
+from streams.recording.ticks import first_tick_ns, last_tick_ns
+from streams.replay.start import Part
 
 _SHOWN_EVERY_S = 0.2
 

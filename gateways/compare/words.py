@@ -139,6 +139,6 @@ def detected(found: Comparison) -> Iterator[str]:
 def _detected(before: str, after: str, scores: tuple[Score, Score]) -> str:
     ours, theirs = scores
     return (
-        f"Of {ours.incidents} known incidents {before} detects {ours.detected}, {after} {theirs.detected}, and a rule "
-        f"that is always true {ours.always_true}."
+        f"Of {ours.incidents} known incidents: {ours.detected} detected by {before}, {theirs.detected} by {after}, "
+        f"{ours.always_true} by a rule that is always true."
     )

@@ -7,11 +7,11 @@ memory is that of the alarms and commands, whatever the length of the recording.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rules.engine.outputs import Alarm, Command, Severity
+from rules.engine.outputs import Alarm, Command, Output, Severity
 from rules.errors import UndecodableError
 from streams.compare.spans import Span, recorded_spans
 from streams.recording.recording import Recording
@@ -55,23 +55,32 @@ def said_in_recordings(recordings: Iterable[Recording], units: Collection[str]) 
     firsts: dict[str, Alarm] = {}
     cleared: dict[str, Alarm] = {}
     commands: dict[str, Command] = {}
-    for recording in recordings:
-        for _, place, _, _, value in recording.stored({ALARMS.name, COMMANDS.name}):
-            try:
-                output = decode_output(place.headers, value) if value is not None else None
-            except UndecodableError:
-                continue
-            if isinstance(output, Alarm) and output.unit in units:
-                firsts.setdefault(output.raised_id, output)
-                if output.cleared_ns is not None:
-                    cleared.setdefault(output.raised_id, output)
-            elif isinstance(output, Command) and output.unit in units:
-                commands.setdefault(output.id, output)
+    for output in _outputs(recordings):
+        if output.unit not in units:
+            continue
+        if isinstance(output, Command):
+            commands.setdefault(output.id, output)
+        elif isinstance(output, Alarm):
+            firsts.setdefault(output.raised_id, output)
+            if output.cleared_ns is not None:
+                cleared.setdefault(output.raised_id, output)
     if not firsts and not commands:
         return None
     return _said(
         (_episode(first, cleared.get(id_, first)) for id_, first in firsts.items()), commands.values()
     )
+
+
+def _outputs(recordings: Iterable[Recording]) -> Iterator[Output]:
+    """What was said on `alarms`, then on `commands`: by the index, few chunks of a quiet day have any."""
+    for recording in recordings:
+        for topic in (ALARMS.name, COMMANDS.name):
+            for _, place, _, _, value in recording.of_topic(topic):
+                try:
+                    if value is not None:
+                        yield decode_output(place.headers, value)
+                except UndecodableError:
+                    continue
 
 
 def recorded_time(result: Replay) -> list[Span]:

@@ -42,15 +42,8 @@ def replayed_side(
     """
     chosen = choose_site(recordings[0], site_dir, rules)
     result = replay(recordings, chosen, verify=False, part=part, watch=watch)
-    ends_ns = {unit: end.now_ns for unit, end in result.ends.items() if end.now_ns > 0}
-    return side_of(result, ends_ns, name, written_rules(chosen, site_dir, rules)), result
-
-
-def side_of(result: Replay, ends_ns: Mapping[str, int], name: str, written: Mapping[str, Sheet]) -> Side:
-    """What a run has said; its outputs as bytes are let go."""
-    said = said_in_replay(result)
-    result.outputs.clear()
-    return Side(name, said, written, ends_ns)
+    ends_ns = {unit: end_ns for unit, end_ns in result.ends_ns.items() if end_ns > 0}
+    return Side(name, said_in_replay(result), written_rules(chosen, site_dir, rules), ends_ns), result
 
 
 def recorded_side(

@@ -28,7 +28,8 @@ from streams.recording.recording import Recording
 from streams.recording.segments import missed_before
 from streams.replay.inputs import Reader, Watch
 from streams.replay.replayed import Replay
-from streams.replay.start import WHOLE, Begin
+from streams.replay.seek import Begin
+from streams.replay.start import WHOLE
 
 BATCH: Final = 128
 Values = Mapping[str, str]
@@ -96,14 +97,14 @@ def run_side_by_side(
 ) -> Swept:
     """The program's rules over the recordings, one after the other as one log, in some units."""
     result = Replay(site, program)
-    reader = Reader(recordings, result, WHOLE, Begin(), units, watch)
+    reader = Reader(recordings, result, WHOLE, Begin(), units, watch=watch)
     engines = {unit: Engine(program, site, unit) for unit in units}
     makes_facts = bool(parts_of(program, site).facts())
     swept = Swept([[] for _ in program.rules])
     heard = _Heard(swept)
     courier = Courier()
     waiting: dict[str, list[Input]] = {unit: [] for unit in units}
-    for value in reader.events(None, False):
+    for value in itertools.chain(reader.until_damage(), reader.behind_damage()):
         if makes_facts and isinstance(value, Fact):
             continue
         heard.note(value)

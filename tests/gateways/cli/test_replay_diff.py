@@ -185,7 +185,7 @@ def test_known_incidents_score_both_sides(diff: Diff, rules: Callable[..., Path]
     assert sides["before"]["always_true_detects"] == 2
     assert sides["before"]["false_alarms_per_day"] is None
     assert said["page"] == str(tmp_path / "d.html")
-    assert "detects 2, slow.yaml 1, and a rule" in (tmp_path / "d.html").read_text()
+    assert "2 detected by recorded, 1 by slow.yaml, 2 by a rule" in (tmp_path / "d.html").read_text()
 
 
 def test_the_terminal_says_it_in_a_few_lines(

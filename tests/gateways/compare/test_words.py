@@ -57,7 +57,7 @@ def test_a_detection_stands_beside_that_of_an_alarm_that_is_always_true() -> Non
     incidents = [KnownIncident(T0 + begin * S, T0 + (begin + 100) * S, False) for begin in (0, 1000, 9000)]
     found = comparison([episode(10, 20)], [episode(10, 20), episode(1010, 1020)], incidents=incidents)
     assert list(detected(found)) == [
-        "Of 3 known incidents recorded detects 1, candidate 2, and a rule that is always true 2."
+        "Of 3 known incidents: 1 detected by recorded, 2 by candidate, 2 by a rule that is always true."
     ]
     assert found.scores is not None
     figures = {one.name: one for one in score_figures(found.scores)}

@@ -119,6 +119,21 @@ def test_hydro_plant_by_halves(tools: Tools) -> None:
     }
 
 
+def test_hydro_plant_compared(tools: Tools) -> None:
+    """An always-true rule finds every incident that has samples, and nobody can know how often it is wrong."""
+    tools.import_("hydro_plant.yaml", RECORDINGS / "hydro_plant" / "signals.csv")
+    rules = ROOT / "examples" / "hydro"
+    sides = ("--rules", rules / "always.yaml", "--diff", rules / "percentiles.yaml")
+    known = ("--incidents", RECORDINGS / "hydro_plant" / "faults.csv", "-o", tools.folder / "diff.html")
+    said = json.loads(tools.run("replay", tools.folder / "rec.mcap", *sides, *known, "--json", code=1))
+    scores = said["incidents"]
+    assert (scores["before"]["detected"], scores["after"]["detected"]) == (46, 55)
+    assert scores["after"]["always_true_detects"] == 55
+    assert scores["after"]["false_alarms_per_day"] is None
+    assert said["cannot_know"][1].startswith("How many alarms a day are false")
+    assert (tools.folder / "diff.html").stat().st_size < 200_000
+
+
 @pytest.mark.parametrize(
     ("map_name", "name", "doubles"),
     [
