@@ -14,7 +14,8 @@ from streams.replay.replay import replay
 from streams.replay.rules import Chosen
 from streams.rule_sets.rule_folder import load_program, rule_texts
 from streams.site_folder import load_site
-from tests.streams.replay.test_replay_facts import RULES, is_fact, records, site_dir
+from tests.streams.replay.test_replay_facts import is_fact, records, site_dir
+from tests.support.small_sites import RACKS_DRAW_MUCH
 
 __all__ = ["records", "site_dir"]
 
@@ -36,7 +37,7 @@ def test_candidates_hear_what_other_units_tell(
     swept = run_side_by_side(recordings, site, together, units_of(together, site))
     assert [len(episodes) for episodes in swept.episodes] == [1, 1, 0]
     for limit, episodes in zip(limits, swept.episodes, strict=True):
-        (site_dir / "rules" / "racks.yaml").write_text(RULES.replace("100 kW", limit))
+        (site_dir / "rules" / "racks.yaml").write_text(RACKS_DRAW_MUCH.replace("100 kW", limit))
         whole = replay(recordings, Chosen(site, load_program(site_dir, site)), verify=False)
         said = [(alarm.asset, alarm.raised_ns, alarm.cleared_ns) for alarm in whole.alarms.values()]
         assert [(one.asset, one.raised_ns, one.cleared_ns) for one in episodes] == said
