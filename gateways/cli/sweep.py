@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,12 +55,27 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     """
     if asked.incidents is not None and asked.reference is not None:
         raise _wrong("--reference", "what is to be detected is named twice", "--incidents or --reference")
-    incidents = None if asked.incidents is None else load_incidents(asked.incidents)
     recordings = [Recording(path) for path in with_segments(paths)]
     refuse_two_sites(recordings)
+    # where no page can be written, that is said before the work, too
+    with nullcontext() if asked.output is None else finished_file(asked.output) as file:
+        result = _swept(rule_id, recordings, asked)
+        if file is not None:
+            from gateways.compare.sweep_page import sweep_page  # matplotlib takes a second to import
+
+            file.write_text(sweep_page(result), encoding="utf-8")
+    if as_json:
+        page = None if asked.output is None else str(asked.output)
+        sys.stdout.buffer.write(orjson.dumps({**as_dict(result), "page": page}) + b"\n")
+    else:
+        _print(result, asked.output)
+    return INTERRUPTED if result.swept.is_partial else 1 if result.swept.lacks else 0
+
+
+def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> SweepResult:
+    incidents = None if asked.incidents is None else load_incidents(asked.incidents)
     chosen = choose_site(recordings[0], asked.site, asked.rules)
-    texts = _texts(chosen, asked)
-    alone = rule_alone(texts, rule_id)
+    alone = rule_alone(_texts(chosen, asked), rule_id)
     parameters = parameters_of(alone, chosen.site)
     choices = choices_of(asked.params, parameters, rule_id, asked.most)
     candidates = [make_candidate(alone, values, chosen.site) for values in ({}, *every_choice(choices))]
@@ -69,8 +85,11 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     others = [] if asked.reference is None else [_rule(chosen, asked.reference)]
     with paced(recordings, WHOLE) as pace:
         swept = sweep(recordings, chosen.site, side_by_side([*accepted, *others], chosen.site), pace)
-    if swept.first_ns is None and not swept.is_partial:
-        raise _wrong(str(paths[0]), f"the recording has no sample of a unit with the rule '{rule_id}'", "")
+    if swept.first_ns is None and swept.is_partial:
+        raise KeyboardInterrupt  # before there was anything to answer with
+    if swept.first_ns is None:
+        where = str(recordings[0].path)
+        raise _wrong(where, f"the recording has no sample of a unit with the rule '{rule_id}'", "")
     reference = others[0] if others else accepted[0]
     known = Known(
         incidents,
@@ -79,7 +98,7 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     )
     recorded = recorded_spans(swept.first_ns, swept.last_ns, swept.gaps)
     scores = iter([score_candidate(one, recorded, known) for one in swept.episodes[: len(accepted)]])
-    result = SweepResult(
+    return SweepResult(
         rule_id,
         chosen.site.name,
         {name: parameters[name] for name in choices},
@@ -91,16 +110,6 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
         swept,
         _command_of(chosen, rule_id),
     )
-    if asked.output is not None:
-        from gateways.compare.sweep_page import sweep_page  # matplotlib takes a second to import
-
-        with finished_file(asked.output) as part:
-            part.write_text(sweep_page(result), encoding="utf-8")
-    if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result)) + b"\n")
-    else:
-        _print(result, asked)
-    return INTERRUPTED if swept.is_partial else 1 if swept.lacks else 0
 
 
 def _texts(chosen: Chosen, asked: Asked) -> dict[str, str]:
@@ -140,7 +149,7 @@ def _wrong(where: str, message: str, hint: str) -> ConfigurationError:
     return ConfigurationError([Finding(where, 0, 0, message, hint)])
 
 
-def _print(result: SweepResult, asked: Asked) -> None:
+def _print(result: SweepResult, output: Path | None) -> None:
     best = result.front
     names = list(result.parameters)
     heads = [name for name, _ in figures(result, result.now)]
@@ -162,5 +171,5 @@ def _print(result: SweepResult, asked: Asked) -> None:
     print()
     for line in result.limits:
         print(line)
-    if asked.output is not None:
-        print(f"\n{asked.output} has the plot")
+    if output is not None:
+        print(f"\nwritten: {output}")

@@ -34,6 +34,7 @@ _STYLE: Final[dict[Any, Any]] = {
 _NO_METADATA: Final = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 _WIDE: Final = 100
 """Above so many alarms, the axis is a logarithm."""
+_NEAR_AXIS: Final = 0.1
 _LABEL: Final = 3
 """Numbers in the label of one point."""
 
@@ -60,6 +61,7 @@ def plot(dots: Sequence[Dot], to_detect: int, nuisance: str) -> str:
         axes.set_ylim(-0.08 * to_detect, 1.12 * to_detect)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         most = max(dot.nuisance for dot in dots)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=all(dot.nuisance.is_integer() for dot in dots)))
         room = max(most, 1.0)
         if most > _WIDE:
             axes.set_xscale("symlog", linthresh=1)
@@ -95,10 +97,12 @@ def _draw(axes: Axes, dots: Sequence[Dot]) -> None:
         if dot.is_best or dot.is_now:
             labels[dot.nuisance, dot.detected].append("as it is" if dot.is_now else f"#{dot.number}")
     best = {(dot.nuisance, dot.detected) for dot in dots if dot.is_best}
+    most = max(dot.nuisance for dot in dots)
     for at, words in labels.items():
         more = f" +{len(words) - _LABEL}" if len(words) > _LABEL else ""
-        is_best = at in best  # where nothing else lies above and to the left
+        # above and to the left of one on the front nothing lies, but for the axis
+        left = at in best and at[0] > _NEAR_AXIS * most
         axes.annotate(
-            ", ".join(words[:_LABEL]) + more, at, xytext=(-6 if is_best else 8, 6), textcoords="offset points",
-            fontsize=9, ha="right" if is_best else "left",
+            ", ".join(words[:_LABEL]) + more, at, xytext=(-6 if left else 8, 6), textcoords="offset points",
+            fontsize=9, ha="right" if left else "left",
         )  # fmt: skip

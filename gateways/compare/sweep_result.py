@@ -159,7 +159,9 @@ def figures(result: SweepResult, score: Score) -> Iterator[tuple[str, str]]:
     yield "detected", f"{score.detected} of {score.to_detect}"
     yield "lead", "" if score.lead_ns is None else _signed(score.lead_ns)
     if result.nuisance != SHARE:  # that is what stands under needlessly
-        yield result.nuisance, f"{result.nuisance_of(score):,.3g}"
+        nuisance = result.nuisance_of(score)
+        is_round = nuisance >= 100 or nuisance.is_integer()
+        yield result.nuisance, f"{nuisance:,.0f}" if is_round else f"{nuisance:.3g}"
 
 
 def _signed(ns: int) -> str:

@@ -95,7 +95,9 @@ def parameters_of(rule: RuleAlone, site: Site) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     limit = None if is_silence else _limit(rule)
     if limit is not None:
-        found[LIMIT] = Parameter(limit.text, _unit_of(limit.text, rule, site))
+        tree = parse_expression(limit.text)
+        named = _quantity(tree.name, rule, site) if isinstance(tree, Name) and not tree.type else None
+        found[LIMIT] = named or Parameter(limit.text, _unit_of(limit.text, rule, site))
     if is_silence:
         found["after"] = Parameter(fields.get("after", ""), "s")
         return found

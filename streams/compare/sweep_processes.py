@@ -45,7 +45,7 @@ def sweep(
     units = units_of(program, site)
     size = sum(recording.path.stat().st_size for recording in recordings)
     if size < large_bytes or len(units) < 2 or parts_of(program, site).facts():
-        return _cut_off(run_side_by_side(recordings, site, program, units, watch))
+        return cut_off(run_side_by_side(recordings, site, program, units, watch))
     ours, theirs = halves(units, site)
     spawn = multiprocessing.get_context("spawn")
     until: _Until = spawn.RawValue("q", _NEVER_NS)
@@ -70,7 +70,7 @@ def sweep(
     except EOFError:
         raise InvariantError("the second process of the sweep has ended without its answer") from None
     other.join()
-    return _cut_off(_joined(swept, found))
+    return cut_off(_joined(swept, found))
 
 
 def halves(units: Collection[str], site: Site) -> tuple[frozenset[str], frozenset[str]]:
@@ -109,7 +109,7 @@ def _joined(one: Swept, other: Swept) -> Swept:
     )
 
 
-def _cut_off(swept: Swept) -> Swept:
+def cut_off(swept: Swept) -> Swept:
     """Where it was ended early: up to where all units have come."""
     if not swept.is_partial:
         return swept

@@ -89,7 +89,7 @@ def nuisance_of(scores: Iterable[Score], known: Known) -> tuple[str, Callable[[S
     if all(one.false_a_day is not None for one in rows):
         return FALSE_A_DAY if known.incidents is not None else NEW_A_DAY, lambda one: one.false_a_day or 0.0
     if known.incidents is None:
-        return NEW, lambda one: one.false
+        return NEW, lambda one: float(one.false)
     return SHARE, lambda one: 100 * one.needless
 
 

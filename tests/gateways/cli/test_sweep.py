@@ -51,6 +51,18 @@ def test_each_candidate_has_its_score(swept: Sweep) -> None:
     assert [one["front"] for one in said["candidates"]].count(True) >= 1
 
 
+def test_ctrl_c_before_the_first_sample_leaves_no_answer(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    class Gone(Pace):
+        def __call__(self, event_ns: int) -> bool:
+            return False
+
+    monkeypatch.setattr(sweep_module, "paced", lambda *_: Gone((T0, None), None))
+    assert run_app(["sweep", "pump-slow", str(recording), "--param", "on_delay=1 s", "--json"]) == 130
+    assert not capfdbinary.readouterr().out
+
+
 @pytest.mark.parametrize("limit", ["25 %", "55 %"])
 def test_a_candidate_says_what_a_replay_with_it_says(
     swept: Sweep, recording: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], limit: str
@@ -92,6 +104,11 @@ def test_a_value_that_is_no_rule_is_refused_by_its_candidate(swept: Sweep) -> No
         (["--param", "limt=20"], "pump-slow", "has no parameter 'limt'"),
         ([], "pump-slow", "there is nothing to vary"),
         (["--param", "limit=20"], "pump-slw", "there is no rule 'pump-slw'"),
+        (
+            ["--param", "limit=20", "-o", "no/folder/x.html"],
+            "pump-slow",
+            "the folder no/folder does not exist",
+        ),
         (["--param", "limit=1..90/1", "--max-candidates", "50"], "pump-slow", "90 values are more than 50"),
     ],
 )
@@ -100,7 +117,7 @@ def test_a_call_that_is_wrong_names_the_option(
 ) -> None:
     code, said = swept(*options, rule=rule)
     assert code == 2
-    assert said["findings"][0]["file"] in ("--param", "RULE")
+    assert said["findings"][0]["file"] in ("--param", "RULE", "no/folder/x.html.part")
     assert message in said["findings"][0]["message"]
 
 

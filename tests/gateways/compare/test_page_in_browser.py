@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gateways.compare.sweep_page import sweep_page
 from tests.gateways.compare.test_page import full
+from tests.gateways.compare.test_sweep_page import sweep
 from tests.support.node import node_environment
 
 BROWSER = Path(__file__).parents[2] / "support" / "browser"
 pytestmark = pytest.mark.node
 
 
-def test_nothing_sticks_out_and_nothing_is_fetched(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("made", [full, lambda: sweep_page(sweep())], ids=["comparison", "sweep"])
+def test_nothing_sticks_out_and_nothing_is_fetched(
+    request: pytest.FixtureRequest, tmp_path: Path, made: Callable[[], str]
+) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         request.config.get_terminal_writer().line(
@@ -24,7 +30,7 @@ def test_nothing_sticks_out_and_nothing_is_fetched(request: pytest.FixtureReques
         )
         pytest.skip("Chromium is not installed")
     environment = node_environment(request, BROWSER)
-    (tmp_path / "page.html").write_text(full(), encoding="utf-8")
+    (tmp_path / "page.html").write_text(made(), encoding="utf-8")
     call = ["node", BROWSER / "look.cjs", chromium, tmp_path / "page.html", tmp_path]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True, timeout=120)
     views = [json.loads(line) for line in done.stdout.splitlines()]

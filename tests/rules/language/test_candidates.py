@@ -72,7 +72,7 @@ def test_a_rule_alone_means_what_it_means_among_the_others() -> None:
 
 def test_what_of_a_rule_can_have_other_values() -> None:
     assert parameters_of(alone("flow-low"), site()) == {
-        "limit": Parameter("share_low", "%"),
+        "limit": Parameter("70 %", "%"),
         "on_delay": Parameter("500 ms", "s"),
         "off_delay": Parameter("", "s"),
         "design_flow": Parameter("50 to 100 L/min", "L/min"),
@@ -80,7 +80,7 @@ def test_what_of_a_rule_can_have_other_values() -> None:
         "short": Parameter("2 s", "s"),
     }
     assert parameters_of(alone("hot-h"), site()) == {
-        "limit": Parameter("hot", "degC"),
+        "limit": Parameter("55 degC", "degC"),
         "on_delay": Parameter("1 s", "s"),
         "off_delay": Parameter("", "s"),
         "deadband": Parameter("2 K", "K"),
@@ -92,7 +92,7 @@ def test_what_of_a_rule_can_have_other_values() -> None:
 @pytest.mark.parametrize(
     ("rule_id", "limit", "value", "when"),
     [
-        ("hot-h", "hot", "60 degC", "temperature >= (60 degC) "),
+        ("hot-h", "55 degC", "60 degC", "temperature >= (60 degC) "),
         ("cold", "20 degC", "10 degC", "not ((10 degC) < temperature)"),
         ("fed", "(RackLiquidFlow)", "RackLiquidFlow - 1 L/min",
          "0.5 * CDU.LiquidFlow > (RackLiquidFlow - 1 L/min) and (RackPower > 1 kW)"),

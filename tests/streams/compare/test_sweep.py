@@ -10,6 +10,7 @@ import pytest
 from rules.language.candidates import rule_alone
 from rules.language.program import Program
 from rules.site.model import Site
+from streams.compare.episodes import Episode
 from streams.compare.sweep import (
     Candidate,
     Swept,
@@ -19,7 +20,7 @@ from streams.compare.sweep import (
     side_by_side,
     units_of,
 )
-from streams.compare.sweep_processes import halves, sweep
+from streams.compare.sweep_processes import cut_off, halves, sweep
 from streams.record import Record
 from streams.recording.recording import Recording
 from streams.rule_sets.rule_folder import rule_texts
@@ -112,3 +113,15 @@ def test_ended_early_it_is_the_sweep_of_a_shorter_recording(
     assert "P-1" in {one.asset for one in episodes}
     assert swept.last_ns is not None
     assert swept.last_ns <= swept.now_ns
+
+
+def test_what_one_process_heard_beyond_the_other_is_cut_off() -> None:
+    def episode(raised_ns: int, cleared_ns: int | None) -> Episode:
+        return Episode(str(raised_ns), "row-a", "0", "P-1", "high", "", raised_ns, cleared_ns)
+
+    heard = [episode(1, 5), episode(2, 15), episode(10, None), episode(11, 12)]
+    swept = Swept([heard], 0, 20, is_partial=True, now_ns=10)
+    assert cut_off(swept).episodes == [[episode(1, 5), episode(2, None), episode(10, None)]]
+    assert swept.last_ns == 10
+    whole = Swept([heard], 0, 20, now_ns=10)
+    assert cut_off(whole).episodes == [heard]

@@ -22,11 +22,12 @@ async function look(browser, width, scheme) {
     const out = [...document.querySelectorAll("body *")].filter(
       (one) => one.getClientRects().length && one.getBoundingClientRect().right > innerWidth + 1,
     );
+    const bar = document.querySelector("path.after");
     return {
       width: document.documentElement.scrollWidth,
       out: out.map((one) => `${one.tagName} ${one.textContent.trim().slice(0, 40)}`),
       ground: getComputedStyle(document.body).backgroundColor,
-      bars: getComputedStyle(document.querySelector("path.after")).fill,
+      bars: bar && getComputedStyle(bar).fill,
     };
   });
   await tab.screenshot({ path: path.join(folder, `${width}-${scheme}.png`), fullPage: true });
