@@ -48,7 +48,7 @@ def replay_to_kafka(
     of = part_of(recordings, *part, units)
     broker = load_settings(broker={"bootstrap": bootstrap}).broker
     silence_logs()
-    name = ", ".join(path.name for path in paths)
+    name = ", ".join(path.resolve().name for path in paths)
     lasts_ns = [ns for ns in map(last_tick_ns, recordings) if ns is not None]
     end_ns = max(lasts_ns, default=None) if of.to_ns is None else of.to_ns
     begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0

@@ -15,7 +15,7 @@ from typing import Final
 
 from rules.engine.inputs import Tick
 from rules.engine.outputs import Alarm, Command, Entry
-from rules.errors import ConfigurationError, UndecodableError
+from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from rules.findings import Finding
 from streams.bus import Bus
 from streams.record import Message, header
@@ -118,6 +118,11 @@ async def feed(
                 await sent.popleft()
         for acknowledgement in sent:
             await acknowledgement
+    except UnreachableError as error:
+        text = (
+            f"{error}; {fed.records.total()} records were sent, of which the last ones may not have arrived"
+        )
+        raise UnreachableError(text) from None
     finally:
         await producer.close()
     fed.damage = [line for recording in recordings for line in recording.damage]

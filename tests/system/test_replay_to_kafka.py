@@ -27,11 +27,15 @@ from gateways.nvml.state import ENVIRONMENT, NvmlState
 from rules.engine.outputs import Command
 from streams.bus_kafka import KafkaBus
 from streams.record import Record
+from streams.recording.recording import Recording
+from streams.replay.start import WHOLE
+from streams.replay.to_bus import feed, open_log
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, RULE_SETS, STATUS, TOPICS
 from streams.wire import encode_output
-from tests.streams.replay.many_units import GARBAGE, OUTPUTS, RULES, SITE, T0, S, live, said, write
+from tests.streams.replay.many_units import GARBAGE, OUTPUTS, RULES, SITE, T0, S, said, write
+from tests.streams.replay.many_workers import live
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
@@ -249,12 +253,19 @@ async def test_workers_say_what_was_recorded_and_actuators_do_nothing(
             roles.get(name, {}).get("metrics", {}).get("snapshots", {}).get("written") for name in names
         )
 
+    recordings = [Recording(recorded.bare)]
+    mark = await open_log(apache.bus, recordings, "bare.mcap", partitions)
+    half_is_in, go_on = asyncio.Event(), asyncio.Event()
+
+    async def watch(event_ns: int) -> bool:
+        if event_ns >= T0 + 60 * S:
+            half_is_in.set()
+            await go_on.wait()
+        return True
+
     async with AsyncExitStack() as running:
-        words = ("replay", str(recorded.bare), "--to-kafka", apache.bootstrap, "--speed", "5", "--json")
-        feeding = await running.enter_async_context(apache.process(*words))
-        async with asyncio.timeout(LIMIT_S):
-            while sum((await apache.ends()).values()) < 100:
-                await asyncio.sleep(0.05)
+        feeding = asyncio.create_task(feed(recordings, apache.bus, mark, WHOLE, watch))
+        await half_is_in.wait()
         state, found_by = running.enter_context(gpus(apache, recorded))
         await running.enter_async_context(apache.process("run", "actuators", site, **found_by))
         working = {
@@ -262,30 +273,30 @@ async def test_workers_say_what_was_recorded_and_actuators_do_nothing(
             for name in names
         }
         await apache.until("all workers have written snapshots", is_snapshotted)
-        assert feeding.returncode is None, "they are to work while it is fed"
         working[names[-1]].kill()
+        go_on.set()
         await working[names[-1]].wait()
         working[names[-1]] = await running.enter_async_context(
             apache.process("run", "worker", site, "--name", names[-1])
         )
-        output, _ = await asyncio.wait_for(feeding.communicate(), LIMIT_S)
-        assert (feeding.returncode, json.loads(output)["partitions"]) == (0, partitions)
+        fed = await asyncio.wait_for(feeding, LIMIT_S)
+        assert (fed.partitions, fed.is_partial) == (partitions, False)
         producer = await apache.bus.producer("somebody")
         await (await producer.send(encode_output(a_command(recorded), partitions)))
         await producer.close()
 
         ends = await apache.ends()
 
-        def has_worked_off(roles: dict[str, dict[str, Any]]) -> bool:
-            at: dict[str, int] = {}
-            for name in names:
-                if roles.get(name, {}).get("pid") == working[name].pid:
-                    at |= roles[name]["metrics"].get("positions", {})
-            return all(at.get(number, 0) >= end for number, end in ends.items())
+        def have_worked_off(roles: dict[str, dict[str, Any]]) -> bool:
+            newest = [roles.get(name, {}) for name in names]
+            owned = [one.get("metrics", {}).get("positions", {}) for one in newest]
+            return (
+                [one.get("pid") for one in newest] == [working[name].pid for name in names]
+                and [len(one) for one in owned] == [partitions // workers] * workers
+                and {number: end for one in owned for number, end in one.items()} == ends
+            )
 
-        roles = await apache.until("the workers have read to the end of the log", has_worked_off)
-        owned = [roles[name]["metrics"]["positions"] for name in names]
-        assert sorted(len(one) for one in owned) == [partitions // workers] * workers
+        await apache.until("each worker has its share, and is at the end of it", have_worked_off)
         for process in working.values():
             process.terminate()
             assert await asyncio.wait_for(process.wait(), 20) == 0

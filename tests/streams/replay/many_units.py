@@ -1,4 +1,4 @@
-"""Eight units over six partitions, two minutes of their inputs, and the recording of a worker that was live on them.
+"""Eight units over six partitions, and two minutes of their inputs.
 
 In the inputs are late, repeated and out-of-order samples, a restart of a source, a gap, receipts, garbage, and other
 rules that are activated in the middle. Rows need what the hall tells, and the hall what the rows tell.
@@ -6,7 +6,6 @@ rules that are activated in the middle. Rows need what the hall tells, and the h
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,21 +15,14 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from rules.engine.engine import Engine
 from rules.engine.inputs import Activation, Frame, Gap, Identity, Input, Readings, Receipt, Tick
-from rules.engine.tables import Compiled
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
-from rules.site.model import Site
-from streams.bus import Producer
-from streams.bus_memory import MemoryBus
-from streams.crash_switch import CrashSwitch
-from streams.processor import Processor
-from streams.record import Message, Record, TopicPartition
+from streams.record import Message, Record
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import RecordingWriter
 from streams.rule_sets.rule_set import RuleSet, rule_set_message
 from streams.site_folder import SITE_FILE
-from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, TOPICS, partition_of
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
 from streams.wire import encode_input
 
 S = 1_000_000_000
@@ -126,30 +118,6 @@ FIRST = RuleSet({SITE_FILE: SITE, "rules/many.yaml": RULES})
 OTHER = RuleSet(
     {SITE_FILE: SITE, "rules/many.yaml": RULES.replace("520 kW", "480 kW").replace("80 degC", "78 degC")}
 )
-
-
-class GivenRules:
-    """The worker's rules, made in this process: those two rule sets."""
-
-    first_digest = FIRST.digest
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._made: dict[str, dict[str, Compiled]] = {}
-        for one in (FIRST, OTHER):
-            made = one.compiled_for(site.digest, site.units)
-            assert not isinstance(made, str), made
-            self._made[one.digest] = made
-
-    def new_engine(self, unit: str, digest: str = "") -> Engine:
-        digest = digest or self.first_digest
-        return Engine(self._made[digest][unit], self._site, unit, digest)
-
-    async def rules_of(self, digest: str, unit: str) -> Compiled | str:
-        return self._made[digest][unit]
-
-    async def publish_first(self, producer: Producer) -> None:
-        """Each log here has its rule sets."""
 
 
 @dataclass
@@ -262,88 +230,6 @@ def _samples(unit: str, step: int, at_ns: int, known: _Sequences, draw: random.R
     return made
 
 
-@dataclass
-class Workers:
-    """Workers on one log, each with partitions of its own: what Kafka's group would give them."""
-
-    bus: MemoryBus
-    folder: Path
-    partitions: int
-    site: Site
-    rules: GivenRules
-    draw: random.Random
-    snapshot_every_s: float = 5.0
-    now_s: float = 0.0
-    owned: list[set[int]] = field(default_factory=list)
-    processors: list[Processor] = field(default_factory=list)
-    failures: list[BaseException] = field(default_factory=list)
-
-    async def begin(self, workers: int) -> None:
-        """Round robin, as a group of so many."""
-        for number in range(workers):
-            self.owned.append(set(range(number, self.partitions, workers)))
-            self.processors.append(await self._worker())
-            await self.processors[-1].assign(self.owned[-1])
-
-    async def _worker(self) -> Processor:
-        async def acknowledge(partition: int, offset: int) -> None:
-            """Nothing is read by the group's offsets."""
-
-        return Processor(
-            bus=self.bus,
-            producer=await self.bus.producer("worker"),
-            site=self.site,
-            rules=self.rules,
-            partitions=self.partitions,
-            snapshot_every_s=self.snapshot_every_s,
-            acknowledge=acknowledge,
-            on_failure=self.failures.append,
-            crash=CrashSwitch("", self.folder),
-            clock_s=lambda: self.now_s,
-        )
-
-    async def some(self) -> None:
-        """One worker reads a few records; now and then one is killed, or a partition changes hands."""
-        number = self.draw.randrange(len(self.processors))
-        chance = self.draw.random()
-        if chance < 0.003:
-            await self.processors[number].revoke()
-            self.processors[number] = await self._worker()
-            await self.processors[number].assign(self.owned[number])
-        elif chance < 0.006 and len(self.owned[number]) > 1:
-            moved = self.draw.choice(sorted(self.owned[number]))
-            other = (number + 1) % len(self.processors)
-            self.owned[number].discard(moved)
-            self.owned[other].add(moved)
-            for one in (number, other):
-                await self.processors[one].revoke()
-            for one in (number, other):
-                await self.processors[one].assign(self.owned[one])
-        await self.read(number, self.draw.randint(1, 60))
-
-    async def read(self, number: int, limit: int) -> int:
-        """So many records at most through a worker; how many they were."""
-        processor = self.processors[number]
-        start = {TopicPartition(EVENTS.name, n): offset for n, offset in processor.positions().items()}
-        reader = await self.bus.reader([EVENTS.name], start)
-        records = await reader.read(0.0, limit)
-        await reader.close()
-        if records:
-            self.now_s += 0.05
-            await processor.process(records)
-            await asyncio.sleep(0)
-        if self.failures:
-            raise self.failures.pop()
-        return len(records)
-
-    async def to_the_end(self) -> None:
-        """All that is in the log, facts that come of it included; then a clean stop."""
-        while sum([await self.read(number, 60) for number in range(len(self.processors))]):
-            pass
-        for processor in self.processors:
-            await processor.finish()
-
-
 def said(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, bytes]]:
     """By topic and unit: bytes by id, in the order in which they were first said. No id has two contents."""
     found: dict[tuple[str, str], dict[str, bytes]] = {}
@@ -355,28 +241,6 @@ def said(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, bytes]]:
         known = found.setdefault((record.topic, output["unit"]), {}).setdefault(output["id"], record.value)
         assert known == record.value, f"{output['id']} has two contents"
     return found
-
-
-async def live(folder: Path, seed: int = 1) -> list[Record]:
-    """One worker, as the inputs come: all records of the log, in the order in which they came into it."""
-    clock_ms = count(1)
-    bus = MemoryBus(lambda: next(clock_ms) * MS)
-    await bus.create_topics(TOPICS, LIVE_PARTITIONS)
-    site = FIRST.load_site()
-    workers = Workers(bus, folder, LIVE_PARTITIONS, site, GivenRules(site), random.Random(seed))
-    steps = inputs(seed)
-    producer = await bus.producer("gateways")
-    for message in steps[0]:
-        await producer.send(message)
-    await workers.begin(1)
-    for step in steps[1:]:
-        for message in step:
-            await producer.send(message)
-            if workers.draw.random() < 0.3:
-                await workers.read(0, workers.draw.randint(1, 30))
-    await workers.to_the_end()
-    records = [record for topic in TOPICS for record in bus.records(topic.name)]
-    return sorted(records, key=lambda record: record.timestamp_ms)
 
 
 def write(path: Path, records: Sequence[Record]) -> None:

@@ -185,7 +185,7 @@ async def test_what_a_broker_does_not_take_is_said(recording: Recording) -> None
             bus.go_away()
         return True
 
-    with pytest.raises(UnreachableError):
+    with pytest.raises(UnreachableError, match=r"[1-9]\d* records were sent"):
         await feed([recording], bus, mark, WHOLE, watch)
 
 

@@ -21,7 +21,8 @@ from streams.replay.start import WHOLE
 from streams.replay.to_bus import feed, open_log
 from streams.replay_mark import HEADER
 from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, RULE_SETS, TOPICS, partition_of
-from tests.streams.replay.many_units import FIRST, GARBAGE, OUTPUTS, GivenRules, Workers, live, said, write
+from tests.streams.replay.many_units import FIRST, GARBAGE, OUTPUTS, said, write
+from tests.streams.replay.many_workers import GivenRules, Workers, live
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +102,8 @@ def test_the_recording_has_what_is_asked_for(recorded: tuple[Path, list[Record]]
     assert any(record.value == GARBAGE for record in recorded[1])
 
 
-@pytest.mark.parametrize(("partitions", "workers"), [(1, 1), (6, 3), (6, 1), (2, 2)])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("partitions", "workers"), [(1, 1), (6, 3), (2, 2)])
+@pytest.mark.parametrize("seed", range(2))
 async def test_alarms_commands_and_journal_are_the_recorded_ones(
     recorded: tuple[Path, list[Record]], tmp_path: Path, partitions: int, workers: int, seed: int
 ) -> None:
