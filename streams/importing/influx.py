@@ -6,6 +6,7 @@ is a point: quoted text that goes on over lines is rejected. Text is no number, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from streams.importing.samples import Samples
 
 
 def read_influx(path: Path, plan: ImportMap, report: ImportReport, progress: Progress) -> Iterator[Row]:
-    """A row a field: `joined` puts those of one time together."""
+    """A row a point, in the order of the file."""
     from line_protocol_parser import LineFormatError, parse_line
 
     samples = Samples(path, plan, report)
@@ -38,13 +39,20 @@ def read_influx(path: Path, plan: ImportMap, report: ImportReport, progress: Pro
             report.reject(path.name, line, "", f"no line protocol: {str(error).rstrip('.')}")
             continue
         measurement, tags = point["measurement"], point["tags"]
-        for field, value in sorted(point["fields"].items()):
+        series = ""
+        values: dict[int, float | None] = {}
+        for field, value in point["fields"].items():
             name = f"{measurement}.{field}"
             is_number = not isinstance(value, str)
-            row = samples.row(line, time_ns, name, tags, float(value) if is_number else 0.0)
+            row = samples.row(line, time_ns, name, tags, float(value) if is_number else math.nan)
             if row is None:
                 continue
-            if not is_number:
+            series = row.series  # the tags are those of the line, and so is the series
+            if is_number:
+                values.update(zip(row.cells, row.values, strict=True))
+            else:
                 report.reject(path.name, line, name, f"{value[:40]!r} is no number")
-                row = row._replace(values=(None,) * len(row.cells))
-            yield row
+                values.update(dict.fromkeys(row.cells))
+        if values:
+            cells = tuple(sorted(values))
+            yield Row(time_ns, series, cells, tuple(values[cell] for cell in cells))

@@ -63,11 +63,12 @@ def _wide(path: Path, head: Head, plan: ImportMap, report: ImportReport) -> _Mak
     of_file = series_of_file(path, plan)
     cells = tuple(range(len(plan.columns)))
     columns = tuple(zip(head.values, plan.columns, strict=True))
+    file = path.name
 
     def make(line: int, time_ns: int, texts: list[str]) -> Row:
         series = series_named(texts[head.series], plan) if plan.series.by == "column" else of_file
         values = tuple(
-            number_of(texts[index], column.scale, column.offset, plan, (path.name, line, column.name), report)
+            number_of(texts[index], column.scale, column.offset, plan, (file, line, column.name), report)
             for index, column in columns
         )
         return Row(time_ns, series, cells, values)

@@ -166,26 +166,26 @@ def test_a_secured_historian(tmp_path, capfd, monkeypatch):
     assert (tmp_path / "run" / "certificates" / "servers" / "history.der").exists()
 
 
+@pytest.fixture(scope="module")
+def their_historian(request, tmp_path_factory):
+    """node-opcua's, started once: its keys take it some seconds of a core."""
+    environment = node_environment(request, PEERS)
+    port, pki = free_port(), tmp_path_factory.mktemp("pki")
+    process = ServerProcess(port, "node", PEERS / "historian.cjs", port, pki, env=environment).start()
+    yield process
+    process.kill()
+
+
 @pytest.mark.node
 @pytest.mark.parametrize("security", ["None", "Basic256Sha256"])
-def test_a_historian_that_is_not_asyncua(request, tmp_path, capfd, monkeypatch, security):
-    environment = node_environment(request, PEERS)
+def test_a_historian_that_is_not_asyncua(their_historian, tmp_path, capfd, monkeypatch, security):
     monkeypatch.chdir(tmp_path)
-    port = free_port()
-    command = ["node", PEERS / "historian.cjs", port, tmp_path / "pki"]
-    process = ServerProcess(port, *command, env=environment).start()
-    try:
-        map_file(
-            tmp_path,
-            "  nsu=urn:test:historian;s=still: {to: P-1.PumpSpeed, unit: percent}\n",
-            security=security,
-        )
-        said, inputs = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z")
-        (tmp_path / "out.mcap").unlink()
-        (tmp_path / "map.yaml").write_text((tmp_path / "map.yaml").read_text().replace("s=still", "s=plain"))
-        refused, _ = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", code=2)
-    finally:
-        process.kill()
+    port, still = their_historian.port, "nsu=urn:test:historian;s=still"
+    file = map_file(tmp_path, f"  {still}: {{to: P-1.PumpSpeed, unit: percent}}\n", security=security)
+    said, inputs = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z")
+    (tmp_path / "out.mcap").unlink()
+    file.write_text(file.read_text().replace("s=still", "s=plain"))
+    refused, _ = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", code=2)
     found = columns(inputs)
     assert [time for time, *_ in found] == [T0 + number * S for number in range(12_000)]
     assert [value for _, value, *_ in found] == [pytest.approx(1000.0 * number) for number in range(12_000)]

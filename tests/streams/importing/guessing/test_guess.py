@@ -172,6 +172,12 @@ def test_what_fits_two_readings_is_asked(tmp_path: Path, site: Path) -> None:
     assert any("is its encoding cp1252" in one for one in asked)
 
 
+def test_a_unit_that_can_not_be_the_points_is_no_match(tmp_path: Path, site: Path) -> None:
+    found, asked = guess(tmp_path, "t,PumpSpeed_kw,pump_sped_pct\n2026-01-01T00:00Z,1,2\n")
+    assert 'PumpSpeed_kw: {to: "", unit: kW}' in found
+    assert "is 'pump_sped_pct' the point P-1.PumpSpeed, and in percent?" in asked
+
+
 @pytest.mark.parametrize(("factor", "form"), [(1, "unix s"), (10**3, "unix ms"), (10**9, "unix ns")])
 def test_numbers_are_times_by_their_name_and_size(tmp_path: Path, site: Path, factor: int, form: str) -> None:
     rows = "".join(f"{(1767225600 + n) * factor},{1767225600 + n}\n" for n in range(5))
