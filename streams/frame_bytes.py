@@ -173,7 +173,7 @@ def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
                 return  # empty, or decompressed: not in these bytes
             places.append(place)
     sequence_at, ingest_at, asset_offsets_at, asset_at, *of_lists = places
-    numbers = _numbers(
+    numbers = numbers_at(
         [(sequence_at, "q"), (ingest_at, "q"), *((at, "ii") for at in (asset_offsets_at, *of_lists[::2]))]
     )
     if numbers is None:
@@ -200,7 +200,7 @@ def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
     _learned[len(value)] = [*others, layout]
 
 
-def _numbers(places: list[tuple[int, str]]) -> struct.Struct | None:
+def numbers_at(places: list[tuple[int, str]]) -> struct.Struct | None:
     """All of these numbers at once; None where they don't lie one behind the other, as Arrow writes them."""
     text, end = "<", 0
     for at, kind in places:

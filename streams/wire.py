@@ -26,6 +26,7 @@ from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, R
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
+from streams import readings_bytes
 from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, one_row, read_known
 from streams.record import Headers, Message, header
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
@@ -190,6 +191,13 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         return Frame(
             unit, identity, known.ingest_ns, known.asset, time_ns, gpu, values, quality, energy_mj, backfill
         )
+    told = readings_bytes.read_known(value) if name == "readings/1" else None
+    if told is not None:
+        identity = Identity(source, epoch, told.sequence)
+        time_ns, server_ns, values, quality, status = told.lists
+        return Readings(
+            unit, identity, told.ingest_ns, told.points, time_ns, server_ns, values, quality, status, backfill
+        )
     try:
         body = pa.py_buffer(value)
         batch = pa.ipc.read_record_batch(body, ARROW_SCHEMAS[name])
@@ -210,6 +218,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]
         if {len(array) for array in arrays} != {len(points)}:
             raise UndecodableError("bad-shape", "columns of different lengths")
+        readings_bytes.learn(value, body, batch, points)
         return Readings(
             unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill
         )

@@ -979,10 +979,15 @@ def _step(
     """
     k, when, unless = code.ops[o, D], code.ops[o, A], code.ops[o, B]
     until, still = code.ops[o, C], code.ops[o, E]
+    first, shows = code.ops[o, F], code.ops[o, G]
     phases, width, every = lanes.phases, events.values.shape[1], lanes.phases.shape[1]
     for n in range(block.width):
         i, c = block.lane + n, x + n
         if phases[k, i] == NORMAL and not m[when, c]:
+            continue
+        if phases[k, i] == RAISING and m[when, c] and lanes.held[k, i] == 0 and lanes.deadlines[k, i] > t:
+            for v in range(shows):  # still true, and its delay runs on
+                lanes.shown[k * width + v, i] = r[code.registers[first + v], c]
             continue
         condition = base + k * every + np.int64(i)
         if lanes.deadlines[k, i] <= t:
@@ -1013,8 +1018,8 @@ def _step(
             lanes.changed[k, i] = max(t, lanes.changed[k, i])
             at = lanes.changed[k, i]
             count = _emit(events, count, condition, KNOWN, at, 0, sample, lanes.shown, k, i)
-        for v in range(code.ops[o, G]):
-            lanes.shown[k * width + v, i] = r[code.registers[code.ops[o, F] + v], c]
+        for v in range(shows):
+            lanes.shown[k * width + v, i] = r[code.registers[first + v], c]
         if false:
             if phase != back:
                 _stop(lanes, k, i, back)

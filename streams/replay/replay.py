@@ -100,7 +100,9 @@ def _run(
         events = (value for value in events if not isinstance(value, Fact))
     for unit, inputs in _batches(events, result, last, 1 if makes_facts else batch):
         activated.offer(inputs, engines[unit])
-        due = [fact for value in inputs for fact in courier.due(value)]
+        due: list[Input] = []
+        if makes_facts:
+            due = [fact for value in inputs for fact in courier.due(value)]
         outputs = engines[unit].step([*due, *inputs])
         if makes_facts:
             courier.take(outputs)
