@@ -20,9 +20,10 @@ from typing import Any, Final
 from mcap.writer import CompressionType
 
 from gateways import collector
+from gateways.bench.event_time_run import PARTITIONS
 from gateways.bench.kernel_load import folder_for
 from gateways.bench.machine import machine
-from gateways.bench.replay_load import PARTITIONS, record_run, rules_at
+from gateways.bench.replay_load import record_run, rules_at
 from gateways.bench.session import quiet_logging
 from rules.engine.inputs import Frame, Readings
 from rules.errors import InvariantError
