@@ -4,8 +4,8 @@ Identity: (source, epoch, sequence), counted per source *and* unit, from 1 in ea
 source; an epoch is the writer's start time in ns, so that a later writer's epoch is higher. Backfill has a
 source of its own (`<source>/backfill`): live data and a drained spool never share a sequence.
 
-Nobody changes an input. Those that come hundreds of times a second are not `frozen` all the same: it makes a frame cost
-three times as much to build.
+Nobody changes an input. Those that come hundreds of times a second are not `frozen` all the same: a frame would take
+five times as long to make.
 """
 
 from __future__ import annotations
