@@ -8,6 +8,7 @@ left to Arrow.
 
 from __future__ import annotations
 
+import math
 import struct
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -31,7 +32,7 @@ _FIELDS: Final[list[tuple[str, Any]]] = [
     ("values", pa.list_(pa.float32())),
 ]
 FRAME_SCHEMA: Final = pa.schema(_FIELDS)
-_LISTS: Final = (np.int64, np.uint16, np.uint8, np.int64, np.float32)
+_LISTS: Final = tuple(map(np.dtype, (np.int64, np.uint16, np.uint8, np.int64, np.float32)))
 _SHAPES: Final = 4096
 """How many layouts are remembered: one for each number of samples and GPUs, and length of an asset's name."""
 
@@ -43,23 +44,28 @@ class Columns(NamedTuple):
     ingest_ns: int
     asset: str
     lists: list[NDArray[Any]]
-    """time_ns, gpu, quality, energy_mj, values"""
+    """time_ns (S,), gpu (G,), quality (S, G), energy_mj (S, G), values (S, G, 24)."""
 
 
 class _Layout(NamedTuple):
-    size: int
+    head: bytes
+    """A message's mark, the length of its metadata, the metadata: what says where all else is."""
+
     numbers: struct.Struct
     """Sequence, ingest_ns, then the two offsets of the asset's name and of each list, wherever they lie."""
 
-    offsets: tuple[int, ...]
+    offsets: list[int]
     """What those offsets have to be."""
 
     asset: slice
-    lists: tuple[tuple[int, int], ...]
-    """Where the values of each list begin, and how many these are."""
+    gpu: slice
+    quality: slice
+    lists: tuple[tuple[tuple[int, ...], Any, int], ...]
+    """Shape and type of each list's values, and where they begin."""
 
 
-_learned: dict[bytes, _Layout] = {}
+_learned: dict[int, list[_Layout]] = {}
+"""By the size of a message. A rack's frames are of one or two."""
 
 
 def one_row(column: NDArray[Any] | pa.Array[Any]) -> pa.ListArray[Any]:
@@ -120,21 +126,37 @@ def _template(samples: int, gpus: int, asset: str) -> tuple[bytes, tuple[int, ..
 
 def read_known(value: bytes) -> Columns | None:
     """The columns of a frame whose layout was learned; None for all other bytes, which are Arrow's to read."""
-    layout = _learned.get(_metadata(value))
-    if layout is None or len(value) != layout.size:
+    for layout in _learned.get(len(value), ()):
+        if value.startswith(layout.head):
+            break
+    else:
         return None
     sequence, ingest_ns, *offsets = layout.numbers.unpack_from(value)
-    if tuple(offsets) != layout.offsets:
+    if offsets != layout.offsets:
         return None
     try:
         asset = value[layout.asset].decode()
     except UnicodeDecodeError:
         return None
-    lists = [
-        np.frombuffer(value, kind, count, values_at)
-        for (values_at, count), kind in zip(layout.lists, _LISTS, strict=True)
-    ]
-    return Columns(sequence, ingest_ns, asset, lists)
+    times, gpu, quality, energy, values = layout.lists
+    # Which GPUs, and that all is good, is nearly always the same: one array for all frames that say it.
+    return Columns(
+        sequence,
+        ingest_ns,
+        asset,
+        [
+            np.ndarray(times[0], times[1], value, times[2]),
+            _small(value[layout.gpu], *gpu[:2]),
+            _small(value[layout.quality], *quality[:2]),
+            np.ndarray(energy[0], energy[1], value, energy[2]),
+            np.ndarray(values[0], values[1], value, values[2]),
+        ],
+    )
+
+
+@lru_cache(maxsize=_SHAPES)
+def _small(data: bytes, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
+    return np.ndarray(shape, kind, data)
 
 
 def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
@@ -151,25 +173,34 @@ def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
                 return  # empty, or decompressed: not in these bytes
             places.append(place)
     sequence_at, ingest_at, asset_offsets_at, asset_at, *of_lists = places
-    numbers = _numbers(
+    numbers = numbers_at(
         [(sequence_at, "q"), (ingest_at, "q"), *((at, "ii") for at in (asset_offsets_at, *of_lists[::2]))]
     )
     if numbers is None:
         return
     counts = [len(column.values) for column in batch.columns[3:]]
+    samples, gpus = counts[:2]
+    shapes = (samples,), (gpus,), (samples, gpus), (samples, gpus), (samples, gpus, FIELD_COUNT)
+    if counts != [math.prod(shape) for shape in shapes]:
+        return
     asset_bytes = len(batch.column(2)[0].as_py().encode())
-    if len(_learned) >= _SHAPES:
+    if sum(map(len, _learned.values())) >= _SHAPES:
         _learned.clear()
-    _learned[_metadata(value)] = _Layout(
-        len(value),
+    begins = of_lists[1::2]
+    layout = _Layout(
+        value[: 8 + int.from_bytes(value[4:8], "little")],
         numbers,
-        tuple(number for count in (asset_bytes, *counts) for number in (0, count)),
+        [number for count in (asset_bytes, *counts) for number in (0, count)],
         slice(asset_at, asset_at + asset_bytes),
-        tuple(zip(of_lists[1::2], counts, strict=True)),
+        slice(begins[1], begins[1] + 2 * gpus),
+        slice(begins[2], begins[2] + samples * gpus),
+        tuple(zip(shapes, _LISTS, begins, strict=True)),
     )
+    others = [one for one in _learned.get(len(value), ()) if one.head != layout.head]
+    _learned[len(value)] = [*others, layout]
 
 
-def _numbers(places: list[tuple[int, str]]) -> struct.Struct | None:
+def numbers_at(places: list[tuple[int, str]]) -> struct.Struct | None:
     """All of these numbers at once; None where they don't lie one behind the other, as Arrow writes them."""
     text, end = "<", 0
     for at, kind in places:
@@ -178,8 +209,3 @@ def _numbers(places: list[tuple[int, str]]) -> struct.Struct | None:
         text += f"{at - end}x{kind}"
         end = at + struct.calcsize(f"<{kind}")
     return struct.Struct(text)
-
-
-def _metadata(value: bytes) -> bytes:
-    """A message's head: a mark, the length of its metadata, the metadata (Arrow's IPC format)."""
-    return value[: 8 + int.from_bytes(value[4:8], "little")]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, Final, cast
@@ -26,6 +26,7 @@ from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, R
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
+from streams import readings_bytes
 from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, one_row, read_known
 from streams.record import Headers, Message, header
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
@@ -57,6 +58,8 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "fact/1": Fact,
 }
 _OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, "entry/1": Entry}
+_OUTSIDE: Final = ("unit", "identity", "id")
+"""Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
     **{kind: name for name, kind in _ENVELOPED.items()},
     **{kind: name for name, kind in _OUTPUTS.items()},
@@ -88,7 +91,7 @@ def encode_input(value: Input, partitions: int) -> Message:
         body = batch.serialize().to_pybytes()
     else:
         name = _NAME_OF[type(value)]
-        fields = _finite(value, without={"unit", "identity"})
+        fields = _finite(value)
         body = orjson.dumps(
             {
                 "schema": name,
@@ -110,16 +113,14 @@ def encode_input(value: Input, partitions: int) -> Message:
     return Message(EVENTS.name, partition_of(value.unit, partitions), value.unit.encode(), body, headers)
 
 
-def _finite(value: Input | Output, without: Collection[str]) -> dict[str, Any]:
+def _finite(value: Input | Output) -> dict[str, Any]:
     """The fields for JSON. InvariantError for NaN and infinities: JSON would turn them to null without a word."""
     fields = {}
-    for field in dataclasses.fields(value):
-        if field.name in without:
-            continue
-        item = getattr(value, field.name)
+    for name, *_ in _fields(type(value)):  # type: ignore[arg-type]  # classes are hashable
+        item = getattr(value, name)
         if isinstance(item, float) and not math.isfinite(item):
-            raise InvariantError(f"{type(value).__name__}.{field.name} is {item}: not finite, not sent")
-        fields[field.name] = item
+            raise InvariantError(f"{type(value).__name__}.{name} is {item}: not finite, not sent")
+        fields[name] = item
     return fields
 
 
@@ -130,7 +131,7 @@ def encode_output(value: Output, partitions: int) -> Message:
     kind = type(value)
     key = value.key if isinstance(value, Alarm) else value.unit
     name = _NAME_OF[kind]
-    fields = _finite(value, without={"unit", "id"})
+    fields = _finite(value)
     body = orjson.dumps(
         {"schema": name, "id": value.id, "unit": value.unit, "body": fields}, option=orjson.OPT_SORT_KEYS
     )
@@ -186,7 +187,17 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
     known = read_known(value) if name == "frame/1" else None
     if known is not None:
         identity = Identity(source, epoch, known.sequence)
-        return _frame(unit, identity, known.ingest_ns, known.asset, known.lists, backfill)
+        time_ns, gpu, quality, energy_mj, values = known.lists
+        return Frame(
+            unit, identity, known.ingest_ns, known.asset, time_ns, gpu, values, quality, energy_mj, backfill
+        )
+    told = readings_bytes.read_known(value) if name == "readings/1" else None
+    if told is not None:
+        identity = Identity(source, epoch, told.sequence)
+        time_ns, server_ns, values, quality, status = told.lists
+        return Readings(
+            unit, identity, told.ingest_ns, told.points, time_ns, server_ns, values, quality, status, backfill
+        )
     try:
         body = pa.py_buffer(value)
         batch = pa.ipc.read_record_batch(body, ARROW_SCHEMAS[name])
@@ -207,6 +218,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]
         if {len(array) for array in arrays} != {len(points)}:
             raise UndecodableError("bad-shape", "columns of different lengths")
+        readings_bytes.learn(value, body, batch, points)
         return Readings(
             unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill
         )
@@ -307,33 +319,33 @@ def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
 
 def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
     """A dataclass from JSON, every field checked: floats may come as integers, nothing else bends."""
-    values = dict(known)
     fields = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
     found = 0
-    for name, annotation, is_needed in fields:
-        if name in known:
-            continue
+    for name, annotation, as_it_is, is_needed in fields:
         if name in body:
-            values[name] = _checked(name, annotation, body[name])
+            value = body[name]
+            known[name] = value if type(value) is as_it_is else _checked(name, annotation, value)
             found += 1
         elif is_needed:
             raise UndecodableError("bad-envelope", f"{kind.__name__} lacks '{name}'")
     if found != len(body):
-        unknown = min(body.keys() - ({name for name, _, _ in fields} - known.keys()))
+        unknown = min(body.keys() - {name for name, *_ in fields})
         raise UndecodableError("bad-envelope", f"unknown field '{unknown}' in {kind.__name__}")
-    return kind(**values)
+    return kind(**known)
 
 
 @cache
-def _fields(kind: type[Any]) -> tuple[tuple[str, str, bool], ...]:
-    """Name, type as it is written, and whether there has to be one."""
+def _fields(kind: type[Any]) -> tuple[tuple[str, str, type | None, bool], ...]:
+    """Of those in a body: name, type as written, the class that needs no other look, whether there has to be one."""
     return tuple(
         (
             field.name,
             str(field.type),
+            _JSON_TYPES.get(str(field.type), (None,))[0],
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
         for field in dataclasses.fields(kind)
+        if field.name not in _OUTSIDE
     )
 
 

@@ -92,7 +92,7 @@ class _Frames:
         self._sequences[source] += 1
         return replace(
             last,
-            identity=replace(last.identity, sequence=self._sequences[source]),
+            identity=last.identity._replace(sequence=self._sequences[source]),
             time_ns=np.concatenate([frame.time_ns for frame in frames]),
             values=np.concatenate([frame.values for frame in frames]),
             quality=np.concatenate([frame.quality for frame in frames]),

@@ -302,6 +302,21 @@ def bench_replay(
     raise typer.Exit(bench(site, gpus, seconds, 10 if ten else 1, as_json))
 
 
+@bench_app.command("recorder")
+def bench_recorder(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[
+        int, typer.Option(help="The whole site is taken where this one has fewer.", min=1)
+    ] = 15_000,
+    seconds: Annotated[int, typer.Option(help="Of event time.", min=2)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """The recorder alone, on one core: readings a second to a file on disk, and bytes that a reading takes there."""
+    from gateways.bench.recorder import bench_recorder as bench
+
+    raise typer.Exit(bench(site, gpus, seconds, as_json))
+
+
 @bench_app.command("soak")
 def bench_soak(
     site: SiteArgument = DEMO_SITE,

@@ -36,7 +36,7 @@ from rules.engine.inputs import (
 )
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
-from rules.engine.sources import AHEAD_NS, BACKFILL, Sources, SourceState, sane
+from rules.engine.sources import AHEAD_NS, Sources, SourceState, sane
 from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
 from rules.engine.tables import LONG_AGO, Compiled, State, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
@@ -46,6 +46,9 @@ from rules.quality import Quality
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+_SAMPLES: Final = 64
+_USABLE: Final = np.full(_SAMPLES, kernel.USABLE, np.int64)
+"""What becomes of the times of most frames. No kernel writes to it."""
 # Not compared with their signatures at each call: `_plain` and the tables see to the types.
 _FRAME: Final = entry(kernel.frame)
 _READINGS: Final = entry(kernel.readings)
@@ -146,18 +149,17 @@ class Engine:
     def step(self, inputs: Sequence[Input]) -> list[Output]:
         """Take `inputs` in their order in the log; everything that follows from them, in a fixed order."""
         out: list[Output] = []
+        unit = self.unit.id
         for value in inputs:
-            if value.unit != self.unit.id:
-                raise InvariantError(
-                    f"an input of unit '{value.unit}' reached the engine of '{self.unit.id}'"
-                )
-            self.counters["inputs"] += 1
+            if value.unit != unit:
+                raise InvariantError(f"an input of unit '{value.unit}' reached the engine of '{unit}'")
             if type(value) is Tick:
                 self._tick(value, out)
                 continue
-            cause = input_cause(self.unit.id, value.identity)
+            cause = Cause(unit, *value.identity)
             if self._sources.is_new(value, self.now_ns, cause, out):
                 self._take[type(value)](value, cause, out)
+        self.counters["inputs"] += len(inputs)
         return out
 
     def snapshot(self) -> bytes:
@@ -240,19 +242,19 @@ class Engine:
 
     def _frame(self, value: Frame, cause: Cause, out: list[Output]) -> None:
         samples, gpus = value.quality.shape
+        source = self._sources[value.identity.source]
         self.counters["frames"] += 1
         self.counters["readings"] += samples * gpus * FIELD_COUNT
-        if not self._evaluated(value, samples * gpus * FIELD_COUNT):
+        if not self._evaluated(value, source, samples * gpus * FIELD_COUNT):
             return
         # Python's numbers: a frame has few samples, and they can't overflow.
         given_ns = value.time_ns.tolist()
         if given_ns:
             self._sources.clock(value, max(given_ns), self.now_ns, cause, out)
         lanes = self._gpu_lanes(value, samples)
-        source = self._sources[value.identity.source]
         times_ns, verdicts = self._frame_times(value, given_ns, source)
-        values = _plain(value.values, np.float32)
-        quality = _plain(value.quality, np.uint8)
+        values = _plain(value.values, _F32)
+        quality = _plain(value.quality, _U8)
         sample = 0
         while sample < samples:
             count, sample = _FRAME(times_ns, verdicts, lanes, values, quality, sample, self._held)
@@ -287,10 +289,18 @@ class Engine:
         """
         times_ns = given_ns
         first_ns, newest_ns = min(times_ns, default=0), max(times_ns, default=0)
+        ingest_ns = sane(value.ingest_ns)
+        if (
+            max(self.now_ns - source.lateness_ns, 0) <= first_ns
+            and ingest_ns - source.tolerance_ns
+            <= newest_ns
+            <= min(min(ingest_ns, self.now_ns) + source.tolerance_ns, NEVER)
+            and len(given_ns) <= _SAMPLES
+        ):
+            return _plain(value.time_ns, _I64), _USABLE[: len(given_ns)]
         if first_ns < 0 or newest_ns > NEVER:
             times_ns = [sane(time_ns) for time_ns in times_ns]
             first_ns, newest_ns = sane(first_ns), sane(newest_ns)
-        ingest_ns = sane(value.ingest_ns)
         event_ns, believed = newest_ns, kernel.USABLE
         if abs(newest_ns - ingest_ns) > source.tolerance_ns:
             event_ns, believed = ingest_ns, kernel.UNCERTAIN
@@ -304,24 +314,24 @@ class Engine:
             verdicts = [believed] * len(times_ns)
         else:
             verdicts = [kernel.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
-        same = _plain(value.time_ns, np.int64) if times_ns is given_ns else np.array(times_ns, np.int64)
+        same = _plain(value.time_ns, _I64) if times_ns is given_ns else np.array(times_ns, np.int64)
         return same, np.array(verdicts, np.int64)
 
     def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:
         total = len(value.points)
+        source = self._sources[value.identity.source]
         self.counters["readings"] += total
-        if not self._evaluated(value, total):
+        if not self._evaluated(value, source, total):
             return
         if total:
             self._sources.clock(value, int(value.time_ns.max()), self.now_ns, cause, out)
         index = self._point_index(value)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
-        source = self._sources[value.identity.source]
         samples = _Samples(
             index,
-            _plain(value.time_ns, np.int64),
-            _plain(value.values, np.float64),
-            _plain(value.quality, np.uint8),
+            _plain(value.time_ns, _I64),
+            _plain(value.values, _F64),
+            _plain(value.quality, _U8),
         )
         self._take_samples(samples, sane(value.ingest_ns), source, cause, out)
         self._count(source, 1)
@@ -348,10 +358,10 @@ class Engine:
             )  # fmt: skip
             self._say(count, cause, out)
 
-    def _evaluated(self, value: Frame | Readings, readings: int) -> bool:
-        if value.identity.source.removesuffix(BACKFILL) not in self._site.sources:
+    def _evaluated(self, value: Frame | Readings, source: SourceState, readings: int) -> bool:
+        if not source.is_known:
             self.counters["unknown_sources"] += 1
-        if value.backfill or value.identity.source.endswith(BACKFILL):
+        if value.backfill or source.is_backfill:
             self.counters["backfill"] += readings
             return False
         if self.now_ns == LONG_AGO:
@@ -492,10 +502,15 @@ class _Samples(NamedTuple):
 
 
 _NO_LANES: Final = np.zeros(0, np.int64)
+_I64: Final = np.dtype(np.int64)
+_F32: Final = np.dtype(np.float32)
+_F64: Final = np.dtype(np.float64)
+_U8: Final = np.dtype(np.uint8)
 
 
-def _plain(array: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The array as the kernel takes it; a view of a record's bytes may be unaligned."""
-    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
         return array
     return np.require(array, dtype, ["C", "A"])

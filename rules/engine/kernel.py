@@ -274,12 +274,13 @@ def _may_hold(op: int, low: float, high: float, least: float, most: float) -> bo
 
 
 @compiled()
-def _may_be_true(code: Code, work: Work, first: int, last: int, mask: int) -> bool:
+def _may_be_true(
+    ops: Times, constants: Numbers, bounds: Numbers, m: Truths, first: int, last: int, mask: int
+) -> bool:
     """Operations first … last over bounds instead of cells: whether `mask` may be true anywhere.
 
     Masks are the rule's own, and not made yet: their first cell has the answer meanwhile.
     """
-    ops, constants, bounds, m = code.ops, code.numbers, work.bounds, work.truths
     for o in range(first, last):
         op, d, a, b = ops[o, OP], ops[o, D], ops[o, A], ops[o, B]
         if op >= LT_NUMBER and op <= NE_NUMBER:
@@ -312,6 +313,24 @@ def _is_normal(phases: NDArray[np.int8], k: int, block: Block) -> bool:
     for i in range(block.lane, block.lane + block.width):
         loud = loud | (phases[k, i] != NORMAL)
     return not loud
+
+
+@compiled()
+def _not_ruled_out(
+    ops: Times, constants: Numbers, bounds: Numbers, m: Truths, phases: NDArray[np.int8], o: int, last: int,
+    block: Block,
+) -> int:  # fmt: skip
+    """From a RULED_OUT at `o` on: the first operation that has to be looked at.
+
+    D the condition's row, A its mask, B how far to jump, C operations that make the mask. All such rules in one call.
+    """
+    while o < last and ops[o, OP] == RULED_OUT:
+        may = not _is_normal(phases, ops[o, D], block)
+        may = may or _may_be_true(ops, constants, bounds, m, o + 1, o + 1 + ops[o, C], ops[o, A])
+        o += 1 if may else ops[o, B] + 1
+        if may:
+            break
+    return o
 
 
 @compiled()
@@ -960,10 +979,15 @@ def _step(
     """
     k, when, unless = code.ops[o, D], code.ops[o, A], code.ops[o, B]
     until, still = code.ops[o, C], code.ops[o, E]
+    first, shows = code.ops[o, F], code.ops[o, G]
     phases, width, every = lanes.phases, events.values.shape[1], lanes.phases.shape[1]
     for n in range(block.width):
         i, c = block.lane + n, x + n
         if phases[k, i] == NORMAL and not m[when, c]:
+            continue
+        if phases[k, i] == RAISING and m[when, c] and lanes.held[k, i] == 0 and lanes.deadlines[k, i] > t:
+            for v in range(shows):  # still true, and its delay runs on
+                lanes.shown[k * width + v, i] = r[code.registers[first + v], c]
             continue
         condition = base + k * every + np.int64(i)
         if lanes.deadlines[k, i] <= t:
@@ -994,8 +1018,8 @@ def _step(
             lanes.changed[k, i] = max(t, lanes.changed[k, i])
             at = lanes.changed[k, i]
             count = _emit(events, count, condition, KNOWN, at, 0, sample, lanes.shown, k, i)
-        for v in range(code.ops[o, G]):
-            lanes.shown[k * width + v, i] = r[code.registers[code.ops[o, F] + v], c]
+        for v in range(shows):
+            lanes.shown[k * width + v, i] = r[code.registers[first + v], c]
         if false:
             if phase != back:
                 _stop(lanes, k, i, back)
@@ -1110,6 +1134,26 @@ def _point(
                 r[d, x + i] = _said(lane_points[row, block.lane + i], points, sampled, times[s])
 
 
+@compiled()
+def _timed(code: Code, lanes: Lanes, work: Work, o: int, bit: int, block: Block) -> None:
+    """A function of time. `bit`: of the sample; G the bits of those that it takes, 0 for all."""
+    ops, r, floats, cells = code.ops, work.numbers, lanes.floats, block.samples * block.width
+    bits, d, c = ops[o, G], ops[o, D], ops[o, C]
+    if bits == 0 or bits & bit != 0:
+        # the lowest bit is of the signal; a second one begins it anew
+        is_sampled = bits == 0 or bit & bits & -bits != 0
+        f = c if bits == 0 else c + 1
+        _function(
+            ops[o, OP], r, work.truths, d, ops[o, A], ops[o, B], work.bounds, floats, f, lanes.marks, ops[o, E],
+            ops[o, F], work.times, is_sampled, block,
+        )  # fmt: skip
+        if bits != 0:
+            floats[c, block.lane] = r[d, cells - np.uint64(1)]
+    else:  # a sample of another signal: as it was
+        for x in range(cells):
+            r[d, x] = floats[c, block.lane]
+
+
 @compiled(INT(CODE, LANES, WORK, POINTS, INT, INT, INT, INT, INT, INT, I64, BLOCK, EVENTS, INT))
 def _run(
     code: Code, lanes: Lanes, work: Work, points: Points, first: int, last: int, sampled: int, bit: int,
@@ -1117,15 +1161,15 @@ def _run(
 ) -> int:  # fmt: skip
     """Operations first … last over a block whose first sample is `sample`; the number of events by then."""
     ops, constants = code.ops, code.numbers
-    r, m, times, floats, marks = work.numbers, work.truths, work.times, lanes.floats, lanes.marks
+    r, m, times, floats = work.numbers, work.truths, work.times, lanes.floats
     phases, lane, width, cells = lanes.phases, block.lane, block.width, block.samples * block.width
     o = first
     while o < last:
         op, d, a, b, c = ops[o, OP], ops[o, D], ops[o, A], ops[o, B], ops[o, C]
         if op == RULED_OUT:
-            if _is_normal(phases, d, block) and not _may_be_true(code, work, o + 1, o + 1 + c, a):
-                o += b
-        elif op >= LT_NUMBER and op <= NE_NUMBER:
+            o = _not_ruled_out(ops, constants, work.bounds, m, phases, o, last, block)
+            continue
+        if op >= LT_NUMBER and op <= NE_NUMBER:
             _compare_number(op, r, m, d, a, constants[b], cells)
         elif op == QUIET:
             if _is_quiet(m, a, phases, d, block):
@@ -1137,21 +1181,7 @@ def _run(
         elif op >= ADD and op <= MOST:
             _numbers(op, r, d, a, b, cells)
         elif op >= RATE and op <= COUNT_ANEW:
-            bits = ops[o, G]
-            f = c if bits == 0 else c + 1
-            if bits == 0 or bits & bit != 0:
-                is_sampled = (
-                    bits == 0 or bit & bits & -bits != 0
-                )  # the lowest bit; a second one begins it anew
-                _function(
-                    op, r, m, d, a, b, work.bounds, floats, f, marks, ops[o, E], ops[o, F], times, is_sampled,
-                    block,
-                )  # fmt: skip
-                if bits != 0:
-                    floats[c, lane] = r[d, cells - np.uint64(1)]
-            else:  # a sample of another signal: as it was
-                for x in range(cells):
-                    r[d, x] = floats[c, lane]
+            _timed(code, lanes, work, o, bit, block)
         elif op == NUMBER:
             for x in range(cells):
                 r[d, x] = constants[a]
@@ -1195,6 +1225,86 @@ def _run(
                 )  # fmt: skip
         else:
             count = _no_data(code, lanes, work, o, sample, base, soonest, block, events, count)
+        o += 1
+    return count
+
+
+@compiled(INT(CODE, LANES, WORK, POINTS, INT, INT, INT, INT, INT, INT, I64, BLOCK, EVENTS, INT))
+def _run_cell(
+    code: Code, lanes: Lanes, work: Work, points: Points, first: int, last: int, sampled: int, bit: int,
+    sample: int, base: int, soonest: Times, block: Block, events: Events, count: int,
+) -> int:  # fmt: skip
+    """As `_run`, for one sample of a plant condition: simple operations on the spot, as a call would take longer."""
+    ops, constants, r, m = code.ops, code.numbers, work.numbers, work.truths
+    t = work.times[0]
+    o = first
+    while o < last:
+        op, d, a, b = ops[o, OP], np.uint64(ops[o, D]), np.uint64(ops[o, A]), np.uint64(ops[o, B])
+        if op == NUMBER:
+            r[d, 0] = constants[a]
+        elif op == LANE_NUMBER:
+            r[d, 0] = code.lane_numbers[a, 0]
+        elif op == LANE_POINT:
+            r[d, 0] = _said(code.lane_points[a, 0], points, sampled, t)
+        elif op == ADD:
+            r[d, 0] = r[a, 0] + r[b, 0]
+        elif op == SUB:
+            r[d, 0] = r[a, 0] - r[b, 0]
+        elif op == MUL:
+            r[d, 0] = r[a, 0] * r[b, 0]
+        elif op == DIV:
+            r[d, 0] = r[a, 0] / r[b, 0] if r[b, 0] != 0.0 else math.nan
+        elif op == NEG:
+            r[d, 0] = -r[a, 0]
+        elif op == ABS:
+            r[d, 0] = abs(r[a, 0])
+        elif op == LEAST:
+            r[d, 0] = r[a, 0] if r[a, 0] <= r[b, 0] else r[b, 0] if r[b, 0] < r[a, 0] else math.nan
+        elif op == MOST:
+            r[d, 0] = r[a, 0] if r[a, 0] >= r[b, 0] else r[b, 0] if r[b, 0] > r[a, 0] else math.nan
+        elif op == LT:
+            m[d, 0] = r[a, 0] < r[b, 0]
+        elif op == LE:
+            m[d, 0] = r[a, 0] <= r[b, 0]
+        elif op == GT:
+            m[d, 0] = r[a, 0] > r[b, 0]
+        elif op == GE:
+            m[d, 0] = r[a, 0] >= r[b, 0]
+        elif op == EQ:
+            m[d, 0] = r[a, 0] == r[b, 0]
+        elif op == NE:
+            m[d, 0] = (r[a, 0] < r[b, 0]) | (r[a, 0] > r[b, 0])
+        elif op == LT_NUMBER:
+            m[d, 0] = r[a, 0] < constants[b]
+        elif op == LE_NUMBER:
+            m[d, 0] = r[a, 0] <= constants[b]
+        elif op == GT_NUMBER:
+            m[d, 0] = r[a, 0] > constants[b]
+        elif op == GE_NUMBER:
+            m[d, 0] = r[a, 0] >= constants[b]
+        elif op == EQ_NUMBER:
+            m[d, 0] = r[a, 0] == constants[b]
+        elif op == NE_NUMBER:
+            m[d, 0] = (r[a, 0] < constants[b]) | (r[a, 0] > constants[b])
+        elif op == AND:
+            m[d, 0] = m[a, 0] & m[b, 0]
+        elif op == OR:
+            m[d, 0] = m[a, 0] | m[b, 0]
+        elif op == LACKS:
+            m[d, 0] = r[a, 0] != r[a, 0]
+        elif op == TRUTH:
+            r[d, 0] = 1.0 if m[a, 0] else 0.0 if m[b, 0] else math.nan
+        elif op == QUIET:
+            if not m[a, 0] and lanes.phases[d, 0] == NORMAL:
+                o += ops[o, B]
+        elif op >= RATE and op <= COUNT_ANEW:
+            _timed(code, lanes, work, o, bit, block)
+        elif op == OVER:
+            _over(ops[o, E], r, ops[o, D], code.registers, ops[o, A], ops[o, C], np.uint64(1))
+        else:
+            count = _run(
+                code, lanes, work, points, o, o + 1, sampled, bit, sample, base, soonest, block, events, count,
+            )  # fmt: skip
         o += 1
     return count
 
@@ -1345,10 +1455,21 @@ def _frame(
             for n in range(together):
                 points.evaluated[k] = max(times_ns[s + n], points.evaluated[k])
                 plant_work.times[n] = points.evaluated[k]
-            count = _run(
-                plant_code, plant, plant_work, points, points.code_first[k], points.code_first[k + 1], -1,
-                bits, s, base, soonest, _block(0, 1, together, 0, gpus), events, count,
-            )  # fmt: skip
+            begin, end, block = (
+                points.code_first[k],
+                points.code_first[k + 1],
+                _block(0, 1, together, 0, gpus),
+            )
+            if together == 1:
+                count = _run_cell(
+                    plant_code, plant, plant_work, points, begin, end, -1, bits, s, base, soonest, block, events,
+                    count,
+                )  # fmt: skip
+            else:
+                count = _run(
+                    plant_code, plant, plant_work, points, begin, end, -1, bits, s, base, soonest, block, events,
+                    count,
+                )  # fmt: skip
         if looked_back:
             for g in range(gpus):
                 if members[g] >= 0:
@@ -1405,7 +1526,7 @@ def _readings(
             at = max(t, points.evaluated[k])
             points.evaluated[k] = at
             work.times[0] = at
-            count = _run(
+            count = _run_cell(
                 code, lanes, work, points, points.code_first[k], points.code_first[k + 1], p, bit, 0, base,
                 soonest, block, events, count,
             )  # fmt: skip

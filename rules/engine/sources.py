@@ -64,8 +64,9 @@ _NEXT: Final = Admission("next")
 class SourceState:
     """`first_epoch`: the one in which this engine met the source. `notes`: counts since the last tick.
 
-    `tolerance_ns`, `lateness_ns`: as the site file says. `off_since_ns`, `off_last_ns`: the first and the last input
-    whose times were off; more than the hold after the last one, it begins anew.
+    `tolerance_ns`, `lateness_ns`: as the site file says; `is_known`: whether it names the source.
+    `off_since_ns`, `off_last_ns`: the first and the last input whose times were off; more than the hold after the last
+    one, it begins anew.
     """
 
     first_epoch: int
@@ -73,6 +74,8 @@ class SourceState:
     sequence: int
     tolerance_ns: int
     lateness_ns: int
+    is_known: bool
+    is_backfill: bool
     notes: dict[str, int] = field(default_factory=dict)
     off_since_ns: int = LONG_AGO
     off_last_ns: int = LONG_AGO
@@ -133,13 +136,16 @@ class Sources:
         self, name: str, first_epoch: int, epoch: int, sequence: int, notes: dict[str, int], *off_ns: int
     ) -> SourceState:
         other = FACTS if name.startswith(FACT_SOURCE) else UNKNOWN
-        source = self._site.sources.get(name.removesuffix(BACKFILL), other)
+        named = self._site.sources.get(name.removesuffix(BACKFILL))
+        source = named or other
         return SourceState(
             first_epoch,
             epoch,
             sequence,
             source.clock_tolerance_ns,
             source.lateness_ns,
+            named is not None,
+            name.endswith(BACKFILL),
             dict(notes),
             *off_ns,
         )
@@ -161,6 +167,14 @@ class Sources:
         """Whether an input is new; says so when something before it is missing."""
         identity = value.identity
         known = self._known.get(identity.source)
+        if (
+            known is not None
+            and identity.epoch == known.epoch
+            and identity.sequence == known.sequence + 1
+            and (SOURCE_GAP, identity.source) not in self._statements.active
+        ):
+            known.sequence = identity.sequence  # as nearly every input: the next, and nothing to say
+            return True
         admission = admit(known, identity)
         if known is None:
             known = self._state(identity.source, identity.epoch, identity.epoch, 0, {})
@@ -214,6 +228,8 @@ class Sources:
         known = self._known[name]
         active = (SOURCE_CLOCK, name) in self._statements.active
         off_ns = sane(newest_ns) - sane(value.ingest_ns)
+        if not active and abs(off_ns) <= known.tolerance_ns and known.off_last_ns != LONG_AGO:
+            return
         at_ns = _time_of(value, now_ns)
         if known.off_last_ns == LONG_AGO:  # its gateway may still be starting: what it brings then comes late
             known.off_since_ns, known.off_last_ns = at_ns + CLOCK_HOLD_NS, at_ns

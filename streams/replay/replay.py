@@ -103,7 +103,7 @@ class _Run:
             events, batch = (value for value in events if not isinstance(value, Fact)), 1
         for unit, inputs in _batches(events, result, self._last, batch):
             self._activated.offer(inputs, engines[unit])
-            due = [fact for value in inputs for fact in courier.due(value)]
+            due = [fact for value in inputs for fact in courier.due(value)] if self._makes_facts else []
             outputs = engines[unit].step([*due, *inputs])
             if self._makes_facts:
                 courier.take(outputs)

@@ -15,7 +15,7 @@ from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, R
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
-from streams import frame_bytes
+from streams import frame_bytes, readings_bytes
 from streams.record import Message
 from streams.topics import TOPICS, partition_of
 from streams.wire import decode_input, decode_output, encode_input, encode_output
@@ -192,6 +192,56 @@ def test_a_damaged_frame_is_read_alike_with_and_without_arrow() -> None:
         frame_bytes._learned.clear()
         read(message, whole)
         with_layout = read(message, value)
+        if isinstance(by_arrow, str) or isinstance(with_layout, str):
+            assert with_layout == by_arrow
+        else:
+            assert same(with_layout, by_arrow)
+
+
+def forget() -> None:
+    readings_bytes._learned.clear()
+    readings_bytes._came.clear()
+
+
+@given(readings())
+def test_readings_are_read_alike_with_and_without_arrow(value: Readings) -> None:
+    message = encode_input(value, partitions=1)
+    assert message.value is not None
+    forget()
+    by_arrow = [read(message, message.value) for _ in range(2)]
+    has_all = bool(value.points) and any(value.points)
+    assert bool(readings_bytes._learned) == has_all, "what has no points has no layout to learn"
+    with_layout = read(message, message.value)
+    for one in (*by_arrow, with_layout):
+        assert isinstance(one, Readings)
+        assert same(one, value)
+
+
+def test_damaged_readings_are_read_alike_with_and_without_arrow() -> None:
+    """Every byte changed in turn, and every length; and other points with names as long."""
+    numbers = np.array([3, 4])
+    value = Readings(
+        "row-a", Identity("s", 1, 5), 7, ("P-1.Flow", "P-2.Speed"), numbers, numbers, numbers / 3,
+        np.zeros(2, np.uint8), np.zeros(2, np.uint32),
+    )  # fmt: skip
+    message = encode_input(value, partitions=1)
+    other = encode_input(dataclasses.replace(value, points=("P-1.Fl", "owP-2.Speed")), partitions=1).value
+    whole = message.value
+    assert whole is not None
+    assert other is not None
+    changed = [
+        whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :]
+        for place in range(len(whole))
+        for mask in (1, 0x80)
+    ]
+    for damaged in [other, *changed, *(whole[:length] for length in range(len(whole))), whole + b"\0" * 8]:
+        forget()
+        by_arrow = read(message, damaged)
+        forget()
+        for _ in range(2):
+            read(message, whole)
+        assert readings_bytes._learned
+        with_layout = read(message, damaged)
         if isinstance(by_arrow, str) or isinstance(with_layout, str):
             assert with_layout == by_arrow
         else:
