@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import mmap
+import os
 import struct
 import zlib
 from collections import Counter
@@ -106,6 +107,7 @@ class RecordingWriter:
         self._next: dict[tuple[str, int], int] = {}
         self._log = 0
         self._log_ns = 0
+        self._is_synced = False
         self.records = 0
 
     def write(self, record: Record, log_ns: int) -> None:
@@ -138,10 +140,18 @@ class RecordingWriter:
         """End the chunk and hand it to the operating system: a process that dies now loses nothing of it."""
         self._writer.flush()
 
+    def sync(self) -> None:
+        """Wait until the disk has what was flushed: a power cut that comes now loses nothing of it."""
+        os.fdatasync(self._stream.fileno())
+        self._is_synced = True
+
     def close(self) -> None:
-        """Write the index and end the file."""
+        """Write the index and end the file; who has called `sync` before has that on the disk, too."""
         if not self._stream.closed:
             self._writer.finish()
+            if self._is_synced:
+                self._stream.flush()
+                self.sync()
             self._stream.close()
 
     def __enter__(self) -> Self:
