@@ -275,6 +275,11 @@ class Recording:
         """The recorder's time of the last record, 0 where the index can't be read."""
         return 0 if self._index is None else self._index.last_ns
 
+    def let_go_of_index(self) -> None:
+        """Until it is asked for again: of a folder's many segments one is read at a time."""
+        for name in ("_index", "_to_find_by", "named", "places"):
+            self.__dict__.pop(name, None)
+
     def _others(self, view: mmap.mmap) -> Iterable[tuple[int, bytes]]:
         """Attachments and metadata: our own stand before all else, others' are found by the index."""
         ahead = others_ahead(view)

@@ -91,6 +91,7 @@ def _in_order(
             yield is_intact, number, stored
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)
+        recording.let_go_of_index()
 
 
 @dataclass(slots=True)

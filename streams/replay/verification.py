@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-REMEMBERED: Final = 10_000
+REMEMBERED: Final = 5_000
 """So many of the outputs of a topic and unit that have met are known when they come again."""
 
 
