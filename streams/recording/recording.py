@@ -277,7 +277,7 @@ class Recording:
 
     def let_go_of_index(self) -> None:
         """Until it is asked for again: of a folder's many segments one is read at a time."""
-        for name in ("_index", "_to_find_by", "named", "places"):
+        for name in ("_index", "_to_find_by", "named", "found", "places"):
             self.__dict__.pop(name, None)
 
     def _others(self, view: mmap.mmap) -> Iterable[tuple[int, bytes]]:
@@ -381,6 +381,11 @@ class Recording:
         if found is None or found.is_moved:
             raise InvariantError(f"{self.path} has no index to find chunks by")
         return found
+
+    @cached_property
+    def found(self) -> Mapping[tuple[str, int], Named]:
+        """What can be found, by topic and partition: as `named`, and of a file that has no index yet, too."""
+        return _named(self.index) if self.is_sought else {}
 
     @cached_property
     def places(self) -> dict[int, Place]:
