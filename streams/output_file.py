@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -59,6 +60,15 @@ def writable_folder(path: Path) -> Path:
     except OSError as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be written: {error.strerror}")]) from None
     return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of a folder's files."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from gateways.cli.recordings import check_lines
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from streams.output_file import finished_file, finished_folder
-from streams.record import Record
+from streams.record import Record, TopicPartition
 from streams.recording.check import check_recordings
 from streams.recording.chunks import record_of
 from streams.recording.cut import between, cut_heads, cut_records, plan_cut, rule_sets_before
@@ -136,7 +136,7 @@ def repair(path: Path, output: Path, as_json: bool) -> int:
         records = (
             (stored[1].log, stored[0], record_of(stored)) for stored in watched(recording.stored(), advance)
         )
-        kept = _copy(records, output, recording.attachments, recording.metadata)
+        kept = _copy(records, output, recording.attachments, _repaired_metadata(recording))
     (file,) = found.files
     lost = {
         "unread": dict(sorted(file.unread.items())),
@@ -184,6 +184,15 @@ def _opened(paths: list[Path], output: Path) -> list[Recording]:
 
 def _joined_metadata(recordings: Sequence[Recording]) -> dict[str, str]:
     return with_heads(recordings[0].metadata, joined_heads(recordings))
+
+
+def _repaired_metadata(recording: Recording) -> dict[str, str]:
+    """With a head that says where each partition began, so that holes in the copy are seen where they are."""
+    first, *others = joined_heads([recording])
+    if CUT not in recording.metadata and not first.positions:
+        begins = {TopicPartition(*place): one.first_offset for place, one in recording.named.items()}
+        first = first._replace(positions=begins)
+    return with_heads(recording.metadata, [first, *others])
 
 
 def _damage(recordings: Sequence[Recording]) -> list[str]:

@@ -147,7 +147,7 @@ async def _read_on(context: RoleContext, reader: Reader, tape: Tape) -> None:
             # in no hurry: a fetch costs the embedded broker as much as its log is long (decision 0030)
             await asyncio.sleep(REST_S)
         if loop.time() >= look_at:
-            had_room, has_room = has_room, tape.look()
+            had_room, has_room = has_room, await tape.look()
             if has_room != had_room:
                 _say_room(context, has_room)
             context.metrics["file"] = str(tape.file)

@@ -2,7 +2,8 @@
 
 Rules: a segment ends between two records, so that none is lost or twice at the border; it carries the rule set that
 rules when it begins; a fresh log begins a fresh segment, which says whether anybody recorded the end of the old one.
-Where the disk has no room, the segment is ended, and recording goes on behind it once there is some.
+What was taken is on the disk within a second, so that a power cut costs no more; where the disk has no room, the
+segment is ended, and recording goes on behind it once there is some.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Protocol
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.bus import Bus, Reader, Start
+from streams.output_file import sync_folder
 from streams.record import Record, TopicPartition
 from streams.recorder.incidents import IncidentMarks
 from streams.recorder.retention import Retention
@@ -59,8 +61,8 @@ class Tape(Protocol):
         """Append; each partition's come in offset order."""
         ...
 
-    def look(self) -> bool:
-        """Once a second: what was taken is handed to the operating system. False: no more can be taken now."""
+    async def look(self) -> bool:
+        """Once a second: what was taken is on the disk. False: no more can be taken now."""
         ...
 
     def close(self) -> None:
@@ -80,9 +82,10 @@ class FileTape:
         for record in records:
             self._writer.write(record, time.time_ns())
 
-    def look(self) -> bool:
+    async def look(self) -> bool:
         """End the chunk."""
         self._writer.flush()
+        await asyncio.to_thread(self._writer.sync)
         return True
 
     def close(self) -> None:
@@ -156,10 +159,11 @@ class SegmentTape:
             self._marks.note(record, now_ns)
         self._marks.flush()
 
-    def look(self) -> bool:
+    async def look(self) -> bool:
         """End the chunk, and the segment where it is large or old enough; make room, or end it for want of room."""
         if self._writer is not None:
             self._writer.flush()
+            await asyncio.to_thread(self._writer.sync)
             is_old = self._clock_ns() - self._began_ns >= self._settings.segment_s * 1e9
             is_large = self._writer.size_bytes >= self._settings.segment_mb * 1e6
             if self._writer.records and (is_old or is_large):
@@ -190,7 +194,9 @@ class SegmentTape:
         stub = file.with_name(file.name + UNFINISHED)
         self._writer = RecordingWriter(stub, attachments=attachments, metadata=metadata)
         self._writer.flush()
+        self._writer.sync()
         stub.rename(file)
+        sync_folder(self._folder)
         self.file = file
 
     async def _begin_on_fresh_log(self) -> None:

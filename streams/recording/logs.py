@@ -57,7 +57,7 @@ class Log:
 
     def _end(self, partition: int) -> int:
         end = self.ends.get(partition, 0)
-        named = self.last.named.get((EVENTS.name, partition)) if self.last is not None else None
+        named = self.last.found.get((EVENTS.name, partition)) if self.last is not None else None
         return end if named is None else max(end, named.first_offset + named.records)
 
 

@@ -2,7 +2,7 @@
 
 Two things cost records: damage, and a recorder that was away for longer than the log kept them. The second leaves a
 hole in the offsets, within a recording, or between two that say by their heads that they are of one log. Where a topic
-is compacted a hole means nothing, and in a cut only one of `events` does.
+is compacted a hole means nothing; a recording without a head, and a cut, are held to those of `events` alone.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class MissingRecords:
         self._heads = heads_of(recording)
         begins, logs, _ = self._heads[0]
         # what a cut holds beside `events` was chosen by its cause, not by its offset
-        self._counted = {EVENTS.name} if CUT in recording.metadata else _WITHOUT_HOLES
+        is_whole = bool(begins) and CUT not in recording.metadata
+        self._counted = _WITHOUT_HOLES if is_whole else {EVENTS.name}
         self._log = 0
         if is_part:
             self._logs = logs

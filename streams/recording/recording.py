@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import mmap
+import os
 import struct
 import zlib
 from collections import Counter
@@ -106,6 +107,7 @@ class RecordingWriter:
         self._next: dict[tuple[str, int], int] = {}
         self._log = 0
         self._log_ns = 0
+        self._is_synced = False
         self.records = 0
 
     def write(self, record: Record, log_ns: int) -> None:
@@ -138,10 +140,18 @@ class RecordingWriter:
         """End the chunk and hand it to the operating system: a process that dies now loses nothing of it."""
         self._writer.flush()
 
+    def sync(self) -> None:
+        """Wait until the disk has what was flushed: a power cut that comes now loses nothing of it."""
+        os.fdatasync(self._stream.fileno())
+        self._is_synced = True
+
     def close(self) -> None:
-        """Write the index and end the file."""
+        """Write the index and end the file; who has called `sync` before has that on the disk, too."""
         if not self._stream.closed:
             self._writer.finish()
+            if self._is_synced:
+                self._stream.flush()
+                self.sync()
             self._stream.close()
 
     def __enter__(self) -> Self:
@@ -265,6 +275,11 @@ class Recording:
         """The recorder's time of the last record, 0 where the index can't be read."""
         return 0 if self._index is None else self._index.last_ns
 
+    def let_go_of_index(self) -> None:
+        """Until it is asked for again: of a folder's many segments one is read at a time."""
+        for name in ("_index", "_to_find_by", "named", "found", "places"):
+            self.__dict__.pop(name, None)
+
     def _others(self, view: mmap.mmap) -> Iterable[tuple[int, bytes]]:
         """Attachments and metadata: our own stand before all else, others' are found by the index."""
         ahead = others_ahead(view)
@@ -366,6 +381,11 @@ class Recording:
         if found is None or found.is_moved:
             raise InvariantError(f"{self.path} has no index to find chunks by")
         return found
+
+    @cached_property
+    def found(self) -> Mapping[tuple[str, int], Named]:
+        """What can be found, by topic and partition: as `named`, and of a file that has no index yet, too."""
+        return _named(self.index) if self.is_sought else {}
 
     @cached_property
     def places(self) -> dict[int, Place]:

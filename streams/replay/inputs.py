@@ -97,6 +97,7 @@ def in_order(
             yield is_intact, number, stored
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)
+        recording.let_go_of_index()
 
 
 @dataclass(slots=True)

@@ -5,13 +5,14 @@ Rule: event time decides, which is that of the ticks: what a recorder's clock sa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError
 from streams.recording.recording import CUT, Recording
+from streams.recording.ticks import file_at
 from streams.times import time_ns_of
 from streams.topics import ALARMS
 from streams.wire import decode_output
@@ -35,6 +36,9 @@ def cut_from_ns(recordings: Sequence[Recording]) -> int:
     return time_ns_of(begin) if begin else 0
 
 
+_NS_DIGITS: Final = len("1000000000000000000")
+
+
 class AlarmSpan(NamedTuple):
     """When an alarm was raised and when it cleared; None while it did not."""
 
@@ -42,17 +46,32 @@ class AlarmSpan(NamedTuple):
     cleared_ns: int | None
 
 
-def alarm_span(recordings: Iterable[Recording], alarm_id: str) -> AlarmSpan | None:
-    """That of an alarm, by the id of its raising or of any word on it; None where no recording has it."""
-    raised_id, spans = "", dict[str, AlarmSpan]()
+def alarm_span(recordings: Sequence[Recording], alarm_id: str) -> AlarmSpan | None:
+    """That of an alarm, by the id of its raising or of any word on it; None where no recording has it.
+
+    The id of a deadline says when that was, so that recordings before it need not be read.
+    """
+    at = alarm_id.rsplit(":", 2)[-2:-1]
+    if at and at[0].isdecimal() and len(at[0]) >= _NS_DIGITS:
+        near = _span_in(recordings[max(file_at(recordings, int(at[0])) - 1, 0) :], alarm_id)
+        if near is not None:
+            return near
+    return _span_in(recordings, alarm_id)
+
+
+def _span_in(recordings: Sequence[Recording], alarm_id: str) -> AlarmSpan | None:
+    """Read up to the word that clears it, if any."""
+    raised_id, span = "", None
     for recording in recordings:
         for _, place, _, _, value in recording.of_topic(ALARMS.name):
             try:
                 alarm = decode_output(place.headers, value) if value is not None else None
             except UndecodableError:
                 continue
-            if isinstance(alarm, Alarm):
-                spans[alarm.raised_id] = AlarmSpan(alarm.raised_ns, alarm.cleared_ns)
-                if alarm_id in (alarm.id, alarm.raised_id):
-                    raised_id = alarm.raised_id
-    return spans.get(raised_id)
+            if isinstance(alarm, Alarm) and (
+                alarm_id in (alarm.id, alarm.raised_id) or alarm.raised_id == raised_id
+            ):
+                raised_id, span = alarm.raised_id, AlarmSpan(alarm.raised_ns, alarm.cleared_ns)
+                if span.cleared_ns is not None:
+                    return span
+    return span

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-REMEMBERED: Final = 10_000
+REMEMBERED: Final = 5_000
 """So many of the outputs of a topic and unit that have met are known when they come again."""
 
 
@@ -204,8 +204,9 @@ class _Sides:
 
     def record(self, id_: str, value: bytes) -> None:
         if id_ in self.met:
-            if self.met[id_] not in (None, value):
-                self._differ(self.last_now, id_, [self.met[id_] or b"", value], self.met[id_] or b"")
+            said = self.met[id_]
+            if said is not None and said != value:
+                self._differ(self.last_now, id_, sorted((said, value)), said)
                 self.met[id_] = None
             return
         if id_ in self.was:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -450,6 +451,29 @@ def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(ConfigurationError, match="no segments"):
         with_segments([tmp_path])
+
+
+async def test_what_was_recorded_is_on_the_disk_and_not_in_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[int, list[int]] = {}
+
+    def note(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced.setdefault(status.st_ino, []).append(status.st_size)
+
+    monkeypatch.setattr("streams.recording.recording.os.fdatasync", note)
+    bus = await bus_with_topics()
+    recorder = Recorder(tmp_path, bus, segment_s=0.001)
+    await send(bus, 10)
+    async with asyncio.timeout(10):
+        while not recorder.folder.exists() or len(segments_in(recorder.folder)) < 2:
+            await asyncio.sleep(0.01)
+    await recorder.stop()
+    files = segments_in(recorder.folder)
+    assert [synced[file.stat().st_ino][-1] for file in files] == [file.stat().st_size for file in files]
+    # its head, its chunk while it was open, and its end
+    assert len(set(synced[files[0].stat().st_ino])) == 3
 
 
 async def test_a_second_recorder_of_a_folder_is_refused(tmp_path: Path) -> None:

@@ -354,12 +354,13 @@ def test_what_lies_before_the_snapshots_or_behind_the_end_is_not_read(made: Run,
 
 @pytest.mark.parametrize("lacks", [100, 2000, 6000])
 def test_a_segment_that_is_still_written_is_sought_too(made: Run, tmp_path: Path, lacks: int) -> None:
-    recordings = made.write_segments(tmp_path / "kept", size=len(made.log) * 2 // 3)
-    begin_s = 60
+    recordings = made.write_segments(tmp_path / "kept", size=len(made.log) // 3 + 1)
+    begin_s = 76
     closed = part_of(recordings, begin_s)
     path = recordings[-1].path
     path.write_bytes(path.read_bytes()[:-lacks])
     part = part_of([recordings[0], Recording(path)], begin_s)
+    assert all(one.now_ns > T0 + 62 * S for one in closed.begins.values())
     assert {unit: one.now_ns for unit, one in part.begins.items()} == {
         unit: one.now_ns for unit, one in closed.begins.items()
     }
