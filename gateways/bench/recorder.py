@@ -137,7 +137,7 @@ async def _recorded(folder: Path, log: Seconds, kept: Path) -> float:
     for second in log:
         for records in _fetches(second):
             await tape.take(records)
-        tape.look()
+        await tape.look()
     tape.close()
     taken_s = time.process_time() - begun_s
     await reader.close()
