@@ -1100,6 +1100,8 @@ def _no_data(
             if r[a, x + n] != r[a, x + n]:
                 continue
             if lanes.phases[k, i] == ACTIVE:
+                if t + code.timeouts[k, i] <= lanes.changed[k, i]:
+                    continue  # its time-out was over when the alarm was raised: it came late, and ends no silence
                 at = max(t, lanes.changed[k, i])
                 lanes.phases[k, i] = NORMAL
                 lanes.changed[k, i] = at

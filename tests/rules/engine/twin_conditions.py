@@ -345,7 +345,10 @@ class Condition:
         assert self.rule.silent is not None
         if evaluate(self.rule.silent, now) is None:
             return []
-        self.deadline = now.t + self.rule.timeouts_ns[self.asset]
+        deadline = now.t + self.rule.timeouts_ns[self.asset]
+        if self.phase == "active" and self.changed is not None and deadline <= self.changed:
+            return []  # it came late: its own time-out was over when the alarm was raised
+        self.deadline = deadline
         if self.phase != "active":
             return []
         at = now.t if self.changed is None else max(now.t, self.changed)
