@@ -165,6 +165,17 @@ class MemoryBus:
         if self._away:
             future.set_exception(UnreachableError("the broker is away"))
             return
+        offset = self.append(message)
+        if self._drop:
+            self._drop -= 1
+            future.set_exception(UnreachableError("the acknowledgement got lost"))
+        elif self._held is not None:
+            self._held.append((future, offset))
+        else:
+            future.set_result(offset)
+
+    def append(self, message: Message) -> int:
+        """Put it into the log, reachable or not; its offset. UnreachableError without such a partition."""
         log = self._log(TopicPartition(message.topic, message.partition))
         offset = log.end
         log.records.append(
@@ -179,13 +190,7 @@ class MemoryBus:
             )
         )
         self._wake()
-        if self._drop:
-            self._drop -= 1
-            future.set_exception(UnreachableError("the acknowledgement got lost"))
-        elif self._held is not None:
-            self._held.append((future, offset))
-        else:
-            future.set_result(offset)
+        return offset
 
 
 class MemoryProducer:

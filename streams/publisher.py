@@ -103,7 +103,8 @@ class Publisher:
     async def open(cls, context: RoleContext, source: str) -> Publisher:
         """A started publisher of a role: its spool is in the run folder, its metrics in the role's status."""
         settings = context.settings
-        publisher = cls(context.bus, source, settings, settings.run_dir / "spool", settings.broker.partitions)
+        partitions, spool_dir = settings.broker.partitions, settings.run_dir / "spool"
+        publisher = cls(context.bus, source, settings, spool_dir, partitions, context.clock)
         context.metrics.setdefault("publishers", {})[source] = publisher.metrics
         context.publishers.append(publisher)
         await publisher.start()
@@ -188,8 +189,9 @@ class Publisher:
         self._work.set()
         # Not asyncio.timeout: in a task that was cancelled, which closes in its `finally`, Python 3.11.2 turns the
         # time-out into another cancellation, and what comes after it would never run.
-        until_s = time.monotonic() + (0.0 if self._spooling else CLOSE_PATIENCE_S)
-        while len(self._window) and time.monotonic() < until_s:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + (0.0 if self._spooling else CLOSE_PATIENCE_S)
+        while len(self._window) and loop.time() < until_s:
             await asyncio.sleep(0.02)
         for task in self._tasks:
             task.cancel()
