@@ -88,6 +88,7 @@ class Publisher:
         self._work = asyncio.Event()
         self._to_drain = asyncio.Event()
         self._remembered_ns = 0
+        self._accepted_ns = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
         self._held_ns = 0
@@ -114,7 +115,7 @@ class Publisher:
         """Begin to send. What the process before this one may have lost is the first thing said, per unit."""
         now = self._clock()
         for unit, until_ns in self._sent_until.items():
-            self._accept(Gap(unit, self._none(), "restart", until_ns, now, 0))
+            self._accept(Gap(unit, self._none(), "restart", min(until_ns, now), now, 0))
         self._report_dropped()
         if self._spool.records:
             self._to_drain.set()
@@ -199,7 +200,7 @@ class Publisher:
         for entry in self._window.clear():
             self._to_spool(entry.value)
         self._note()
-        self._spool.remember_sent(self._sent_until)
+        self._remember()
         self._spool.close()
         for producer in self._producers:
             with contextlib.suppress(UnreachableError):
@@ -215,6 +216,10 @@ class Publisher:
             if task.done():
                 raise InvariantError(f"the publisher of {self.source} has ended: {task!r}")
         self.metrics["accepted"] += 1
+        now = self._clock()
+        if now < self._accepted_ns:
+            logger.warning("%s: the clock was set back by %.1f s", self.source, (self._accepted_ns - now) / 1e9)
+        was_set_back, self._accepted_ns = now < self._accepted_ns, now
         if not self._spooling and len(self._window) and reported is None and self._overdue():
             logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
             self._spooling = True
@@ -222,6 +227,8 @@ class Publisher:
             self._to_spool(value)
         else:
             self._to_window(value, reported)
+        if was_set_back:
+            self._remember()
         self._note()
 
     def _overdue(self) -> bool:
@@ -260,7 +267,7 @@ class Publisher:
         if value.unit not in self._sent_until:
             # On disk before it leaves: whoever comes after this process must know that the source has spoken.
             self._sent_until[value.unit] = self._clock()
-            self._spool.remember_sent(self._sent_until)
+            self._remember()
         self._unit(value.unit)["accepted"] = sequence
         self._window.append(Entry(value, message, self._clock(), reported))
         self._work.set()
@@ -336,11 +343,18 @@ class Publisher:
             if entry.reported is not None:
                 self._spool.forget_dropped(unit, entry.reported)
         if self._clock() - self._remembered_ns >= REMEMBER_EVERY_NS:
-            self._remembered_ns = self._clock()
-            self._spool.remember_sent(self._sent_until)
+            self._remember()
         if self._spooling and not len(self._window):
             self._go_live()
         self._note()
+
+    def _remember(self) -> None:
+        """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
+        self._remembered_ns = self._clock()
+        oldest_ns = self._window.earliest_ns(self._remembered_ns)
+        self._spool.remember_sent(
+            {unit: min(until_ns, oldest_ns) for unit, until_ns in self._sent_until.items()}
+        )
 
     def _go_live(self) -> None:
         """The broker is back: say what follows as backfill, and what does not."""
