@@ -218,7 +218,9 @@ class Publisher:
         self.metrics["accepted"] += 1
         now = self._clock()
         if now < self._accepted_ns:
-            logger.warning("%s: the clock was set back by %.1f s", self.source, (self._accepted_ns - now) / 1e9)
+            logger.warning(
+                "%s: the clock was set back by %.1f s", self.source, (self._accepted_ns - now) / 1e9
+            )
         was_set_back, self._accepted_ns = now < self._accepted_ns, now
         if not self._spooling and len(self._window) and reported is None and self._overdue():
             logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)

@@ -86,7 +86,9 @@ def nothing_twice(reference: Reference, writes: Sequence[Write], lives: Sequence
         late = [write for write in written if told and write.at_ns > told[0].on_log_ns + TOLD_NS]
         if late:
             yield f"{name}: written again {(late[0].at_ns - told[0].on_log_ns) / 1e9:.1f} s after its receipt"
-        refused = [one.status for one in reference.receipts.get(name, ()) if one.status in ("refused", "expired")]
+        refused = [
+            one.status for one in reference.receipts.get(name, ()) if one.status in ("refused", "expired")
+        ]
         if refused:
             yield f"{name}: written, and its receipt says {refused[0]}"
 

@@ -57,7 +57,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """There are none: no socket, no pipe."""
 
     def _write_to_self(self) -> None:
-        raise NotImplementedError("another thread speaks to the simulation's loop")
+        """It need not be woken: it never sleeps. Other threads there are none."""
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """The call, here and now."""

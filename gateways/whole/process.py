@@ -10,7 +10,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
@@ -19,9 +18,8 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 class Process:
     """One life of a role, from its start to its end."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.folder = folder
         self.is_alive = True
         self.disk: list[sqlite3.Connection] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,8 @@ import orjson
 
 from gateways.whole.tap import Accepted, handed
 from rules.engine.engine import Engine
-from rules.engine.inputs import FACT_SOURCE, Activation, Fact, Gap, Input, Receipt
+from rules.engine.inputs import FACT_SOURCE, Fact, Gap, Input, Receipt
 from rules.engine.outputs import Command
-from rules.engine.tables import Compiled
 from rules.errors import UndecodableError
 from streams.bus_memory import MemoryBus
 from streams.record import Record, TopicPartition
@@ -28,9 +27,6 @@ from streams.wire import decode_input, decode_output, encode_output
 OUTPUT_TOPICS = (ALARMS.name, COMMANDS.name, JOURNAL.name)
 BATCH = 23
 """Inputs of one unit a step: nothing that a worker's fetches would come to."""
-
-Offers = Mapping[str, Mapping[str, Compiled]]
-"""By the digest of a rule set, what it means to each unit."""
 
 
 @dataclass(slots=True)
@@ -48,7 +44,6 @@ class Reference:
 
     bus: MemoryBus
     accepted: Accepted
-    offers: Offers
     new_engine: Callable[[str], Engine]
     engines: dict[str, Engine] = field(default_factory=dict)
     expected: dict[str, bytes] = field(default_factory=dict)
@@ -144,9 +139,6 @@ class Reference:
         engine = self.engines.get(unit)
         if engine is None:
             engine = self.engines[unit] = self.new_engine(unit)
-        for value in inputs:
-            if isinstance(value, Activation) and engine.lacks(value.rules_digest):
-                engine.offer(value.rules_digest, self.offers[value.rules_digest][unit])
         for output in engine.step(inputs):
             self.expected[output.id] = encode_output(output, 1).value or b""
 

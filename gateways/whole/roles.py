@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateways.actuators.actuators import Actuators, target_of
 from gateways.actuators.ledger import CommandLedger
@@ -74,14 +75,12 @@ async def _opcua(context: RoleContext, field: Field, accepted: Accepted, source:
     loop = asyncio.get_running_loop()
     table = SourcePoints(context.site, source, tap, context.clock, loop.time)
     place = {point.id: place for place, point in enumerate(field.plant.sensors.points)}
-    rows = [place[point.id] for point in table.points]
-    periods = np.maximum([point.period_ns // source.period_ns for point in table.points], 1)
+    server = _Server(field, np.array([place[point.id] for point in table.points]))
     carrying = asyncio.create_task(table.carry())
-    connected, lost_ns, turn = False, context.clock(), 0
+    connected, lost_ns = False, context.clock()
     try:
         while not context.stop.is_set():
             await _until_next(source.period_ns)
-            turn += 1
             if source.id in field.away:
                 if connected:
                     connected, lost_ns = False, context.clock()
@@ -92,20 +91,45 @@ async def _opcua(context: RoleContext, field: Field, accepted: Accepted, source:
                 now_ns = context.clock()
                 table.report_gap("disconnected", lost_ns, now_ns, table.expected(lost_ns, now_ns))
                 table.subscribing(range(len(table)))
-            _report(table, field, rows, turn % periods == 0)
+                server.subscribed()
+            server.report(table)
     finally:
         table.finish()
         await carrying
         await publisher.close()
 
 
-def _report(table: SourcePoints, field: Field, rows: list[int], due: Any) -> None:
-    shown, stale = field.plant.points(), field.plant.sensors.stale
-    times, values, status = shown.time_ns.tolist(), shown.values.tolist(), shown.status.tolist()
-    for row, place in enumerate(rows):
-        if due[row] and not stale[place]:
-            stamp, code = times[place] + field.start_ns, status[place]
-            table.reported(row, Sample(stamp, stamp, values[place], quality_of_status(code), code))
+class _Server:
+    """The field's OPC UA server as a session sees it: changes are reported, the silent points are read."""
+
+    def __init__(self, field: Field, places: NDArray[np.intp]) -> None:
+        self._field = field
+        self._places = places
+        self.subscribed()
+
+    def subscribed(self) -> None:
+        """Every value is new to a subscription that begins."""
+        self._values = np.full(len(self._places), np.nan)
+        self._status = np.zeros(len(self._places), np.uint32)
+
+    def report(self, table: SourcePoints) -> None:
+        """What has changed since the last time, and of the rest what is asked for."""
+        places, shown = self._places, self._field.plant.points()
+        values, status = shown.values[places], shown.status[places]
+        is_stale = self._field.plant.sensors.stale[places]
+        changed = ((values != self._values) | (status != self._status)) & ~is_stale
+        self._values = np.where(changed, values, self._values)
+        self._status = np.where(changed, status, self._status)
+        stamps = shown.time_ns[places] + self._field.start_ns
+        for row in np.flatnonzero(changed).tolist():
+            table.reported(row, _sample(stamps[row], values[row], status[row]))
+        for row in table.silent():
+            table.confirmed(row, _sample(stamps[row], values[row], status[row]))
+
+
+def _sample(stamp: np.int64, value: np.float64, status: np.uint32) -> Sample:
+    code = int(status)
+    return Sample(int(stamp), int(stamp), float(value), quality_of_status(code), code)
 
 
 async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> None:

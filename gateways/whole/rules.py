@@ -1,12 +1,10 @@
-"""The rule sets of a run, compiled once for all runs of a process: what the reference's engines begin with."""
+"""The rules of a run, compiled once for all runs of a process: what the reference's engines begin with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rules.engine.engine import Engine
-from rules.engine.tables import Compiled
 from rules.site.model import Site
 from streams.rule_sets.kept_rules import FOLDER, KeptRules
 from streams.rule_sets.rule_set import rule_set_of
@@ -20,12 +18,9 @@ class Rules:
         self._site = site
         first = rule_set_of(site_dir, site)
         kept = KeptRules(first, site, folder / FOLDER)
-        self.first_digest = first.digest
-        self.offers: Mapping[str, Mapping[str, Compiled]] = {
-            first.digest: {unit: kept.tables(unit) for unit in site.units}
-        }
+        self._digest = first.digest
+        self._tables = {unit: kept.tables(unit) for unit in site.units}
 
     def new_engine(self, unit: str) -> Engine:
         """An undisturbed one, with the rules that every unit's log begins with."""
-        digest = self.first_digest
-        return Engine(self.offers[digest][unit], self._site, unit, digest)
+        return Engine(self._tables[unit], self._site, unit, self._digest)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,10 +69,20 @@ KINDS: Final[dict[str, str]] = {
 }
 
 
-def draw(seed: int, site: Site, duration_s: float, roles: Sequence[str]) -> tuple[Trouble, ...]:
+def instances(seed: int, site: Site) -> list[str]:
+    """The roles that run, by name: even seeds have two workers, every fourth has two tickers."""
+    sources = [source.id for source in site.sources.values() if source.kind in ("opcua", "nvml", "simulator")]
+    names = [TICKER, WORKER, ACTUATORS, *sources]
+    return names + [f"{WORKER}-2"] * (seed % 2 == 0) + [f"{TICKER}-2"] * (seed % 4 == 0)
+
+
+def draw(seed: int, site: Site, duration_s: float) -> tuple[Trouble, ...]:
     """The schedule of a seed, in the order of time; all of it is over before the run is."""
     chance = random.Random(seed)
-    sources = [name for name in roles if name not in (ACTUATORS, TICKER, WORKER) and name in site.sources]
+    roles = instances(seed, site)
+    workers = [name for name in roles if name.startswith(WORKER)]
+    tickers = [name for name in roles if name.startswith(TICKER)]
+    sources = [name for name in roles if name in site.sources]
     publishers = [*sources, ACTUATORS]
     plant_faults = _plant_faults(site)
     kinds = [kind for kind in KINDS if kind != "plant"]
@@ -94,11 +104,11 @@ def draw(seed: int, site: Site, duration_s: float, roles: Sequence[str]) -> tupl
             "crash": lambda: (chance.choice(CRASH_TOPICS), float(chance.randint(1, 30))),
             "away": lambda: ("broker", 1.0),
             "slow-partition": lambda: (f"{EVENTS.name}/{chance.randrange(3)}", _s(chance, 0.05, 1.5)),
-            "slow-reader": lambda: (chance.choice((WORKER, f"{WORKER}-2", ACTUATORS)), _s(chance, 0.2, 3.0)),
-            "lose-ack": lambda: (chance.choice((*publishers, WORKER)), float(chance.randint(1, 5))),
-            "refuse": lambda: (chance.choice((*publishers, WORKER)), float(chance.randint(1, 5))),
+            "slow-reader": lambda: (chance.choice((*workers, ACTUATORS)), _s(chance, 0.2, 3.0)),
+            "lose-ack": lambda: (chance.choice((*publishers, *workers)), float(chance.randint(1, 5))),
+            "refuse": lambda: (chance.choice((*publishers, *workers)), float(chance.randint(1, 5))),
             "repeat": lambda: (EVENTS.name, float(chance.randint(1, 200))),
-            "clock": lambda: (chance.choice((TICKER, f"{TICKER}-2", *sources)), _s(chance, -8.0, 8.0)),
+            "clock": lambda: (chance.choice((*tickers, *sources)), _s(chance, -8.0, 8.0)),
             "disk-full": lambda: (chance.choice(publishers), 1.0),
             "server-away": lambda: (chance.choice(_servers(site)), 1.0),
             "server-deaf": lambda: (chance.choice(_servers(site)), 1.0),

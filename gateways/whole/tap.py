@@ -28,7 +28,9 @@ def handed(value: Input) -> Handed | None:
     if isinstance(value, Readings):
         return _readings(source, value.unit, value.points, value.time_ns)
     if isinstance(value, Receipt):
-        return Handed(source, value.unit, "receipt", f"{value.command} {value.status}", value.at_ns, value.at_ns)
+        return Handed(
+            source, value.unit, "receipt", f"{value.command} {value.status}", value.at_ns, value.at_ns
+        )
     if isinstance(value, Gap):
         return Handed(source, value.unit, "gap", value.reason, value.from_ns, value.to_ns)
     return None
@@ -91,7 +93,15 @@ class Tap:
         self._accepted.add(Handed(self._source, unit, "gap", reason, from_ns, to_ns), self._clock())
 
     def publish_receipt(
-        self, unit: str, command: str, actuator: str, status: str, value: float, back: Any, at_ns: int, detail: str
+        self,
+        unit: str,
+        command: str,
+        actuator: str,
+        status: str,
+        value: float,
+        back: Any,
+        at_ns: int,
+        detail: str,
     ) -> None:
         """As the publisher's."""
         given: Any = status
