@@ -132,6 +132,7 @@ def sim(
         str | None,
         typer.Option(help="These in place of those of the seed, as a run prints them; '' for none."),
     ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that share the seeds.")] = 1,
     reduce: Annotated[
         bool, typer.Option("--reduce", help="Where a seed fails, look for fewer troubles that do it.")
     ] = False,
@@ -139,9 +140,10 @@ def sim(
     as_json: JsonOption = False,
 ) -> None:
     """Run everything in one process on virtual time while things go wrong, and check what must hold: docs/sim.md."""
+    from gateways.cli.sim import SimRequest
     from gateways.cli.sim import sim as run_sim
 
-    raise typer.Exit(run_sim(site, seed, hours, seeds, troubles, reduce, log, as_json))
+    raise typer.Exit(run_sim(SimRequest(site, seed, hours, seeds, jobs, troubles, reduce, log, as_json)))
 
 
 @app.command(name="test")

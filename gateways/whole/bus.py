@@ -1,6 +1,6 @@
 """The bus in memory behind a network that has faults: the port of `streams.bus`, as each process sees it.
 
-Rules (docs/sim.md): a message is on its way for some ms, in order per producer and partition; what a process has not sent when it is
+Rules: a message is on its way for some ms, in order per producer and partition; what a process has not sent when it is
 killed is gone; an acknowledgement may get lost while the record is in the log. When one message of a producer fails, so
 do all of it that are not acknowledged. Without a fault it is a bus like any other, and passes the contract of all.
 """

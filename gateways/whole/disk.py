@@ -1,4 +1,4 @@
-"""The disk of the simulation: SQLite as it is, but a process that is killed has its files closed, and a disk may be full.
+"""The disk of the simulation: SQLite as it is, but whoever is killed has its files closed, and a disk may be full.
 
 Rules: what was committed stays, whatever happens to the process; a full disk refuses what writes, as SQLite says it.
 """

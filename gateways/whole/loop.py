@@ -1,8 +1,8 @@
 """An event loop whose time is virtual, and a guard over what would make two runs of one seed differ.
 
 Rules: nothing waits: where nothing is to do, time jumps to the next timer. No thread, no socket, no child process; what
-is asked of an executor is done at once, in the loop, and its answer comes `EXECUTOR_S` later. Within `guarded()`, whoever asks the
-machine for a clock or for randomness gets an error that names the way round.
+is asked of an executor is done at once, in the loop, and its answer comes `EXECUTOR_S` later. Within `guarded()`,
+whoever asks the machine for a clock or for randomness gets an error that names the way round.
 """
 
 from __future__ import annotations

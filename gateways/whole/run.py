@@ -25,7 +25,7 @@ from rules.site.model import Site
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to. `broken`: what does not hold, empty for a good one; `cpu_s`: of this process, for all of it."""
+    """What a run came to. `broken`: what does not hold, empty for a good one; `cpu_s`: of this process."""
 
     seed: int
     troubles: Sequence[Trouble]

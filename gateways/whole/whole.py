@@ -1,7 +1,8 @@
 """Everything of one run: roles under a supervisor, field and log, on virtual time, and its end.
 
-Rules: behind the last trouble everything is healed, the sources fall silent, what is on its way arrives, the workers read
-to the end: then it is asked what must hold. Whoever ends by itself, and not for the broker or the disk, is a finding.
+Rules: behind the last trouble everything is healed, the sources fall silent, what is on its way arrives, the workers
+read to the end: then it is asked what must hold. Whoever ends by itself, and not for the broker or the disk, is a
+finding.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gateways.whole.reference import Reference
 from gateways.whole.roles import ACTUATORS, TICKER, WORKER, Role, roles_of
 from gateways.whole.rules import Rules
 from gateways.whole.sabotage import Sabotage
-from gateways.whole.schedule import Trouble
+from gateways.whole.schedule import PARTITIONS, Trouble
 from gateways.whole.tap import Accepted
 from rules.errors import UnreachableError
 from rules.site.model import Site
@@ -37,7 +38,6 @@ from streams.settings import Settings, SpoolSettings
 from streams.snapshots import LOG_KEY
 from streams.topics import EVENTS, SNAPSHOTS, TOPICS
 
-PARTITIONS: Final = 3
 START_NS: Final = 1_800_000_000_000_000_000
 RESTART_S: Final = 1.0
 FOLLOW_EVERY_S: Final = 2.0
