@@ -8,25 +8,50 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import orjson
 
 from gateways.whole.tap import Accepted, handed
 from rules.engine.engine import Engine
 from rules.engine.inputs import FACT_SOURCE, Fact, Gap, Input, Receipt
-from rules.engine.outputs import Command
+from rules.engine.outputs import Command, Output
 from rules.errors import UndecodableError
+from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.record import Record, TopicPartition
+from streams.rule_sets.kept_rules import FOLDER, KeptRules
+from streams.rule_sets.rule_set import rule_set_of
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, TOPICS
 from streams.wire import decode_input, decode_output, encode_output
 
-OUTPUT_TOPICS = (ALARMS.name, COMMANDS.name, JOURNAL.name)
-BATCH = 23
+OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
+BATCH: Final = 23
 """Inputs of one unit a step: nothing that a worker's fetches would come to."""
+
+
+class Steps(Protocol):
+    """The face of an engine that is asked here."""
+
+    counters: Counter[str]
+
+    def step(self, inputs: list[Input]) -> Sequence[Output]:
+        """React to inputs, in order."""
+        ...
+
+
+def undisturbed_engines(site_dir: Path, site: Site, tables: Path) -> Callable[[str], Engine]:
+    """The production engine by unit, with the rules of the site's folder. `tables`: the workers' run folder.
+
+    Raises ConfigurationError where the rules are wrong.
+    """
+    rule_set = rule_set_of(site_dir, site)
+    kept = KeptRules(rule_set, site, tables / FOLDER)
+    compiled = {unit: kept.tables(unit) for unit in site.units}
+    return lambda unit: Engine(compiled[unit], site, unit, rule_set.digest)
 
 
 @dataclass(slots=True)
@@ -44,8 +69,8 @@ class Reference:
 
     bus: MemoryBus
     accepted: Accepted
-    new_engine: Callable[[str], Engine]
-    engines: dict[str, Engine] = field(default_factory=dict)
+    undisturbed: Callable[[str], Steps]
+    engines: dict[str, Steps] = field(default_factory=dict)
     expected: dict[str, bytes] = field(default_factory=dict)
     """What the engines say, by id."""
     said: dict[str, bytes] = field(default_factory=dict)
@@ -138,7 +163,7 @@ class Reference:
         inputs = self._waiting.pop(unit)
         engine = self.engines.get(unit)
         if engine is None:
-            engine = self.engines[unit] = self.new_engine(unit)
+            engine = self.engines[unit] = self.undisturbed(unit)
         for output in engine.step(inputs):
             self.expected[output.id] = encode_output(output, 1).value or b""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 from gateways.whole.disk import Disk
 from gateways.whole.loop import VirtualLoop, guarded
 from gateways.whole.process import task_factory
-from gateways.whole.rules import Rules
+from gateways.whole.reference import Steps, undisturbed_engines
 from gateways.whole.schedule import Trouble, draw, instances
-from gateways.whole.whole import Whole
+from gateways.whole.whole import Setting, Whole
 from rules.site.model import Site
 
 
@@ -39,14 +39,18 @@ class Outcome:
 class Simulator:
     """Runs of one site; what is the same for all of them (rule tables) is made once, in `folder`.
 
-    Raises ConfigurationError where the site or its rules are wrong.
+    `undisturbed` makes the engines that the workers are held against, by unit; the production engine where it is left
+    out. Raises ConfigurationError where the site or its rules are wrong.
     """
 
-    def __init__(self, site_dir: Path, site: Site, folder: Path) -> None:
+    def __init__(
+        self, site_dir: Path, site: Site, folder: Path, undisturbed: Callable[[str], Steps] | None = None
+    ) -> None:
         self._site_dir = site_dir
         self._site = site
         self._folder = folder
-        self._rules = Rules(site_dir, site, folder / "workers")
+        self._tables = folder / "workers"
+        self._undisturbed = undisturbed or undisturbed_engines(site_dir, site, self._tables)
 
     def run(self, seed: int, duration_s: float, troubles: Sequence[Trouble] | None = None) -> Outcome:
         """`troubles`: in place of those that the seed gives. Raises what the simulation itself fails with."""
@@ -60,7 +64,8 @@ class Simulator:
             loop.set_task_factory(task_factory)
             with disk.mounted(), guarded():
                 names = instances(seed, self._site)
-                whole = Whole(self._site_dir, self._site, self._rules, seed, names, folder, disk, loop)
+                setting = Setting(self._site_dir, self._site, self._tables, folder, self._undisturbed)
+                whole = Whole(setting, seed, names, disk, loop)
                 broken = runner.run(whole.run(duration_s, drawn))
         outcome = Outcome(seed, drawn, duration_s, broken, whole.reference.digest(), whole.counts())
         outcome.cpu_s = time.process_time() - began_s

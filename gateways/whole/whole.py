@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateways.whole.bus import FaultyBus, Network
 from gateways.whole.disk import Disk
@@ -23,9 +23,8 @@ from gateways.whole.group import Group
 from gateways.whole.invariants import Life, broken
 from gateways.whole.loop import VirtualLoop
 from gateways.whole.process import Process
-from gateways.whole.reference import Reference
+from gateways.whole.reference import Reference, Steps
 from gateways.whole.roles import ACTUATORS, TICKER, WORKER, Role, roles_of
-from gateways.whole.rules import Rules
 from gateways.whole.sabotage import Sabotage
 from gateways.whole.schedule import PARTITIONS, Trouble
 from gateways.whole.tap import Accepted
@@ -53,26 +52,32 @@ _ENGINE_COUNTS: Final = (
 )  # fmt: skip
 
 
+class Setting(NamedTuple):
+    """What a run is of. `tables`: the run folder of the workers; `folder`: that of everybody else's."""
+
+    site_dir: Path
+    site: Site
+    tables: Path
+    folder: Path
+    undisturbed: Callable[[str], Steps]
+
+
 class Whole:
     """`names`: the instances of roles that run. After `run`, `reference` and `counts` say what was."""
 
     def __init__(
-        self, site_dir: Path, site: Site, rules: Rules, seed: int, names: Sequence[str], folder: Path, disk: Disk,
-        loop: VirtualLoop,
-    ) -> None:  # fmt: skip
-        self._site_dir = site_dir
-        self._site = site
-        self._rules = rules
-        self._folder = folder
+        self, setting: Setting, seed: int, names: Sequence[str], disk: Disk, loop: VirtualLoop
+    ) -> None:
+        self._setting = setting
         self._disk = disk
         self._loop = loop
         self._log = MemoryBus(self.now_ns)
         network = Network()
         self._bus = FaultyBus(self._log, network)
-        self._field = Field(site, seed, self.now_ns, START_NS)
+        self._field = Field(setting.site, seed, self.now_ns, START_NS)
         self._group = Group(PARTITIONS)
         self._accepted = Accepted()
-        self.reference = Reference(self._log, self._accepted, rules.new_engine)
+        self.reference = Reference(self._log, self._accepted, setting.undisturbed)
         roles = roles_of(self._field, self._group, self._accepted)
         self._roles: dict[str, Role] = {name: roles[name] for name in names}
         self._processes: dict[str, Process] = {}
@@ -146,10 +151,11 @@ class Whole:
 
     def _context(self, name: str) -> RoleContext:
         # all workers keep the tables of rules in one place, and nothing else
-        run_dir = self._rules.folder if name.startswith(WORKER) else self._folder / name
+        setting = self._setting
+        run_dir = setting.tables if name.startswith(WORKER) else setting.folder / name
         settings = Settings(run_dir=run_dir, spool=SpoolSettings(limit_mb=SPOOL_MB))
         settings.broker.partitions = PARTITIONS
-        made = RoleContext(name, self._site, self._site_dir, settings, self._bus, asyncio.Event())
+        made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
         return made
 
