@@ -31,6 +31,8 @@ QUIET_S: Final = 10.0
 """At the beginning: everything starts, and has its first snapshots. At the end: nothing more happens."""
 EVERY_S: Final = 8.0
 """Between two troubles, on average."""
+TOGETHER: Final = 0.35
+"""How often the next one begins while this one lasts: troubles seldom come alone, and promises break where two meet."""
 PLANT_SHARE: Final = 0.25
 LENGTHS_S: Final = (0.5, 2.0, 8.0, 20.0)
 """Each within a factor of 0.5 to 1.5."""
@@ -100,13 +102,14 @@ def targets(seed: int, site: Site) -> dict[str, list[str]]:
     tickers = [name for name in roles if name.startswith(TICKER)]
     sources = [name for name in roles if name in site.sources]
     servers = [source.id for source in site.sources.values() if source.kind == "opcua"] + ["nvml"]
+    topics = [topic.name for topic in (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS)]
     layout = layout_of(site)
     faults = [f"{name}:{target}" for name in FAULTS for target in targets_of(layout, name)]
     found = {
         "kill": roles,
-        "crash": [topic.name for topic in (ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, EVENTS)],
+        "crash": topics,
         "away": ["broker"],
-        "slow-partition": [f"{EVENTS.name}/{number}" for number in range(PARTITIONS)],
+        "slow-partition": [f"{topic}/{number}" for topic in topics for number in range(PARTITIONS)],
         "slow-reader": [*workers, ACTUATORS],
         "lose-ack": [*sources, ACTUATORS, *workers],
         "refuse": [*sources, ACTUATORS, *workers],
@@ -128,7 +131,8 @@ def draw(seed: int, site: Site, duration_s: float) -> tuple[Trouble, ...]:
     kinds = [kind for kind in possible if kind != "plant"]
     at_s = QUIET_S
     while True:
-        at_s += chance.expovariate(1.0 / EVERY_S)
+        is_together = bool(found) and chance.random() < TOGETHER
+        at_s += chance.uniform(0.0, found[-1].length_s) if is_together else chance.expovariate(1.0 / EVERY_S)
         length_s = chance.choice(LENGTHS_S) * chance.uniform(0.5, 1.5)
         if chance.random() < PLANT_SHARE:
             kind, target = "plant", _plant_fault(chance, possible["plant"])
