@@ -138,7 +138,8 @@ def draw(seed: int, site: Site, duration_s: float) -> tuple[Trouble, ...]:
             kind, target = "plant", _plant_fault(chance, possible["plant"])
             length_s = max(length_s, PLANT_LENGTH_S)
         else:
-            kind = chance.choice(kinds)
+            # what a kill costs shows where something else is on its way
+            kind = chance.choice(("kill", "crash") if is_together and chance.random() < 0.5 else kinds)
             target = chance.choice(possible[kind])
         low, high, is_count = KINDS[kind][1:]
         size = chance.uniform(low, high)
