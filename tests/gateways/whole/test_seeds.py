@@ -19,7 +19,7 @@ from streams.site_folder import load_site
 
 ROOT = Path(__file__).parents[3]
 SITE = Path("examples/narvik-small")
-SEEDS = 4
+SEEDS = 2
 HOURS = 1 / 6
 
 
