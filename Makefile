@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SITE ?= examples/narvik
 
-.PHONY: install run test test-kafka test-sim lint bench clean
+.PHONY: install run test test-kafka test-sim lint bench golden clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ lint: install
 bench: install
 	$(BIN)/headrace bench latency $(SITE)
 	$(BIN)/headrace bench pipeline $(SITE)
+
+# What the code says otherwise than the golden set; WRITE=outputs or WRITE=inputs records it anew (docs/golden.md).
+golden: install
+	$(BIN)/python -m tools.golden $(if $(WRITE),--$(WRITE))
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist run

@@ -16,6 +16,8 @@ class Quality(IntEnum):
 
 
 GOOD_STATUS = 0
+BAD_STATUS = 0x80000000
+"""OPC UA's plain Bad: no reason is known."""
 BAD_NO_COMMUNICATION = 0x80310000
 """OPC UA status code for a point whose server is gone: quality bad, reason disconnected."""
 BAD_NODE_ID_UNKNOWN = 0x80340000

@@ -7,6 +7,8 @@ Rules that this module obeys:
   acknowledged everything that was sent before it, and counts only when the broker has its manifest.
 - A partition is acknowledged up to the lowest snapshot of its units, never further.
 - A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`).
+- On a replay's log (`replay_mark`) all that is sent is marked, and no fact is sent that the recording holds; on any
+  other log a marked record is not evaluated.
 - An offset that is missing in the middle of a partition is a broken invariant: stop, start from the snapshots. Not on
   a log `with_holes` (the embedded broker), where it is counted: whoever was refused there has sent again.
 """
@@ -21,7 +23,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rules.engine.inputs import Activation, Input
+from rules.engine.inputs import Activation, Fact, Input
 from rules.engine.outputs import Output
 from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError, UndecodableError
@@ -31,6 +33,7 @@ from streams.crash_switch import CrashSwitch
 from streams.dead_letter import dead_letter
 from streams.outbox import Outbox
 from streams.record import Record
+from streams.replay_mark import Marking, is_replayed, replay_of
 from streams.rule_sets.first_rules import first_activations
 from streams.rule_sets.rule_set import activation
 from streams.snapshots import Snapshot, is_covered, log_ids, read_snapshots, snapshot_messages
@@ -140,7 +143,7 @@ class Processor:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._bus = bus
-        self._producer = producer
+        self._producer = Marking(producer)
         self._site = site
         self._rules = rules
         self._count = partitions
@@ -151,7 +154,7 @@ class Processor:
         self._with_holes = with_holes
         self._clock_s = clock_s
         self._clock_ns = clock_ns
-        self._outbox = Outbox(producer, on_failure)
+        self._outbox = Outbox(self._producer, on_failure)
         self._partitions: dict[int, _Partition] = {}
         self._writing: asyncio.Task[None] | None = None
         self._log_ids: frozenset[str] = frozenset()
@@ -167,6 +170,7 @@ class Processor:
             return await self._assign(partitions)
 
     async def _assign(self, partitions: Collection[int]) -> dict[int, int]:
+        self._producer.mark = await replay_of(self._bus)
         self._log_ids = await log_ids(self._bus, self._producer)
         units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
         found = await read_snapshots(self._bus, units, self._count, self._log_ids)
@@ -257,6 +261,10 @@ class Processor:
             await self._process(records)
 
     async def _process(self, records: Sequence[Record]) -> None:
+        if self._producer.mark is None and any(is_replayed(record.headers) for record in records):
+            self._producer.mark = await replay_of(
+                self._bus
+            )  # the log may have become one since the assignment
         batches: dict[str, list[Input]] = {}
         oldest_ms: dict[str, int] = {}
         for record in records:
@@ -313,6 +321,8 @@ class Processor:
         return True
 
     def _decode(self, partition: _Partition, record: Record) -> tuple[_Unit, Input]:
+        if self._producer.mark is None and is_replayed(record.headers):
+            raise UndecodableError("replayed", "a record of a replay, on a log that is none")
         value = decode_input(record.key, record.headers, record.value)
         unit = partition.units.get(value.unit)
         if unit is None:
@@ -324,6 +334,11 @@ class Processor:
         return unit, value
 
     async def _publish(self, output: Output, oldest_ms: int) -> None:
+        mark = self._producer.mark
+        if mark is not None and mark.has_facts and isinstance(output, Fact):
+            # It comes with the replay, at its place in the log; a second one would be a repeat, or come before it.
+            self.counts.facts_left_to_replay += 1
+            return
         self.counts.outputs[type(output).__name__.lower()] += 1
 
         def acknowledged() -> None:
@@ -436,6 +451,7 @@ class Processor:
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
+            "replay": None if self._producer.mark is None else self._producer.mark.recording,
             "rules": {
                 unit.id: unit.engine.rules_digest
                 for partition in self._partitions.values()

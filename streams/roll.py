@@ -6,6 +6,7 @@ Rules that this module obeys:
 - Carried over: of `snapshots`, `alarms` and `rule-sets` what compaction would leave, commands that have not expired,
   the whole journal and all dead letters. `events` is not: the snapshots stand for it. Nor is `status`, which every role
   says anew within a second.
+- What comes of a replay's log is one.
 - The id of the old log stays behind, while the snapshots keep it: on the new log their offsets mean nothing, so a
   worker starts at its first record.
 """
@@ -23,6 +24,7 @@ from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
 from streams.bus import Bus
 from streams.record import Message, Record
+from streams.replay_mark import mark_log, replay_of
 from streams.snapshots import LOG_KEY, log_ids
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, RULE_SETS, SNAPSHOTS
 from streams.wire import decode_output
@@ -50,7 +52,11 @@ async def carry_over(
     messages += [_copy(record) async for record in _records(old, COMMANDS.name) if _may_act(record, now_ns)]
     for topic in (JOURNAL, DEAD_LETTERS):
         messages += [_copy(record) async for record in _records(old, topic.name)]
-    await _send_all(await fresh_log(), messages)
+    replay = await replay_of(old)
+    new = await fresh_log()
+    if replay is not None:
+        await mark_log(new, replay)
+    await _send_all(new, messages)
     return len(messages)
 
 

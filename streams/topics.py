@@ -34,6 +34,11 @@ STATUS = Topic(
     "status", "what every role says of itself once a second", key="role", partitions=1, cleanup="compact"
 )
 
+REPLAY_MARK = Topic(
+    "replay-mark", "what makes a log a replay's", key="recording", partitions=1, retention_ms=-1
+)
+"""Only on a log that a recording was fed into (`streams/replay_mark.py`): none of the topics of a site."""
+
 TOPICS: tuple[Topic, ...] = (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, RULE_SETS, DEAD_LETTERS, STATUS)
 
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}

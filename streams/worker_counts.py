@@ -47,6 +47,8 @@ class Counts:
     """Records that the transport brought a second time."""
     skipped_offsets: int = 0
     """Offsets that retention had taken before the worker came to them: input that is lost."""
+    facts_left_to_replay: int = 0
+    """Facts that were not sent, because the recording that is fed into the log holds them."""
     steps: int = 0
     snapshots: int = 0
     snapshot_bytes: int = 0
@@ -86,6 +88,7 @@ class Counts:
             "dead_letter_reasons": dict(self.dead_letters),
             "redelivered": self.redelivered,
             "skipped_offsets": self.skipped_offsets,
+            "facts_left_to_replay": self.facts_left_to_replay,
             "steps": self.steps,
             "snapshots": {
                 "written": self.snapshots,

@@ -2,7 +2,9 @@
 
 Rules, in this order: what can't be read goes to dead-letters; a command whose receipt is out is a repeat, dropped
 and counted; an expired one is refused first; then an unknown actuator, a value out of range, a wrong unit. What is
-left is marked on disk, *then* written. A command that was marked and not told belongs to a process that ended in
+left is marked on disk, *then* written. Before all of this: on a log that is a replay's nothing is acted on, marked or
+answered, and no batch is looked at before the log has said that it is none; a command with a replay's header is refused
+on any log. A command that was marked and not told belongs to a process that ended in
 between: set points are idempotent, so within its expiry it is written again; after that it is `unknown`.
 Every target has a queue and a task of its own, so that one that hangs holds up no other.
 """
@@ -29,6 +31,7 @@ from streams.bus import Producer, Reader
 from streams.dead_letter import dead_letter
 from streams.publisher import Publisher
 from streams.record import Record
+from streams.replay_mark import is_replayed, replay_of
 from streams.role import RoleContext
 from streams.topics import COMMANDS
 from streams.wire import decode_output
@@ -75,6 +78,7 @@ class Actuators:
         self._logged_ms: dict[str, int] = {}
         self._metrics = context.metrics
         self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
+        self._metrics.update(replay=None, replayed=0)
         self._metrics.update(
             repeats=0, again=0, too_old=0, undecodable=0, latency_ms={"p50": None, "p99": None}
         )
@@ -112,8 +116,11 @@ class Actuators:
                     reader = await self._context.bus.reader([COMMANDS.name], "earliest")
                     dead_letters = dead_letters or await self._context.bus.producer("actuators-dead-letters")
                     self._context.ready()
+                    await self._is_replay()
                 records = await reader.read(0.2, BATCH)
-                if records:
+                if records and await self._is_replay():
+                    self._metrics["replayed"] += len(records)
+                elif records:
                     await self._take(records, dead_letters)
                 self._metrics["positions"] = {
                     place.partition: offset for place, offset in reader.positions().items()
@@ -121,12 +128,26 @@ class Actuators:
             except UnreachableError as error:
                 self._context.state = "degraded"
                 log.warning("commands can't be read: %s", error)
+                if reader is not None:  # what it has read and nobody has taken is read again
+                    await reader.close()
+                    reader = None
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), 1.0)
         if reader is not None:
             await reader.close()
         if dead_letters is not None:
             await dead_letters.close()
+
+    async def _is_replay(self) -> bool:
+        """Whether the log is a replay's, as it says itself at this moment. UnreachableError."""
+        replay = await replay_of(self._context.bus)
+        known, self._metrics["replay"] = self._metrics["replay"], replay and replay.recording
+        if replay is None:
+            return False
+        if known is None:
+            log.error("the log is a replay of %s: no command on it is acted on", replay.recording)
+        self._context.state = "replay"
+        return True
 
     async def _take(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
         """Sort out a batch, mark what is new in one commit, and hand it on."""
@@ -160,7 +181,9 @@ class Actuators:
                 self._receipt(command, verdict)
 
     def _judge(self, record: Record, command: Command, was_marked: bool, now_ns: int) -> Task | Outcome:
-        """Act on it, or why not. The owner's epoch in `record.headers` will be looked at here, before all else."""
+        """Act on it, or why not. The owner's epoch in `record.headers` will be looked at here, too."""
+        if is_replayed(record.headers):
+            return Outcome("refused", None, "a command of a replay")
         if now_ns > command.expires_ns:
             if was_marked:
                 return Outcome("unknown", None, "taken by a process that ended before it said what it did")

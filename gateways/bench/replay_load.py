@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,19 +16,15 @@ from typing import Final
 import numpy as np
 from mcap.writer import CompressionType
 
+from gateways.bench.event_time_run import Step, write_run
 from gateways.sim.event_time import STEP_NS, EventTimePlant
 from gateways.sim.faults import parse_faults
-from rules.engine.engine import Engine
-from rules.engine.inputs import Fact, Frame, Input
+from rules.engine.inputs import Frame, Input
 from rules.errors import UnreachableError
-from streams.record import Message, Record
-from streams.recording.recorded_site import recording_metadata, site_attachments
-from streams.recording.recording import RecordingWriter
+from rules.site.model import Site
 from streams.rule_sets.rule_set import RuleSet, rule_set_of
 from streams.site_folder import SITE_FILE, load_site
-from streams.wire import encode_input, encode_output
 
-PARTITIONS: Final = 6
 FAULTS: Final = "pump_trip@30s, ~pump_trip@45s"
 """So that there are alarms and commands to say."""
 _STEPS: Final = 1_000_000_000 // STEP_NS
@@ -52,37 +49,18 @@ def record_run(
     rule_set: RuleSet, seconds: int, path: Path, compression: CompressionType = CompressionType.LZ4
 ) -> None:
     """Write `seconds` of event time to `path`; a chunk ends with each second, as a recorder ends it."""
-    site, program = rule_set.load()
+    write_run(path, rule_set, _steps(rule_set.load_site(), seconds), compression=compression)
+
+
+def _steps(site: Site, seconds: int) -> Iterator[Step]:
     plant = EventTimePlant(site, seed=1)
     for fault in parse_faults(FAULTS):
         plant.inject(fault)
-    engines = {unit: Engine(program, site, unit, rule_set.digest) for unit in site.units}
-    attachments = site_attachments(rule_set)
-    with RecordingWriter(
-        path,
-        attachments=attachments,
-        metadata=recording_metadata(site, attachments),
-        compression=compression,
-    ) as writer:
-        log = _Log(writer)
-        told: list[Fact] = []
-        frames = _Frames()
-        for step in range(seconds * _STEPS):
-            inputs = plant.step()
-            for fact in told:
-                inputs[fact.unit].insert(0, fact)
-            told = []
-            for unit, found in inputs.items():
-                values = frames.of_a_second(found, is_last=step % _STEPS == _STEPS - 1)
-                for value in values:
-                    log.add(encode_input(value, PARTITIONS), plant.now_ns)
-                for output in engines[unit].step(values):
-                    if isinstance(output, Fact):
-                        told.append(output)
-                    else:
-                        log.add(encode_output(output, PARTITIONS), plant.now_ns)
-            if step % _STEPS == _STEPS - 1:
-                writer.flush()
+    frames = _Frames()
+    for step in range(seconds * _STEPS):
+        is_last = step % _STEPS == _STEPS - 1
+        inputs = {unit: frames.of_a_second(found, is_last) for unit, found in plant.step().items()}
+        yield plant.now_ns, inputs
 
 
 class _Frames:
@@ -120,19 +98,3 @@ class _Frames:
             quality=np.concatenate([frame.quality for frame in frames]),
             energy_mj=np.concatenate([frame.energy_mj for frame in frames]),
         )
-
-
-class _Log:
-    """Gives messages their offsets."""
-
-    def __init__(self, writer: RecordingWriter) -> None:
-        self._writer = writer
-        self._next: Counter[tuple[str, int]] = Counter()
-
-    def add(self, message: Message, time_ns: int) -> None:
-        place = message.topic, message.partition
-        record = Record(
-            *place, self._next[place], time_ns // 1_000_000, message.key, message.value, message.headers
-        )
-        self._next[place] += 1
-        self._writer.write(record, time_ns)

@@ -18,6 +18,7 @@ from streams.bus import Reader
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.record import Record, TopicPartition
+from streams.replay_mark import replay_of
 from streams.settings import load_settings
 from streams.site_folder import load_site
 from streams.times import iso_utc
@@ -48,6 +49,9 @@ async def _show(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
                 f"the broker at {broker.bootstrap} has no topic 'alarms': start the site "
                 "with `headrace up`, or create its topics"
             )
+        replay = await replay_of(bus)
+        if replay is not None:
+            print(f"a replay of {replay.recording}, not a plant", file=sys.stderr)
         ends = await bus.ends(ALARMS.name)
         reader = await bus.reader([ALARMS.name])
         try:

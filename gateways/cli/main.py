@@ -165,15 +165,29 @@ def scenarios(
 
 @app.command(name="import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="CSV, TSV or Prometheus text files.")],
-    map_file: Annotated[Path, typer.Option("--map", help="Map file: what the columns mean.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write (MCAP).")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files of one format, or a historian: opc.tcp://HOST:PORT.", metavar="FILE…"),
+    ],
+    map_file: Annotated[Path | None, typer.Option("--map", help="Map file: what the columns mean.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The recording to write (MCAP); with --guess the map file."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Of a historian: ISO 8601, UTC where no zone is said.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Of a historian; now where left out.")] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="Write a map from the head of FILE, for a person to check.")
+    ] = False,
+    site: Annotated[Path | None, typer.Option(help="With --guess: whose points the columns are.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn recorded data of others into a recording that replay reads."""
-    from gateways.cli.import_ import import_files
+    from gateways.cli.import_ import ImportCall, run_import
 
-    raise typer.Exit(import_files(files, map_file, output, as_json))
+    raise typer.Exit(run_import(ImportCall(files, map_file, output, start, end, guess, site), as_json))
 
 
 @app.command()
@@ -358,10 +372,12 @@ def bench_faults(
 
 
 def _register_replay() -> None:
-    """Replay and recording bring commands of their own (see gateways/cli/replay.py)."""
+    """Replay, sweep and recording bring commands of their own (see gateways/cli/replay.py)."""
     from gateways.cli.replay_commands import recording_app, replay
+    from gateways.cli.sweep_command import sweep
 
     app.command()(replay)
+    app.command()(sweep)
     app.add_typer(recording_app, name="recording")
 
 

@@ -14,7 +14,8 @@ from gateways.cli.durations import seconds_of
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recording.recording import Recording
-from streams.replay.start import AlarmSpan, alarm_span, first_tick_ns
+from streams.recording.ticks import first_tick_ns
+from streams.replay.start import AlarmSpan, alarm_span
 from streams.times import time_ns_of
 
 BEFORE_ALARM_NS: Final = 10_000_000_000

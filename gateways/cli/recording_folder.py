@@ -70,9 +70,9 @@ def show_folder(folder: Path, as_json: bool) -> int:
 def _read(recording: Recording, missing: MissingRecords, counts: Counter[str]) -> _Segment:
     first_ns = last_ns = records = 0
     missing.begin(recording, is_intact=True)
-    for log_ns, record in recording.timed_records():
-        missing.pass_by((record.topic, record.partition), record.offset, log_ns, not recording.lacks_records)
-        counts[record.topic] += 1
+    for log_ns, place, offset, _, _ in recording.stored():
+        missing.pass_by(place[:2], offset, log_ns, not recording.lacks_records, place.log)
+        counts[place.topic] += 1
         records += 1
         first_ns, last_ns = first_ns or log_ns, log_ns
     missing.end(recording)

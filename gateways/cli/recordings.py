@@ -14,6 +14,7 @@ from gateways.cli.progress import progress, records_named
 from streams.recording.check import Checked, check_recordings
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
+from streams.recording.segments import with_segments
 from streams.times import iso_utc
 from streams.topics import EVENTS
 
@@ -61,7 +62,7 @@ def show(path: Path, as_json: bool) -> int:
 
 def check(paths: list[Path], as_json: bool) -> int:
     """Whether recordings are whole, and where they are not; 1 when something is damaged or missing."""
-    recordings = [Recording(path) for path in paths]
+    recordings = [Recording(path) for path in with_segments(paths)]
     refuse_two_sites(recordings)
     with progress("checking", records_named(recordings)) as advance:
         found = check_recordings(recordings, advance)
@@ -89,6 +90,7 @@ def _checked(found: Checked) -> dict[str, Any]:
             for file in found.files
         ],
         "missing": found.missing,
+        "missed": found.missed,
         "holes": [
             {
                 "topic": topic,
@@ -137,6 +139,7 @@ def check_lines(found: Checked) -> Iterator[str]:
                 yield f"  {kind}: {len(lines) - SHOWN} more"
         for topic, count in sorted(file.unread.items()):
             yield f"  missing: {count:,} records of {topic}, by the index"
+    yield from (f"missing: {line}" for line in found.missed)
     for topic, hole in found.holes[:SHOWN]:
         yield (
             f"missing: {hole.records:,} records of {topic}/{hole.partition}, offsets {hole.first_offset} to "

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from gateways.cli.replay_pace import Pace, speed_of, terminal
+from gateways.cli.replay_pace import paced, speed_of
 from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
 from rules.engine.outputs import Alarm, Command
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.recording.missing import Missing
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
@@ -24,7 +25,7 @@ from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
 from streams.replay.replayed import OUTPUT_TOPICS, Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part, first_tick_ns, last_tick_ns
+from streams.replay.start import WHOLE, Part
 from streams.replay.verification import Verification
 from streams.times import iso_utc
 
@@ -53,22 +54,18 @@ def replay_recordings(
     chosen = choose_site(recordings[0], site_dir, rules)
     of = part_of(recordings, *part, chosen.site.units)
     times = speed_of(speed)
-    ends_ns = (
-        [ns for ns in map(last_tick_ns, recordings) if ns is not None] if of.to_ns is None else [of.to_ns]
-    )
-    begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0
-    with Pace((begin_ns, max(ends_ns, default=None)), times, console=terminal()) as pace:
+    with paced(recordings, of, times) as pace:
         verifies = verify and chosen.recorded is not None
         result = run_replay(recordings, chosen, verifies, of, pace, BATCH if times is None else 1)
-    if site_dir is not None and result.is_foreign:
-        raise ConfigurationError([_foreign(recordings[0], site_dir, result)])
+    if site_dir is not None:
+        refuse_foreign(recordings[0], site_dir, result)
     first = result.verification.first if result.verification is not None else None
     explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result, of, explanation)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, result.part, explanation)) + b"\n")
     else:
         _print(result)
-        _print_part(result, of)
+        _print_part(result, result.part)
         _print_explanation(explanation)
     differs = result.verification is not None and result.verification.differences > 0
     if result.is_partial:
@@ -78,12 +75,16 @@ def replay_recordings(
     return 1 if differs or lacks or leaves_out else 0
 
 
-def _foreign(recording: Recording, site_dir: Path, result: Replay) -> Finding:
+def refuse_foreign(recording: Recording, site_dir: Path, result: Replay) -> None:
+    """ConfigurationError when a site that was given knows nothing of what was recorded."""
+    if not result.is_foreign:
+        return
     units = ", ".join(sorted(result.unknown_units)[:SHOWN])
     what = f"has none of its units ({units})" if units else "has none of its points and GPUs"
     of_site = f" of site '{recording.metadata['site']}'" if "site" in recording.metadata else ""
     text = f"{recording.path} is a recording{of_site}: site '{result.site.name}' {what}"
-    return Finding(str(site_dir), 0, 0, text, "without --site it is replayed with the site that it carries")
+    hint = "without --site it is replayed with the site that it carries"
+    raise ConfigurationError([Finding(str(site_dir), 0, 0, text, hint)])
 
 
 def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None = None) -> dict[str, Any]:
@@ -141,18 +142,23 @@ def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None 
         "damage": result.damage,
         "missed": result.missed,
         "facts_made": result.facts_made,
-        "missing": [
-            {
-                "partition": one.partition,
-                "records": one.records,
-                "first_offset": one.first_offset,
-                "last_offset": one.last_offset,
-                "from": iso_utc(one.from_ns),
-                "to": iso_utc(one.to_ns),
-            }
-            for _, one in sorted(result.missing.items())
-        ],
+        "missing": plain_missing(result.missing),
     }
+
+
+def plain_missing(missing: Mapping[tuple[str, int], Missing]) -> list[dict[str, Any]]:
+    """Inputs that the recordings lack, by partition."""
+    return [
+        {
+            "partition": one.partition,
+            "records": one.records,
+            "first_offset": one.first_offset,
+            "last_offset": one.last_offset,
+            "from": iso_utc(one.from_ns),
+            "to": iso_utc(one.to_ns),
+        }
+        for _, one in sorted(missing.items())
+    ]
 
 
 def _explained(found: Explanation | None) -> dict[str, Any]:
@@ -226,7 +232,7 @@ def _print(result: Replay) -> None:
         f"{result.counter('out_of_order')} out of order, {dead} undecodable"
     )
     if result.is_partial:
-        print(f"ended by Ctrl-C at {iso_utc(max(end.now_ns for end in result.ends.values()))}: partial")
+        print(f"ended by Ctrl-C at {iso_utc(result.now_ns)}: partial")
     if result.unknown_units:
         print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "
@@ -255,14 +261,19 @@ def _print(result: Replay) -> None:
         print(f"the recording is damaged: {line}")
     for line in result.missed:
         print(line)
-    for _, missing in sorted(result.missing.items()):
-        print(
-            f"inputs are missing: {missing.records} of partition {missing.partition}, offsets "
-            f"{missing.first_offset} to {missing.last_offset}, recorded between {iso_utc(missing.from_ns)} "
-            f"and {iso_utc(missing.to_ns)}"
-        )
+    print_missing(result.missing)
     for line in _comparison(result.verification):
         print(line)
+
+
+def print_missing(missing: Mapping[tuple[str, int], Missing]) -> None:
+    """A line for each partition that lacks inputs."""
+    for _, one in sorted(missing.items()):
+        print(
+            f"inputs are missing: {one.records} of partition {one.partition}, offsets "
+            f"{one.first_offset} to {one.last_offset}, recorded between {iso_utc(one.from_ns)} "
+            f"and {iso_utc(one.to_ns)}"
+        )
 
 
 def _alarm_row(alarm: Alarm, result: Replay) -> tuple[str, ...]:

@@ -42,12 +42,51 @@ def replay(
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
     unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
+    to_kafka: Annotated[
+        str | None,
+        typer.Option(help="Feed it into the empty log of this broker instead.", metavar="HOST:PORT"),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the outputs that the recording holds.")
     ] = True,
+    diff: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare the candidate (--rules, --site) with what was recorded, or with other rules.",
+            metavar="recorded|DIR",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --diff: write a page.", metavar="HTML")
+    ] = None,
+    incidents: Annotated[
+        str | None,
+        typer.Option(
+            help="With --diff: known incidents (CSV or JSON), to score both sides by.", metavar="FILE[#KEY]"
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recording through the same engine again, and show its alarms and commands."""
+    """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
+    if to_kafka is not None and diff is not None:
+        raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
+    if to_kafka is not None:
+        from gateways.cli.replay_to_kafka import replay_to_kafka
+
+        part = begin, end, unit or []
+        raise typer.Exit(replay_to_kafka(recordings, to_kafka, part, speed, (rules, site), as_json))
+    if diff is not None:
+        from gateways.cli.replay_diff import Asked
+        from gateways.cli.replay_diff import diff as run_diff
+
+        if speed != "max":
+            raise typer.BadParameter("a comparison runs as fast as it goes: leave --speed out")
+        asked = Asked(site, rules, diff, incidents, output)
+        raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
+    if output is not None or incidents is not None:
+        raise typer.BadParameter(
+            "--output and --incidents are of a comparison: add --diff recorded or --diff DIR"
+        )
     from gateways.cli.replay import replay_recordings
 
     raise typer.Exit(
@@ -66,7 +105,9 @@ def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
 
 @recording_app.command("check")
 def check(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP), in order.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""
@@ -77,7 +118,7 @@ def check(
 
 @recording_app.command("strip")
 def strip(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The copy to write.")],
     topics: Annotated[
         str, typer.Option(help="Topics to leave out, separated by commas.")
@@ -92,7 +133,7 @@ def strip(
 
 @recording_app.command("cut")
 def cut(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
     from_: Annotated[
         str | None,
@@ -116,7 +157,9 @@ def cut(
 
 @recording_app.command("merge")
 def merge(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (MCAP) of one site.", metavar="REC…")],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings of one site, or folders of segments.", metavar="REC…")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write.")],
     as_json: JsonOption = False,
 ) -> None:
@@ -140,7 +183,7 @@ def repair(
 
 @recording_app.command("export")
 def export(
-    recording: RecordingArgument,
+    recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", metavar="DIR")],
     kind: Annotated[
         Literal["parquet", "csv"], typer.Option("--format", help="What the tables are.")

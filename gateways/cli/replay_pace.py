@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -20,6 +20,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.recording.recording import Recording
+from streams.recording.ticks import first_tick_ns, last_tick_ns
+from streams.replay.start import Part
 
 _SHOWN_EVERY_S = 0.2
 
@@ -114,6 +117,15 @@ class Pace:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._now_ns / 1e9))
         speed = f"{recorded_s / taken_s:,.0f} x real time" if taken_s > 0 else ""
         self._bar.update(self._task, completed=(self._now_ns - self._from_ns) / 1e9, at=at, speed=speed)
+
+
+def paced(recordings: Sequence[Recording], of: Part, speed: float | None = None) -> Pace:
+    """For a replay of a part of recordings, with a bar where somebody looks at stderr."""
+    ends_ns = (
+        [ns for ns in map(last_tick_ns, recordings) if ns is not None] if of.to_ns is None else [of.to_ns]
+    )
+    begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0
+    return Pace((begin_ns, max(ends_ns, default=None)), speed, console=terminal())
 
 
 def terminal() -> Console | None:

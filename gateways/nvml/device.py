@@ -26,6 +26,7 @@ from gateways.nvml.fields import (
     VALUE_FORMATS,
     FieldRead,
 )
+from gateways.nvml.gpm import METRICS, GpmRates
 from gateways.nvml.library import NO_DRIVER_CODES, NOT_SUPPORTED_CODES, Nvml, handle_of
 from gateways.nvml.state import GPU_IS_LOST, SUCCESS
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX, GPU_FIELDS
@@ -53,7 +54,7 @@ class _Call:
 
 
 class GpuDevice:
-    """Device `index` of a host. `energy_mj` is the last counter, -1 before the first and where there is none."""
+    """Device `index` of a host. `energy_mj`: the counter of the last read, -1 where it did not ask or had none."""
 
     def __init__(self, nvml: Nvml, index: int) -> None:
         self.index = index
@@ -69,6 +70,7 @@ class GpuDevice:
         self._fast_count = ctypes.c_int(0)
         self._all_count = ctypes.c_int(0)
         self._counters: dict[int, tuple[int, int]] = {}
+        self._gpm = GpmRates(nvml)
 
     def connect(self) -> int:
         """Get the handle and prepare every call on it; NVML's return code."""
@@ -78,6 +80,7 @@ class GpuDevice:
             self._counters.clear()
             self._held.fill(np.nan)
             self._prepare_fields()
+            self._gpm.connect(self.handle)
             self._calls = [self._prepare_call(position) for position in range(len(CALL_READS))]
         return code
 
@@ -88,7 +91,7 @@ class GpuDevice:
         missing |= {
             GPU_FIELDS[column].name for call in self._calls if call.retry_ns for _, column in call.members
         }
-        return sorted(missing)
+        return sorted(missing | {GPU_FIELDS[column].name for column in self._gpm.missing})
 
     def read(self, now_ns: int, slow: bool, row: NDArray[np.float32]) -> int:
         """Fill `row` (24,) with this GPU's values; `slow`: ask for the slow fields too. NVML's return code."""
@@ -120,6 +123,12 @@ class GpuDevice:
                 return code
             elif code in NOT_SUPPORTED_CODES:
                 call.retry_ns = now_ns + RETRY_UNSUPPORTED_NS
+        if slow:
+            code = self._gpm.read(self.handle, held)
+            if code in LOST_CODES:
+                return code
+            for _, column in METRICS:
+                row[column] = held[column]
         return SUCCESS
 
     def _take_fields(self, now_ns: int, count: int, row: NDArray[np.float32]) -> None:

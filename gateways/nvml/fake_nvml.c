@@ -17,14 +17,19 @@
 
 typedef int Return;
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7,
-       DRIVER_NOT_LOADED = 9, TIMEOUT = 10, MEMORY = 20 };
+       DRIVER_NOT_LOADED = 9, TIMEOUT = 10, MEMORY = 20, NO_DATA = 21 };
 enum { VALUE_UNSIGNED_INT = 1, VALUE_UNSIGNED_LONG_LONG = 3, VALUE_SIGNED_INT = 5 };
 #define EVENT_XID 8ULL
 
 typedef struct { unsigned fieldId, scopeId; long long timestamp, latencyUsec; int valueType; Return nvmlReturn;
                  union { unsigned ui; int si; unsigned long long ull; } value; } FieldValue;
 typedef struct { unsigned gpu, memory; } Utilization;
-typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct { unsigned long long total, free, used; } FirstMemory;
+typedef struct { unsigned version; unsigned long long total, reserved, free, used; } Memory;
+typedef struct { unsigned version, isSupportedDevice; } GpmSupport;
+typedef struct { uint64_t clock_ns; StateGpu gpu; } GpmSample;
+typedef struct { unsigned metricId; Return nvmlReturn; double value; const char *names[3]; } GpmMetric;
+typedef struct { unsigned version, numMetrics; GpmSample *before, *now; GpmMetric metrics[]; } GpmQuestion;
 typedef struct { unsigned version; int margin; } MarginTemperature;
 typedef struct { void *device; unsigned long long type, data; unsigned gpuInstance, computeInstance; } EventData;
 typedef struct { unsigned count; unsigned next; unsigned char watched[65536]; unsigned seen[65536]; } EventSet;
@@ -129,9 +134,17 @@ Return nvmlDeviceGetUtilizationRates(void *handle, Utilization *into) {
     into->memory = gpu->memory_utilization_pct;
     return SUCCESS;
 }
-Return nvmlDeviceGetMemoryInfo(void *handle, Memory *into) {
+Return nvmlDeviceGetMemoryInfo(void *handle, FirstMemory *into) {
     DEVICE; NEEDS(FIELD_MEMORY_USED);
     into->total = gpu->memory_total_bytes;
+    into->used = gpu->memory_used_bytes;
+    into->free = into->total - into->used;
+    return SUCCESS;
+}
+Return nvmlDeviceGetMemoryInfo_v2(void *handle, Memory *into) {
+    DEVICE; NEEDS(FIELD_MEMORY_USED);
+    into->total = gpu->memory_total_bytes;
+    into->reserved = 0;
     into->used = gpu->memory_used_bytes;
     into->free = into->total - into->used;
     return SUCCESS;
@@ -183,8 +196,6 @@ static Return field(const StateGpu *gpu, unsigned id, FieldValue *into) {
     case 143: of = FIELD_REMAPPED_ROWS; value = gpu->remapped_rows_uncorrected; type = VALUE_UNSIGNED_INT; break;
     case 185: of = FIELD_POWER_MEAN; value = gpu->power_mean_mw; type = VALUE_UNSIGNED_INT; break;
     case 186: of = FIELD_POWER_INSTANT; value = gpu->power_mw; type = VALUE_UNSIGNED_INT; break;
-    case 197: of = FIELD_PCIE_SENT; value = gpu->pcie_sent_bytes; break;
-    case 198: of = FIELD_PCIE_RECEIVED; value = gpu->pcie_received_bytes; break;
     case 219: of = FIELD_NVLINK_ERRORS; value = gpu->nvlink_errors; break;
     case 230: of = FIELD_RECOVERY_ACTION; value = gpu->recovery_action; type = VALUE_UNSIGNED_INT; break;
     case 260: of = FIELD_POWER_SMOOTHING_FLOOR; value = gpu->power_smoothing_floor_pct; type = VALUE_UNSIGNED_INT; break;
@@ -199,6 +210,40 @@ static Return field(const StateGpu *gpu, unsigned id, FieldValue *into) {
 Return nvmlDeviceGetFieldValues(void *handle, int count, FieldValue *values) {
     DEVICE;
     for (int i = 0; i < count; i++) values[i].nvmlReturn = field(gpu, values[i].fieldId, &values[i]);
+    return SUCCESS;
+}
+
+Return nvmlGpmQueryDeviceSupport(void *handle, GpmSupport *into) {
+    DEVICE; into->isSupportedDevice = 1; return SUCCESS;
+}
+Return nvmlGpmSampleAlloc(GpmSample **into) {
+    *into = calloc(1, sizeof(GpmSample));
+    return *into ? SUCCESS : MEMORY;
+}
+Return nvmlGpmSampleFree(GpmSample *sample) { free(sample); return SUCCESS; }
+Return nvmlGpmSampleGet(void *handle, GpmSample *sample) {
+    DEVICE;
+    sample->clock_ns = header->clock_ns;
+    sample->gpu = *gpu;
+    return SUCCESS;
+}
+static Return rate(const GpmQuestion *of, unsigned id, double *into) {
+    const StateGpu *before = &of->before->gpu, *now = &of->now->gpu;
+    uint64_t from, to;
+    unsigned field;
+    switch (id) {
+    case 20: field = FIELD_PCIE_SENT; from = before->pcie_sent_bytes; to = now->pcie_sent_bytes; break;
+    case 21: field = FIELD_PCIE_RECEIVED; from = before->pcie_received_bytes; to = now->pcie_received_bytes; break;
+    default: return NOT_SUPPORTED;
+    }
+    if (now->not_supported >> field & 1) return NOT_SUPPORTED;
+    if (to < from || of->now->clock_ns <= of->before->clock_ns) return NO_DATA;
+    *into = (double)(to - from) * 1e9 / (double)(of->now->clock_ns - of->before->clock_ns) / (1 << 20);
+    return SUCCESS;
+}
+Return nvmlGpmMetricsGet(GpmQuestion *of) {
+    for (unsigned i = 0; i < of->numMetrics; i++)
+        of->metrics[i].nvmlReturn = rate(of, of->metrics[i].metricId, &of->metrics[i].value);
     return SUCCESS;
 }
 

@@ -2,7 +2,9 @@
 
 Sources: nvml.h (field ids, units of each call). Rules: what has a field id comes in one batched call, the rest by
 calls of their own; *fast* fields are read with every sample, *slow* ones once a slow period and held between; a
-counter becomes a rate by its difference, over the time that the gateway measured.
+counter becomes a rate by its difference, over the time that the gateway measured. Fast is what the driver answers out
+of its own memory (15 us on an H200); energy and margin ask the GPU's own processor (3 ms and 1 ms), so they are slow.
+PCIe rates come out of GPM (gpm.py).
 """
 
 from __future__ import annotations
@@ -48,14 +50,12 @@ class CallRead:
 FIELD_READS: Final[tuple[FieldRead, ...]] = (
     FieldRead(186, "power_instant", fast=True),
     FieldRead(185, "power_mean", fast=True),
-    FieldRead(83, "energy", fast=True),
+    FieldRead(83, "energy"),
     FieldRead(82, "memory_temperature", fast=True),
     FieldRead(3, "ecc_corrected"),
     FieldRead(4, "ecc_uncorrected"),
     FieldRead(142, "remapped_rows"),
     FieldRead(143, "remapped_rows"),
-    FieldRead(197, "pcie_sent"),
-    FieldRead(198, "pcie_received"),
     FieldRead(94, "pcie_replays"),
     FieldRead(138, "nvlink_throughput", scope=_ALL_LINKS),
     FieldRead(139, "nvlink_throughput", scope=_ALL_LINKS),
@@ -76,6 +76,13 @@ def _margin() -> Any:
     return margin
 
 
+def _memory() -> Any:
+    # the first version counts what the driver holds back for itself as used: 615 MiB of an idle H200
+    memory = pynvml.c_nvmlMemory_v2_t()
+    memory.version = pynvml.nvmlMemory_v2
+    return memory
+
+
 CALL_READS: Final[tuple[CallRead, ...]] = (
     CallRead(
         "nvmlDeviceGetTemperature",
@@ -83,9 +90,6 @@ CALL_READS: Final[tuple[CallRead, ...]] = (
         pynvml.c_uint,
         (pynvml.NVML_TEMPERATURE_GPU,),
         fast=True,
-    ),
-    CallRead(
-        "nvmlDeviceGetMarginTemperature", (("marginTemperature", "temperature_margin"),), _margin, fast=True
     ),
     CallRead(
         "nvmlDeviceGetEnforcedPowerLimit", (("value", "enforced_power_limit"),), pynvml.c_uint, fast=True
@@ -103,15 +107,12 @@ CALL_READS: Final[tuple[CallRead, ...]] = (
         "nvmlDeviceGetCurrentClocksEventReasons", (("value", "event_reasons"),), pynvml.c_ulonglong, fast=True
     ),
     CallRead("nvmlDeviceGetClockInfo", (("value", "memory_clock"),), pynvml.c_uint, (pynvml.NVML_CLOCK_MEM,)),
-    CallRead("nvmlDeviceGetMemoryInfo", (("used", "memory_used"),), pynvml.c_nvmlMemory_t),
+    CallRead("nvmlDeviceGetMarginTemperature", (("marginTemperature", "temperature_margin"),), _margin),
+    CallRead("nvmlDeviceGetMemoryInfo_v2", (("used", "memory_used"),), _memory),
 )
 
-RATES: Final[dict[int, float]] = {
-    FIELD_INDEX["pcie_sent"]: 1e-3,
-    FIELD_INDEX["pcie_received"]: 1e-3,
-    FIELD_INDEX["nvlink_throughput"]: 1.024,
-}
-"""Columns that are a rate in kB/s of a counter, and what turns the counter's unit (byte, KiB) into kB."""
+RATES: Final[dict[int, float]] = {FIELD_INDEX["nvlink_throughput"]: 1.024}
+"""Columns that are a rate in kB/s of a counter, and what turns the counter's unit (KiB) into kB."""
 
 ENERGY: Final = FIELD_INDEX["energy"]
 XID: Final = FIELD_INDEX["xid"]

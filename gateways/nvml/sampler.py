@@ -2,7 +2,8 @@
 
 Rules: blocking and single-threaded (the gateway runs it in a thread of its own); times are arguments, so that
 tests need no clock; a GPU that fails is quality bad with no values and is tried again, the others go on; only when
-the host itself has no driver does sampling stop, with UnreachableError.
+the host itself has no driver does sampling stop, with UnreachableError. Slow reads take turns: those of a tray's GPUs
+at once would make a sample late.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ RETRY_LAST_NS: Final = 30_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """G GPUs at one moment: values (G, 24) float32, quality (G,) uint8, energy_mj (G,) int64, -1 without one."""
+    """G GPUs at one moment: values (G, 24) float32, quality (G,) uint8, energy_mj (G,) int64, -1 where not read."""
 
     time_ns: int
     values: NDArray[np.float32]
@@ -62,6 +63,9 @@ class _Gpu:
     device: GpuDevice
     connected: bool = False
     retry_ns: int = 0
+    slow_ns: int = 0
+    """When the slow fields were read, or are taken to have been read."""
+
     backoff_ns: int = RETRY_FIRST_NS
     energy_mj: int = -1
     has_events: bool = False
@@ -88,7 +92,6 @@ class Sampler:
         self._gpus = [_Gpu(gpu_id, GpuDevice(nvml, index)) for index, gpu_id in enumerate(gpu_ids)]
         self._slow_period_ns = slow_period_ns
         self._xid_hold_ns = xid_hold_ns
-        self._slow_ns = 0
         self._events = ctypes.c_void_p()
         self._event = pynvml.c_nvmlEventData_t()
         self._wait: Any = None
@@ -102,7 +105,6 @@ class Sampler:
         self._events = ctypes.c_void_p()
         code = self._nvml.function("nvmlEventSetCreate")(ctypes.byref(self._events))
         self._wait = self._nvml.function("nvmlEventSetWait_v2") if code == SUCCESS else None
-        self._slow_ns = 0
 
     def stop(self) -> None:
         """Let go of the event set."""
@@ -116,22 +118,24 @@ class Sampler:
         values = np.full((count, FIELD_COUNT), np.nan, np.float32)
         quality = np.full(count, Quality.BAD, np.uint8)
         energy_mj = np.full(count, -1, np.int64)
-        slow = now_ns - self._slow_ns >= self._slow_period_ns
         driver_gone = 0
         for position, gpu in enumerate(self._gpus):
+            was_connected = gpu.connected
+            slow = not was_connected or now_ns - gpu.slow_ns >= self._slow_period_ns
             code = self._read(gpu, now_ns, slow, values[position])
             if code == SUCCESS:
                 quality[position] = Quality.GOOD
                 energy_mj[position] = self._energy(gpu)
+                if slow:
+                    turn_ns = 0 if was_connected else self._slow_period_ns * position // count
+                    gpu.slow_ns = now_ns - turn_ns
+                    self._note_missing(gpu)
             elif code is not None:
                 values[position] = np.nan
                 driver_gone += code in NO_DRIVER_CODES
                 self._lose(gpu, code, now_ns)
         if count and driver_gone == count:
             raise UnreachableError(f"NVML: {explain(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)}")
-        if slow:
-            self._slow_ns = now_ns
-            self._note_missing()
         self._take_xids(now_ns, values)
         self.counts.samples += 1
         return Sample(now_ns, values, quality, energy_mj)
@@ -187,19 +191,17 @@ class Sampler:
             gpu.energy_mj = energy_mj
         return energy_mj
 
-    def _note_missing(self) -> None:
-        for gpu in self._gpus:
-            if not gpu.connected:
-                continue
-            missing = gpu.device.not_available()
-            if gpu.device.energy_mj < 0 and "energy" not in missing:
-                missing = [*missing, "energy"]
-            if not gpu.has_events:
-                missing = [*missing, "xid"]
-            before = self.counts.not_available.get(gpu.id, [])
-            if missing != before:
-                log.warning("%s: not available: %s", gpu.id, ", ".join(missing) or "nothing any more")
-            self.counts.not_available[gpu.id] = missing
+    def _note_missing(self, gpu: _Gpu) -> None:
+        """After a read of the slow fields."""
+        missing = gpu.device.not_available()
+        if gpu.device.energy_mj < 0 and "energy" not in missing:
+            missing = [*missing, "energy"]
+        if not gpu.has_events:
+            missing = [*missing, "xid"]
+        before = self.counts.not_available.get(gpu.id, [])
+        if missing != before:
+            log.warning("%s: not available: %s", gpu.id, ", ".join(missing) or "nothing any more")
+        self.counts.not_available[gpu.id] = missing
 
     def _take_xids(self, now_ns: int, values: NDArray[np.float32]) -> None:
         """XIDs that came since the last sample; the newest of a GPU is what its field says."""

@@ -35,17 +35,25 @@ _FIELDS: Final[dict[int, tuple[str, str, int]]] = {
     143: ("remapped_rows", "remapped_rows_uncorrected", _UINT),
     185: ("power_mean", "power_mean_mw", _UINT),
     186: ("power_instant", "power_mw", _UINT),
-    197: ("pcie_sent", "pcie_sent_bytes", _ULL),
-    198: ("pcie_received", "pcie_received_bytes", _ULL),
     219: ("nvlink_errors", "nvlink_errors", _ULL),
     230: ("recovery_action", "recovery_action", _UINT),
     260: ("power_smoothing_floor", "power_smoothing_floor_pct", _UINT),
 }
 """Field id: (field of a frame, field of the state, NVML's value type)."""
 
+_GPM: Final[dict[int, tuple[str, str]]] = {
+    pynvml.NVML_GPM_METRIC_PCIE_TX_PER_SEC: ("pcie_sent", "pcie_sent_bytes"),
+    pynvml.NVML_GPM_METRIC_PCIE_RX_PER_SEC: ("pcie_received", "pcie_received_bytes"),
+}
+"""GPM's number of a rate: (field of a frame, counter of the state)."""
+
 
 def _target(reference: Any) -> Any:
     return getattr(reference, "_obj", reference)
+
+
+def _address(sample: Any) -> int:
+    return ctypes.cast(sample, ctypes.c_void_p).value or 0
 
 
 class SimulatedNvml:
@@ -61,6 +69,8 @@ class SimulatedNvml:
         self._state: NvmlState | None = None
         self._gpus: Any = None
         self._watched: dict[int, int] = {}
+        self._samples: dict[int, tuple[int, Any]] = {}
+        """GPM's samples by their handle: when the plant wrote them, and a copy of the GPU's record."""
 
     def start(self) -> None:
         """Map the state file."""
@@ -139,10 +149,11 @@ class SimulatedNvml:
             _target(into).memory = int(gpu["memory_utilization_pct"])
         return code
 
-    def _nvmlDeviceGetMemoryInfo(self, handle: Any, into: Any) -> int:
+    def _nvmlDeviceGetMemoryInfo_v2(self, handle: Any, into: Any) -> int:
         code, gpu = self._find(handle, "memory_used")
         if code == SUCCESS:
             _target(into).total = int(gpu["memory_total_bytes"])
+            _target(into).reserved = 0
             _target(into).used = int(gpu["memory_used_bytes"])
             _target(into).free = int(gpu["memory_total_bytes"]) - int(gpu["memory_used_bytes"])
         return code
@@ -184,6 +195,45 @@ class SimulatedNvml:
             slot.valueType = known[2]
             member = {_UINT: "uiVal", _INT: "siVal"}.get(known[2], "ullVal")
             setattr(slot.value, member, int(gpu[known[1]]))
+        return SUCCESS
+
+    def _nvmlGpmQueryDeviceSupport(self, handle: Any, into: Any) -> int:
+        code, _ = self._find(handle)
+        if code == SUCCESS:
+            _target(into).isSupportedDevice = 1
+        return code
+
+    def _nvmlGpmSampleAlloc(self, into: Any) -> int:
+        number = max(self._samples, default=0) + 1
+        self._samples[number] = (0, None)
+        ctypes.cast(into, ctypes.POINTER(ctypes.c_void_p))[0] = number
+        return SUCCESS
+
+    def _nvmlGpmSampleFree(self, sample: Any) -> int:
+        self._samples.pop(_address(sample), None)
+        return SUCCESS
+
+    def _nvmlGpmSampleGet(self, handle: Any, sample: Any) -> int:
+        code, gpu = self._find(handle)
+        if code == SUCCESS and self._state is not None:
+            self._samples[_address(sample)] = int(self._state.header["clock_ns"][0]), gpu.copy()
+        return code
+
+    def _nvmlGpmMetricsGet(self, into: Any) -> int:
+        question = _target(into)
+        before_ns, before = self._samples[_address(question.sample1)]
+        now_ns, now = self._samples[_address(question.sample2)]
+        for position in range(question.numMetrics):
+            metric = question.metrics[position]
+            field, counter = _GPM[metric.metricId]
+            grown = int(now[counter]) - int(before[counter])
+            if int(now["not_supported"]) >> FIELD_INDEX[field] & 1:
+                metric.nvmlReturn = pynvml.NVML_ERROR_NOT_SUPPORTED
+            elif grown < 0 or now_ns <= before_ns:
+                metric.nvmlReturn = pynvml.NVML_ERROR_NO_DATA
+            else:
+                metric.nvmlReturn = SUCCESS
+                metric.value = grown * 1e9 / (now_ns - before_ns) / (1 << 20)
         return SUCCESS
 
     def _nvmlEventSetCreate(self, into: Any) -> int:

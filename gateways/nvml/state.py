@@ -33,7 +33,7 @@ Face = Literal["driver", "fake library", "simulated"]
 """What is behind NVML's functions (library.py)."""
 
 MAGIC: Final = 0x4C4D564E44414548  # "HEADNVML", little-endian
-VERSION: Final = 1
+VERSION: Final = 2
 XID_RING: Final = 8
 
 SUCCESS: Final = 0
@@ -49,8 +49,10 @@ HEADER_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("driver_loaded", "u4"),
     ("call_delay_us", "u4"),
     ("reserved", "u4"),
+    ("clock_ns", "u8"),
 )
-"""`driver_loaded` 0: every call answers DRIVER_NOT_LOADED. `call_delay_us`: a device call takes so long."""
+"""`driver_loaded` 0: every call answers DRIVER_NOT_LOADED. `call_delay_us`: a device call takes so long.
+`clock_ns`: when the plant wrote what the GPUs show, by its own clock: GPM's samples are stamped with it."""
 
 GPU_LAYOUT: Final[tuple[_LAYOUT_ENTRY, ...]] = (
     ("energy_mj", "u8"),
@@ -161,7 +163,7 @@ class NvmlState:
         state = cls(path, mapping)
         state._reset(gpu_ids, round(minimum_w * 1000), round(maximum_w * 1000), round(default_w * 1000))
         header["gpu_bytes"] = GPU.itemsize
-        header["call_delay_us"] = 0
+        header["call_delay_us"] = header["clock_ns"] = 0
         header["version"] = VERSION
         header["magic"] = MAGIC
         header["driver_loaded"] = 1

@@ -118,6 +118,7 @@ class Telemetry:
             ("recovery_action", self._field("recovery_action")),
         ):
             state.field(name)[:] = value
+        state.header["clock_ns"] = self._plant.time_ns
         raised = np.flatnonzero((self._plant.xid > 0) & (self._plant.xid != self._xid_shown))
         for gpu in raised:
             state.raise_xid(int(gpu), int(self._plant.xid[gpu]))

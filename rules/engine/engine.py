@@ -138,6 +138,11 @@ class Engine:
         """The last (epoch, sequence) of each source that it has taken in."""
         return self._sources.heard()
 
+    def silent_points(self) -> frozenset[str]:
+        """Points of the unit of which it never took in a sample."""
+        times = self._state.points.times
+        return frozenset(point for point, row in self._compiled.point_index.items() if times[row] == LONG_AGO)
+
     def step(self, inputs: Sequence[Input]) -> list[Output]:
         """Take `inputs` in their order in the log; everything that follows from them, in a fixed order."""
         out: list[Output] = []

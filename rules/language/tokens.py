@@ -44,7 +44,7 @@ class Reader:
     """The tokens of one text, one after the other. Raises ExpressionError for a character of no token."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = list(_split(text))
+        self._tokens = split(text)
         self._next = 0
 
     @property
@@ -75,7 +75,8 @@ class Reader:
             raise ExpressionError(self.peek.at, f"unexpected {self.peek.shown}", hint)
 
 
-def _split(text: str) -> list[Token]:
+def split(text: str) -> list[Token]:
+    """The tokens of a text; the last one is its end. Raises ExpressionError."""
     found: list[Token] = []
     at = 0
     while at < len(text):

@@ -11,14 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby, repeat
 
 import numpy as np
 
 from rules.engine.inputs import Activation, Frame, Gap, Identity, Input, Readings, Tick
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
-from rules.quality import Quality
+from rules.quality import GOOD_STATUS, Quality, quality_of_status
 from rules.site.model import Site, Source
-from streams.importing.map_file import SERIES, ImportMap
+from streams.importing.map_columns import SERIES
+from streams.importing.map_file import ImportMap
 from streams.importing.report import ImportReport, MissingSpan
 from streams.importing.rows import Row
 from streams.rule_sets.rule_set import SOURCE
@@ -36,10 +38,13 @@ class _Stream:
 
     unit: str
     source: Source
-    points: list[tuple[int, str]] = field(default_factory=list)
-    frames: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
-    """By the asset of a frame: (cell of the row, GPU index, field)."""
+    points: dict[int, str] = field(default_factory=dict)
+    """By cell of the row."""
+    frames: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
+    """By the asset of a frame and the cell of the row: (GPU index, field)."""
     rows: list[Row] = field(default_factory=list)
+    cells: set[int] = field(default_factory=set)
+    newest_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +102,10 @@ class InputBuilder:
             yield from self._tick(unit, unit.last_ns + self._site.tick_ns)
 
     def _take(self, row: Row) -> Iterator[Input]:
-        report, streams = self._report, self._streams_of(row.series)
+        report = self._report
+        streams = [
+            stream for stream in self._streams_of(row.series) if not stream.cells.isdisjoint(row.cells)
+        ]
         if report.rows == 0:
             self._epoch = max(1, row.time_ns)
         report.rows += 1
@@ -107,11 +115,13 @@ class InputBuilder:
             if value is not None:
                 report.readings += value == value  # noqa: PLR0124 - NaN is not itself
                 report.not_available += value != value  # noqa: PLR0124
-        seen = self._seen.setdefault(row.series, _Seen())
-        before_ns = seen.newest_ns
-        seen.judge(row, report)
-        is_gap = before_ns is not None and row.time_ns - before_ns > self._plan.max_gap_ns
+        report.not_good += sum(status >> 30 != 0 for status in row.status)
+        self._seen.setdefault(row.series, _Seen()).judge(row, report)
+        spans: dict[int, int] = {}
         for stream in streams:
+            before_ns = stream.newest_ns
+            is_gap = before_ns is not None and row.time_ns - before_ns > self._plan.max_gap_ns
+            stream.newest_ns = row.time_ns if before_ns is None else max(before_ns, row.time_ns)
             unit = self._units[stream.unit]
             span_ns = stream.source.clock_tolerance_ns - self._site.tick_ns
             first_ns = stream.rows[0].time_ns if stream.rows else row.time_ns
@@ -124,10 +134,11 @@ class InputBuilder:
                 yield from self._tick(unit, row.time_ns)
             if is_gap and before_ns is not None:
                 yield self._gap(stream, before_ns, row.time_ns)
+                missing = self._missing(stream, before_ns, row.time_ns)
+                spans[before_ns] = spans.get(before_ns, 0) + missing
             stream.rows.append(row)
             unit.last_ns = max(unit.last_ns, row.time_ns)
-        if is_gap and before_ns is not None:
-            missing = sum(self._missing(stream, before_ns, row.time_ns) for stream in streams)
+        for before_ns, missing in spans.items():
             report.gaps.append(MissingSpan(row.series, before_ns, row.time_ns, missing))
 
     def _others(self, stream: _Stream) -> list[_Stream]:
@@ -171,42 +182,57 @@ class InputBuilder:
             if readings.points:
                 yield readings
         for asset, cells in stream.frames.items():
-            yield self._frame(stream, asset, cells, rows)
+            # a frame has the same GPUs in each of its samples: one that a row says nothing of is not in it
+            for gpus, found in groupby(rows, lambda row: _gpus(cells, row)):  # noqa: B023 - used at once
+                if gpus:
+                    yield self._frame(stream, asset, cells, gpus, list(found))
 
     def _readings(self, stream: _Stream, rows: list[Row]) -> Readings:
         points: list[str] = []
         times: list[int] = []
         values: list[float] = []
+        status: list[int] = []
         for row in rows:
-            for cell, point in stream.points:
-                value = row.values[cell]
-                if value is not None:
-                    points.append(point)
+            states = row.status or repeat(GOOD_STATUS)
+            for cell, value, state in zip(row.cells, row.values, states, strict=False):
+                if value is not None and cell in stream.points:
+                    points.append(stream.points[cell])
                     times.append(row.time_ns)
                     values.append(value)
-        column = np.array(values, np.float64)
-        quality = np.where(np.isnan(column), Quality.MISSING, Quality.GOOD).astype(np.uint8)
+                    status.append(state)
+        column, codes = np.array(values, np.float64), np.array(status, np.uint32)
+        severity = np.minimum(codes >> np.uint32(30), Quality.BAD)
+        missing = np.isnan(column) & (severity < Quality.BAD)
+        quality = np.where(missing, Quality.MISSING, severity).astype(np.uint8)
         identity = self._identity(stream) if points else Identity(stream.source.id, self._epoch, 0)
         return Readings(
             stream.unit, identity, max(row.time_ns for row in rows), tuple(points), np.array(times, np.int64),
-            np.zeros(len(points), np.int64), column, quality, np.zeros(len(points), np.uint32),
+            np.zeros(len(points), np.int64), column, quality, codes,
         )  # fmt: skip
 
     def _frame(
-        self, stream: _Stream, asset: str, cells: list[tuple[int, int, int]], rows: list[Row]
+        self,
+        stream: _Stream,
+        asset: str,
+        cells: dict[int, tuple[int, int]],
+        gpus: tuple[int, ...],
+        rows: list[Row],
     ) -> Frame:
-        gpus = sorted({gpu for _, gpu, _ in cells})
         place = {gpu: index for index, gpu in enumerate(gpus)}
         values = np.full((len(rows), len(gpus), FIELD_COUNT), np.nan, np.float32)
         energy_mj = np.full((len(rows), len(gpus)), -1, np.int64)
+        worst = np.full((len(rows), len(gpus)), Quality.GOOD, np.uint8)
         for sample, row in enumerate(rows):
-            for cell, gpu, number in cells:
-                value = row.values[cell]
-                if value is not None and not math.isnan(value):
-                    values[sample, place[gpu], number] = value
-                    if number == FIELD_INDEX["energy"]:
-                        energy_mj[sample, place[gpu]] = round(value * 1e6)
-        quality = np.where(np.isnan(values).all(axis=2), Quality.MISSING, Quality.GOOD).astype(np.uint8)
+            states = row.status or repeat(GOOD_STATUS)
+            for cell, value, state in zip(row.cells, row.values, states, strict=False):
+                if cell not in cells or value is None or math.isnan(value):
+                    continue
+                gpu, number = cells[cell]
+                values[sample, place[gpu], number] = value
+                worst[sample, place[gpu]] = max(worst[sample, place[gpu]], quality_of_status(state))
+                if number == FIELD_INDEX["energy"]:
+                    energy_mj[sample, place[gpu]] = round(value * 1e6)
+        quality = np.where(np.isnan(values).all(axis=2), Quality.MISSING, worst).astype(np.uint8)
         return Frame(
             stream.unit, self._identity(stream), max(row.time_ns for row in rows), asset,
             np.array([row.time_ns for row in rows], np.int64), np.array(gpus, np.uint16),
@@ -229,14 +255,22 @@ def _place(site: Site, cell: int, target: str, streams: dict[tuple[str, str], _S
     if target in site.points:
         point = site.points[target]
         unit = site.assets[point.asset].unit
-        _stream(streams, unit, site.sources[point.source]).points.append((cell, target))
+        stream = _stream(streams, unit, site.sources[point.source])
+        stream.points[cell] = target
+        stream.cells.add(cell)
         return
     gpu, _, name = target.rpartition(".")
     unit = site.assets[gpu].unit
     lane = site.units[unit].gpu_lane[gpu]
     source, asset, low = _reader_of(site.sources, site.units[unit].gpu_range, lane)
-    cells = _stream(streams, unit, source).frames.setdefault(asset, [])
-    cells.append((cell, lane - low, FIELD_INDEX[name]))
+    stream = _stream(streams, unit, source)
+    stream.frames.setdefault(asset, {})[cell] = (lane - low, FIELD_INDEX[name])
+    stream.cells.add(cell)
+
+
+def _gpus(cells: Mapping[int, tuple[int, int]], row: Row) -> tuple[int, ...]:
+    """The GPUs that a row says something of, ascending."""
+    return tuple(sorted({cells[cell][0] for cell in row.cells if cell in cells}))
 
 
 def _stream(streams: dict[tuple[str, str], _Stream], unit: str, source: Source) -> _Stream:

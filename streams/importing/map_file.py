@@ -7,54 +7,57 @@ docs/import.md explains the keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from rules.errors import ConfigurationError
-from rules.findings import nearest
-from rules.gpu_fields import FIELD_INDEX, GPU_FIELDS
+from rules.findings import Finding
 from rules.site.model import Site
-from rules.site.units import convert, is_unit, normal, same_dimension
 from rules.strict_yaml import Node, load
+from streams.importing.map_columns import (
+    TABLES,
+    Column,
+    Series,
+    read_columns,
+    read_labels,
+    read_series,
+    text_of,
+)
 from streams.importing.times import TimeReader, read_zone
 from streams.site_folder import load_site
 from streams.text_file import read_text
 
-Format = Literal["csv", "tsv", "prometheus"]
+Format = Literal[
+    "csv", "tsv", "parquet", "prometheus", "openmetrics", "prometheus-json", "remote-read", "influx", "opcua"
+]
 Order = Literal["oldest first", "newest first", "any"]
 
 KEYS = (
     "site", "format", "delimiter", "encoding", "decimal", "time", "order", "max_gap", "not_available",
-    "series", "columns", "ignored",
+    "long", "quality", "series", "labels", "columns", "ignored", "security",
 )  # fmt: skip
+FORMATS: tuple[str, ...] = get_args(Format)
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-SERIES = "{series}"
+OPEN_QUESTION = "# CHECK:"
+"""What `import --guess` writes before a line that a person has to decide on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column (or metric, with `labels` that a sample must carry) and where its values go.
-
-    A value in the target's unit is `value * scale + offset`. `target` is a point's id, or `ASSET.FIELD` of a GPU.
-    """
+class Long:
+    """Of a table with one value a row: the columns that hold the signal's name and its value."""
 
     name: str
-    labels: Mapping[str, str]
-    target: str
-    scale: float
-    offset: float
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """Whose rows these are: `by` a column, a label, the file's name (with wildcards), or `none`: there is one."""
+class QualityColumn:
+    """Of a table: the column that says whether a row's values are good, and the texts that say so."""
 
-    by: Literal["none", "column", "label", "file"] = "none"
-    key: str = ""
-    names: Mapping[str, str] = field(default_factory=lambda: {"": ""})
+    column: str
+    good: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +82,33 @@ class ImportMap:
     time_column: str
     time: TimeReader
     snapshots: Snapshots | None
+    long: Long | None
+    quality: QualityColumn | None
     order: Order
     max_gap_ns: int
     not_available: frozenset[str]
     series: Series
     columns: tuple[Column, ...]
     ignored: tuple[str, ...]
+    security: str
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether each row of the file has every column: then none are put together."""
+        return (self.format in TABLES and self.long is None) or self.snapshots is not None
 
 
 def load_map(path: Path) -> ImportMap:
     """Read and check a map file and the site that it names. Raises ConfigurationError with every finding."""
-    root, findings = load(read_text(path, str(path)), str(path))
+    text = read_text(path, str(path))
+    root, findings = load(text, str(path))
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith(OPEN_QUESTION):
+            said = line.strip().removeprefix(OPEN_QUESTION).strip()
+            hint = "decide, and delete this comment"
+            findings.append(
+                Finding(str(path), number, line.index("#") + 1, f"still to be checked: {said}", hint)
+            )
     found = None if root is None else _read(root, path)
     if found is None or findings:
         raise ConfigurationError(sorted(dict.fromkeys(findings)))
@@ -97,16 +116,22 @@ def load_map(path: Path) -> ImportMap:
 
 
 def _read(root: Node, path: Path) -> ImportMap | None:
-    fields = root.fields(KEYS, required=("site", "format", "time", "columns"))
-    kind = fields["format"].as_choice(("csv", "tsv", "prometheus"), "format") if "format" in fields else None
+    fields = root.fields(KEYS, required=("site", "format", "columns"))
+    kind = fields["format"].as_choice(FORMATS, "format") if "format" in fields else None
+    if kind in TABLES and "time" not in fields:
+        root.report("the key 'time' is missing")
     time_column, reader, snapshots = _read_time(fields.get("time"), kind)
-    series = _read_series(fields.get("series"), kind)
+    series = read_series(fields.get("series"), kind)
     site, site_dir = _read_site(fields.get("site"), path)
-    columns = _read_columns(fields.get("columns"), series, site)
+    columns = read_columns(fields.get("columns"), series, read_labels(fields.get("labels")), site)
+    long = _read_long(fields.get("long"), kind)
+    quality = _read_quality(fields.get("quality"), kind)
     order = (
         fields["order"].as_choice(("oldest first", "newest first", "any"), "order")
         if "order" in fields
         else "oldest first"
+        if kind in TABLES or snapshots is not None
+        else "any"
     )
     max_gap_ns = fields["max_gap"].as_duration_ns() if "max_gap" in fields else None
     absent = [""] + [
@@ -124,11 +149,13 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         site_dir=site_dir,
         format=cast(Format, kind),
         delimiter=delimiter or DELIMITERS.get(kind, ""),
-        encoding=_text(fields.get("encoding")) or "utf-8-sig",
-        decimal=_text(fields.get("decimal")) or ".",
+        encoding=text_of(fields.get("encoding")) or "utf-8-sig",
+        decimal=text_of(fields.get("decimal")) or ".",
         time_column=time_column,
         time=reader,
         snapshots=snapshots,
+        long=long,
+        quality=quality,
         order=cast(Order, order),
         max_gap_ns=max_gap_ns or 1,
         not_available=frozenset(absent),
@@ -137,11 +164,8 @@ def _read(root: Node, path: Path) -> ImportMap | None:
         ignored=tuple(
             node.scalar for node in (fields["ignored"].as_list_or_one() if "ignored" in fields else ())
         ),
+        security=text_of(fields.get("security")) or "None",
     )
-
-
-def _text(node: Node | None) -> str:
-    return "" if node is None else node.as_text() or ""
 
 
 def _read_delimiter(node: Node | None) -> str:
@@ -156,7 +180,7 @@ def _read_delimiter(node: Node | None) -> str:
 
 def _read_site(node: Node | None, path: Path) -> tuple[Site | None, Path]:
     """The site's folder is relative to the map file."""
-    name = _text(node)
+    name = text_of(node)
     folder = path.parent / name
     if node is None or not name:
         return None, folder
@@ -170,10 +194,19 @@ def _read_site(node: Node | None, path: Path) -> tuple[Site | None, Path]:
 
 def _read_time(node: Node | None, kind: str | None) -> tuple[str, TimeReader, Snapshots | None]:
     if node is None:
+        return "", TimeReader("unix ns" if kind == "influx" else "iso"), None
+    if kind in ("openmetrics", "prometheus-json", "remote-read", "opcua"):
+        node.report(f"the times of {kind} are its own", "remove 'time'")
         return "", TimeReader(), None
+    if kind == "influx":
+        form = text_of(node.fields(("format",), required=("format",)).get("format"))
+        if not form.startswith("unix "):
+            node.report("times in line protocol are numbers", "format: unix ns, unix us, unix ms or unix s")
+            form = "unix ns"
+        return "", _time_reader(node, form, UTC), None
     if kind == "prometheus":
         fields = node.fields(("start", "step"), required=("start", "step"))
-        start = _text(fields.get("start"))
+        start = text_of(fields.get("start"))
         step_ns = fields["step"].as_duration_ns() if "step" in fields else None
         try:
             start_ns = TimeReader().read(start) if start else 0
@@ -182,85 +215,40 @@ def _read_time(node: Node | None, kind: str | None) -> tuple[str, TimeReader, Sn
             start_ns = 0
         return "", TimeReader(), Snapshots(start_ns, step_ns or 1)
     fields = node.fields(("column", "format", "zone"), required=("column",))
-    column, form = _text(fields.get("column")), _text(fields.get("format")) or "iso"
-    zone = read_zone(_text(fields.get("zone")) or "UTC")
+    column, form = text_of(fields.get("column")), text_of(fields.get("format")) or "iso"
+    zone = read_zone(text_of(fields.get("zone")) or "UTC")
     if zone is None:
         fields["zone"].report(f"unknown zone '{fields['zone'].scalar}'", "such as UTC or Europe/Oslo")
+    return column, _time_reader(fields.get("format", node), form, zone), None
+
+
+def _time_reader(node: Node, form: str, zone: tzinfo | None) -> TimeReader:
     try:
         reader = TimeReader(form, zone)
         if "%" in form:
             datetime.strptime(datetime(2024, 1, 2, 3, 4, 5).strftime(form), form)  # noqa: DTZ001, DTZ007 - a try
     except ValueError as error:
-        fields["format"].report(
+        node.report(
             f"unknown format of time '{form}': {error}", "iso, unix s, unix ms or like %Y-%m-%d %H:%M:%S"
         )
-        reader = TimeReader()
-    return column, reader, None
+        return TimeReader()
+    return reader
 
 
-def _read_series(node: Node | None, kind: str | None) -> Series:
+def _read_long(node: Node | None, kind: str | None) -> Long | None:
     if node is None:
-        return Series()
-    possible = ("label", "file") if kind == "prometheus" else ("column", "file")
-    fields = node.fields((*possible, "names"), required=("names",))
-    given = [name for name in possible if name in fields]
-    if len(given) != 1:
-        node.report(f"name one of {' and '.join(possible)}", "it tells whose rows these are")
-        return Series()
-    by = given[0]
-    key = "" if by == "file" and fields[by].kind == "boolean" else _text(fields[by])
-    names = {
-        name: _text(value)
-        for name, value in (fields["names"].as_mapping() if "names" in fields else {}).items()
-    }
-    return Series(cast(Literal["column", "label", "file"], by), key, names)
-
-
-def _read_columns(node: Node | None, series: Series, site: Site | None) -> list[Column]:
-    columns: list[Column] = []
-    owner: dict[str, str] = {}
-    for name, entry in ({} if node is None else node.as_mapping()).items():
-        fields = entry.fields(("to", "unit", "labels"), required=("to", "unit"))
-        if "to" not in fields or "unit" not in fields or site is None:
-            continue
-        target, unit = _text(fields["to"]), normal(fields["unit"].scalar)
-        labels = {
-            key: value.scalar
-            for key, value in (fields["labels"].as_mapping() if "labels" in fields else {}).items()
-        }
-        if target in owner:
-            fields["to"].report(f"'{target}' gets the values of '{owner[target]}' already")
-        owner[target] = name
-        if not is_unit(unit):
-            fields["unit"].report(f"unknown unit '{unit}'")
-            continue
-        wanted = {_unit_of(target.replace(SERIES, one), site, fields["to"]) for one in series.names.values()}
-        units = wanted - {None}
-        if len(units) > 1:
-            fields["to"].report(
-                f"'{target}' has a unit of its own in each series: {', '.join(sorted(map(str, units)))}"
-            )
-        if None in wanted or len(units) != 1:
-            continue
-        to = str(units.pop())
-        if not same_dimension(unit, to):
-            fields["unit"].report(f"'{unit}' can't be converted to '{to or 'a plain number'}' of {target}")
-            continue
-        offset = convert(0.0, unit, to)
-        columns.append(Column(name, labels, target, convert(1.0, unit, to) - offset, offset))
-    return columns
-
-
-def _unit_of(target: str, site: Site, node: Node) -> str | None:
-    """The unit of a point or GPU field; None, and reported, where the site has none such."""
-    if target in site.points:
-        return site.points[target].engineering_unit
-    asset, _, field = target.rpartition(".")
-    if asset in site.assets and site.assets[asset].type == "GPU":
-        if field in FIELD_INDEX:
-            return GPU_FIELDS[FIELD_INDEX[field]].unit
-        node.report(f"a GPU has no field '{field}'", nearest(field, FIELD_INDEX))
         return None
-    known = [*site.points, *(f"{gpu}.{field}" for unit in site.units.values() for gpu in unit.gpus)]
-    node.report(f"the site '{site.name}' has no point '{target}'", nearest(target, known))
-    return None
+    if kind not in TABLES:
+        node.report("'long' is of tables", f"remove it: the samples of {kind} have names anyway")
+    fields = node.fields(("name", "value"), required=("name", "value"))
+    return Long(text_of(fields.get("name")), text_of(fields.get("value")))
+
+
+def _read_quality(node: Node | None, kind: str | None) -> QualityColumn | None:
+    if node is None:
+        return None
+    if kind not in TABLES:
+        node.report("'quality' is of tables", "remove it")
+    fields = node.fields(("column", "good"), required=("column", "good"))
+    good = [one.scalar for one in (fields["good"].as_list_or_one() if "good" in fields else ())]
+    return QualityColumn(text_of(fields.get("column")), frozenset(good))

@@ -18,7 +18,10 @@ LISTED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row or a cell that can't be read. `column` is empty where the whole row is meant."""
+    """A row or a cell that can't be read. `column` is empty where the whole row is meant.
+
+    `line`: of a text; the number of the row (Parquet) or series (files of Prometheus' API) of what has no lines.
+    """
 
     file: str
     line: int
@@ -40,13 +43,16 @@ class MissingSpan:
 class ImportReport:
     """Counts of one import. `conflicting`: those of the duplicates whose values differ from the first row's.
 
-    `rejected` counts rows and cells, `rejected_rows` the rows alone.
+    `rejected` counts rows and cells, `rejected_rows` the rows alone. `not_good`: values of `readings` and
+    `not_available` whose status says uncertain or bad, where the format has one. `silent`: targets of the map that
+    no sample named, where samples name themselves.
     """
 
     files: list[str] = field(default_factory=list)
     rows: int = 0
     readings: int = 0
     not_available: int = 0
+    not_good: int = 0
     duplicates: int = 0
     conflicting: int = 0
     out_of_order: int = 0
@@ -56,6 +62,7 @@ class ImportReport:
     rejections: list[Rejected] = field(default_factory=list)
     gaps: list[MissingSpan] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    silent: list[str] = field(default_factory=list)
     first_ns: int | None = None
     last_ns: int | None = None
 
@@ -73,6 +80,7 @@ class ImportReport:
             "rows": self.rows,
             "readings": self.readings,
             "not_available": self.not_available,
+            "not_good": self.not_good,
             "duplicates": self.duplicates,
             "conflicting": self.conflicting,
             "out_of_order": self.out_of_order,
@@ -93,6 +101,7 @@ class ImportReport:
                 }
                 for gap in self.gaps
             ],
+            "never_seen": self.silent,
             "left_out": dict(sorted(self.left_out.items())),
             "from": None if self.first_ns is None else iso_utc(self.first_ns),
             "to": None if self.last_ns is None else iso_utc(self.last_ns),

@@ -37,6 +37,16 @@ class TimeReader:
         self._form = form
         self._zone = zone or UTC
 
+    @property
+    def is_number(self) -> bool:
+        """Whether times are numbers since 1970."""
+        return self._form in _UNIX
+
+    @property
+    def is_utc(self) -> bool:
+        """Whether a time that names no zone is UTC."""
+        return self._zone is UTC
+
     def read(self, text: str, previous_ns: int | None = None, ascending: bool = True) -> int:
         """Nanoseconds. `previous_ns`: the row before, to tell the two readings of an hour that comes twice.
 

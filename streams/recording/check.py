@@ -18,10 +18,12 @@ import orjson
 from rules.engine.inputs import Gap, Tick
 from rules.errors import UndecodableError
 from streams.record import Record
+from streams.recording.chunks import record_of
 from streams.recording.index import index_findings
 from streams.recording.missing import Missing, MissingRecords
 from streams.recording.recorded_site import RULES_KEY
 from streams.recording.recording import CUT, Advance, Recording, watched
+from streams.recording.segments import missed_before
 from streams.sequences import SequenceTracker
 from streams.topics import EVENTS, TOPICS
 from streams.wire import decode_input
@@ -67,6 +69,9 @@ class Checked:
     """Records that the offsets of a topic say there were; the first thousand."""
 
     missing: int = 0
+    missed: list[str] = field(default_factory=list)
+    """What nobody recorded of logs that were replaced by fresh ones, a line for each."""
+
     sequence_gaps: list[SequenceGap] = field(default_factory=list)
     lost_inputs: int = 0
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
@@ -78,7 +83,7 @@ class Checked:
     def is_whole(self) -> bool:
         """Whether nothing is damaged, and nothing missing."""
         files = any(file.damage or file.index or file.attachments or file.unread for file in self.files)
-        return not files and self.missing == 0 and self.lost_inputs == 0
+        return not files and not self.missed and self.missing == 0 and self.lost_inputs == 0
 
 
 def check_recordings(recordings: Sequence[Recording], advance: Advance) -> Checked:
@@ -94,14 +99,17 @@ def check_recordings(recordings: Sequence[Recording], advance: Advance) -> Check
         found.files.append(file)
         holes.begin(recording, is_intact=False)
         read: Counter[str] = Counter()
-        for log_ns, record in watched(recording.timed_records(), advance):
+        for stored in watched(recording.stored(), advance):
+            log_ns, record, log = stored[0], record_of(stored), stored[1].log
             file.records += 1
             read[record.topic] += 1
             place = record.topic, record.partition
             found.rolled += record.offset < next_offset.get(place, 0)
             next_offset[place] = record.offset + 1
             if record.topic in holes.topics:
-                holes.pass_by((record.topic, record.partition), record.offset, log_ns, is_intact=False)
+                holes.pass_by(
+                    (record.topic, record.partition), record.offset, log_ns, is_intact=False, log=log
+                )
             if record.topic == EVENTS.name:
                 sources.take(record, log_ns)
         holes.end(recording)
@@ -113,6 +121,7 @@ def check_recordings(recordings: Sequence[Recording], advance: Advance) -> Check
         file.index = list(islice(index_findings(recording.path), FINDINGS))
         file.attachments = _attachment_findings(recording)
     found.holes = holes.holes
+    found.missed = missed_before(recordings)
     found.missing = sum(one.records for one in holes.spans.values())
     return found
 

@@ -37,6 +37,8 @@ class Place(NamedTuple):
     headers: Headers
     base_offset: int
     is_wrapped: bool
+    log: int = 0
+    """Which of the logs in the file: one that was rolled to a fresh one starts the next."""
 
 
 Stored = tuple[int, Place, int, int, bytes | None]
@@ -116,6 +118,7 @@ def place_of(channel: Channel) -> Place:
         tuple((name, metadata[f"header.{name}"].encode()) for name in names),
         int(metadata.get("base_offset", "0")),
         metadata.get("encoding") == WRAPPED,
+        int(metadata.get("segment", "0")),
     )
 
 

@@ -3,12 +3,12 @@
 Rules: time is event time, which in a partition of `events` is that of its ticks; the part begins where the newest
 complete snapshot before `from_ns` stands, so that engines that are restored there come to the same; an output comes
 along when what caused it does, which its id names; where a log was rolled, a place is the log's number and the offset
-in it. The recording is read three times, and what is kept meanwhile does not grow with its length.
+in it. The recordings are read three times, and what is kept meanwhile does not grow with their length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -16,8 +16,12 @@ import orjson
 
 from rules.engine.inputs import Identity, Tick
 from rules.errors import UndecodableError
-from streams.record import Record, header
-from streams.recording.recording import Advance, Recording, watched
+from streams.record import Record, TopicPartition, header
+from streams.recording.chunks import record_of
+from streams.recording.logs import LogPlace, Logs, in_logs, joined_heads, logs_of
+from streams.recording.recording import Advance, Recording
+from streams.recording.segments import Head
+from streams.recording.ticks import file_at
 from streams.snapshots import CHUNK_SCHEMA, LOG_KEY, MANIFEST_SCHEMA
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, RULE_SETS, SNAPSHOTS
 from streams.wire import decode_input
@@ -27,28 +31,7 @@ _TICK: Final = b"tick/1"
 _NS_PER_MS: Final = 1_000_000
 
 
-class Place(NamedTuple):
-    """Where a record stands in its partition: which log since the first (a rolled one starts again), and the offset."""
-
-    log: int
-    offset: int
-
-
-_END: Final = Place(1 << 62, 0)
-
-
-class _Places:
-    """Gives each record its place, in the order of the file."""
-
-    def __init__(self) -> None:
-        self._last: dict[tuple[str, int], Place] = {}
-
-    def of(self, record: Record) -> Place:
-        partition = record.topic, record.partition
-        last = self._last.get(partition, Place(0, -1))
-        log = last.log + (record.offset <= last.offset)
-        self._last[partition] = Place(log, record.offset)
-        return self._last[partition]
+_END: Final = LogPlace(1 << 62, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +40,8 @@ class CutSnapshot:
 
     unit: str
     partition: int
-    next_place: Place
-    records: frozenset[Place]
+    next_place: LogPlace
+    records: frozenset[LogPlace]
 
 
 @dataclass(slots=True)
@@ -67,13 +50,13 @@ class CutPlan:
 
     from_ns: int
     to_ns: int
-    begin: dict[int, Place] = field(default_factory=dict)
-    end: dict[int, Place] = field(default_factory=dict)
+    begin: dict[int, LogPlace] = field(default_factory=dict)
+    end: dict[int, LogPlace] = field(default_factory=dict)
     snapshots: dict[str, CutSnapshot] = field(default_factory=dict)
     without_snapshot: list[str] = field(default_factory=list)
     """Units whose engines start from nothing: no complete snapshot of theirs stands before the cut."""
 
-    def holds_input(self, partition: int, place: Place) -> bool:
+    def holds_input(self, partition: int, place: LogPlace) -> bool:
         """Whether a record of `events` is in the cut."""
         begin = self.begin.get(partition)
         return begin is not None and begin <= place < self.end.get(partition, _END)
@@ -117,16 +100,33 @@ def _has_seen(unit: str, cause: _Cause, seen: _Until) -> bool:
     return cause.number[1] <= seen.now_ns.get(unit, 0)
 
 
-def plan_cut(recording: Recording, from_ns: int, to_ns: int, advance: Advance) -> CutPlan:
+def between(recordings: Sequence[Recording], from_ns: int, to_ns: int | None) -> Sequence[Recording]:
+    """Those that a cut has to read: from the one before `from_ns` on, for its snapshots, to the one behind `to_ns`."""
+    first = max(file_at(recordings, from_ns) - 1, 0) if from_ns > 0 else 0
+    last = len(recordings) if to_ns is None else file_at(recordings, to_ns) + 1
+    return recordings[first : last + 1]
+
+
+def rule_sets_before(recordings: Sequence[Recording], first: Recording) -> Iterator[tuple[int, int, Record]]:
+    """What stands on `rule-sets` of its log before a recording, as `cut_records` gives it: it may rule still."""
+    number, logs = recordings.index(first), logs_of(recordings)
+    for recording, log in zip(recordings[:number], logs.begins[:number], strict=True):
+        for stored in recording.of_topic(RULE_SETS.name) if log == logs.begins[number] else ():
+            yield 0, stored[0], record_of(stored)
+
+
+def plan_cut(recordings: Sequence[Recording], from_ns: int, to_ns: int, advance: Advance) -> CutPlan:
     """Find where a cut begins and ends in each partition; `from_ns` 0: with the first record. Reads once."""
     plan = CutPlan(from_ns, to_ns)
-    places, finder = _Places(), _SnapshotFinder()
+    logs = logs_of(recordings)
+    finder = _SnapshotFinder(logs)
     partitions: dict[str, int] = {}
     now_ns: dict[int, int] = {}
-    asked: dict[int, Place] = {}
-    here: dict[int, Place] = {}
-    for record in watched(recording.records(), advance):
-        place = places.of(record)
+    asked: dict[int, LogPlace] = {}
+    here: dict[int, LogPlace] = {}
+    for log, stored in in_logs(recordings, logs, advance, {EVENTS.name, SNAPSHOTS.name}):
+        record = record_of(stored)
+        place = LogPlace(log, record.offset)
         if record.topic == SNAPSHOTS.name:
             finder.take(record, place, asked, here)
         elif record.topic == EVENTS.name:
@@ -162,27 +162,40 @@ def plan_cut(recording: Recording, from_ns: int, to_ns: int, advance: Advance) -
     return plan
 
 
-def cut_records(recording: Recording, plan: CutPlan, advance: Advance) -> Iterator[tuple[int, Record]]:
-    """The records of the cut, each with the recorder's time before it. Reads the recording twice."""
+def cut_heads(recordings: Sequence[Recording], plan: CutPlan) -> list[Head]:
+    """With what the cut begins, and the fresh logs in it: on `events` it has no holes."""
+    begins = {TopicPartition(EVENTS.name, partition): place for partition, place in plan.begin.items()}
+    last = max((place.log for place in plan.end.values()), default=None)
+    heads = []
+    for number, one in enumerate(joined_heads(recordings)[: None if last is None else last + 1]):
+        positions = {where: place.offset for where, place in begins.items() if place.log == number}
+        for where, offset in one.positions.items():
+            if where in begins and begins[where].log < number:
+                positions[where] = offset
+        heads.append(Head(positions, one.logs, one.missed if number else ""))
+    return heads
+
+
+def cut_records(
+    recordings: Sequence[Recording], plan: CutPlan, advance: Advance
+) -> Iterator[tuple[int, int, Record]]:
+    """The records of the cut, each with the number of its log and the recorder's time. Reads the recordings twice."""
     before, until = _Until(), _Until()
-    places = _Places()
-    for record in watched(recording.records(), advance):
-        place = places.of(record)
-        if record.topic == EVENTS.name:
-            _see(record, place, plan, before, until)
+    logs = logs_of(recordings)
+    for log, stored in in_logs(recordings, logs, advance, {EVENTS.name}):
+        _see(record_of(stored), LogPlace(log, stored[2]), plan, before, until)
     chosen = {(one.partition, place) for one in plan.snapshots.values() for place in one.records}
-    first: dict[int, Place] = {}
+    first: dict[int, LogPlace] = {}
     for partition, place in chosen:
         first[partition] = min(place, first.get(partition, place))
-    places = _Places()
-    for log_ns, record in watched(recording.timed_records(), advance):
-        place = places.of(record)
-        if _is_kept(record, place, plan, before, until, first):
-            yield log_ns, record
+    for log, stored in in_logs(recordings, logs, advance):
+        record = record_of(stored)
+        if _is_kept(record, LogPlace(log, record.offset), plan, before, until, first):
+            yield log, stored[0], record
 
 
 def _is_kept(
-    record: Record, place: Place, plan: CutPlan, before: _Until, until: _Until, first: dict[int, Place]
+    record: Record, place: LogPlace, plan: CutPlan, before: _Until, until: _Until, first: dict[int, LogPlace]
 ) -> bool:
     if record.topic == EVENTS.name:
         return plan.holds_input(record.partition, place)
@@ -210,7 +223,7 @@ def _said(record: Record) -> tuple[str, str]:
         return "", ""
 
 
-def _see(record: Record, place: Place, plan: CutPlan, before: _Until, until: _Until) -> None:
+def _see(record: Record, place: LogPlace, plan: CutPlan, before: _Until, until: _Until) -> None:
     begin = plan.begin.get(record.partition)
     is_before = begin is None or place < begin
     if not is_before and place >= plan.end.get(record.partition, _END):
@@ -227,13 +240,16 @@ def _see(record: Record, place: Place, plan: CutPlan, before: _Until, until: _Un
 class _SnapshotFinder:
     """Complete snapshots of each unit, as far as one of them may turn out to be the newest before the cut."""
 
-    def __init__(self) -> None:
-        self._chunks: dict[tuple[int, bytes], dict[bytes, Place]] = {}
+    def __init__(self, logs: Logs) -> None:
+        self._found = logs.found
+        self._chunks: dict[tuple[int, bytes], dict[bytes, LogPlace]] = {}
         self._candidates: dict[str, list[CutSnapshot]] = {}
         self._logs: dict[str, int] = {}
         """In which log each log id was first seen."""
 
-    def take(self, record: Record, place: Place, asked: dict[int, Place], here: dict[int, Place]) -> None:
+    def take(
+        self, record: Record, place: LogPlace, asked: dict[int, LogPlace], here: dict[int, LogPlace]
+    ) -> None:
         """A record of the topic.
 
         `asked`: where `from_ns` is in each partition of `events`, once it is known; `here`: the last place read.
@@ -256,11 +272,13 @@ class _SnapshotFinder:
             return
         if len(chunks) != count:
             return  # torn, or its chunks lie before the recording
-        is_native = self._logs.setdefault(log_id, place.log) == place.log
-        next_place = Place(place.log, offset if is_native else 0)
+        first_log = self._logs.setdefault(log_id, place.log)
+        ids = self._found[place.log].ids
+        is_native = log_id in ids if ids else first_log == place.log
+        next_place = LogPlace(place.log, offset if is_native else 0)
         made = CutSnapshot(unit, record.partition, next_place, frozenset({*chunks.values(), place}))
         known = self._candidates.setdefault(unit, [])
-        limit = asked.get(record.partition, here.get(record.partition, Place(0, 0)))
+        limit = asked.get(record.partition, here.get(record.partition, LogPlace(0, 0)))
         if next_place > limit and record.partition in asked:
             return
         # of those that fit by now the newest is enough; later ones may fit yet
@@ -268,11 +286,11 @@ class _SnapshotFinder:
         later = [one for one in (*known, made) if one.next_place > limit]
         self._candidates[unit] = later if newest is None else [newest, *later]
 
-    def newest(self, unit: str, limit: Place) -> CutSnapshot | None:
+    def newest(self, unit: str, limit: LogPlace) -> CutSnapshot | None:
         """The newest that goes on no later than at `limit`."""
         fitting = [one for one in self._candidates.get(unit, ()) if one.next_place <= limit]
         return max(fitting, key=_next, default=None)
 
 
-def _next(snapshot: CutSnapshot) -> Place:
+def _next(snapshot: CutSnapshot) -> LogPlace:
     return snapshot.next_place

@@ -7,7 +7,7 @@ bounded size are written as they fill, so that memory does not grow with the rec
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
 from rules.site.model import Site
-from streams.record import header
+from streams.record import Record, header
 from streams.recording.pseudonyms import Pseudonyms, host_names
 from streams.recording.recorded_site import recorded_rules
 from streams.recording.recording import Advance, Recording, watched
@@ -53,19 +53,25 @@ class Exported:
     undecodable: Counter[str] = field(default_factory=Counter)
 
 
-def export(recording: Recording, folder: Path, kind: Format, key: bytes | None, advance: Advance) -> Exported:
-    """Write the tables into `folder`; `key`: hide the names of hosts with it.
+def export(
+    recordings: Sequence[Recording], folder: Path, kind: Format, key: bytes | None, advance: Advance
+) -> Exported:
+    """Write the tables of recordings that follow each other into `folder`; `key`: hide the names of hosts with it.
 
     Raises ConfigurationError where names are to be hidden and the recording has no site, which says what they are.
     """
-    site = _site(recording)
+    site = _site(recordings[0])
     hide: Hide = str
     if key is not None:
         if site is None:
             raise ConfigurationError(
-                [Finding(str(recording.path), 0, 0, "names can't be hidden: the recording carries no site")]
+                [
+                    Finding(
+                        str(recordings[0].path), 0, 0, "names can't be hidden: the recording carries no site"
+                    )
+                ]
             )
-        hide = Pseudonyms(key, host_names(site, _sources(recording, advance))).hide_name
+        hide = Pseudonyms(key, host_names(site, _sources(recordings, advance))).hide_name
     found = schemas(site, hide)
     exported = Exported()
     with ExitStack() as stack:
@@ -73,7 +79,7 @@ def export(recording: Recording, folder: Path, kind: Format, key: bytes | None, 
             name: stack.enter_context(_writer(folder, name, kind, schema)) for name, schema in found.items()
         }
         tables = {name: table_of(name, schema, hide) for name, schema in found.items()}
-        for value in _values(recording, exported, advance):
+        for value in _values(recordings, exported, advance):
             name = _TABLE_OF[type(value)]
             table: Any = tables[name]
             table.add(value)
@@ -105,18 +111,24 @@ def _site(recording: Recording) -> Site | None:
     return recorded_rules(recording).load_site(f"{recording.path}:")
 
 
-def _sources(recording: Recording, advance: Advance) -> set[str]:
+def _sources(recordings: Sequence[Recording], advance: Advance) -> set[str]:
     """Every source that the log names."""
     found: set[bytes] = set()
-    for record in watched(recording.records({EVENTS.name}), advance):
+    for record in watched(_records(recordings, {EVENTS.name}), advance):
         found.add(header(record.headers, "source") or b"")
     return {source.decode("utf-8", "replace") for source in found if source}
 
 
-def _values(recording: Recording, exported: Exported, advance: Advance) -> Iterator[Input | Output]:
+def _records(recordings: Sequence[Recording], topics: Collection[str]) -> Iterator[Record]:
+    return (record for recording in recordings for record in recording.records(topics))
+
+
+def _values(
+    recordings: Sequence[Recording], exported: Exported, advance: Advance
+) -> Iterator[Input | Output]:
     """Inputs and outputs that have a table."""
     last: dict[tuple[str, str], tuple[int, int]] = {}
-    for record in watched(recording.records(TOPICS), advance):
+    for record in watched(_records(recordings, TOPICS), advance):
         if record.value is None:
             continue
         value: Input | Output

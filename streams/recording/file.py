@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, Footer, Statistics
+from mcap.records import Chunk, Footer, Statistics
 from mcap.stream_reader import get_chunk_data_stream
 
 from streams.times import iso_utc
@@ -63,23 +63,25 @@ _PRIVATE = 0x80
 
 
 class ChunkEntry(NamedTuple):
-    """Where a chunk begins in the file, and where the index names its channels."""
+    """Where a chunk begins in the file, and where the index names its channels, or `channels` themselves."""
 
     at: int
-    channels_at: int
-    channels_end: int
+    channels_at: int = 0
+    channels_end: int = 0
+    channels: frozenset[int] | None = None
 
 
 class FileIndex(NamedTuple):
     """What stands behind the data: `start` to `end` in the file, and the number of messages by channel id.
 
-    `chunks` in the order of the file; `others`: where attachments and metadata begin. Both are right unless `is_moved`.
+    `channels` as they lie there, which are many where a day of a folder is opened. `chunks` in the order of the file;
+    `others`: where attachments and metadata begin. Both are right unless `is_moved`.
     """
 
     start: int
     end: int
     is_moved: bool
-    channels: tuple[Channel, ...]
+    channels: tuple[bytes, ...]
     messages: Mapping[int, int]
     first_ns: int
     last_ns: int
@@ -138,9 +140,9 @@ def walk(
     held_from = begin_at - begin_at % mmap.PAGESIZE
     while True:
         held_from = release(view, held_from, at)
-        length = _length(view, at, index)
+        length = length_at(view, at, index)
         if length is None:
-            found = _search(view, search_from, index)
+            found = search(view, search_from, index)
             if found is None:
                 rest = f", and nothing can be read from byte {at} on" if at < len(view) else ""
                 damage.lost(f"the file ends at byte {len(view)} without its index: it was cut off{rest}")
@@ -159,8 +161,8 @@ def walk(
                 records = _unpacked(view, start, end)
             except Exception as error:  # decompressors and the parser share no class of errors
                 resumed = end
-                if _length(view, end, index) is None:
-                    resumed = _search(view, search_from, index) or len(view)
+                if length_at(view, end, index) is None:
+                    resumed = search(view, search_from, index) or len(view)
                 span = _recorded_span(view[start : start + CHUNK_SPAN.size])
                 damage.lost(
                     f"the chunk at byte {at}{span} is damaged and left out (bytes {at} to {resumed}): {error}"
@@ -177,7 +179,7 @@ def walk(
 def records_at(view: mmap.mmap, index: FileIndex, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """Opcode and body of the records that an index says begin at `places`; those that don't are left out."""
     for at in places:
-        length = _length(view, at, index)
+        length = length_at(view, at, index)
         if length is None:
             continue
         start = at + RECORD_HEAD.size
@@ -188,8 +190,23 @@ def records_at(view: mmap.mmap, index: FileIndex, places: Iterable[int]) -> Iter
             yield view[at], view[start : start + length]
 
 
+def others_ahead(view: mmap.mmap) -> list[tuple[int, bytes]] | None:
+    """Attachments and metadata that stand before the first chunk; None where it isn't reached."""
+    at, found = len(MAGIC), list[tuple[int, bytes]]()
+    while (length := length_at(view, at, None)) is not None:
+        start = at + RECORD_HEAD.size
+        if view[at] in (Opcode.CHUNK, Opcode.DATA_END):
+            return found
+        if view[at] in (Opcode.ATTACHMENT, Opcode.METADATA):
+            found.append((view[at], view[start : start + length]))
+        at = start + length
+    return None
+
+
 def channels_of(view: mmap.mmap, entry: ChunkEntry) -> frozenset[int]:
     """Ids of the channels that have a message in a chunk."""
+    if entry.channels is not None:
+        return entry.channels
     pairs = view[entry.channels_at : entry.channels_end]
     return frozenset(channel for channel, _ in _CHANNEL_AT.iter_unpack(pairs))
 
@@ -220,7 +237,7 @@ def _recorded_span(chunk: bytes) -> str:
     return f" (recorded {iso_utc(first_ns)} to {iso_utc(last_ns)})"
 
 
-def _length(view: mmap.mmap, at: int, index: FileIndex | None) -> int | None:
+def length_at(view: mmap.mmap, at: int, index: FileIndex | None) -> int | None:
     """Length of the body of the record that begins at `at`; None where none does."""
     start = at + RECORD_HEAD.size
     if start > len(view):
@@ -248,10 +265,10 @@ def _is_chunk(view: mmap.mmap, start: int, length: int) -> bool:
     return bool(said == left)
 
 
-def _search(view: mmap.mmap, at: int, index: FileIndex | None) -> int | None:
+def search(view: mmap.mmap, at: int, index: FileIndex | None) -> int | None:
     """Where the next chunk or the end of the data begins."""
     while (found := _CHUNK_OR_DATA_END.search(view, at)) is not None:
-        if _length(view, found.start(), index) is not None:
+        if length_at(view, found.start(), index) is not None:
             return found.start()
         at = found.start() + 1
     return None
@@ -282,7 +299,7 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
     at = start = data_end + _DATA_END_BYTES
     if zlib.crc32(view[start : end - len(MAGIC) - 4]) != footer.summary_crc:
         return None
-    channels: list[Channel] = []
+    channels: list[bytes] = []
     statistics: Statistics | None = None
     chunks: list[ChunkEntry] = []
     others: list[int] = []
@@ -290,7 +307,7 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
         opcode, length = RECORD_HEAD.unpack_from(view, at)
         body, at = at + RECORD_HEAD.size, at + RECORD_HEAD.size + length
         if opcode == Opcode.CHANNEL:
-            channels.append(Channel.read(_stream(view, body, at)))
+            channels.append(view[body:at])
         elif opcode == Opcode.STATISTICS:
             statistics = Statistics.read(_stream(view, body, at))
         elif opcode == Opcode.CHUNK_INDEX:

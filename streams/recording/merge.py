@@ -1,6 +1,7 @@
 """Several recordings of one log as one: each record once, every partition in the order of its offsets.
 
-Rules: offsets say what is the same record, so recordings of a log that starts again are refused, and where two overlap
+Rules: offsets say what is the same record, so recordings of several logs are merged log by log, where their heads say
+which is of which; where they don't, recordings of a log that starts again are refused; and where two overlap
 the records must be equal; which recording gives which offsets is planned before anything is written; records are
 taken in the order in which they were recorded, and one that comes before its predecessor waits: its recording is
 read on only when all of them wait.
@@ -18,7 +19,9 @@ from typing import Final
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.record import Record
+from streams.recording.logs import logs_of
 from streams.recording.recording import Advance, Recording, watched
+from streams.recording.segments import heads_of
 from streams.topics import EVENTS
 
 HELD_BYTES: Final = 256 << 20
@@ -45,6 +48,18 @@ class MergePlan:
     runs: dict[_Partition, list[Run]] = field(default_factory=dict)
     repeated: int = 0
     """Offsets that more than one recording has."""
+
+
+def by_log(recordings: Sequence[Recording]) -> list[list[Recording]]:
+    """Recordings, in their order, by the log that their heads say they are of; of one where a head is missing."""
+    heads = [heads_of(one) for one in recordings]
+    if not all(said[0].logs and len(said) == 1 for said in heads):
+        return [list(recordings)]
+    logs = logs_of(recordings)
+    return [
+        [one for one, begin in zip(recordings, logs.begins, strict=True) if begin == number]
+        for number in range(len(logs.found))
+    ]
 
 
 def plan_merge(recordings: Sequence[Recording], advance: Advance) -> MergePlan:

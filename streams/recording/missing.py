@@ -1,7 +1,8 @@
 """What is missing from recordings: records that the offsets, or a file's index, say there were.
 
 Two things cost records: damage, and a recorder that was away for longer than the log kept them. The second leaves a
-hole in the offsets of segments, between two or within one; where a topic is compacted a hole means nothing.
+hole in the offsets, within a recording, or between two that say by their heads that they are of one log. Where a topic
+is compacted a hole means nothing, and in a cut only one of `events` does.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from streams.recording.recording import Recording
-from streams.recording.segments import head_logs, head_positions
-from streams.topics import BY_NAME
+from streams.recording.recording import CUT, Recording
+from streams.recording.segments import Head, heads_of
+from streams.topics import EVENTS, TOPICS
 
 HOLES: Final = 1000
 _Partition = tuple[str, int]
+_WITHOUT_HOLES: Final = frozenset(topic.name for topic in TOPICS if topic.cleanup == "delete")
 
 
 @dataclass(slots=True)
@@ -48,16 +50,29 @@ class MissingRecords:
         """Offset and recorder's time of the last record of each partition."""
 
         self._logs: frozenset[str] = frozenset()
-        self._is_segment = False
+        self._counted: Collection[str] = ()
+        """The topics whose holes count in the recording that is being read."""
+
+        self._log = 0
+        self._heads: list[Head] = []
         self._due: Counter[_Partition] = Counter()
         """Records of the recording that is being read that its index names, less those read or found missing."""
 
-    def begin(self, recording: Recording, is_intact: bool) -> None:
-        """Before the first record of a recording; `is_intact`: all of those before it could be read."""
-        begins, logs = head_positions(recording), head_logs(recording)
-        self._is_segment = bool(begins)
-        if begins and not self._logs & logs:
-            self._before.clear()  # a fresh log: its offsets start again
+    def begin(self, recording: Recording, is_intact: bool, is_part: bool = False) -> None:
+        """Before the first record of a recording; `is_intact`: all of those before it could be read.
+
+        `is_part`: reading begins somewhere in the recording, and what lies before that is not missed.
+        """
+        self._heads = heads_of(recording)
+        begins, logs, _ = self._heads[0]
+        # what a cut holds beside `events` was chosen by its cause, not by its offset
+        self._counted = {EVENTS.name} if CUT in recording.metadata else _WITHOUT_HOLES
+        self._log = 0
+        if is_part:
+            self._logs = logs
+            return
+        if not self._logs & logs and (begins or is_intact):
+            self._before.clear()  # a fresh log, whose offsets start again, or nobody knows
         self._logs = logs
         for begin, offset in begins.items():
             self._before.setdefault(begin, (offset - 1, recording.first_ns))
@@ -67,12 +82,19 @@ class MissingRecords:
             self._before[place] = one.first_offset - 1, recording.first_ns
         self._due = Counter({place: one.records for place, one in named.items()})
 
-    def pass_by(self, place: _Partition, offset: int, log_ns: int, is_intact: bool) -> None:
-        """A record; `is_intact`: all before it could be read."""
-        if self._is_segment or not is_intact:
-            self._come_to(place, offset, log_ns, is_intact)
+    def pass_by(self, place: _Partition, offset: int, log_ns: int, is_intact: bool, log: int = 0) -> None:
+        """A record; `is_intact`: all before it could be read; `log`: which of the logs in the recording it is of."""
+        if log != self._log:
+            self._begin_log(log, log_ns)
+        self._come_to(place, offset, log_ns, is_intact)
         self._before[place] = offset, log_ns
         self._due[place] -= 1
+
+    def _begin_log(self, log: int, log_ns: int) -> None:
+        """The log was rolled to a fresh one within a recording."""
+        begins = self._heads[log].positions if log < len(self._heads) else {}
+        self._before = {place: (offset - 1, log_ns) for place, offset in begins.items()}
+        self._log = log
 
     def end(self, recording: Recording) -> None:
         """After the last record of a recording that could be read."""
@@ -84,13 +106,12 @@ class MissingRecords:
     def _come_to(self, place: _Partition, offset: int, log_ns: int, is_intact: bool) -> None:
         """A rolled log starts again at a lower offset."""
         before = self._before.get(place)
-        counts = self._is_segment and BY_NAME[place[0]].cleanup == "delete"
-        if (counts or not is_intact) and before is not None and offset > before[0] + 1:
+        if (place[0] in self._counted or not is_intact) and before is not None and offset > before[0] + 1:
             self._add(place, offset - before[0] - 1, log_ns)
 
     def _add(self, place: _Partition, records: int, to_ns: int) -> None:
         """So many are missing behind the last one of the partition."""
-        offset, from_ns = self._before[place]
+        offset, from_ns = self._before.get(place, (-1, to_ns))
         self._due[place] -= records
         hole = Missing(place[1], records, offset + 1, offset + records, from_ns, to_ns)
         if len(self.holes) < HOLES:

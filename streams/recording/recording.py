@@ -40,7 +40,17 @@ from rules.errors import ConfigurationError, InvariantError
 from rules.findings import Finding
 from streams.record import Headers, Record
 from streams.recording.chunks import WRAPPED, Chunks, Place, Stored, channel_of, place_of, record_of
-from streams.recording.file import MAGIC, Damage, FileIndex, channels_of, find_index, records_at, walk
+from streams.recording.file import (
+    MAGIC,
+    Damage,
+    FileIndex,
+    channels_of,
+    find_index,
+    others_ahead,
+    records_at,
+    walk,
+)
+from streams.recording.open_file import follow
 from streams.wire import ARROW_SCHEMAS
 
 PROFILE: Final = "headrace"
@@ -94,7 +104,7 @@ class RecordingWriter:
         self._wrapped: dict[tuple[str, int, int], int] = {}
         self._counts: dict[str, int] = {}
         self._next: dict[tuple[str, int], int] = {}
-        self._segments: dict[tuple[str, int], int] = {}
+        self._log = 0
         self._log_ns = 0
         self.records = 0
 
@@ -103,7 +113,7 @@ class RecordingWriter:
         self._log_ns = max(self._log_ns, log_ns)
         partition = (record.topic, record.partition)
         if record.offset < self._next.get(partition, 0):
-            self._begin_segment(partition)
+            self.begin_log()
         self._next[partition] = record.offset + 1
         data, channel = record.value, None
         if data is not None and record.timestamp_ms >= 0:
@@ -142,13 +152,12 @@ class RecordingWriter:
     ) -> None:
         self.close()
 
-    def _begin_segment(self, partition: tuple[str, int]) -> None:
-        """The log was rolled to a fresh one: its offsets start again, so the partition's channels do too."""
-        self._segments[partition] = self._segments.get(partition, 0) + 1
-        self._channels = {
-            place: channel for place, channel in self._channels.items() if place[:2] != partition
-        }
-        self._wrapped = {key: channel for key, channel in self._wrapped.items() if key[:2] != partition}
+    def begin_log(self) -> None:
+        """What follows is of a fresh log, to which the one before it was rolled: all offsets start again."""
+        self._log += 1
+        self._next.clear()
+        self._channels.clear()
+        self._wrapped.clear()
 
     def _register(self, record: Record) -> int | None:
         """A new channel for records like this one; None where it must be wrapped."""
@@ -184,7 +193,7 @@ class RecordingWriter:
         place = {
             "topic": record.topic,
             "partition": str(record.partition),
-            "segment": str(self._segments.get((record.topic, record.partition), 0)),
+            "segment": str(self._log),
             "base_offset": str(record.offset),
         }
         channel: int = self._writer.register_channel(record.topic, encoding, schema, {**place, **metadata})
@@ -215,8 +224,7 @@ class Named(NamedTuple):
 class Recording:
     """An existing file. Attachments and metadata are read at once, records as one asks for them.
 
-    `named`: what the index names, by topic and partition, and `first_ns`, `last_ns` the recorder's times of its first
-    and last record; empty and 0 where the index can't be read.
+    The index is read when it is first asked for: of a folder's many segments few are.
 
     Raises ConfigurationError when the file isn't there or is no MCAP file.
     """
@@ -225,12 +233,10 @@ class Recording:
         self.path = path
         self.attachments: dict[str, bytes] = {}
         self.metadata: dict[str, str] = {}
-        self._index: FileIndex | None = None
         self._left_out: list[str] = []
         self._damage = Damage()
         try:
             with self._opened() as view:
-                self._index = find_index(view)
                 for opcode, body in self._others(view):
                     if opcode == Opcode.ATTACHMENT:
                         self._keep_attachment(body)
@@ -238,12 +244,32 @@ class Recording:
                         self._keep_metadata(body)
         except OSError as error:
             raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
-        self.named = {} if self._index is None else _named(self._index)
-        self.first_ns = 0 if self._index is None else self._index.first_ns
-        self.last_ns = 0 if self._index is None else self._index.last_ns
 
-    def _others(self, view: mmap.mmap) -> Iterator[tuple[int, bytes]]:
-        """Attachments and metadata: by the index where it can be trusted, as a day has millions of records."""
+    @cached_property
+    def _index(self) -> FileIndex | None:
+        with self._opened() as view:
+            return find_index(view)
+
+    @cached_property
+    def named(self) -> Mapping[tuple[str, int], Named]:
+        """What the index names, by topic and partition; empty where it can't be read."""
+        return {} if self._index is None else _named(self._index)
+
+    @property
+    def first_ns(self) -> int:
+        """The recorder's time of the first record, 0 where the index can't be read."""
+        return 0 if self._index is None else self._index.first_ns
+
+    @property
+    def last_ns(self) -> int:
+        """The recorder's time of the last record, 0 where the index can't be read."""
+        return 0 if self._index is None else self._index.last_ns
+
+    def _others(self, view: mmap.mmap) -> Iterable[tuple[int, bytes]]:
+        """Attachments and metadata: our own stand before all else, others' are found by the index."""
+        ahead = others_ahead(view)
+        if ahead and ahead[0][0] == Opcode.METADATA:
+            return ahead
         if self._index is not None and not self._index.is_moved:
             return records_at(view, self._index, self._index.others)
         return walk(view, self._index, {Opcode.ATTACHMENT, Opcode.METADATA}, Damage())
@@ -298,7 +324,7 @@ class Recording:
     def stored(self, topics: Collection[str] | None = None, chunk: int = 0) -> Iterator[Stored]:
         """The same records as they lie in the file, no object made for each; from a chunk on (see `chunks`)."""
         self._damage = damage = Damage(list(self._left_out))
-        taken = self._taken(topics)
+        taken = Chunks(topics, self.places if self._index is not None or chunk else {})
         begin_at = self.index.chunks[chunk].at if chunk else len(MAGIC)
         with self._opened() as view:
             for opcode, body in walk(view, self._index, {Opcode.CHUNK, Opcode.CHANNEL}, damage, begin_at):
@@ -312,32 +338,41 @@ class Recording:
         if due != taken.read and not damage.lacks_records:
             damage.lost(f"the index names {due} records, and {taken.read} can be read")
 
-    def _taken(self, topics: Collection[str] | None) -> Chunks:
-        return Chunks(topics, self.places if self._index is not None else {})
-
     # By the index, without reading the rest of the file. What is damaged there is left out without a word.
+
+    @cached_property
+    def _to_find_by(self) -> FileIndex | None:
+        """The file's index, or what it would say where the file has none yet."""
+        if self._index is not None:
+            return self._index
+        with self._opened() as view:
+            return follow(view)
+
+    @property
+    def is_sought(self) -> bool:
+        """Whether chunks can be found: there is an index that can be trusted, or one can be made."""
+        found = self._to_find_by
+        return found is not None and not found.is_moved
 
     @property
     def chunks(self) -> int:
-        """How many chunks the index names; 0 where it can't be trusted."""
-        return 0 if self._index is None or self._index.is_moved else len(self._index.chunks)
+        """How many chunks can be found."""
+        return len(self.index.chunks) if self.is_sought else 0
 
     @property
     def index(self) -> FileIndex:
-        """Raises InvariantError where there is none to trust."""
-        if self._index is None or self._index.is_moved:
+        """By which chunks are found. Raises InvariantError where there is none to trust."""
+        found = self._to_find_by
+        if found is None or found.is_moved:
             raise InvariantError(f"{self.path} has no index to find chunks by")
-        return self._index
+        return found
 
     @cached_property
     def places(self) -> dict[int, Place]:
         """What each channel that the index names says of its messages."""
-        return {} if self._index is None else {one.id: place_of(one) for one in self._index.channels}
-
-    @property
-    def is_rolled(self) -> bool:
-        """Whether the log was rolled to a fresh one in between: offsets then mean nothing across all of the file."""
-        return any(channel.metadata.get("segment", "0") != "0" for channel in self.index.channels)
+        found = self._to_find_by
+        channels = () if found is None else map(channel_of, found.channels)
+        return {one.id: place_of(one) for one in channels}
 
     def of_topic(self, topic: str) -> Iterator[Stored]:
         """The records of a topic that few chunks have."""
@@ -347,7 +382,7 @@ class Recording:
 
     def in_chunks(self, numbers: Iterable[int], topics: Collection[str]) -> Iterator[tuple[int, Stored]]:
         """The records of some chunks, each with the number of its chunk; chunks without them are passed over."""
-        taken = self._taken(topics)
+        taken = Chunks(topics, self.places)
         wanted = {number for number, place in self.places.items() if place.topic in topics}
         with self._opened() as view:
             for number in numbers:
@@ -363,7 +398,7 @@ def _named(index: FileIndex) -> dict[tuple[str, int], Named]:
     """A partition's first record is the first of a channel of its lowest segment."""
     records: Counter[tuple[str, int]] = Counter()
     firsts: dict[tuple[str, int], tuple[int, int]] = {}
-    for channel in index.channels:
+    for channel in map(channel_of, index.channels):
         place = place_of(channel)
         partition = place.topic, place.partition
         first = int(channel.metadata.get("segment", "0")), place.base_offset

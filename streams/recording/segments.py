@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -29,6 +29,9 @@ from streams.rule_sets.rule_set import activated_digest
 POSITIONS_KEY: Final = "positions"
 LOGS_KEY: Final = "logs"
 MISSED_KEY: Final = "missed"
+FRESH_LOGS_KEY: Final = "fresh_logs"
+"""The heads of the logs that follow in a copy of several segments, in their order."""
+
 LOCK: Final = "recorder.lock"
 UNFINISHED: Final = ".new"
 """What a file that has no whole head yet is called behind its name."""
@@ -82,6 +85,14 @@ def sole_writer(folder: Path) -> Iterator[None]:
         yield
 
 
+class Head(NamedTuple):
+    """With what a segment, or in a copy of several a fresh log, begins. Empty where it isn't said."""
+
+    positions: Positions
+    logs: frozenset[str]
+    missed: str = ""
+
+
 def head(positions: Positions, logs: Iterable[str], missed: str) -> dict[str, str]:
     """The metadata with which a segment begins."""
     by_topic: dict[str, dict[str, int]] = {}
@@ -91,32 +102,47 @@ def head(positions: Positions, logs: Iterable[str], missed: str) -> dict[str, st
     return {**said, MISSED_KEY: missed} if missed else said
 
 
-def without_head(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The metadata of a copy that begins elsewhere than its segment did: it is a recording, and no segment."""
-    return {key: text for key, text in metadata.items() if key not in (POSITIONS_KEY, LOGS_KEY, MISSED_KEY)}
+def heads_of(recording: Recording) -> list[Head]:
+    """The heads of a recording: of the log that it begins with, and of each to which that was rolled in it."""
+    fresh = orjson.loads(recording.metadata.get(FRESH_LOGS_KEY, "[]"))
+    return [_head_in(said) for said in (recording.metadata, *fresh)]
 
 
-def head_positions(recording: Recording) -> dict[TopicPartition, int]:
-    """Where a segment begins; empty for a recording that is none."""
-    by_topic = orjson.loads(recording.metadata.get(POSITIONS_KEY, "{}"))
-    return {
+def _head_in(metadata: Mapping[str, str]) -> Head:
+    by_topic = orjson.loads(metadata.get(POSITIONS_KEY, "{}"))
+    positions = {
         TopicPartition(topic, int(partition)): offset
         for topic, offsets in by_topic.items()
         for partition, offset in offsets.items()
     }
+    logs = frozenset(orjson.loads(metadata.get(LOGS_KEY, "[]")))
+    return Head(positions, logs, metadata.get(MISSED_KEY, ""))
 
 
-def head_logs(recording: Recording) -> frozenset[str]:
-    """The ids of the log that a segment is of; empty for a recording that is none."""
-    return frozenset(orjson.loads(recording.metadata.get(LOGS_KEY, "[]")))
+def with_heads(metadata: Mapping[str, str], heads: Sequence[Head]) -> dict[str, str]:
+    """The metadata of a copy that begins with the first of `heads`, and has the others where fresh logs begin."""
+    keys = (POSITIONS_KEY, LOGS_KEY, MISSED_KEY, FRESH_LOGS_KEY)
+    kept = {key: text for key, text in metadata.items() if key not in keys}
+    first, *others = heads
+    if first.positions or first.logs:
+        kept |= head(*first)
+    if others:
+        kept[FRESH_LOGS_KEY] = orjson.dumps([head(*one) for one in others]).decode()
+    return kept
+
+
+def head_positions(recording: Recording) -> Positions:
+    """Where a recording begins, by its head; empty where that isn't said."""
+    return heads_of(recording)[0].positions
 
 
 def missed_before(recordings: Sequence[Recording]) -> list[str]:
     """What nobody recorded of the logs between these recordings, a line for each."""
     return [
-        f"before {one.path.name}: {one.metadata[MISSED_KEY]}"
-        for one in recordings[1:]
-        if MISSED_KEY in one.metadata
+        f"{'within' if number else 'before'} {one.path.name}: {said.missed}"
+        for file, one in enumerate(recordings)
+        for number, said in enumerate(heads_of(one))
+        if said.missed and (file or number)
     ]
 
 
@@ -144,14 +170,14 @@ def last_segment(folder: Path) -> LastSegment | None:
     if not found:
         return None
     recording = Recording(found[-1])
-    positions, activated = head_positions(recording), ""
+    positions, activated = dict(head_positions(recording)), ""
     for record in recording.records():
         positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
         activated = activated_digest(record) or activated
     if recording.lacks_only_its_end:
         _make_whole(recording)
         recording = Recording(found[-1])
-    return LastSegment(recording, positions, head_logs(recording), activated)
+    return LastSegment(recording, positions, heads_of(recording)[0].logs, activated)
 
 
 def _make_whole(recording: Recording) -> None:

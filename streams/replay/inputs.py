@@ -1,23 +1,27 @@
 """The inputs of a replay out of recordings, in the order of the log, and beside them what was said to them.
 
-Rules: what can't be decoded is counted by its reason; what a restored state has is skipped by its offset; reading ends
-soon after the end of the part that is asked for.
+Rules: what can't be decoded is counted by its reason; what is of units that nobody asks for is passed by; what a
+restored state has is skipped by its offset; reading ends soon after the end of the part that is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
-from rules.engine.inputs import Fact, Input, Tick
+from rules.engine.inputs import FACT_SOURCE, Fact, Input, Tick
 from rules.errors import UndecodableError
 from streams.recording.chunks import Place, Stored
+from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.missing import MissingRecords
 from streams.recording.recording import Recording
-from streams.recording.segments import MISSED_KEY
-from streams.replay.replayed import OUTPUT_TOPICS, Replay, note_fact
-from streams.replay.start import Begin, Part
+from streams.recording.segments import heads_of
+from streams.replay.replayed import OUTPUT_TOPICS, Replay, told
+from streams.replay.seek import BEGINNING, Begin, ChunkPlace
+from streams.replay.start import Part
+from streams.replay.verification import Comparison
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output
 
@@ -32,10 +36,14 @@ ANSWER_NS: Final = 5_000_000_000
 
 @dataclass(slots=True)
 class RecordedOutputs:
-    """What the run said before the first damage; `behind`: outputs recorded behind it, or lost to it."""
+    """What the run said up to the first damage goes to the comparison; `behind`: outputs behind it, or lost to it.
 
+    `units`: those that are compared; `others`: those that are asked for, and can't be.
+    """
+
+    comparison: Comparison
     units: Collection[str]
-    said: dict[tuple[str, str], dict[str, set[bytes]]] = field(default_factory=dict)
+    others: Collection[str] = ()
     behind: int = 0
 
     def take(self, place: Place, value: bytes | None, is_intact: bool) -> None:
@@ -46,32 +54,47 @@ class RecordedOutputs:
             output = decode_output(place.headers, value)
         except UndecodableError:
             return  # garbage on an output topic is no word of the engine
-        if output.unit not in self.units:
-            return
-        if is_intact:
-            self.said.setdefault((place.topic, output.unit), {}).setdefault(output.id, set()).add(value)
-        else:
+        if output.unit in self.units and is_intact:
+            self.comparison.has_recorded = True
+            self.comparison.record(place.topic, output.unit, output.id, value)
+        elif output.unit in self.units or output.unit in self.others:
             self.behind += 1
 
+    def take_fact(self, fact: Fact, is_intact: bool) -> None:
+        """What one unit has told another."""
+        if is_intact and fact.identity.source.removeprefix(FACT_SOURCE) in self.units:
+            self.comparison.record(*told(fact))
 
-def _in_order(
-    recordings: Iterable[Recording], missing: MissingRecords, chunk: int
-) -> Iterator[tuple[bool, Stored]]:
-    """Every record of the topics of `missing`, which looks on, and whether all before it could be read.
 
-    From a `chunk` on, what lies before is not missed.
+def in_order(
+    recordings: Sequence[Recording],
+    missing: MissingRecords,
+    begin: ChunkPlace = BEGINNING,
+    topics: Collection[str] | None = None,
+) -> Iterator[tuple[bool, int, Stored]]:
+    """Every record of `topics` (None: all), whether all before it could be read, and its file; `missing` looks on.
+
+    What lies before the place at which reading begins is not missed.
     """
     is_intact = True
-    for number, recording in enumerate(recordings):
-        is_intact = is_intact and not (number and MISSED_KEY in recording.metadata)
-        if not chunk:
-            missing.begin(recording, is_intact)
-        for stored in recording.stored(missing.topics, chunk):
-            is_intact = is_intact and not recording.lacks_records
+    for number in range(begin.file, len(recordings)):
+        recording, is_first = recordings[number], number == begin.file
+        heads, log = heads_of(recording), -1
+        chunk = begin.chunk if is_first else 0
+        missing.begin(recording, is_intact, is_part=is_first and begin != BEGINNING)
+        for stored in recording.stored(topics, chunk):
             log_ns, place, offset, _, _ = stored
-            missing.pass_by(place[:2], offset, log_ns, is_intact)
+            if place.topic not in missing.topics:
+                yield is_intact, number, stored
+                continue
+            is_intact = is_intact and not recording.lacks_records
+            if place.log != log:
+                is_begin = log < 0 and is_first
+                log = place.log
+                is_intact = is_intact and (is_begin or log >= len(heads) or not heads[log].missed)
+            missing.pass_by(place[:2], offset, log_ns, is_intact, place.log)
             is_intact = is_intact and not missing.spans
-            yield is_intact, stored
+            yield is_intact, number, stored
         is_intact = is_intact and not recording.lacks_records
         missing.end(recording)
 
@@ -85,51 +108,93 @@ class Reader:
     part: Part
     begin: Begin
     units: Collection[str]
+    recorded: RecordedOutputs | None = None
     watch: Watch | None = None
+    is_over: bool = False
     passed: set[str] = field(default_factory=set)
     """Units whose ticks have passed the end of the part."""
+
+    last_file: int = 0
+    """The recording that is read, or was the last that was."""
 
     until_log_ns: int | None = None
     """When all have: for how long what they said is still awaited."""
 
-    def events(self, recorded: RecordedOutputs | None, only_intact: bool) -> Iterator[Input]:
-        """The inputs of the part. What was said to them goes to `recorded`."""
-        result = self.result
-        missing = MissingRecords({EVENTS.name, *(OUTPUT_TOPICS if recorded is not None else ())})
-        for is_intact, (log_ns, place, offset, _, value) in _in_order(
-            self.recordings, missing, self.begin.chunk
-        ):
-            if not is_intact and only_intact:
+    _missing: MissingRecords = field(init=False)
+    _records: Iterator[tuple[bool, int, Stored]] = field(init=False)
+    _logs: Logs = field(init=False)
+    _others: frozenset[bytes] = field(init=False)
+    """Keys of the site's units that nobody asks for."""
+
+    def __post_init__(self) -> None:
+        topics = {EVENTS.name, *(OUTPUT_TOPICS if self.recorded is not None else ())}
+        self._missing = MissingRecords(topics)
+        self._records = in_order(self.recordings, self._missing, self.begin.at, topics)
+        self._logs = logs_of(self.recordings) if self.begin.engines else Logs([], [])
+        self._others = frozenset(unit.encode() for unit in self.result.site.units if unit not in self.units)
+
+    def until_damage(self) -> Iterator[Input]:
+        """The inputs of the part up to the first record that is missing."""
+        for item in self._items():
+            if not item[0]:
+                self._records = chain([item], self._records)
                 return
-            if self.until_log_ns is not None and (recorded is None or log_ns > self.until_log_ns):
-                break
-            if place.topic != EVENTS.name:
-                if recorded is not None:
-                    recorded.take(place, value, is_intact)
-                continue
-            result.behind_damage += not is_intact
-            try:
-                made = decode_input(place.key, place.headers, value)
-            except UndecodableError as error:
-                result.undecodable[error.reason] += 1
-                continue
-            if made.unit not in result.site.units:
-                result.undecodable["unknown-unit"] += 1
-                result.unknown_units.add(made.unit)
-            elif made.unit in self.units and self.begin.covers(made.unit, offset):
-                if isinstance(made, Fact):  # who told it may have begun before who was told
-                    note_fact(made, result)
-            elif made.unit in self.units:
-                if self.part.to_ns is not None and self._is_behind(made, self.part.to_ns, log_ns):
-                    continue
-                if self.watch is not None and type(made) is Tick and not self.watch(made.time_ns):
-                    result.is_partial = True
-                    break
+            made = self._input(item)
+            if made is not None:
                 yield made
-        result.missing = {place: one for place, one in missing.spans.items() if place[0] == EVENTS.name}
-        if recorded is not None:
-            lost = sum(one.records for place, one in missing.spans.items() if place[0] != EVENTS.name)
-            recorded.behind += lost
+
+    def behind_damage(self) -> Iterator[Input]:
+        """Those that follow it; then all is read."""
+        for item in self._items():
+            self.result.behind_damage += item[2][1].topic == EVENTS.name
+            made = self._input(item)
+            if made is not None:
+                yield made
+        spans = self._missing.spans.items()
+        self.result.missing = {place: one for place, one in spans if place[0] == EVENTS.name}
+        if self.recorded is not None:
+            self.recorded.behind += sum(one.records for place, one in spans if place[0] != EVENTS.name)
+
+    def _items(self) -> Iterator[tuple[bool, int, Stored]]:
+        while not self.is_over and (item := next(self._records, None)) is not None:
+            log_ns = item[2][0]
+            if self.until_log_ns is not None and (self.recorded is None or log_ns > self.until_log_ns):
+                return
+            yield item
+
+    def _input(self, item: tuple[bool, int, Stored]) -> Input | None:
+        """What of the part a record is, if it is an input of it. What was said to inputs goes to `recorded`."""
+        is_intact, self.last_file, (log_ns, place, offset, _, value) = item
+        result, recorded = self.result, self.recorded
+        if place.topic != EVENTS.name:
+            if recorded is not None:
+                recorded.take(place, value, is_intact)
+            return None
+        if place.key in self._others:
+            return None
+        try:
+            made = decode_input(place.key, place.headers, value)
+        except UndecodableError as error:
+            result.undecodable[error.reason] += 1
+            return None
+        if made.unit not in result.site.units:
+            result.undecodable["unknown-unit"] += 1
+            result.unknown_units.add(made.unit)
+            return None
+        if made.unit not in self.units:
+            return None
+        is_covered = made.unit in self.begin.engines and self.begin.covers(
+            made.unit, LogPlace(self._logs.of(self.last_file, place), offset)
+        )
+        if not is_covered:
+            if self.part.to_ns is not None and self._is_behind(made, self.part.to_ns, log_ns):
+                return None
+            if self.watch is not None and type(made) is Tick and not self.watch(made.time_ns):
+                result.is_partial = self.is_over = True
+                return None
+        if recorded is not None and isinstance(made, Fact):  # who told it may have begun before who was told
+            recorded.take_fact(made, is_intact)
+        return None if is_covered else made
 
     def _is_behind(self, value: Input, to_ns: int, log_ns: int) -> bool:
         """Whether an input lies behind the part: from a unit's first tick after its end on."""

@@ -11,7 +11,8 @@ reach their units after a fixed delay (`streams/facts.py`); then the order of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rules.engine.facts import parts_of
@@ -22,10 +23,11 @@ from streams.record import Headers, header
 from streams.recording.recording import Recording
 from streams.recording.segments import missed_before
 from streams.replay.inputs import Reader, RecordedOutputs, Watch
-from streams.replay.replayed import Replay, content_of, count, keep
+from streams.replay.replayed import OUTPUT_TOPICS, Hear, Replay, count, keep
 from streams.replay.rules import ActivatedRules, Chosen
-from streams.replay.start import WHOLE, Begin, Part, find_begin
-from streams.replay.verification import FactsBegin, FactsEnd, InputsBegin, InputsEnd, compare
+from streams.replay.seek import Begin, find_begin
+from streams.replay.start import WHOLE, Part, cut_from_ns
+from streams.replay.verification import Comparison, FactsBegin, FactsEnd, InputsBegin, InputsEnd
 from streams.topics import EVENTS
 
 BATCH: Final = 128
@@ -39,85 +41,112 @@ def replay(
     part: Part = WHOLE,
     watch: Watch | None = None,
     batch: int = BATCH,
+    hear: Hear | None = None,
 ) -> Replay:
     """Run the recordings, one after the other as one log; `verify`: compare the outputs that they hold, if any.
 
-    Recorded rules are replaced where the log activates others; rules that were given rule from end to end. A `part` of
-    one recording begins at the snapshots before it, where the recording has them. `watch` looks on; who wants to see
-    outputs as they come takes a `batch` of 1.
+    Recorded rules are replaced where the log activates others; rules that were given rule from end to end. A `part`
+    begins at the snapshots before it, where the recordings have them, and a cut at its own. `watch` looks on, and
+    `hear` hears every output; who wants them as they come takes a `batch` of 1.
     """
-    recorded = RecordedOutputs(part.units or chosen.site.units) if verify else None
-    result = _run(recordings, chosen, part, watch, batch, recorded)
+    part = replace(part, from_ns=part.from_ns or cut_from_ns(recordings))
+    run = _Run(recordings, chosen, part)
+    begin, shown, result = run.begin, set(run.shown), run.result
+    recorded = None
+    if verify and has_outputs(recordings):
+        compared = begin.engines.keys() & shown if begin.engines else shown
+        recorded = RecordedOutputs(Comparison(), compared, shown - compared)
+    reader = Reader(recordings, result, part, begin, run.engines.keys(), recorded, watch)
+    run.through(reader.until_damage(), batch, hear, recorded)
+    if recorded is not None:
+        # before what follows from inputs that nobody has, which can't be the same
+        verification = recorded.comparison.finish(run.ends(), run.begins())
+    run.through(reader.behind_damage(), batch, hear, None)
+    run.close(reader.last_file)
+    if recorded is not None and (recorded.comparison.has_recorded or recorded.behind):
+        verification.not_compared = recorded.behind
+        result.verification = verification
     result.damage = [line for recording in recordings for line in recording.damage]
-    result.missed = missed_before(recordings)
-    if recorded is not None and (recorded.said or recorded.behind):
-        intact = (
-            _run(recordings, chosen, part, watch, batch, only_intact=True) if result.behind_damage else result
-        )
-        facts = {
-            key: {name: {content_of(fact)} for name, fact in told.items()}
-            for key, told in intact.facts_recorded.items()
-            if _sender(key) in intact.ends
-        }
-        result.verification = compare(
-            {**recorded.said, **facts}, intact.outputs, _ends(intact), _begins(intact)
-        )
-        result.verification.not_compared = recorded.behind
+    result.missed = missed_before(recordings[result.files[0] : result.files[1] + 1])
     return result
 
 
-def _run(
-    recordings: Sequence[Recording],
-    chosen: Chosen,
-    part: Part,
-    watch: Watch | None,
-    batch: int,
-    recorded_outputs: RecordedOutputs | None = None,
-    only_intact: bool = False,
-) -> Replay:
-    """All inputs through the engines; `only_intact`: those before the first damage. `recorded_outputs`: to fill."""
-    site, program, recorded = chosen
-    result = Replay(site, program)
-    activated = ActivatedRules(recordings, chosen)
-    makes_facts = bool(parts_of(program, site).facts()) and not (recorded and has_facts(recordings))
-    shown = part.units or site.units
-    # facts that are made anew come of units that nobody asks for, too
-    units = site.units if makes_facts else shown
-    begin = Begin()
-    if part.from_ns and len(recordings) == 1:
-        begin = find_begin(recordings[0], units, part.from_ns, activated.restored)
-    engines = {unit: begin.engines.get(unit) or activated.engine(unit) for unit in units}
-    before = {unit: Counter(engine.counters) for unit, engine in engines.items()}
-    last = {unit: engine.heard() for unit, engine in engines.items()}
-    for unit, engine in begin.engines.items():
-        result.begins[unit] = InputsBegin(
-            unit, engine.heard(), engine.now_ns, set(), _assets(site, unit), _ahead_ns(site)
+class _Run:
+    """The engines of a replay, from where it begins."""
+
+    def __init__(self, recordings: Sequence[Recording], chosen: Chosen, part: Part) -> None:
+        site, program, recorded = chosen
+        self.result = Replay(site, program, part)
+        self.shown: Collection[str] = part.units or site.units.keys()
+        self._activated = activated = ActivatedRules(recordings, chosen)
+        self._makes_facts = bool(parts_of(program, site).facts()) and not (recorded and has_facts(recordings))
+        # facts that are made anew come of units that nobody asks for, too
+        units = site.units.keys() if self._makes_facts else self.shown
+        self.begin = (
+            find_begin(recordings, units, part.from_ns, activated.restored) if part.from_ns else Begin()
         )
-    courier = Courier()
-    reader = Reader(recordings, result, part, begin, units, watch)
-    events = reader.events(recorded_outputs, only_intact)
-    if makes_facts:
-        events = (value for value in events if not isinstance(value, Fact))
-    for unit, inputs in _batches(events, result, last, 1 if makes_facts else batch):
-        activated.offer(inputs, engines[unit])
-        due = [fact for value in inputs for fact in courier.due(value)]
-        outputs = engines[unit].step([*due, *inputs])
-        if makes_facts:
-            courier.take(outputs)
-        for output in outputs:
-            is_shown = output.unit in shown if not isinstance(output, Fact) else output.unit in units
-            if is_shown and not (makes_facts and isinstance(output, Fact)):
-                keep(output, result)
-    result.facts_made = courier.delivered if makes_facts else None
-    _leave_out(result, part.from_ns)
-    for unit, engine in engines.items():
-        counters = {name: count - before[unit][name] for name, count in engine.counters.items()}
-        result.counters[unit] = counters
-        rules = activated.rules(unit) | {rule.id for rule in program.rules}
-        result.ends[unit] = InputsEnd(unit, last[unit], engine.now_ns, rules, _assets(site, unit))
-        if unit in result.begins:
-            result.begins[unit] = result.begins[unit]._replace(rules=rules)
-    return result
+        self.engines = {unit: self.begin.engines.get(unit) or activated.engine(unit) for unit in units}
+        self._before = {unit: Counter(engine.counters) for unit, engine in self.engines.items()}
+        self._last = {unit: engine.heard() for unit, engine in self.engines.items()}
+        self._courier = Courier()
+        for unit, engine in self.begin.engines.items():
+            self.result.begins[unit] = InputsBegin(
+                unit, engine.heard(), engine.now_ns, set(), _assets(site, unit), _ahead_ns(site)
+            )
+
+    def through(
+        self, events: Iterator[Input], batch: int, hear: Hear | None, recorded: RecordedOutputs | None
+    ) -> None:
+        """Inputs through the engines; what those say that are compared goes to the comparison."""
+        result, engines, courier = self.result, self.engines, self._courier
+        if self._makes_facts:
+            events, batch = (value for value in events if not isinstance(value, Fact)), 1
+        for unit, inputs in _batches(events, result, self._last, batch):
+            self._activated.offer(inputs, engines[unit])
+            due = [fact for value in inputs for fact in courier.due(value)]
+            outputs = engines[unit].step([*due, *inputs])
+            if self._makes_facts:
+                courier.take(outputs)
+            compares = recorded.comparison.replay if recorded and unit in recorded.units else None
+            for output in outputs:
+                is_fact = isinstance(output, Fact)
+                if output.unit in (engines if is_fact else self.shown) and not (
+                    is_fact and self._makes_facts
+                ):
+                    keep(output, result, [one for one in (hear, compares) if one is not None])
+
+    def ends(self) -> dict[str, InputsEnd | FactsEnd]:
+        """Where the inputs of each unit, and what units tell each other, ends by now."""
+        site, ends = self.result.site, dict[str, InputsEnd | FactsEnd]()
+        for unit, engine in self.engines.items():
+            last = dict(self._last[unit])
+            ends[unit] = InputsEnd(unit, last, engine.now_ns, self._rules(unit), _assets(site, unit))
+            ends |= {f"{told}:{FACT_SOURCE}{unit}": FactsEnd(engine.now_ns) for told in self.engines}
+        return ends
+
+    def begins(self) -> dict[str, InputsBegin | FactsBegin]:
+        """What the restored states had said, with the rules that have ruled since."""
+        begins = dict[str, InputsBegin | FactsBegin]()
+        for unit, begin in self.result.begins.items():
+            begins[unit] = begin._replace(rules=self._rules(unit))
+            of_facts = FactsBegin(begin.now_ns, begin.ahead_ns)
+            begins |= {f"{told}:{FACT_SOURCE}{unit}": of_facts for told in self.engines}
+        return begins
+
+    def _rules(self, unit: str) -> set[str]:
+        return self._activated.rules(unit) | {rule.id for rule in self.result.program.rules}
+
+    def close(self, last_file: int) -> None:
+        """What is known at the end."""
+        result = self.result
+        result.files = self.begin.at.file, last_file
+        result.facts_made = self._courier.delivered if self._makes_facts else None
+        _leave_out(result)
+        for unit, engine in self.engines.items():
+            counts = engine.counters.items()
+            result.counters[unit] = {name: count - self._before[unit][name] for name, count in counts}
+            result.ends_ns[unit] = engine.now_ns
+            result.silent |= engine.silent_points() if unit in self.shown else set()
 
 
 def _assets(site: Site, unit: str) -> frozenset[str]:
@@ -128,8 +157,9 @@ def _ahead_ns(site: Site) -> int:
     return max((source.clock_tolerance_ns for source in site.sources.values()), default=0)
 
 
-def _leave_out(result: Replay, from_ns: int) -> None:
+def _leave_out(result: Replay) -> None:
     """What ended before the part that is asked for: it was run to come to the state at its beginning."""
+    from_ns = result.part.from_ns
     result.alarms = {
         id_: alarm
         for id_, alarm in result.alarms.items()
@@ -176,24 +206,9 @@ def _is_told(headers: Headers) -> bool:
     return (header(headers, "source") or b"").startswith(FACT_SOURCE.encode())
 
 
-def _sender(place: tuple[str, str]) -> str:
-    return place[1].rpartition(FACT_SOURCE)[2]
-
-
-def _begins(intact: Replay) -> dict[str, InputsBegin | FactsBegin]:
-    begins: dict[str, InputsBegin | FactsBegin] = {**intact.begins}
-    for place, facts in intact.facts_recorded.items():
-        sender = intact.begins.get(_sender(place))
-        if sender is not None:
-            times_ns = {name: fact.time_ns for name, fact in facts.items()}
-            begins[place[1]] = FactsBegin(sender.now_ns, sender.ahead_ns, times_ns)
-    return begins
-
-
-def _ends(intact: Replay) -> dict[str, InputsEnd | FactsEnd]:
-    ends: dict[str, InputsEnd | FactsEnd] = {**intact.ends}
-    for place, facts in intact.facts_recorded.items():
-        told_to, sender = place[1], _sender(place)
-        now_ns = intact.ends[sender].now_ns if sender in intact.ends else 0
-        ends[told_to] = FactsEnd(now_ns, {name: fact.time_ns for name, fact in facts.items()})
-    return ends
+def has_outputs(recordings: Iterable[Recording]) -> bool:
+    """Whether any of the recordings may hold what the run said."""
+    topics = set(OUTPUT_TOPICS)
+    return any(
+        not one.places or any(place.topic in topics for place in one.places.values()) for one in recordings
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,9 +20,13 @@ from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
 from streams.recording.missing import Missing
-from streams.replay.verification import InputsBegin, InputsEnd, Verification
+from streams.replay.start import WHOLE, Part
+from streams.replay.verification import InputsBegin, Verification
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL
 from streams.wire import encode_input, encode_output
+
+Hear = Callable[[str, str, str, bytes], None]
+"""Hears topic, unit, id and bytes of each output; of a fact, who told whom."""
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
 
@@ -33,6 +37,7 @@ class Replay:
 
     site: Site
     program: Program
+    part: Part = WHOLE
     frames: int = 0
     readings: int = 0
     not_available: int = 0
@@ -42,17 +47,22 @@ class Replay:
     undecodable: Counter[str] = field(default_factory=Counter)
     unknown_units: set[str] = field(default_factory=set)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
-    outputs: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
-    """Bytes by id, in the order of the engine, by (topic, unit)."""
+    sums: Counter[str] = field(default_factory=Counter)
+    """By topic the sum of the SHA-256 of each output."""
 
     raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     """First and last word on each occurrence of an alarm, by the id of its raising."""
 
     commands: list[Command] = field(default_factory=list)
-    ends: dict[str, InputsEnd] = field(default_factory=dict)
+    ends_ns: dict[str, int] = field(default_factory=dict)
+    """The last tick that each unit's engine has heard, 0 before the first."""
+
     begins: dict[str, InputsBegin] = field(default_factory=dict)
     """Of the units that were restored from a snapshot: all else here is of what came behind it."""
+
+    silent: set[str] = field(default_factory=set)
+    """Points of which no engine took in a sample, neither here nor in the snapshot that it began with."""
 
     verification: Verification | None = None
     damage: list[str] = field(default_factory=list)
@@ -62,8 +72,8 @@ class Replay:
     missing: Mapping[tuple[str, int], Missing] = field(default_factory=dict)
     """Records of `events` that are missing, by topic and partition."""
 
-    facts_recorded: dict[tuple[str, str], dict[str, Fact]] = field(default_factory=dict)
-    """Told while it was recorded, by what they say, by (topic, who told whom)."""
+    files: tuple[int, int] = (0, 0)
+    """The first and the last recording that were read, counted from 0."""
 
     facts_made: int | None = None
     """How many reached their units anew; None where the recorded ones, if any, were the inputs."""
@@ -75,16 +85,17 @@ class Replay:
     """Records of `events` that follow the first damage."""
 
     def digest(self, topic: str) -> str:
-        """SHA-256 of a topic's outputs in the order of their ids."""
-        outputs: dict[str, bytes] = {}
-        for (name, _), said in self.outputs.items():
-            outputs.update(said if name == topic else {})
-        lines = (id_.encode() + b"\0" + outputs[id_] + b"\n" for id_ in sorted(outputs))
-        return hashlib.sha256(b"".join(lines)).hexdigest()
+        """Of a topic's outputs in any order: the sum of their SHA-256, modulo 2**256."""
+        return f"{self.sums[topic] % (1 << 256):064x}"
 
     def counter(self, name: str) -> int:
         """An engine's counter, summed over the units."""
         return sum(counters[name] for counters in self.counters.values())
+
+    @property
+    def now_ns(self) -> int:
+        """The last tick that an engine has heard."""
+        return max(self.ends_ns.values(), default=0)
 
     @property
     def is_foreign(self) -> bool:
@@ -111,13 +122,6 @@ def count(value: Input, result: Replay) -> None:
             _note_times([int(value.time_ns.min()), int(value.time_ns.max())], result)
     elif isinstance(value, Gap):
         result.gaps.append(value)
-    elif isinstance(value, Fact):
-        note_fact(value, result)
-
-
-def note_fact(fact: Fact, result: Replay) -> None:
-    """Add what one unit has told another, as it was recorded."""
-    result.facts_recorded.setdefault(_told_to(fact), {})[_name_of(fact)] = fact
 
 
 def _note_times(times_ns: list[int], result: Replay) -> None:
@@ -127,13 +131,17 @@ def _note_times(times_ns: list[int], result: Replay) -> None:
         result.last_ns = last_ns if result.last_ns is None else max(result.last_ns, last_ns)
 
 
-def keep(output: Output, result: Replay) -> None:
-    """Add an output."""
+def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
+    """Add an output, and tell who hears it."""
     if isinstance(output, Fact):
-        result.outputs.setdefault(_told_to(output), {})[_name_of(output)] = content_of(output)
+        for hear in heard_by:
+            hear(*told(output))
         return
     message = encode_output(output, 1)
-    result.outputs.setdefault((message.topic, output.unit), {})[output.id] = message.value or b""
+    value = message.value or b""
+    result.sums[message.topic] += int.from_bytes(hashlib.sha256(value).digest(), "big")
+    for hear in heard_by:
+        hear(message.topic, output.unit, output.id, value)
     if isinstance(output, Alarm):
         result.raised.setdefault(output.raised_id, output)
         result.alarms[output.raised_id] = output
@@ -141,15 +149,11 @@ def keep(output: Output, result: Replay) -> None:
         result.commands.append(output)
 
 
-def _told_to(fact: Fact) -> tuple[str, str]:
-    return EVENTS.name, f"{fact.unit}:{fact.identity.source}"
+def told(fact: Fact) -> tuple[str, str, str, bytes]:
+    """A fact as `Hear` has it: its topic, who was told by whom, an id, and what it says without its number.
 
-
-def _name_of(fact: Fact) -> str:
-    """What is told, and when: a recording that began later counts the sender's facts otherwise."""
-    return f"{fact.unit}:{fact.identity.source}:{fact.name}:{fact.time_ns}"
-
-
-def content_of(fact: Fact) -> bytes:
-    """What it says, without its number."""
-    return encode_input(replace(fact, identity=Identity(fact.identity.source, 0, 0)), 1).value or b""
+    The id says what is told, and of when: a recording that began later counts the sender's facts otherwise.
+    """
+    unnumbered = replace(fact, identity=Identity(fact.identity.source, 0, 0))
+    pair = f"{fact.unit}:{fact.identity.source}"
+    return EVENTS.name, pair, f"{pair}:{fact.name}:{fact.time_ns}", encode_input(unnumbered, 1).value or b""

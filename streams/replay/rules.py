@@ -6,6 +6,7 @@ Rules: what an activation means is worked out from the recorded texts alone; rul
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,6 @@ class ActivatedRules:
         self._keeps = chosen.recorded is None
         self._first_digest = chosen.recorded.digest if chosen.recorded else ""
         self._compiled: dict[str, Compiled] = {}
-        self._found: dict[str, RuleSet] | None = None
         self._made: dict[str, dict[str, Compiled] | str] = {}
 
     def offer(self, inputs: Iterable[Input], engine: Engine) -> None:
@@ -66,20 +66,26 @@ class ActivatedRules:
                 engine.offer(value.rules_digest, made if isinstance(made, str) else made[value.unit])
 
     def _meaning(self, digest: str) -> dict[str, Compiled] | str:
-        if self._found is None:
-            self._found = {}
-            for recording in self._recordings:
-                if SITE_FILE in recording.attachments:  # the segment of its publication may be long gone
-                    carried = recorded_rules(recording)
-                    self._found[carried.digest] = carried
-                for stored in recording.of_topic(RULE_SETS.name):
-                    note_rule_set(record_of(stored), self._found)
         if digest not in self._made:
-            rule_set = self._found.get(digest)
+            rule_set = self._carried.get(digest) or self._published.get(digest)
             self._made[digest] = (
                 UNKNOWN if rule_set is None else rule_set.compiled_for(self._site.digest, self._site.units)
             )
         return self._made[digest]
+
+    @cached_property
+    def _carried(self) -> dict[str, RuleSet]:
+        """Those that recordings begin with: the segment of their publication may be long gone."""
+        sets = (recorded_rules(one) for one in self._recordings if SITE_FILE in one.attachments)
+        return {one.digest: one for one in sets}
+
+    @cached_property
+    def _published(self) -> dict[str, RuleSet]:
+        found: dict[str, RuleSet] = {}
+        for recording in self._recordings:
+            for stored in recording.of_topic(RULE_SETS.name):
+                note_rule_set(record_of(stored), found)
+        return found
 
     def rules(self, unit: str) -> set[str]:
         """Ids of all rules that may have ruled."""

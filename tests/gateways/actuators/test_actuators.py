@@ -14,7 +14,7 @@ from gateways.actuators.nvml_target import NvmlTarget
 from gateways.nvml.library import LibraryNvml
 from gateways.nvml.simulated import SimulatedNvml
 from gateways.nvml.state import GPU_IS_LOST, NO_PERMISSION, NvmlState
-from streams.record import Message
+from streams.record import Message, Record
 from streams.topics import COMMANDS, DEAD_LETTERS
 from tests.gateways.actuators.plant import (
     PlantServer,
@@ -166,7 +166,8 @@ async def test_a_value_that_is_no_number_is_refused():
     site = make_site(1)
     worker = object.__new__(actuators.Actuators)
     worker._context = type("C", (), {"site": site})
-    verdict = worker._judge(None, command("P1.PumpSpeed", math.nan), False, time.time_ns())
+    record = Record(COMMANDS.name, 0, 0, 0, b"row-a", b"")
+    verdict = worker._judge(record, command("P1.PumpSpeed", math.nan), False, time.time_ns())
     assert verdict.status == "refused"
 
 

@@ -41,11 +41,8 @@ EXPECTED = {
     "power_smoothing_floor": ("power_smoothing_floor_pct", 65, 65),
     "recovery_action": ("recovery_action", 4, 4),
 }
-RATES = {
-    "pcie_sent": ("pcie_sent_bytes", 1e-3),
-    "pcie_received": ("pcie_received_bytes", 1e-3),
-    "nvlink_throughput": ("nvlink_received_kib", 1.024),
-}
+RATES = {"nvlink_throughput": ("nvlink_received_kib", 1.024)}
+GPM_RATES = {"pcie_sent": "pcie_sent_bytes", "pcie_received": "pcie_received_bytes"}
 HOST = Host()
 
 
@@ -85,7 +82,7 @@ def test_the_face_is_the_one_that_was_asked_for(nvml):
 
 
 def test_every_field_has_a_test():
-    assert {*EXPECTED, *RATES, "xid"} == {field.name for field in GPU_FIELDS}
+    assert {*EXPECTED, *RATES, *GPM_RATES, "xid"} == {field.name for field in GPU_FIELDS}
 
 
 def test_a_host_has_its_window_of_the_plant(nvml, sampler):
@@ -118,12 +115,36 @@ def test_a_counter_becomes_a_rate(state, sampler, field):
     assert np.isnan(of(sampler.sample(START + 3 * SECOND), field))
 
 
+@pytest.mark.parametrize("field", GPM_RATES)
+def test_the_drivers_own_monitoring_gives_a_rate_by_its_own_clock(state, sampler, field):
+    name = GPM_RATES[field]
+    own(state, name)[:] = 10_000_000
+    assert np.isnan(of(sampler.sample(START), field))
+    own(state, name)[:] += 57_000_000_000  # more than 13 times what 32 bits hold
+    state.header["clock_ns"] += SECOND
+    assert of(sampler.sample(START + 2 * SECOND), field) == np.float32(57_000_000)
+    assert of(sampler.sample(START + 2 * SECOND + SECOND // 10), field) == np.float32(57_000_000)
+    state.header["clock_ns"] += SECOND
+    own(state, name)[:] = 0  # its driver was reset
+    assert np.isnan(of(sampler.sample(START + 4 * SECOND), field))
+
+
+def test_slow_reads_of_a_hosts_gpus_take_turns(state, sampler):
+    sampler.sample(START)
+    read = [
+        (sampler.sample(START + tenth * SECOND // 10).energy_mj >= 0).nonzero()[0].tolist()
+        for tenth in range(1, 11)
+    ]
+    assert read == [[], [], [3], [], [2], [], [], [1], [], [0]]
+
+
 @pytest.mark.parametrize("field", [field.name for field in GPU_FIELDS if field.name != "memory_utilization"])
 def test_what_is_not_supported_is_not_available_never_0(state, sampler, field):
     own(state, "not_supported")[1] = 1 << FIELD_INDEX[field]
     if field == "xid":
         sampler.start()
     sampler.sample(START)
+    state.header["clock_ns"] += SECOND
     sample = sampler.sample(START + SECOND)
     assert np.isnan(of(sample, field, 1))
     absent = {FIELD_INDEX[field]}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rules.language.load import load_rules
 from tests.rules.bad.small_site import site
+from tests.rules.damaged_texts import damaged
 
 GOOD = """\
 parameters:
@@ -77,32 +78,8 @@ def test_any_condition(asset_type: str, when: str, until: str, expression: str, 
     )
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> str:
-    """The good file with up to four lines dropped, repeated, moved, indented or given another value."""
-    lines = list(LINES)
-    for _ in range(draw(st.integers(1, 4))):
-        row = draw(st.integers(0, len(lines) - 1))
-        match draw(st.sampled_from(["drop", "repeat", "move", "indent", "value", "character"])):
-            case "drop" if len(lines) > 1:
-                del lines[row]
-            case "repeat":
-                lines.insert(row, lines[row])
-            case "move":
-                lines.insert(draw(st.integers(0, len(lines) - 1)), lines.pop(row))
-            case "indent":
-                lines[row] = "  " + lines[row]
-            case "value":
-                lines[row] = lines[row].split(":")[0] + ": " + draw(TEXTS)
-            case _:
-                place = draw(st.integers(0, max(0, len(lines[row]) - 1)))
-                letter = draw(st.sampled_from("x:[]{}.-,0 <>()/*"))
-                lines[row] = lines[row][:place] + letter + lines[row][place + 1 :]
-    return "\n".join(lines) + "\n"
-
-
 @settings(max_examples=600, deadline=None)
-@given(damaged())
+@given(damaged(LINES, TEXTS, "x:[]{}.-,0 <>()/*"))
 def test_a_damaged_file(text: str) -> None:
     check(text)
 

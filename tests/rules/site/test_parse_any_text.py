@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.site.parse import parse_site
+from tests.rules.damaged_texts import damaged
 
 SITE = """\
 name: small
@@ -77,30 +78,6 @@ WORDS = [
 ]
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> str:
-    """The site file with up to four lines dropped, repeated, moved, indented or given another value."""
-    lines = list(LINES)
-    for _ in range(draw(st.integers(1, 4))):
-        row = draw(st.integers(0, len(lines) - 1))
-        match draw(st.sampled_from(["drop", "repeat", "move", "indent", "value", "character"])):
-            case "drop" if len(lines) > 1:
-                del lines[row]
-            case "repeat":
-                lines.insert(row, lines[row])
-            case "move":
-                lines.insert(draw(st.integers(0, len(lines) - 1)), lines.pop(row))
-            case "indent":
-                lines[row] = "  " + lines[row]
-            case "value":
-                lines[row] = lines[row].split(":")[0] + ": " + draw(st.sampled_from(WORDS))
-            case _:
-                place = draw(st.integers(0, max(0, len(lines[row]) - 1)))
-                letter = draw(st.sampled_from("x:[]{}.-,0 "))
-                lines[row] = lines[row][:place] + letter + lines[row][place + 1 :]
-    return "\n".join(lines) + "\n"
-
-
 def test_the_undamaged_file_is_good() -> None:
     site, findings = parse_site(SITE, "site.yaml")
     assert findings == []
@@ -108,7 +85,7 @@ def test_the_undamaged_file_is_good() -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(damaged())
+@given(damaged(LINES, st.sampled_from(WORDS), "x:[]{}.-,0 "))
 def test_a_damaged_file_gives_a_site_or_findings(text: str) -> None:
     site, findings = parse_site(text, "site.yaml")
     assert (site is None) == any(finding.severity == "error" for finding in findings)

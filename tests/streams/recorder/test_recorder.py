@@ -20,19 +20,9 @@ from streams.settings import Settings
 from streams.site_folder import load_site
 from streams.topics import TOPICS
 from tests.streams.rule_sets.narrow import rule_set
+from tests.support.small_sites import HALL
 
-SITE = """
-name: small
-sources:
-  plc: {kind: opcua, endpoint: opc.tcp://127.0.0.1:4840, address: "ns=2;s={point}"}
-units:
-  hall:
-    assets:
-      P-1:
-        type: Pump
-        points:
-          PumpSpeed: 0..100 %
-"""
+SITE = HALL.replace("rules: [rules]\n", "")
 
 
 async def context_of(tmp_path: Path, bus: MemoryBus, **options: str) -> RoleContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import pytest
 from mcap.writer import CompressionType
 
 from streams.record import Record
-from streams.recording.recording import RecordingWriter
+from streams.recording.recording import Recording, RecordingWriter
 from tests.streams.recording.logs import as_records, frame, gap, readings, tick
 from tests.support.node import node_environment
 
 pytestmark = pytest.mark.node
 
 SUPPORT = Path(__file__).parents[2] / "support" / "mcap-reader"
+GOLDEN = Path(__file__).parents[2] / "golden"
 INPUTS = [
     tick(100),
     readings(1),
@@ -85,6 +87,16 @@ def test_mcap_core_reads_lists_and_validates_a_recording(
     place = said["channels"][str(last["channel"])]["metadata"]
     assert (int(place["base_offset"]), place["partition"], last["sequence"]) == (2**33 + 7, "2", 7)
     assert last["time_ns"] == "5000000"
+
+
+@pytest.mark.parametrize("name", ["format-1", "pump_trip", "disorder"])
+def test_mcap_core_validates_what_lies_in_the_golden_set(read: Read, name: str) -> None:
+    path = GOLDEN / f"{name}.mcap"
+    done = read(path)
+    assert done.returncode == 0, done.stderr
+    said, ours = json.loads(done.stdout), Counter(record.topic for record in Recording(path).records())
+    assert (said["topics"], said["named"], said["streamed"]) == (ours, ours.total(), ours.total())
+    assert said["attachments"].keys() == Recording(path).attachments.keys()
 
 
 def test_arrows_own_reader_reads_the_messages(tmp_path: Path, read: Read) -> None:

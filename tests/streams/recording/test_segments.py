@@ -37,19 +37,9 @@ from streams.site_folder import load_site
 from streams.snapshots import Snapshot, log_ids, snapshot_messages
 from streams.topics import TOPICS
 from streams.wire import decode_input, encode_input, encode_output
+from tests.support.small_sites import HALL
 
-SITE = """
-name: small
-sources:
-  plc: {kind: opcua, endpoint: opc.tcp://127.0.0.1:4840, address: "ns=2;s={point}"}
-units:
-  hall:
-    assets:
-      P-1:
-        type: Pump
-        points:
-          PumpSpeed: 0..100 %
-"""
+SITE = HALL.replace("rules: [rules]\n", "")
 
 
 class Recorder:
@@ -421,7 +411,7 @@ async def test_no_room_is_told_while_publishers_hold(tmp_path: Path, monkeypatch
     assert bus.records("events") == []
 
 
-WITH_POINT = SITE.replace("PumpSpeed: 0..100 %", "PumpSpeed: {range: 0..100 %, source: plc}").replace(
+WITH_POINT = SITE.replace("{range: 0..100 %}", "{range: 0..100 %, source: plc}").replace(
     "units:", "  recorder: {kind: recorder, period: 10 ms}\nunits:"
 ) + (
     "      REC-1:\n        type: System\n        points: {FreeSpace: {range: 0..10000 MB, source: recorder}}\n"

@@ -21,19 +21,17 @@ from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
 from streams.topics import partition_of
 from streams.wire import encode_input, encode_output
+from tests.support.small_sites import OPENING
 
-SITE = """
-name: small
-tick: 1 s
-rules: [rules]
-sources:
-  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
-units:
+SITE = (
+    OPENING
+    + """\
   row-a:
     assets: {P-1: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}, actuators: {PumpSpeed: {default: 80 %}}}}
   row-b:
     assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}, actuators: {PumpSpeed: {default: 80 %}}}}
 """
+)
 RULES = """
 rules:
   pump-slow:
@@ -96,9 +94,8 @@ def made(tmp_path: Path) -> tuple[Path, list[Record]]:
         add(encode_input(value, 2))
         for output in engines[value.unit].step([value]):
             add(encode_output(output, 2))
-    records.append(
-        Record("events", partition_of("row-a", 2), 10**6, 1, b"row-a", b"garbage", (("schema", b"tick/1"),))
-    )
+    place = ("events", partition_of("row-a", 2))
+    records.append(Record(*place, offsets[place] + 1, 1, b"row-a", b"garbage", (("schema", b"tick/1"),)))
     return site_dir, records
 
 

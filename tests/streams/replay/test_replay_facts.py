@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,27 +22,8 @@ from streams.recording.recording import RecordingWriter
 from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
 from streams.wire import encode_input, encode_output
+from tests.support.small_sites import RACKS, RACKS_DRAW_MUCH
 
-SITE = """
-name: small
-tick: 1 s
-rules: [rules]
-sources:
-  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
-units:
-  site:
-    assets: {M: {type: PowerMeter, points: {ActivePower: 0..100 kW}, feeds: [R1, R2]}}
-  row:
-    assets: {"R[1..2]": {type: Rack, points: {RackPower: 0..100 kW}}}
-"""
-RULES = """
-rules:
-  racks-draw-much:
-    for: PowerMeter
-    when: sum(Rack.RackPower) > 100 kW
-    severity: high
-    message: "{asset}: {value:.0f} kW"
-"""
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
 
@@ -61,8 +43,8 @@ def powers(second: int, kw: float) -> Readings:
 def site_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
     (folder / "rules").mkdir(parents=True)
-    (folder / "site.yaml").write_text(SITE)
-    (folder / "rules" / "racks.yaml").write_text(RULES)
+    (folder / "site.yaml").write_text(RACKS)
+    (folder / "rules" / "racks.yaml").write_text(RACKS_DRAW_MUCH)
     return folder
 
 
@@ -99,8 +81,10 @@ def replayed(tmp_path: Path, site_dir: Path, capfdbinary: pytest.CaptureFixture[
         attachments = site_attachments(rule_set_of(site_dir, site))
         metadata = recording_metadata(site, attachments)
         with RecordingWriter(path, attachments=attachments, metadata=metadata) as writer:
+            offsets = Counter[str]()
             for log_ns, record in enumerate(records):
-                writer.write(record, log_ns)
+                writer.write(replace(record, offset=offsets[record.topic]), log_ns)
+                offsets[record.topic] += 1
         code = run_app(["replay", str(path), "--json", *options])
         return code, json.loads(capfdbinary.readouterr().out)
 
@@ -135,7 +119,7 @@ def test_without_facts_they_are_made_anew_and_other_rules_make_their_own(
     code, answer = replayed([record for record in records if not is_fact(record)])
     assert (code, answer["facts_made"], len(answer["alarms"])) == (0, 19, 1)
     other = tmp_path / "other.yaml"
-    other.write_text(RULES.replace("> 100 kW", "> 70 kW"))
+    other.write_text(RACKS_DRAW_MUCH.replace("> 100 kW", "> 70 kW"))
     code, answer = replayed(records, "--rules", str(other))
     assert (code, answer["facts_made"]) == (0, 19)
     assert [alarm["raised_at"][17:19] for alarm in answer["alarms"]] == ["01"], (

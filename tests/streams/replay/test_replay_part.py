@@ -19,42 +19,29 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Fact, Identity, Input, Readings, Tick
 from rules.engine.outputs import Output
 from streams.facts import Courier
-from streams.record import Message, Record
+from streams.record import Message, Record, TopicPartition
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter
+from streams.recording.segments import head, segment_name, segments_in
+from streams.recording.ticks import first_tick_ns
 from streams.replay.replay import replay
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import Part, alarm_span, first_tick_ns
+from streams.replay.start import WHOLE, Part, alarm_span
 from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.site_folder import load_site
 from streams.snapshots import LOG_KEY, Snapshot, snapshot_messages
 from streams.topics import SNAPSHOTS
 from streams.wire import encode_input, encode_output
+from tests.support.small_sites import RACKS, RACKS_DRAW_MUCH
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
 LOG = "log-of-the-run"
 SECONDS = 90
-SITE = """
-name: small
-tick: 1 s
-rules: [rules]
-sources:
-  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
-units:
-  site:
-    assets: {M: {type: PowerMeter, points: {ActivePower: 0..100 kW}, feeds: [R1, R2]}}
-  row:
-    assets: {"R[1..2]": {type: Rack, points: {RackPower: 0..100 kW}}}
-"""
-RULES = """
-rules:
-  racks-draw-much:
-    for: PowerMeter
-    when: sum(Rack.RackPower) > 100 kW
-    severity: high
-    message: "{asset}: {value:.0f} kW"
+RULES = (
+    RACKS_DRAW_MUCH
+    + """\
   rack-hot:
     for: Rack
     when: RackPower > 55 kW
@@ -63,6 +50,7 @@ rules:
     severity: low
     message: "{asset}: {value:.0f} kW"
 """
+)
 MORE = (
     RULES
     + """
@@ -87,6 +75,13 @@ class Run:
     snapshots: list[tuple[str, int, int]] = field(default_factory=list)
     """Unit, its time, how many outputs it had said."""
 
+    rolls_at: int = -1
+    """The second before which the log is rolled to a fresh one, with the snapshots carried over."""
+
+    log_id: str = LOG
+    rolled: int = 0
+    """Where in `log` the fresh one begins."""
+
     _next: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def add(self, message: Message) -> int:
@@ -104,15 +99,27 @@ class Run:
         assert not isinstance(made, str)
         for unit, engine in engines.items():
             engine.offer(other.digest, made[unit])
-        self.add(Message(SNAPSHOTS.name, 0, LOG_KEY + LOG.encode(), LOG.encode(), (("schema", b"log/1"),)))
-        for rule_set in (first, other):
-            self.add(rule_set_message(rule_set))
+        self._begin_log([first, other])
         waiting: list[Message] = []
         courier, numbers = Courier(), Counter[str]()
+        offsets: dict[str, int] = {}
         for second, value in self._inputs(site, other.digest):
+            if second == self.rolls_at and self.log_id == LOG:
+                for message in waiting:
+                    self.add(message)
+                carried: list[Message] = []
+                for unit, engine in engines.items():
+                    numbers[unit] += 1
+                    self.snapshots.append((unit, engine.now_ns, len(self.said[unit])))
+                    carried += self._snapshot(unit, numbers[unit], offsets[unit], engine, site.digest)
+                self.log_id, self.rolled, waiting = "log-after-it", len(self.log), []
+                self._next.clear()
+                self._begin_log([first, other])
+                for message in carried:
+                    self.add(message)
             for one in (*courier.due(value), value):
                 message = encode_input(one, self.partitions)
-                offset = self.add(message)
+                offsets[one.unit] = self.add(message)
                 outputs = engines[one.unit].step([one])
                 courier.take(outputs)
                 told = [output for output in outputs if not isinstance(output, Fact)]
@@ -123,17 +130,26 @@ class Run:
                 numbers[unit] += 1
                 engine = engines[unit]
                 self.snapshots.append((unit, engine.now_ns, len(self.said[unit])))
-                chunks, manifest = snapshot_messages(
-                    Snapshot(
-                        unit, numbers[unit], offset, LOG, engine.rules_digest, site.digest, engine.snapshot()
-                    ),
-                    self.partitions,
-                )
-                waiting += [*chunks, manifest]
+                waiting += self._snapshot(unit, numbers[unit], offsets[unit], engine, site.digest)
             while len(waiting) > lag:
                 self.add(waiting.pop(0))
         for message in waiting:
             self.add(message)
+
+    def _begin_log(self, rule_sets: list[RuleSet]) -> None:
+        name = self.log_id.encode()
+        self.add(Message(SNAPSHOTS.name, 0, LOG_KEY + name, name, (("schema", b"log/1"),)))
+        for rule_set in rule_sets:
+            self.add(rule_set_message(rule_set))
+
+    def _snapshot(
+        self, unit: str, number: int, offset: int, engine: Engine, site_digest: str
+    ) -> list[Message]:
+        made = Snapshot(
+            unit, number, offset, self.log_id, engine.rules_digest, site_digest, engine.snapshot()
+        )
+        chunks, manifest = snapshot_messages(made, self.partitions)
+        return [*chunks, manifest]
 
     def _inputs(self, site: object, other: str) -> Iterator[tuple[int, Input]]:
         for second in range(SECONDS):
@@ -168,25 +184,66 @@ class Run:
                     writer.flush()
         return Recording(path)
 
+    def write_segments(self, folder: Path, *, size: int = 61, chunk: int = 9) -> list[Recording]:
+        """Segments of `size` records; the fresh log of a roll begins another one."""
+        folder.mkdir()
+        site = load_site(self.site_dir)
+        attachments = site_attachments(rule_set_of(self.site_dir, site))
+        metadata = recording_metadata(site, attachments)
+        ends = {TopicPartition("events", number): 0 for number in range(self.partitions)}
+        begins = sorted({*range(0, len(self.log), size), self.rolled})
+        for begin, end in zip(begins, [*begins[1:], len(self.log)], strict=True):
+            is_fresh = bool(self.rolled) and begin >= self.rolled
+            if begin == self.rolled:
+                ends = dict.fromkeys(ends, 0)
+            path = folder / segment_name(T0 + begin * S)
+            own = head(ends, [self.log_id if is_fresh else LOG], "")
+            with RecordingWriter(path, attachments=attachments, metadata=metadata | own) as writer:
+                for number, record in enumerate(self.log[begin:end]):
+                    writer.write(record, T0 + 500 * S + (begin + number) * S // 4)
+                    ends[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                    if number % chunk == chunk - 1:
+                        writer.flush()
+        return [Recording(path) for path in segments_in(folder)]
+
 
 @pytest.fixture(params=[1, 2], ids=["one partition", "two partitions"])
 def made(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     folder = tmp_path / "site"
     (folder / "rules").mkdir(parents=True)
-    (folder / "site.yaml").write_text(SITE)
+    (folder / "site.yaml").write_text(RACKS)
     (folder / "rules" / "racks.yaml").write_text(RULES)
     run = Run(folder, request.param)
     run.run()
     return run
 
 
-def part_of(recording: Recording, second: float, **options: object) -> Replay:
+Outputs = dict[tuple[str, str], dict[str, bytes]]
+"""By (topic, unit), by id, in their order."""
+
+
+def outputs_of(recordings: list[Recording], part: Part) -> tuple[Replay, Outputs]:
+    said: Outputs = {}
+
+    def hear(topic: str, unit: str, id_: str, value: bytes) -> None:
+        said.setdefault((topic, unit), {})[id_] = value
+
+    return replay(recordings, choose_site(recordings[0], None, None), True, part, hear=hear), said
+
+
+def part_and_outputs(
+    recording: Recording | list[Recording], second: float, **options: object
+) -> tuple[Replay, Outputs]:
     part = Part(T0 + int(second * S), **options)  # type: ignore[arg-type]
-    return replay([recording], choose_site(recording, None, None), True, part)
+    return outputs_of(recording if isinstance(recording, list) else [recording], part)
 
 
-def ids(result: Replay, unit: str) -> set[str]:
-    return {id_ for (_, of), said in result.outputs.items() if of == unit for id_ in said}
+def part_of(recording: Recording | list[Recording], second: float, **options: object) -> Replay:
+    return part_and_outputs(recording, second, **options)[0]
+
+
+def ids(outputs: Outputs, unit: str) -> set[str]:
+    return {id_ for (_, of), said in outputs.items() if of == unit for id_ in said}
 
 
 def said_before(made: Run, recording: Recording, second: int) -> int:
@@ -197,27 +254,117 @@ def said_before(made: Run, recording: Recording, second: int) -> int:
 
 def test_from_every_second_on_it_says_what_the_whole_says(made: Run, tmp_path: Path) -> None:
     recording = made.write(tmp_path / "run.mcap")
-    whole = replay([recording], choose_site(recording, None, None), True)
+    whole, whole_said = outputs_of([recording], WHOLE)
     assert whole.verification is not None
     assert whole.verification.differences == 0
     assert len(made.said["row"]) > 60
     begun_at_the_beginning = 0
     for second in range(1, SECONDS, 2):
-        part = part_of(recording, second)
+        part, said = part_and_outputs(recording, second)
         assert part.verification is not None
         assert part.verification.differences == 0, part.verification.first
         if not part.begins:
             begun_at_the_beginning += 1
-            assert part.outputs == whole.outputs
+            assert said == whole_said
             continue
         for unit, begin in part.begins.items():
             # the newest snapshot may lie behind the place in the file at which one looks
             own = {now_ns: said for of, now_ns, said in made.snapshots if of == unit}
             assert begin.now_ns in [now_ns for now_ns in own if now_ns <= T0 + second * S][-2:]
-            assert ids(part, unit) == {output.id for output in made.said[unit][own[begin.now_ns] :]}
-        for key, outputs in part.outputs.items():
-            assert list(outputs.items()) == list(whole.outputs[key].items())[-len(outputs) :]
+            assert ids(said, unit) == {output.id for output in made.said[unit][own[begin.now_ns] :]}
+        for key, outputs in said.items():
+            assert list(outputs.items()) == list(whole_said[key].items())[-len(outputs) :]
     assert begun_at_the_beginning < 8
+
+
+@pytest.mark.parametrize("rolls_at", [-1, 47])
+@pytest.mark.parametrize("in_one_file", [False, True])
+def test_from_every_second_of_a_folder_it_says_what_the_whole_says(
+    made: Run, tmp_path: Path, rolls_at: int, in_one_file: bool
+) -> None:
+    run = Run(made.site_dir, made.partitions, rolls_at=rolls_at)
+    run.run()
+    recordings = [run.write(tmp_path / "run.mcap")] if in_one_file else run.write_segments(tmp_path / "kept")
+    assert in_one_file or len(recordings) > 8
+    _, whole = part_and_outputs(recordings, -1)
+    everything = {output.id for said in run.said.values() for output in said}
+    assert everything == ids(whole, "site") | ids(whole, "row")
+    begun_at_the_beginning = 0
+    for second in range(1, SECONDS, 2):
+        part, outputs = part_and_outputs(recordings, second)
+        assert part.verification is not None
+        assert part.verification.differences == 0, part.verification.first
+        if not part.begins:
+            begun_at_the_beginning += 1
+        for unit, begin in part.begins.items():
+            own = {now_ns: said for of, now_ns, said in run.snapshots if of == unit}
+            # the newest snapshot may lie behind the place in the log at which one looks
+            assert begin.now_ns in [now_ns for now_ns in own if now_ns <= T0 + second * S][-3:]
+            assert ids(outputs, unit) == {output.id for output in run.said[unit][own[begin.now_ns] :]}
+    assert begun_at_the_beginning < 8
+
+
+@pytest.mark.parametrize("in_one_file", [True, False])
+@pytest.mark.parametrize("rolls_at", [-1, 47])
+@pytest.mark.parametrize(("from_s", "to_s"), [(30, 60), (50, 80), (66, None)])
+def test_a_cut_begins_at_its_snapshots_and_says_what_the_whole_says(
+    made: Run, tmp_path: Path, in_one_file: bool, rolls_at: int, from_s: int, to_s: int | None
+) -> None:
+    run = Run(made.site_dir, made.partitions, rolls_at=rolls_at)
+    run.run()
+    recordings = [run.write(tmp_path / "run.mcap")] if in_one_file else run.write_segments(tmp_path / "kept")
+    source = recordings[0].path if in_one_file else tmp_path / "kept"
+    until = [] if to_s is None else ["--to", str(to_s)]
+    path = tmp_path / "cut.mcap"
+    options = ["--from", str(from_s), *until, "-o", str(path)]
+    assert run_app(["recording", "cut", str(source), *options]) == 0
+    cut, said = outputs_of([Recording(path)], WHOLE)
+    whole, whole_said = part_and_outputs(recordings, from_s, to_ns=None if to_s is None else T0 + to_s * S)
+    assert cut.verification is not None
+    assert whole.verification is not None
+    assert (cut.verification.differences, cut.missing, cut.damage) == (0, {}, [])
+    assert cut.part.from_ns == T0 + from_s * S
+    assert set(cut.begins) == {"row", "site"}
+    assert cut.alarms == whole.alarms
+    assert len(cut.alarms) > 2
+    assert cut.verification.compared > 20
+    for key, outputs in said.items():
+        # either may begin at an older snapshot than the other
+        both = min(len(outputs), len(whole_said[key]))
+        assert list(outputs.items())[-both:] == list(whole_said[key].items())[-both:]
+
+
+def test_what_lies_before_the_snapshots_or_behind_the_end_is_not_read(made: Run, tmp_path: Path) -> None:
+    made.write_segments(tmp_path / "kept")
+    files = segments_in(tmp_path / "kept")
+    for file in [*files[:3], *files[-2:]]:
+        # nothing but heads and index can be read there
+        whole, recording = file.read_bytes(), Recording(file)
+        raw = bytearray(whole)
+        for entry in recording.index.chunks[1:]:
+            raw[entry.at + 60 : entry.at + 70] = bytes(10)
+        file.write_bytes(raw)
+    part = part_of([Recording(file) for file in files], 50, to_ns=T0 + 60 * S)
+    assert part.damage == []
+    assert len(part.begins) == 2
+    assert part.verification is not None
+    assert (part.verification.differences, part.verification.not_compared) == (0, 0)
+    assert part.verification.compared > 10
+
+
+@pytest.mark.parametrize("lacks", [100, 2000, 6000])
+def test_a_segment_that_is_still_written_is_sought_too(made: Run, tmp_path: Path, lacks: int) -> None:
+    recordings = made.write_segments(tmp_path / "kept", size=len(made.log) * 2 // 3)
+    begin_s = 60
+    closed = part_of(recordings, begin_s)
+    path = recordings[-1].path
+    path.write_bytes(path.read_bytes()[:-lacks])
+    part = part_of([recordings[0], Recording(path)], begin_s)
+    assert {unit: one.now_ns for unit, one in part.begins.items()} == {
+        unit: one.now_ns for unit, one in closed.begins.items()
+    }
+    assert part.verification is not None
+    assert part.verification.differences == 0
 
 
 def test_a_snapshot_in_the_file_before_its_inputs_and_far_behind_them(made: Run, tmp_path: Path) -> None:
@@ -269,24 +416,29 @@ def test_a_part_ends_where_it_should_and_reads_no_further(made: Run, tmp_path: P
     assert part.verification is not None
     assert part.verification.differences == 0
     assert part.verification.compared > 10
-    assert {end.now_ns for end in part.ends.values()} == {T0 + 50 * S}
+    assert part.now_ns == T0 + 50 * S
     assert all(alarm.raised_ns <= T0 + 51 * S for alarm in part.alarms.values())
 
 
 def test_one_unit_alone_says_the_same(made: Run, tmp_path: Path) -> None:
     recording = made.write(tmp_path / "run.mcap")
-    both, one = part_of(recording, 50), part_of(recording, 50, units=["site"])
+    _, both = part_and_outputs(recording, 50)
+    one, alone = part_and_outputs(recording, 50, units=["site"])
     assert one.verification is not None
     assert one.verification.differences == 0
-    assert {unit for _, unit in one.outputs} == {"site"}
-    assert ids(one, "site") == ids(both, "site")
+    assert {unit for _, unit in alone} == {"site"}
+    assert ids(alone, "site") == ids(both, "site")
 
 
-def test_without_index_or_snapshots_it_begins_at_the_beginning(made: Run, tmp_path: Path) -> None:
+def test_without_snapshots_or_with_damage_and_no_index_it_begins_at_the_beginning(
+    made: Run, tmp_path: Path
+) -> None:
     bare = made.write(tmp_path / "bare.mcap", [one for one in made.log if one.topic != SNAPSHOTS.name])
     made.write(tmp_path / "run.mcap")
-    raw = (tmp_path / "run.mcap").read_bytes()
-    (tmp_path / "cut.mcap").write_bytes(raw[:-200])
+    raw = bytearray((tmp_path / "run.mcap").read_bytes()[:-200])
+    at = raw.rindex(b"\x07", 0, len(raw) // 2)
+    raw[at : at + 40] = b""
+    (tmp_path / "cut.mcap").write_bytes(raw)
     for recording in (bare, Recording(tmp_path / "cut.mcap")):
         part = part_of(recording, 50)
         assert not part.begins
@@ -367,12 +519,12 @@ def test_an_interrupted_replay_is_one_of_a_shorter_recording(
     assert said["verification"]["differences"] == 0
     assert said["verification"]["compared"] > 50
     assert said["to"] < "2026-01-01T00:01:00"
-    outputs = list(part_of(recording, -1).outputs[("alarms", "row")])
-    shorter = part_of(recording, -1, to_ns=T0 + 59 * S)
+    _, whole = part_and_outputs(recording, -1)
+    shorter, outputs = part_and_outputs(recording, -1, to_ns=T0 + 59 * S)
     assert [alarm["id"] for alarm in said["alarms"]] == [
         alarm.raised_id for alarm in sorted(shorter.alarms.values(), key=lambda one: (one.raised_ns, one.key))
     ]
-    assert len(outputs) > len(shorter.outputs[("alarms", "row")])
+    assert len(whole["alarms", "row"]) > len(outputs["alarms", "row"])
 
 
 def test_a_pace_changes_no_answer(

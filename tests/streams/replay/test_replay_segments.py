@@ -13,10 +13,9 @@ from streams.record import Record, TopicPartition
 from streams.recorder.incidents import Incident
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter
-from streams.recording.segments import begin_ns, head, head_positions, segment_name, segments_in
+from streams.recording.segments import begin_ns, head, segment_name, segments_in
 from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
-from streams.times import iso_utc
 from tests.streams.replay.conftest import T0
 
 Made = tuple[Path, list[Record]]
@@ -180,23 +179,85 @@ def test_only_the_last_segment_may_be_open(
         assert bool(info["segments"][0]["damage"]) == bool(code)
 
 
-def test_a_part_of_a_segment_or_several_merged_are_no_segment(
-    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+def gaps_in(folder: Folder, made: Made) -> None:
+    """Two segments of a log with a hole between them, and the fresh log to which it was rolled."""
+    records = whole(made)
+    folder.add(records[:60])
+    folder.add(records[100:180])
+    folder.begin_log("two", records[180:])
+    folder.add(records[180:200], missed="7 inputs of the old one")
+    folder.add(records[200:])
+
+
+@pytest.mark.parametrize("tool", ["merge", "strip", "cut"])
+def test_a_copy_of_a_folder_says_what_was_missed_before_and_between_its_segments(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tool: str
+) -> None:
+    gaps_in(folder, made)
+    copy = str(folder.path / "copy.mcap")
+    options = ["--topics", "status"] if tool == "strip" else []
+    _, of_folder = answer(capfdbinary, "replay", str(folder.path))
+    assert answer(capfdbinary, "recording", tool, str(folder.path), *options, "-o", copy)[0] == 0
+    code, said = answer(capfdbinary, "replay", copy)
+    assert code == 1
+    assert [line.partition(": ")[2] for line in said["missed"]] == ["7 inputs of the old one"]
+    places = [(one["partition"], one["records"], one["first_offset"]) for one in said["missing"]]
+    assert places == [(one["partition"], one["records"], one["first_offset"]) for one in of_folder["missing"]]
+    assert places
+    # in one file a partition's hole is come to with its next record, and not with the next segment
+    assert said["verification"]["compared"] >= of_folder["verification"]["compared"] > 0
+    assert said["verification"]["not_compared"] > 0
+    assert said["verification"]["differences"] == 0
+    _, checked = answer(capfdbinary, "recording", "check", copy)
+    assert (checked["whole"], checked["missed"]) == (False, said["missed"])
+
+
+def test_the_tools_take_a_folder_for_its_segments(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
     records = whole(made)
-    folder.add(records[:200])
-    folder.add(records[200:])
-    names = [str(file) for file in segments_in(folder.path)]
-    merged, part = str(folder.path / "merged.mcap"), str(folder.path / "part.mcap")
-    assert answer(capfdbinary, "recording", "merge", *names, "-o", merged)[0] == 0
-    assert answer(capfdbinary, "recording", "cut", merged, "--from", iso_utc(T0 + 60 * S), "-o", part)[0] == 0
-    assert (
-        answer(capfdbinary, "recording", "cut", names[1], "--from", iso_utc(T0 + 80 * S), "-o", part)[0] == 0
+    for at in range(0, len(records), 37):
+        folder.add(records[at : at + 37])
+    code, checked = answer(capfdbinary, "recording", "check", str(folder.path))
+    assert (code, checked["whole"], checked["missed"]) == (0, True, [])
+    merged, one_by_one = str(tmp_path / "merged.mcap"), str(tmp_path / "files.mcap")
+    assert answer(capfdbinary, "recording", "merge", str(folder.path), "-o", merged)[0] == 0
+    files = [str(file) for file in segments_in(folder.path)]
+    assert answer(capfdbinary, "recording", "merge", *files, "-o", one_by_one)[0] == 0
+    assert list(Recording(Path(merged)).records()) == list(Recording(Path(one_by_one)).records()) == records
+    of_folder, of_file = (
+        answer(capfdbinary, "recording", "export", source, "-o", str(tmp_path / name))[1]["rows"]
+        for source, name in ((str(folder.path), "of-folder"), (merged, "of-file"))
     )
-    for file in (merged, part):
-        assert head_positions(Recording(Path(file))) == {}
+    assert of_folder == of_file
+    assert of_folder["alarms"] > 0
     code, said = answer(capfdbinary, "replay", merged)
     assert (code, said["missing"], said["verification"]["differences"]) == (0, [], 0)
+    assert run_app(["recording", "repair", str(folder.path), "-o", str(tmp_path / "x.mcap")]) == 2
+    assert "give the segment that is damaged" in capfdbinary.readouterr().err.decode()
+
+
+def test_a_repaired_segment_names_what_its_damage_cost(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    records = whole(made)
+    path, metadata = tmp_path / "run.mcap", folder._metadata
+    with RecordingWriter(path, attachments=folder._attachments, metadata=metadata) as writer:
+        for number, record in enumerate(records):
+            writer.write(record, T0 + number)
+            if number % 40 == 39:
+                writer.flush()
+    raw = bytearray(path.read_bytes())
+    raw[Recording(path).index.chunks[2].at + 200] ^= 0xFF
+    path.write_bytes(raw)
+    sound = str(tmp_path / "sound.mcap")
+    assert answer(capfdbinary, "recording", "repair", str(path), "-o", sound)[0] == 1
+    code, said = answer(capfdbinary, "replay", sound)
+    assert (code, said["damage"]) == (1, [])
+    lost = [record for record in records[80:120] if record.topic == "events"]
+    assert sum(one["records"] for one in said["missing"]) == len(lost) > 0
+    assert said["verification"]["differences"] == 0
+    assert said["verification"]["not_compared"] > 0
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

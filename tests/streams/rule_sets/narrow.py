@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from streams.rule_sets.rule_set import RuleSet
+from tests.support.small_sites import HALL
 
-SITE = """
-name: small
-tick: 1 s
-rules: [rules]
-sources:
-  plc: {kind: opcua, endpoint: "opc.tcp://127.0.0.1:4840", address: "ns=2;s={point}"}
-units:
-  hall:
-    assets: {P-1: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}
-"""
+SITE = HALL
 TWO = SITE + "  annex:\n    assets: {P-2: {type: Pump, points: {PumpSpeed: {range: 0..100 %}}}}\n"
 """The same, with a second unit."""
 SLOW = """

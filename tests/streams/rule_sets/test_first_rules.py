@@ -13,18 +13,18 @@ from rules.errors import UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
 from streams.rule_sets.first_rules import first_activations
-from streams.topics import EVENTS, TOPICS, partition_of
+from streams.topics import EVENTS, partition_of
 from streams.wire import decode_input
-from tests.streams.worker.scenario import PARTITIONS, UNITS, OneRuleSet, Plant, activation, inputs, tick
-
-
-async def log_of(*messages: Message) -> MemoryBus:
-    bus = MemoryBus()
-    await bus.create_topics(TOPICS, PARTITIONS)
-    producer = await bus.producer("test")
-    for message in messages:
-        await (await producer.send(message))
-    return bus
+from tests.streams.worker.scenario import (
+    PARTITIONS,
+    UNITS,
+    OneRuleSet,
+    Plant,
+    activation,
+    bus_with,
+    inputs,
+    tick,
+)
 
 
 def unreadable(unit: str) -> Message:
@@ -33,7 +33,7 @@ def unreadable(unit: str) -> Message:
 
 
 async def test_the_first_of_each_unit_counts_wherever_it_is() -> None:
-    bus = await log_of(
+    bus = await bus_with(
         *inputs(3),
         unreadable("row-a"),
         activation("row-a", "one"),
@@ -80,7 +80,7 @@ class Slow:
 
 
 async def records(*messages: Message) -> Sequence[Record]:
-    return (await log_of(*messages)).records(EVENTS.name)
+    return (await bus_with(*messages)).records(EVENTS.name)
 
 
 async def test_a_log_that_begins_with_it_is_read_no_further() -> None:
@@ -113,7 +113,7 @@ def said(bus: MemoryBus) -> list[Activation]:
 
 
 async def test_a_log_without_any_is_given_one_before_an_input_is_taken(tmp_path: Path) -> None:
-    bus = await log_of(*inputs(2))
+    bus = await bus_with(*inputs(2))
     plant = Plant(tmp_path, bus, rules=Counted(bus=bus))
     for _ in range(2):
         processor = await plant.worker()

@@ -122,6 +122,16 @@ class SimulatedCrashError(Exception):
     """The process ended here."""
 
 
+async def bus_with(*messages: Message) -> MemoryBus:
+    """A log that holds these."""
+    bus = MemoryBus()
+    await bus.create_topics(TOPICS, PARTITIONS)
+    producer = await bus.producer("test")
+    for message in messages:
+        await (await producer.send(message))
+    return bus
+
+
 @dataclass
 class Plant:
     """A log with inputs, and one worker after another on it."""

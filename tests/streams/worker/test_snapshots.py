@@ -13,8 +13,16 @@ from rules.errors import UnreachableError
 from streams.bus_memory import MemoryBus, MemoryReader
 from streams.record import Message, Record, TopicPartition
 from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
-from streams.topics import SNAPSHOTS, TOPICS, partition_of
-from tests.streams.worker.scenario import PARTITIONS, UNITS, OneRuleSet, Plant, inputs, small_site
+from streams.topics import SNAPSHOTS, partition_of
+from tests.streams.worker.scenario import (
+    PARTITIONS,
+    UNITS,
+    OneRuleSet,
+    Plant,
+    bus_with,
+    inputs,
+    small_site,
+)
 
 LOG = "log-1"
 
@@ -22,15 +30,6 @@ LOG = "log-1"
 def snapshot(number: int, state: bytes = b"state", unit: str = "row-a", **changed: object) -> Snapshot:
     made = Snapshot(unit, number, number * 10, LOG, "program-1", "site-1", state)
     return dataclasses.replace(made, **changed)  # type: ignore[arg-type]
-
-
-async def bus_with(*messages: Message) -> MemoryBus:
-    bus = MemoryBus()
-    await bus.create_topics(TOPICS, PARTITIONS)
-    producer = await bus.producer("test")
-    for message in messages:
-        await (await producer.send(message))
-    return bus
 
 
 def written(made: Snapshot) -> list[Message]:

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from streams.compare.episodes import Episode
+from streams.compare.incidents import KnownIncident
+from streams.times import time_ns_of
+
 TOOLS = Path(__file__).parents[3] / "tools"
 
 
@@ -16,18 +20,25 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("choose_rules")
 
 
-def replay_with(alarms: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
+FAULTS = [
+    KnownIncident(time_ns_of(f"2026-01-0{day}T00:00:00Z"), time_ns_of(f"2026-01-0{day}T12:00:00Z"), True)
+    for day in (1, 2, 3, 4)
+]
+WINDOW = KnownIncident(time_ns_of("2026-01-01T00:00:00Z"), time_ns_of("2026-01-02T00:00:00Z"), False)
+
+
+def heard(tool: ModuleType, alarms: dict[str, list[tuple[str, str]]], incidents: list[KnownIncident]) -> Any:
     """Eight days of January without a gap; alarms by rule, as times of the first half."""
-    return {
-        "from": "2026-01-01T00:00:00Z",
-        "to": "2026-01-09T00:00:00Z",
-        "gaps": [],
-        "alarms": [
-            {"rule": rule, "raised_at": f"2026-01-{raised}:00:00Z", "cleared_at": f"2026-01-{cleared}:00:00Z"}
-            for rule, spans in alarms.items()
-            for raised, cleared in spans
-        ],
-    }
+    episodes = [
+        Episode(f"{rule}:{raised}", "row-a", rule, "P-1", "low", "", at(raised), at(cleared))
+        for rule, spans in alarms.items()
+        for raised, cleared in spans
+    ]
+    return tool.Heard(episodes, [(at("01T00"), at("09T00"))], incidents)
+
+
+def at(text: str) -> int:
+    return time_ns_of(f"2026-01-{text}:00:00Z")
 
 
 def test_a_grid_is_every_combination_with_the_limit_fastest(tool: ModuleType) -> None:
@@ -40,26 +51,22 @@ def test_a_grid_is_every_combination_with_the_limit_fastest(tool: ModuleType) ->
 
 
 def test_what_rings_at_any_time_gains_nothing(tool: ModuleType) -> None:
-    import score_incidents
-
-    faults = [score_incidents.seconds(f"2026-01-0{day} 12:00:00") for day in (1, 2, 3, 4)]
     late = [(f"0{day}T10", f"0{day}T12") for day in (1, 2, 3, 4)]
-    replay = replay_with({"always": [("01T00", "04T23")], "late": late, "twice": late[:2]})
-    assert tool.by_gain(replay, faults, ["always", "twice", "late"]) == ["late"]
+    said = heard(tool, {"always": [("01T00", "04T23")], "late": late, "twice": late[:2]}, FAULTS)
+    assert tool.by_gain(said, ["always", "twice", "late"]) == ["late"]
 
 
 def test_the_middle_of_the_longest_run_of_limits_that_do_as_well(tool: ModuleType) -> None:
-    windows = [(1_767_225_600.0, 1_767_225_600.0 + 86400)]  # 1 January
     found, false = [("01T05", "01T06")], [("03T05", "03T06")]
     rows = [["a-0", "a-1", "a-2"], ["b-0", "b-1", "b-2", "b-3"]]
     alarms = dict.fromkeys(("a-0", "b-0", "b-1", "b-2", "b-3"), found) | {
         "a-1": false,
         "b-0": [*found, *false],
     }
-    assert tool.by_windows(replay_with(alarms), windows, rows) == ["b-2"]
+    assert tool.by_windows(heard(tool, alarms, [WINDOW]), rows) == ["b-2"]
 
 
 def test_without_incidents_the_first_quiet_limit_and_a_step(tool: ModuleType) -> None:
     alarms = {"a-0": [("01T05", "01T06")], "a-1": [("03T05", "03T06")]}
     rows = [["a-0", "a-1", "a-2", "a-3", "a-4"]]
-    assert tool.without_alarm(replay_with(alarms), [], rows) == ["a-3"]
+    assert tool.without_alarm(heard(tool, alarms, [WINDOW]), rows) == ["a-3"]

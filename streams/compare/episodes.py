@@ -1,0 +1,98 @@
+"""Alarm episodes and commands: what one side said, out of a replay or out of a recording.
+
+Rules: one episode is one occurrence of an alarm, from its raising to its clearing; a word that is said again (a worker
+that was restarted) changes nothing; what can't be decoded is no word of the engine; nothing else is kept, so that
+memory is that of the alarms and commands, whatever the length of the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rules.engine.outputs import Alarm, Command, Severity
+from rules.errors import UndecodableError
+from streams.compare.spans import Span, recorded_spans
+from streams.recording.recording import Recording
+from streams.replay.replayed import Replay
+from streams.topics import ALARMS, COMMANDS
+from streams.wire import decode_output
+
+
+class Episode(NamedTuple):
+    """One occurrence of an alarm, in event time; severity and message are those of its raising.
+
+    `id` is that of its raising; `cleared_ns` is None where it stood at the end.
+    """
+
+    id: str
+    unit: str
+    rule: str
+    asset: str
+    severity: Severity
+    message: str
+    raised_ns: int
+    cleared_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one side said: episodes by (raised, unit, rule, asset), commands by (cause, id)."""
+
+    episodes: tuple[Episode, ...]
+    commands: tuple[Command, ...]
+
+
+def said_in_replay(result: Replay) -> Said:
+    """Out of the result of a replay, which can then be let go."""
+    alarms = result.alarms.items()
+    return _said((_episode(result.raised[id_], alarm) for id_, alarm in alarms), result.commands)
+
+
+def said_in_recordings(recordings: Iterable[Recording], units: Collection[str]) -> Said | None:
+    """Out of the topics `alarms` and `commands` of recordings of one log; None where neither has a word of `units`."""
+    firsts: dict[str, Alarm] = {}
+    cleared: dict[str, Alarm] = {}
+    commands: dict[str, Command] = {}
+    for recording in recordings:
+        for _, place, _, _, value in recording.stored({ALARMS.name, COMMANDS.name}):
+            try:
+                output = decode_output(place.headers, value) if value is not None else None
+            except UndecodableError:
+                continue
+            if isinstance(output, Alarm) and output.unit in units:
+                firsts.setdefault(output.raised_id, output)
+                if output.cleared_ns is not None:
+                    cleared.setdefault(output.raised_id, output)
+            elif isinstance(output, Command) and output.unit in units:
+                commands.setdefault(output.id, output)
+    if not firsts and not commands:
+        return None
+    return _said(
+        (_episode(first, cleared.get(id_, first)) for id_, first in firsts.items()), commands.values()
+    )
+
+
+def recorded_time(result: Replay) -> list[Span]:
+    """What of its time a replay had samples of."""
+    return recorded_spans(result.first_ns, result.last_ns, ((gap.from_ns, gap.to_ns) for gap in result.gaps))
+
+
+def _episode(raised: Alarm, last: Alarm) -> Episode:
+    return Episode(
+        raised.raised_id, raised.unit, raised.rule, raised.asset, raised.severity, raised.message,
+        raised.raised_ns, last.cleared_ns,
+    )  # fmt: skip
+
+
+def _said(episodes: Iterable[Episode], commands: Iterable[Command]) -> Said:
+    return Said(
+        tuple(sorted(episodes, key=lambda one: (one.raised_ns, one.unit, one.rule, one.asset, one.id))),
+        tuple(sorted(commands, key=lambda one: (one.cause_ns, one.id))),
+    )
+
+
+def alarm_spans(episodes: Sequence[Episode], end_ns: int) -> list[Span]:
+    """From raised to cleared, or to `end_ns` where it stood."""
+    return [(one.raised_ns, end_ns if one.cleared_ns is None else one.cleared_ns) for one in episodes]

@@ -1,0 +1,131 @@
+"""Figures of an alarm system: how many alarms reach a person, how they come, and which rules they are of.
+
+Rules: an alarm counts when it is raised; the engine's own count, too, as somebody has to read them. Rates are of
+recorded time, and none is given for a period that is longer than all of it. Periods are of the clock (10 minutes from
+:00); those count in which something was recorded, or an alarm raised.
+
+Source: ANSI/ISA-18.2-2016 and IEC 62682:2014, clause 16 (monitoring and assessment), with the recommended targets for
+one operator position; EEMUA publication 191 has the same rates. A flood begins with more than 10 alarms in 10 minutes
+and ends with the first 10 minutes of fewer than 5; an alarm chatters that is raised three times or more in a minute;
+one is stale that stands for more than 24 hours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, get_args
+
+from rules.engine.outputs import Severity
+from streams.compare.episodes import Episode
+from streams.compare.spans import Span, length_ns
+
+MINUTE_NS: Final = 60_000_000_000
+PERIODS_NS: Final = {"10 min": 10 * MINUTE_NS, "hour": 60 * MINUTE_NS, "day": 1440 * MINUTE_NS}
+FLOOD_BEGINS: Final = 10
+"""More than so many in 10 minutes."""
+FLOOD_ENDS: Final = 5
+"""Fewer than so many."""
+CHATTER: Final = 3
+STALE_NS: Final = 1440 * MINUTE_NS
+TOP: Final = 10
+
+Name = tuple[str, str, str]
+"""Unit, rule and asset."""
+
+
+class Rate(NamedTuple):
+    """Alarms in a period: the average over the recorded time (None where that is shorter), and the fullest one."""
+
+    average: float | None
+    peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kpis:
+    """Of one side. `rates` by period; `flood_share`: of the recorded 10 minutes, those in a flood.
+
+    `names`: how many different alarms; `chattering`: those that chatter, each with how often it was raised in such
+    minutes; `stale`: episodes; `top`: the most frequent alarms, and `top_share` what they are of all; `priorities`: how
+    many episodes of each severity.
+    """
+
+    alarms: int
+    names: int
+    rates: dict[str, Rate]
+    flood_share: float | None
+    floods: int
+    chattering: dict[Name, int]
+    stale: int
+    top: tuple[tuple[Name, int], ...]
+    top_share: float | None
+    priorities: dict[Severity, int]
+
+
+def kpis(episodes: Sequence[Episode], recorded: Sequence[Span]) -> Kpis:
+    """Episodes in the order of their raising; `recorded`: spans with samples, sorted, without overlaps."""
+    raised = sorted(one.raised_ns for one in episodes)
+    names = Counter((one.unit, one.rule, one.asset) for one in episodes)
+    top = tuple(sorted(names.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP])
+    end_ns = recorded[-1][1] if recorded else 0
+    floods, flood_share = _floods(raised, recorded)
+    severities = Counter(one.severity for one in episodes)
+    return Kpis(
+        len(raised),
+        len(names),
+        {name: _rate(raised, length_ns(recorded), period_ns) for name, period_ns in PERIODS_NS.items()},
+        flood_share,
+        floods,
+        dict(_chattering(episodes)),
+        sum(
+            (end_ns if one.cleared_ns is None else one.cleared_ns) - one.raised_ns > STALE_NS
+            for one in episodes
+        ),
+        top,
+        sum(count for _, count in top) / len(raised) if raised else None,
+        {severity: severities[severity] for severity in get_args(Severity)},
+    )
+
+
+def _rate(raised: Sequence[int], recorded_ns: int, period_ns: int) -> Rate:
+    peak = max(Counter(at_ns // period_ns for at_ns in raised).values(), default=0)
+    return Rate(len(raised) * period_ns / recorded_ns if recorded_ns >= period_ns else None, peak)
+
+
+def _floods(raised: Sequence[int], recorded: Sequence[Span]) -> tuple[int, float | None]:
+    """How many floods, and their share of the periods of 10 minutes."""
+    counts = Counter(at_ns // PERIODS_NS["10 min"] for at_ns in raised)
+    periods = sorted({*_periods(recorded), *counts})
+    flooded: list[int] = []
+    floods = 0
+    for number in periods:
+        goes_on = flooded[-1:] == [number - 1] and counts[number] >= FLOOD_ENDS
+        if goes_on or counts[number] > FLOOD_BEGINS:
+            floods += not goes_on
+            flooded.append(number)
+    is_known = length_ns(recorded) >= PERIODS_NS["10 min"]
+    return floods, len(flooded) / len(periods) if is_known else None
+
+
+def _periods(recorded: Iterable[Span]) -> Iterator[int]:
+    """The 10 minutes in which something was recorded."""
+    for begin, end in recorded:
+        yield from range(begin // PERIODS_NS["10 min"], (end - 1) // PERIODS_NS["10 min"] + 1)
+
+
+def _chattering(episodes: Sequence[Episode]) -> Iterator[tuple[Name, int]]:
+    """Alarms that were raised `CHATTER` times in a minute, and how often in such minutes."""
+    times: dict[Name, list[int]] = {}
+    for one in episodes:
+        times.setdefault((one.unit, one.rule, one.asset), []).append(one.raised_ns)
+    for name, raised in times.items():
+        raised.sort()
+        bursts = (
+            range(last - CHATTER + 1, last + 1)
+            for last in range(CHATTER - 1, len(raised))
+            if raised[last] - raised[last - CHATTER + 1] < MINUTE_NS
+        )
+        chattered = {place for burst in bursts for place in burst}
+        if chattered:
+            yield name, len(chattered)

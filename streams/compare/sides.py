@@ -1,0 +1,110 @@
+"""The two sides of a comparison out of recordings: what was recorded, or what rules say in a replay.
+
+Rules: of a replay only its episodes, its commands and its counts are kept; a recording that holds no answers (an
+import, a stripped copy) has the rules that it carries run again, which gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rules.language.program import Program
+from rules.language.sheets import Sheet, sheets
+from streams.compare.comparison import Side
+from streams.compare.episodes import Said, said_in_recordings, said_in_replay
+from streams.recording.chunks import record_of
+from streams.recording.recorded_site import recorded_rules
+from streams.recording.recording import Recording
+from streams.replay.inputs import Watch
+from streams.replay.replay import replay
+from streams.replay.replayed import Replay
+from streams.replay.rules import Chosen, choose_site
+from streams.replay.start import Part
+from streams.rule_sets.rule_folder import rule_texts
+from streams.rule_sets.rule_set import RuleSet, note_rule_set
+from streams.site_folder import SITE_FILE
+from streams.topics import RULE_SETS
+
+
+def replayed_side(
+    recordings: Sequence[Recording],
+    site_dir: Path | None,
+    rules: Path | None,
+    name: str,
+    part: Part,
+    watch: Watch | None = None,
+) -> tuple[Side, Replay]:
+    """What the rules of `rules`, of `site_dir` or those that the recording carries say to a part of it.
+
+    Raises ConfigurationError as `choose_site` does.
+    """
+    chosen = choose_site(recordings[0], site_dir, rules)
+    result = replay(recordings, chosen, verify=False, part=part, watch=watch)
+    ends_ns = {unit: end_ns for unit, end_ns in result.ends_ns.items() if end_ns > 0}
+    return Side(
+        name, said_in_replay(result), _sheets(recordings[0], chosen, site_dir, rules), ends_ns
+    ), result
+
+
+def recorded_side(
+    recordings: Sequence[Recording], units: Collection[str], name: str, part: Part
+) -> Side | None:
+    """What was said while a part of it was recorded; None where nothing was. It ends where the other side does."""
+    said = said_in_recordings(recordings, units)
+    if said is None:
+        return None
+    rule_set = recorded_rules(recordings[0])
+    program = rule_set.program(rule_set.load_site(f"{recordings[0].path}:"))
+    return Side(name, _from(said, part.from_ns), _by_id(rule_set, program), {}, is_recorded=True)
+
+
+def other_rule_sets(recordings: Sequence[Recording]) -> int:
+    """How many rule sets the log published beside the one that the first recording carries."""
+    found: dict[str, RuleSet] = {}
+    for recording in recordings:
+        for stored in recording.of_topic(RULE_SETS.name):
+            note_rule_set(record_of(stored), found)
+    return len(found.keys() - {recorded_rules(recordings[0]).digest})
+
+
+def never_recorded(result: Replay, rules: Collection[str]) -> dict[str, list[str]]:
+    """Those of `rules` that read points without a sample, with these points: to them they are unknown throughout."""
+    found: dict[str, list[str]] = {}
+    for rule in result.program.rules:
+        if rule.id in rules and result.silent:
+            tops = [top for top in (rule.when, rule.until, rule.silent) if top]
+            read = {
+                term.points[of]
+                for top in tops
+                for asset in rule.assets
+                for term, of in top.signals(asset)
+                if term.op == "point"
+            }
+            if read & result.silent:
+                found[rule.id] = sorted(read & result.silent)
+    return found
+
+
+def _sheets(
+    recording: Recording, chosen: Chosen, site_dir: Path | None, rules: Path | None
+) -> Mapping[str, Sheet]:
+    if chosen.recorded is not None:
+        return _by_id(chosen.recorded, chosen.program)
+    texts = rule_texts(site_dir or Path(), chosen.site, rules)
+    return {sheet.rule: sheet for sheet in sheets(texts, chosen.program)}
+
+
+def _by_id(rule_set: RuleSet, program: Program) -> Mapping[str, Sheet]:
+    texts = {name: text for name, text in rule_set.files.items() if name != SITE_FILE}
+    return {sheet.rule: sheet for sheet in sheets(texts, program)}
+
+
+def _from(said: Said, from_ns: int) -> Said:
+    """Without what ended before the part, as a replay leaves it out."""
+    return replace(
+        said,
+        episodes=tuple(one for one in said.episodes if one.cleared_ns is None or one.cleared_ns >= from_ns),
+        commands=tuple(one for one in said.commands if one.cause_ns >= from_ns),
+    )

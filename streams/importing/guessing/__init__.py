@@ -1,0 +1,1 @@
+"""A first map file from the head of a file of others, for a person to check."""

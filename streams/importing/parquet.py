@@ -1,0 +1,189 @@
+"""The rows of Parquet files, wide or long as those of CSV: a batch at a time, whatever the file's size.
+
+Rules: the place of a row in a report is its number, counted from 1; null is not available. Times are of a time type,
+or numbers or texts in the form that the map says; columns of lists or structures can't be mapped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rules.errors import ConfigurationError
+from rules.findings import Finding
+from streams.importing.heads import Head, read_head, series_named, series_of_file
+from streams.importing.lines import Progress, unreadable
+from streams.importing.map_file import ImportMap
+from streams.importing.report import ImportReport
+from streams.importing.rows import Row
+from streams.importing.samples import Samples
+from streams.importing.tables import judged, number_of
+from streams.importing.times import in_range
+
+BATCH_ROWS = 16_384
+_PER_S = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Progress) -> Iterator[Row]:
+    """Rows in the order of the file. Raises ConfigurationError when it is none, or doesn't fit the map."""
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(path, error) from None
+    with file:
+        names = file.schema_arrow.names
+        head = read_head(path, names, 0, plan)
+        _check_types(path, file.schema_arrow, head, plan)
+        size, rows, read = path.stat().st_size, max(1, file.metadata.num_rows), 0
+        wanted = [name for name in names if name.strip() not in head.left_out]
+        batches = _Batches(path, plan, report, [name.strip() for name in wanted])
+        try:
+            for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+                yield from batches.rows([batch.column(index) for index in range(batch.num_columns)], read)
+                report.left_out.update(dict.fromkeys(head.left_out, batch.num_rows))
+                told = size * read // rows
+                read += batch.num_rows
+                progress(size * read // rows - told)
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(path, ValueError(f"broken behind row {read}: {error}")) from None
+
+
+def _check_types(path: Path, schema: Any, head: Head, plan: ImportMap) -> None:
+    findings = []
+    for field in schema:
+        if field.name.strip() not in head.left_out and pa.types.is_nested(field.type):
+            findings.append(Finding(str(path), 0, 0, f"the column '{field.name}' is of type {field.type}"))
+    time = schema.field(head.time)
+    if pa.types.is_integer(time.type) and not plan.time.is_number:
+        message = f"the column '{time.name}' has whole numbers, and {plan.file} says no unit of them"
+        findings.append(Finding(str(path), 0, 0, message, "format: unix s, unix ms, unix us or unix ns"))
+    if findings:
+        raise ConfigurationError(findings)
+
+
+class _Batches:
+    """Batches of columns to rows. Between them it keeps the last local time, which tells an hour that comes twice."""
+
+    def __init__(self, path: Path, plan: ImportMap, report: ImportReport, names: list[str]) -> None:
+        self._path, self._plan, self._report = path, plan, report
+        self._place = {name: index for index, name in enumerate(names)}
+        self._samples = Samples(path, plan, report)
+        self._of_file = series_of_file(path, plan) if plan.series.by != "column" else ""
+        self._previous_ns: int | None = None
+
+    def rows(self, columns: list[Any], before: int) -> Iterator[Row]:
+        """The rows of one batch, of which `before` came in others."""
+        times = self._times(columns[self._place[self._plan.time_column]], before)
+        found = (
+            self._wide(columns, times, before)
+            if self._plan.long is None
+            else self._long(columns, times, before)
+        )
+        quality = self._plan.quality
+        if quality is None:
+            yield from (row for _, row in found)
+        else:
+            said = self._texts(columns, quality.column)
+            yield from (judged(row, said[index], quality) for index, row in found)
+
+    def _texts(self, columns: list[Any], name: str) -> list[str]:
+        return ["" if one is None else str(one).strip() for one in columns[self._place[name]].to_pylist()]
+
+    def _wide(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
+        plan, cells = self._plan, tuple(range(len(self._plan.columns)))
+        values = [self._numbers(columns, one.name, one.scale, one.offset, before) for one in plan.columns]
+        series = self._texts(columns, plan.series.key) if plan.series.by == "column" else None
+        for index, (time_ns, row) in enumerate(zip(times, zip(*values, strict=True), strict=True)):
+            if time_ns is None:
+                continue
+            try:
+                name = self._of_file if series is None else series_named(series[index], plan)
+            except ValueError as error:
+                self._report.reject(self._path.name, before + index + 1, "", str(error))
+                continue
+            yield index, Row(time_ns, name, cells, row)
+
+    def _long(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
+        plan = self._plan
+        assert plan.long is not None
+        names = self._texts(columns, plan.long.name)
+        values = self._numbers(columns, plan.long.value, 1.0, 0.0, before)
+        labels = {label for column in plan.columns for label in column.labels}
+        labels |= {plan.series.key} if plan.series.by == "column" else set()
+        texts = {label: self._texts(columns, label) for label in sorted(labels)}
+        for index, (time_ns, name, value) in enumerate(zip(times, names, values, strict=True)):
+            if time_ns is None:
+                continue
+            said = {label: found[index] for label, found in texts.items()}
+            row = self._samples.row(
+                before + index + 1, time_ns, name, said, math.nan if value is None else value
+            )
+            if row is not None:
+                yield index, row if value is not None else row._replace(values=(None,) * len(row.cells))
+
+    def _times(self, column: Any, before: int) -> list[int | None]:
+        """Ns since 1970; None where it is none, and rejected."""
+        kind, plan = column.type, self._plan
+        if pa.types.is_timestamp(kind) and (kind.tz is not None or plan.time.is_utc):
+            factor = _PER_S[kind.unit]
+            numbers = column.cast(pa.int64()).to_pylist()
+            return [
+                self._read(one, lambda one: in_range(one * factor, str(one)), before + n)
+                for n, one in enumerate(numbers, 1)
+            ]
+        part = [0] * len(column)
+        if pa.types.is_timestamp(
+            kind
+        ):  # local time: the zone is the map's; below a microsecond it plays no part
+            part = [(one or 0) * _PER_S[kind.unit] % 1000 for one in column.cast(pa.int64()).to_pylist()]
+            column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%dT%H:%M:%S")
+        found = []
+        for number, (one, rest) in enumerate(zip(column.to_pylist(), part, strict=True), 1):
+            time_ns = self._read(one, self._local, before + number)
+            found.append(None if time_ns is None else time_ns + rest)
+        return found
+
+    def _local(self, one: Any) -> int:
+        ascending = self._plan.order != "newest first"
+        self._previous_ns = self._plan.time.read(str(one).strip(), self._previous_ns, ascending)
+        return self._previous_ns
+
+    def _read(self, one: Any, read: Callable[[Any], int], number: int) -> int | None:
+        try:
+            if one is None:
+                raise ValueError("no time")
+            return read(one)
+        except ValueError as error:
+            self._report.reject(self._path.name, number, "", str(error))
+            return None
+
+    def _numbers(
+        self, columns: list[Any], name: str, scale: float, offset: float, before: int
+    ) -> list[float | None]:
+        """Values in the target's unit: NaN for null and NaN, None (and rejected) for what is no finite number."""
+        column, file, plan, report = columns[self._place[name]], self._path.name, self._plan, self._report
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            return [
+                math.nan
+                if one is None
+                else number_of(str(one), scale, offset, plan, (file, number, name), report)
+                for number, one in enumerate(column.to_pylist(), before + 1)
+            ]
+        try:
+            numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        except pa.ArrowException as error:
+            message = f"the column '{name}' has no numbers: {error}"
+            raise ConfigurationError([Finding(str(self._path), 0, 0, message)]) from None
+        values: list[float | None] = (numbers * scale + offset).tolist()
+        for index in np.flatnonzero(np.isinf(numbers)):
+            report.reject(file, before + int(index) + 1, name, f"'{numbers[index]}' is no number")
+            values[index] = None
+        return values

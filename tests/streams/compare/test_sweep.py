@@ -1,0 +1,114 @@
+"""Candidates of one rule, side by side on a small recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rules.language.candidates import rule_alone
+from rules.language.program import Program
+from rules.site.model import Site
+from streams.compare.sweep import (
+    Candidate,
+    Swept,
+    every_choice,
+    make_candidate,
+    run_side_by_side,
+    side_by_side,
+    units_of,
+)
+from streams.compare.sweep_processes import halves, sweep
+from streams.record import Record
+from streams.recording.recording import Recording
+from streams.rule_sets.rule_folder import rule_texts
+from streams.site_folder import load_site
+from tests.streams.replay.conftest import T0, S
+
+Written = Callable[[list[Record]], Path]
+Made = tuple[Path, list[Record]]
+
+
+@pytest.fixture
+def small(made: Made, written: Written) -> tuple[Site, list[Recording], dict[str, str]]:
+    site = load_site(made[0])
+    return site, [Recording(written(made[1]))], rule_texts(made[0], site)
+
+
+def candidates(site: Site, texts: dict[str, str], **choices: list[str]) -> list[Candidate]:
+    alone = rule_alone(texts, "pump-slow")
+    return [make_candidate(alone, values, site) for values in every_choice(choices)]
+
+
+def program_of(site: Site, found: list[Candidate]) -> Program:
+    return side_by_side([one.rule for one in found if one.rule is not None], site)
+
+
+def raised(swept: Swept) -> list[list[tuple[str, int, int | None]]]:
+    return [
+        [
+            (one.asset, (one.raised_ns - T0) // S, one.cleared_ns and (one.cleared_ns - T0) // S)
+            for one in episodes
+        ]
+        for episodes in swept.episodes
+    ]
+
+
+def test_choices_are_a_product_with_the_last_fastest() -> None:
+    found = list(every_choice({"limit": ["1 %", "2 %"], "on_delay": ["0 s", "1 s"]}))
+    assert found[1] == {"limit": "1 %", "on_delay": "1 s"}
+    assert [one["limit"] for one in found] == ["1 %", "1 %", "2 %", "2 %"]
+
+
+def test_candidates_are_heard_side_by_side(
+    small: tuple[Site, list[Recording], dict[str, str]],
+) -> None:
+    site, recordings, texts = small
+    found = candidates(site, texts, limit=["20 percent", "50 percent"], on_delay=["2 s", "12 s"])
+    together = program_of(site, found)
+    swept = run_side_by_side(recordings, site, together, units_of(together, site))
+    first, last = 10, 40  # slow, at 30 %, from the first of these for 10 s, and from the last on
+    assert raised(swept) == [
+        [],
+        [],
+        [(pump, at, to) for at, to in ((first + 2, first + 10), (last + 2, None)) for pump in ("P-1", "P-2")],
+        [(pump, last + 12, None) for pump in ("P-1", "P-2")],
+    ]
+    assert (swept.first_ns, swept.last_ns) == (T0 + 1000, T0 + 89 * S + 1000)
+    assert len(swept.gaps) == 2
+    assert not swept.lacks
+
+
+def test_what_the_language_refuses_is_said(small: tuple[Site, list[Recording], dict[str, str]]) -> None:
+    site, _, texts = small
+    [wrong, right] = candidates(site, texts, limit=["50 kW", "50 %"])
+    assert (wrong.rule, right.refused) == (None, "")
+    assert wrong.refused == "percent and kW can't be compared"
+
+
+def test_two_processes_hear_what_one_hears(small: tuple[Site, list[Recording], dict[str, str]]) -> None:
+    site, recordings, texts = small
+    together = program_of(site, candidates(site, texts, limit=["20 %", "40 %", "50 %"]))
+    one = sweep(recordings, site, together, lambda _: True)
+    two = sweep(recordings, site, together, lambda _: True, large_bytes=0)
+    assert halves(site.units, site) == ({"row-a"}, {"row-b"})
+    assert any(one.episodes)
+    assert two == one
+
+
+@pytest.mark.parametrize("large_bytes", [0, 1 << 40])
+def test_ended_early_it_is_the_sweep_of_a_shorter_recording(
+    small: tuple[Site, list[Recording], dict[str, str]], large_bytes: int
+) -> None:
+    site, recordings, texts = small
+    together = program_of(site, candidates(site, texts, limit=["50 %"]))
+    swept = sweep(recordings, site, together, lambda event_ns: event_ns < T0 + 16 * S, large_bytes)
+    assert swept.is_partial
+    assert swept.now_ns == T0 + 15 * S
+    [episodes] = swept.episodes
+    # the other process may have read on: what it heard behind that is cut off
+    assert {one.cleared_ns for one in episodes} == {None}
+    assert "P-1" in {one.asset for one in episodes}
+    assert swept.last_ns is not None
+    assert swept.last_ns <= swept.now_ns
