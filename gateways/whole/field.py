@@ -23,6 +23,8 @@ ANSWER_S: Final = 0.004
 PATIENCE_S: Final = 10.0
 """How long the actuators' targets wait for a server that is away (`opcua_target`)."""
 LOOK_EVERY_S: Final = 0.2
+REQUEST_TIMEOUT_S: Final = 2.0
+"""How long they wait for an answer."""
 _LONGEST_STEP_NS: Final = 1_000_000_000
 
 
@@ -95,6 +97,7 @@ class FieldTarget:
                 await asyncio.sleep(ANSWER_S)
                 if self._name not in self._field.deaf:
                     return [Outcome("done", task.command.value) for task in tasks]
+                await asyncio.sleep(REQUEST_TIMEOUT_S)
             await asyncio.sleep(LOOK_EVERY_S)
             if self._clock() > give_up_ns:
                 return [Outcome("unknown" if was_sent else "failed", None, "the server is away")] * len(tasks)
