@@ -26,7 +26,8 @@ from rules.findings import Finding, nearest
 from rules.site.model import Site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, SNAPSHOTS
 
-PARTITIONS: Final = 3
+PARTITIONS: Final = 2
+"""Fewer than a site has units, so that units share one, and its restart."""
 QUIET_S: Final = 10.0
 """At the beginning: everything starts, and has its first snapshots. At the end: nothing more happens."""
 EVERY_S: Final = 8.0

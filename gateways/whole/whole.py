@@ -43,8 +43,8 @@ FOLLOW_EVERY_S: Final = 2.0
 SETTLE_S: Final = 5.0
 END_WITHIN_S: Final = 300.0
 """After the last trouble: spools drain, receipts come, the workers read to the end."""
-SPOOL_MB: Final = 1
-"""Small, so that an outage fills it."""
+SPOOL_MB: Final = 0.15
+"""Less than settings allow, so that an outage fills it."""
 KEPT_RECORDS: Final = 1000
 """Of each partition of `events`, besides what no snapshot covers yet: repeats are taken from them."""
 _ENGINE_COUNTS: Final = (
@@ -153,7 +153,9 @@ class Whole:
         # all workers keep the tables of rules in one place, and nothing else
         setting = self._setting
         run_dir = setting.tables if name.startswith(WORKER) else setting.folder / name
-        settings = Settings(run_dir=run_dir, spool=SpoolSettings(limit_mb=SPOOL_MB))
+        spool = SpoolSettings.model_construct(**{**SpoolSettings().model_dump(), "limit_mb": SPOOL_MB})
+        settings = Settings(run_dir=run_dir)
+        settings.spool = spool
         settings.broker.partitions = PARTITIONS
         made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)

@@ -95,9 +95,9 @@ def test_a_snapshot_that_does_not_wait_for_outputs_is_found(
         """Whatever is still on its way."""
 
     monkeypatch.setattr(Outbox, "settled", at_once)
-    slow = " ".join(f"slow-partition:journal/{number}*1.5@12s+35s" for number in range(3))
+    slow = " ".join(f"slow-partition:journal/{number}*1.5@12s+35s" for number in range(2))
     repeats = " ".join(f"repeat:events*5@{at}s+1s" for at in range(13, 45))
-    kills = " ".join(f"kill:worker@{at}s+0.5s" for at in (16, 21, 26, 31, 36, 41))
+    kills = " ".join(f"kill:worker@{at}s+0.5s" for at in (16.3, 23.3, 30.3, 37.3, 44.3))
     outcome = run(simulator, f"{slow} {repeats} {kills}")
     assert any("never said" in line for line in outcome.broken)
 
