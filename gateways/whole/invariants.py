@@ -145,13 +145,18 @@ def broken(
     reference: Reference, field: Field, lives: Sequence[Life], ends: Mapping[str, Sequence[str]]
 ) -> list[str]:
     """Everything that does not hold. `ends`: why roles ended by themselves, where nothing explains it."""
-    found = [
-        *same_answers(reference),
-        *nothing_lost(reference),
-        *nothing_twice(reference, field.writes, lives),
-        *every_command_answered(reference, field.writes),
-        *none_after_expiry(reference, field.writes),
-        *cap_holds(field),
-    ]
+    found: list[str] = []
+    for promise in (
+        same_answers(reference),
+        nothing_lost(reference),
+        nothing_twice(reference, field.writes, lives),
+        every_command_answered(reference, field.writes),
+        none_after_expiry(reference, field.writes),
+        cap_holds(field),
+    ):
+        said = list(promise)
+        found += said[:SHOWN]
+        if len(said) > SHOWN:
+            found.append(f"and {len(said) - SHOWN} more like these")
     found += [f"the role {role} ended by itself: {why}" for role, reasons in ends.items() for why in reasons]
     return found
