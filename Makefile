@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SITE ?= examples/narvik
 
-.PHONY: install run test test-kafka lint bench golden clean
+.PHONY: install run test test-kafka test-sim lint bench golden clean
 
 install: $(STAMP)
 
@@ -25,6 +25,10 @@ test: install
 
 test-kafka: install
 	$(BIN)/python -m pytest -m kafka -rs
+
+# other seeds with each commit; what a failing one prints repeats it
+test-sim: install
+	$(BIN)/headrace sim examples/narvik-small --seed $$((0x$$(git rev-parse --short=6 HEAD))) --seeds 60 --jobs 2
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ It passes the same contract tests as `bus_kafka`. Faults are said, never drawn: 
 `hold_acknowledgements` (the records are in the log, nobody is told before the release),
 `drop_acknowledgements` (in the log, and the sender is told that it failed), `truncate` (retention) and
 `replace_log` (a broker that lost everything). Nothing waits by the wall clock but a reader's own timeout.
-Retention and compaction are not done.
+Retention and compaction are done when they are asked for (`truncate`, `compact`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rules.errors import UnreachableError
 from streams.bus import Start, refuse_oversized
@@ -43,7 +43,8 @@ class MemoryBus:
         self._generation = 0
         self._drop = 0
         self._held: list[tuple[asyncio.Future[int], int]] | None = None
-        self._changed = asyncio.Event()
+        self._waiting: dict[MemoryReader, None] = {}
+        """Readers that wait for a record, in the order in which they came."""
 
     # What a test does to it.
 
@@ -93,6 +94,30 @@ class MemoryBus:
             if partition.topic == topic
             for record in self._logs[partition].records
         ]
+
+    def places(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic, ascending."""
+        return self._partitions_of(topic)
+
+    def end(self, partition: TopicPartition) -> int:
+        """One past the last offset of a partition, reachable or not."""
+        return self._logs[partition].end
+
+    def records_from(self, partition: TopicPartition, offset: int) -> list[Record]:
+        """What a partition holds from `offset` on."""
+        log = self._logs[partition]
+        return log.records[max(0, offset - log.base) :]
+
+    def compact(self, topic: str) -> None:
+        """Records that a later one of their key supersedes lose their value; offsets stay as they are."""
+        for partition in self._partitions_of(topic):
+            records = self._logs[partition].records
+            seen: set[bytes | None] = set()
+            for place in range(len(records) - 1, -1, -1):
+                record = records[place]
+                if record.key in seen and record.value is not None:
+                    records[place] = replace(record, value=None)
+                seen.add(record.key)
 
     # The face of a bus.
 
@@ -148,9 +173,10 @@ class MemoryBus:
         if self._away:
             raise UnreachableError("the broker is away")
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _wake(self, partition: TopicPartition | None = None) -> None:
+        for reader in self._waiting:
+            if partition is None or partition in reader._positions:
+                reader._news.set()
 
     def _partitions_of(self, topic: str) -> list[TopicPartition]:
         return [partition for partition in sorted(self._logs) if partition.topic == topic]
@@ -165,6 +191,17 @@ class MemoryBus:
         if self._away:
             future.set_exception(UnreachableError("the broker is away"))
             return
+        offset = self.append(message)
+        if self._drop:
+            self._drop -= 1
+            future.set_exception(UnreachableError("the acknowledgement got lost"))
+        elif self._held is not None:
+            self._held.append((future, offset))
+        else:
+            future.set_result(offset)
+
+    def append(self, message: Message) -> int:
+        """Put it into the log, reachable or not; its offset. UnreachableError without such a partition."""
         log = self._log(TopicPartition(message.topic, message.partition))
         offset = log.end
         log.records.append(
@@ -178,14 +215,12 @@ class MemoryBus:
                 message.headers,
             )
         )
-        self._wake()
-        if self._drop:
-            self._drop -= 1
-            future.set_exception(UnreachableError("the acknowledgement got lost"))
-        elif self._held is not None:
-            self._held.append((future, offset))
-        else:
-            future.set_result(offset)
+        self._wake(TopicPartition(message.topic, message.partition))
+        return offset
+
+    def check(self, partition: TopicPartition) -> None:
+        """Raise UnreachableError where there is no such partition."""
+        self._log(partition)
 
 
 class MemoryProducer:
@@ -232,6 +267,7 @@ class MemoryReader:
         self._bus = bus
         self._positions = positions
         self._generation = bus._generation
+        self._news = asyncio.Event()
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
         """The next records; waits up to `timeout_s` for the first one."""
@@ -241,8 +277,16 @@ class MemoryReader:
                     records = self._take(limit)
                     if records:
                         return records
-                    await self._bus._changed.wait()
+                    await self._wait()
         return ()
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        self._bus._waiting[self] = None
+        try:
+            await self._news.wait()
+        finally:
+            del self._bus._waiting[self]
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """The offset of the next record of each partition."""

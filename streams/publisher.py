@@ -88,6 +88,7 @@ class Publisher:
         self._work = asyncio.Event()
         self._to_drain = asyncio.Event()
         self._remembered_ns = 0
+        self._accepted_ns = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
         self._held_ns = 0
@@ -103,7 +104,8 @@ class Publisher:
     async def open(cls, context: RoleContext, source: str) -> Publisher:
         """A started publisher of a role: its spool is in the run folder, its metrics in the role's status."""
         settings = context.settings
-        publisher = cls(context.bus, source, settings, settings.run_dir / "spool", settings.broker.partitions)
+        partitions, spool_dir = settings.broker.partitions, settings.run_dir / "spool"
+        publisher = cls(context.bus, source, settings, spool_dir, partitions, context.clock)
         context.metrics.setdefault("publishers", {})[source] = publisher.metrics
         context.publishers.append(publisher)
         await publisher.start()
@@ -113,7 +115,7 @@ class Publisher:
         """Begin to send. What the process before this one may have lost is the first thing said, per unit."""
         now = self._clock()
         for unit, until_ns in self._sent_until.items():
-            self._accept(Gap(unit, self._none(), "restart", until_ns, now, 0))
+            self._accept(Gap(unit, self._none(), "restart", min(until_ns, now), now, 0))
         self._report_dropped()
         if self._spool.records:
             self._to_drain.set()
@@ -188,8 +190,9 @@ class Publisher:
         self._work.set()
         # Not asyncio.timeout: in a task that was cancelled, which closes in its `finally`, Python 3.11.2 turns the
         # time-out into another cancellation, and what comes after it would never run.
-        until_s = time.monotonic() + (0.0 if self._spooling else CLOSE_PATIENCE_S)
-        while len(self._window) and time.monotonic() < until_s:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + (0.0 if self._spooling else CLOSE_PATIENCE_S)
+        while len(self._window) and loop.time() < until_s:
             await asyncio.sleep(0.02)
         for task in self._tasks:
             task.cancel()
@@ -197,7 +200,7 @@ class Publisher:
         for entry in self._window.clear():
             self._to_spool(entry.value)
         self._note()
-        self._spool.remember_sent(self._sent_until)
+        self._remember()
         self._spool.close()
         for producer in self._producers:
             with contextlib.suppress(UnreachableError):
@@ -213,6 +216,12 @@ class Publisher:
             if task.done():
                 raise InvariantError(f"the publisher of {self.source} has ended: {task!r}")
         self.metrics["accepted"] += 1
+        now = self._clock()
+        if now < self._accepted_ns:
+            logger.warning(
+                "%s: the clock was set back by %.1f s", self.source, (self._accepted_ns - now) / 1e9
+            )
+        was_set_back, self._accepted_ns = now < self._accepted_ns, now
         if not self._spooling and len(self._window) and reported is None and self._overdue():
             logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
             self._spooling = True
@@ -220,6 +229,8 @@ class Publisher:
             self._to_spool(value)
         else:
             self._to_window(value, reported)
+        if was_set_back:
+            self._remember()
         self._note()
 
     def _overdue(self) -> bool:
@@ -258,7 +269,7 @@ class Publisher:
         if value.unit not in self._sent_until:
             # On disk before it leaves: whoever comes after this process must know that the source has spoken.
             self._sent_until[value.unit] = self._clock()
-            self._spool.remember_sent(self._sent_until)
+            self._remember()
         self._unit(value.unit)["accepted"] = sequence
         self._window.append(Entry(value, message, self._clock(), reported))
         self._work.set()
@@ -334,11 +345,18 @@ class Publisher:
             if entry.reported is not None:
                 self._spool.forget_dropped(unit, entry.reported)
         if self._clock() - self._remembered_ns >= REMEMBER_EVERY_NS:
-            self._remembered_ns = self._clock()
-            self._spool.remember_sent(self._sent_until)
+            self._remember()
         if self._spooling and not len(self._window):
             self._go_live()
         self._note()
+
+    def _remember(self) -> None:
+        """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
+        self._remembered_ns = self._clock()
+        oldest_ns = self._window.earliest_ns(self._remembered_ns)
+        self._spool.remember_sent(
+            {unit: min(until_ns, oldest_ns) for unit, until_ns in self._sent_until.items()}
+        )
 
     def _go_live(self) -> None:
         """The broker is back: say what follows as backfill, and what does not."""

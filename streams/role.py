@@ -48,6 +48,9 @@ class RoleContext:
     bus: Bus
     stop: asyncio.Event
     options: dict[str, str] = field(default_factory=dict)
+    clock: Callable[[], int] = time.time_ns
+    """The wall clock in ns. Whoever measures how long something takes asks the event loop: `loop.time()`."""
+
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the role has returned: what its status says then is its last word."""
 
@@ -81,7 +84,7 @@ def status_message(context: RoleContext) -> Message:
         "schema": "status/1",
         "role": context.name,
         "pid": os.getpid(),
-        "at_ns": time.time_ns(),
+        "at_ns": context.clock(),
         "state": context.state,
         "metrics": context.metrics,
     }

@@ -121,7 +121,10 @@ async def _read_log_ids(bus: Bus) -> frozenset[str]:
         return frozenset()
     reader = await bus.reader([SNAPSHOTS.name], {first: 0})
     try:
-        for record in await reader.read(timeout_s=_PATIENCE_S, limit=8):
+        records = await reader.read(timeout_s=_PATIENCE_S, limit=8)
+        if not records:  # a broker that has just gone must not pass for a log without an id
+            raise UnreachableError(f"'{SNAPSHOTS.name}' has {end} records and brings none")
+        for record in records:
             if record.key is not None and record.key.startswith(LOG_KEY):
                 found.add(record.key[len(LOG_KEY) :].decode("ascii", "replace"))
     finally:

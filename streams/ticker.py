@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from rules.engine.inputs import Identity, Tick
 from rules.errors import UnreachableError
@@ -31,9 +30,9 @@ SOURCE = "ticker"
 class Ticker:
     """Ticks of all units of a site. `hold` and `release` as a publisher's, and then in step with them."""
 
-    def __init__(self, context: RoleContext, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, context: RoleContext) -> None:
         self._context = context
-        self._clock = clock
+        self._clock = context.clock
         self._period_ns = context.site.tick_ns
         self._hold_back_ns = context.settings.ticker.hold_back_ms * 1_000_000
         self._last = 0

@@ -53,6 +53,10 @@ class Window:
         """When the next entry to hand over was accepted; only where one waits."""
         return self._entries[self.handed_over].accepted_ns
 
+    def earliest_ns(self, default_ns: int) -> int:
+        """The lowest time at which one was accepted; `default_ns` where none is left."""
+        return min((entry.accepted_ns for entry in self._entries), default=default_ns)
+
     def append(self, entry: Entry) -> None:
         """Add the newest."""
         self._entries.append(entry)

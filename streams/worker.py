@@ -4,8 +4,8 @@ Rules that this module obeys:
 - Crash-only: a broken invariant, an output that the broker does not take, an exception in a callback, or input
   that waits without progress ends the process, before anything is acknowledged. The supervisor starts it again.
 - A clean stop reads to the end of the log as it is then, snapshots every unit and acknowledges.
-- All input comes through Faust (`faust_app`); what the worker writes goes through a producer of the bus, because
-  the broker's word on every single output is what a snapshot has to wait for.
+- All input comes through Faust (`faust_app`), or another carrier of the same face; what the worker writes goes through
+  a producer of the bus, because the broker's word on every single output is what a snapshot has to wait for.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final, Protocol
 
 from rules.errors import InvariantError, UnreachableError
 from streams.bus import Producer
@@ -41,9 +42,39 @@ DRAIN_S: Final = 10.0
 _WATCH_S: Final = 1.0
 
 
-async def run(context: RoleContext) -> None:
+class Carrier(Protocol):
+    """What brings the records of `events`: `FaustInput`, or the simulation's. It says what happens by `Callbacks`."""
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it will bring nothing any more."""
+        ...
+
+    async def start(self) -> None:
+        """Join the group; returns before partitions are assigned."""
+        ...
+
+    def close(self) -> None:
+        """Hand on no further record."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave."""
+        ...
+
+    def lag(self) -> int:
+        """Records that are in the log and not yet worked off."""
+        ...
+
+    async def commit(self, partition: int, offset: int) -> None:
+        """Move the group's offset."""
+        ...
+
+
+async def run(context: RoleContext, new_carrier: Callable[[Callbacks], Carrier] | None = None) -> None:
     """Work until `context.stop`. Raises what ended the work: the process has to end with it.
 
+    `new_carrier` brings the input; Faust does where it is left out.
     Option `crash_at` (`publish:120,snapshot:3`): a test's kill -9 from inside, each once in a run folder.
     """
     limit_logs(LOGGERS)
@@ -52,7 +83,12 @@ async def run(context: RoleContext) -> None:
         return
     try:
         rules = await prepared_rules(context)
-        await _Worker(context, producer, partitions, await _membership(context), rules).work()
+        hides_records = False
+        if new_carrier is None:
+            membership = await _membership(context)
+            hides_records = membership.hides_records
+            new_carrier = partial(FaustInput, EVENTS.name, context.settings.broker.bootstrap, membership)
+        await _Worker(context, producer, partitions, rules, new_carrier, hides_records).work()
     finally:
         with contextlib.suppress(UnreachableError):
             await producer.close()
@@ -75,18 +111,20 @@ async def _connected(context: RoleContext) -> tuple[Producer | None, int]:
 
 
 class _Worker:
-    """One run of the worker, from joining the group to leaving it."""
+    """One run of the worker, from joining the group to leaving it. `with_holes`: as the processor's."""
 
     def __init__(
         self,
         context: RoleContext,
         producer: Producer,
         partitions: int,
-        membership: Membership,
         rules: PreparedRules,
+        new_carrier: Callable[[Callbacks], Carrier],
+        with_holes: bool,
     ) -> None:
+        loop = asyncio.get_running_loop()
         self._context = context
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failure: asyncio.Future[None] = loop.create_future()
         self._assigned = False
         settings = context.settings
         self._rules = rules
@@ -100,19 +138,18 @@ class _Worker:
             acknowledge=self._commit,
             on_failure=self._fail,
             crash=CrashSwitch(context.options.get("crash_at", ""), settings.run_dir),
-            with_holes=membership.hides_records,
+            with_holes=with_holes,
+            clock_s=loop.time,
+            clock_ns=context.clock,
         )
-        self._input = FaustInput(
-            EVENTS.name,
-            settings.broker.bootstrap,
-            membership,
+        self._input = new_carrier(
             Callbacks(
                 self._on_assigned,
                 self._processor.revoke,
                 self._processor.process,
                 self._processor.positions,
                 self._fail,
-            ),
+            )
         )
 
     async def work(self) -> None:
@@ -140,8 +177,9 @@ class _Worker:
     async def _drain(self) -> None:
         """Read to the end of the log as it is now, snapshot, acknowledge."""
         ends = await self._context.bus.ends(EVENTS.name)
-        until_s = time.monotonic() + DRAIN_S
-        while time.monotonic() < until_s and not self._failure.done():
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + DRAIN_S
+        while loop.time() < until_s and not self._failure.done():
             positions = self._processor.positions()
             if all(positions.get(place.partition, end) >= end for place, end in ends.items()):
                 break
@@ -174,7 +212,8 @@ class _Worker:
     async def _watch_progress(self) -> None:
         """Ends the process when input waits and nothing moves, or when Faust has crashed."""
         patience_s = self._context.settings.worker.watchdog_s
-        moved_s, before = time.monotonic(), dict(self._processor.positions())
+        loop = asyncio.get_running_loop()
+        moved_s, before = loop.time(), dict(self._processor.positions())
         while True:
             await asyncio.sleep(_WATCH_S)
             self._update()
@@ -183,10 +222,10 @@ class _Worker:
                 self._fail(InvariantError("Faust has crashed"))
             positions = dict(self._processor.positions())
             if positions != before:
-                moved_s, before = time.monotonic(), positions
-            elif time.monotonic() - moved_s > patience_s:
+                moved_s, before = loop.time(), positions
+            elif loop.time() - moved_s > patience_s:
                 await self._check_waiting(positions, patience_s)
-                moved_s = time.monotonic()
+                moved_s = loop.time()
 
     async def _check_waiting(self, positions: dict[int, int], patience_s: float) -> None:
         try:

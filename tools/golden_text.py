@@ -15,8 +15,8 @@ import orjson
 
 from rules.engine.outputs import Alarm, Command, Entry
 from streams.recording.recording import Recording
+from streams.recording.ticks import first_tick_ns
 from streams.replay.replayed import OUTPUT_TOPICS
-from streams.replay.start import first_tick_ns
 from streams.wire import decode_output
 
 BESIDE = ": "

@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import logging
 import math
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +160,7 @@ class Actuators:
                 await self._bury(record, command, dead_letters)
         known = await asyncio.to_thread(self._ledger.known, [command.id for _, command in commands])
         taken: list[tuple[Command, Task | Outcome]] = []
-        now_ns = time.time_ns()
+        now_ns = self._context.clock()
         for record, command in commands:
             self._metrics["seen"] += 1
             if command.id in self._in_hand or known.get(command.id):
@@ -206,7 +205,7 @@ class Actuators:
     async def _serve(self, target: Target, queue: TaskQueue) -> None:
         while True:
             batch = await queue.take(BATCH)
-            now_ns = time.time_ns()
+            now_ns = self._context.clock()
             due = [task for task in batch if now_ns <= task.command.expires_ns]
             for task in batch:
                 if now_ns > task.command.expires_ns:
@@ -216,7 +215,7 @@ class Actuators:
                     self._receipt(task.command, outcome)
 
     def _receipt(self, command: Command, outcome: Outcome) -> None:
-        at_ns = time.time_ns()
+        at_ns = self._context.clock()
         spooled = self._publisher.metrics["spooled"]
         self._publisher.publish_receipt(
             command.unit,
@@ -242,6 +241,7 @@ class Actuators:
 
     async def _tell_regularly(self) -> None:
         forget_at = 0.0
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             await self.tell()
@@ -251,9 +251,9 @@ class Actuators:
                     "p50": round(ordered[len(ordered) // 2], 1),
                     "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 1),
                 }
-            if time.monotonic() >= forget_at:
-                await asyncio.to_thread(self._ledger.forget, time.time_ns() - KEEP_NS)
-                forget_at = time.monotonic() + FORGET_EVERY_S
+            if loop.time() >= forget_at:
+                await asyncio.to_thread(self._ledger.forget, self._context.clock() - KEEP_NS)
+                forget_at = loop.time() + FORGET_EVERY_S
 
     async def tell(self, everything: bool = False) -> None:
         """Write down which receipts the log has; `everything`: the publisher is closed, all are safe."""
@@ -284,7 +284,7 @@ class Actuators:
             self._metrics["dead_letters_unsent"] = self._metrics.get("dead_letters_unsent", 0) + 1
             log.error("dead-letters: %s", unreachable)
         else:
-            await asyncio.to_thread(self._ledger.mark, [(name, time.time_ns())])
+            await asyncio.to_thread(self._ledger.mark, [(name, self._context.clock())])
 
 
 def _command_of(record: Record) -> Command | UndecodableError:

@@ -122,6 +122,30 @@ def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     raise typer.Exit(run_check(site, as_json))
 
 
+@app.command()
+def sim(
+    site: SiteArgument = DEMO_SITE,
+    seed: Annotated[int, typer.Option(help="Everything random comes from it.")] = 1,
+    hours: Annotated[float, typer.Option(help="How long, in simulated time.")] = 1 / 6,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from --seed on.")] = 1,
+    troubles: Annotated[
+        str | None,
+        typer.Option(help="These in place of those of the seed, as a run prints them; '' for none."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that share the seeds.")] = 1,
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Where a seed fails, look for fewer troubles that do it.")
+    ] = False,
+    log: Annotated[bool, typer.Option("--log", help="Show what the roles log, on stderr.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run everything in one process on virtual time while things go wrong, and check what must hold: docs/sim.md."""
+    from gateways.cli.sim import SimRequest
+    from gateways.cli.sim import sim as run_sim
+
+    raise typer.Exit(run_sim(SimRequest(site, seed, hours, seeds, jobs, troubles, reduce, log, as_json)))
+
+
 @app.command(name="test")
 def scenarios(
     paths: Annotated[

@@ -12,7 +12,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,7 +55,14 @@ class _Gap(NamedTuple):
 class SourcePoints:
     """State of every point of a source. `counts` holds what the status record shows."""
 
-    def __init__(self, site: Site, source: Source, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        site: Site,
+        source: Source,
+        publisher: Publisher,
+        clock_ns: Callable[[], int] = time.time_ns,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         owned = [
             (point, unit.id)
             for unit in site.units.values()
@@ -81,6 +88,8 @@ class SourcePoints:
         self._asked_s = np.full(len(owned), -math.inf)
         self._stamped_on_change = source.options.get("timestamps", "scan") == "change"
         self._publisher = publisher
+        self._clock_ns = clock_ns
+        self._clock_s = clock_s
         self._news = asyncio.Event()
         self._finishing = False
         self._gaps: list[_Gap] = []
@@ -103,7 +112,7 @@ class SourcePoints:
             self.counts["overflows"] += 1
             since_ns = int(self._last_ns[row]) or sample.time_ns
             self.report_gap("overflow", since_ns, sample.time_ns, {self.units[row]: 1})
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         if (
             sample.time_ns == self._source_ns[row]
             and sample.quality == self.quality[row]
@@ -135,18 +144,18 @@ class SourcePoints:
             # It was read now, and may have been scanned a period ago: further back than a clock is believed.
             current_ns = self._current(row, stamped.time_ns, sample.server_ns)
             stamped = stamped._replace(time_ns=current_ns)
-        self._add(row, stamped, time.monotonic(), sample.time_ns)
+        self._add(row, stamped, self._clock_s(), sample.time_ns)
         return True
 
     def declare_bad(self, rows: Iterable[int], status: int) -> None:
         """Say that these points are bad as of now, whatever their server's clock was: after their last reading."""
-        now_ns, now_s = time.time_ns(), time.monotonic()
+        now_ns, now_s = self._clock_ns(), self._clock_s()
         for row in rows:
             self._add(row, Sample(now_ns, 0, math.nan, Quality.BAD, status), now_s, now_ns)
 
     def silent(self) -> list[int]:
         """Rows that said nothing for 1.5 periods and were not asked within the last one; now they are."""
-        now_s = time.monotonic()
+        now_s = self._clock_s()
         quiet = (now_s - self.seen_s > CONFIRM_AFTER_PERIODS * self.period_s) & (
             now_s - self._asked_s > self.period_s
         )
@@ -156,12 +165,12 @@ class SourcePoints:
 
     def stale(self) -> int:
         """How many points that are not bad have said nothing for three periods."""
-        old = time.monotonic() - self.seen_s > STALE_AFTER_PERIODS * self.period_s
+        old = self._clock_s() - self.seen_s > STALE_AFTER_PERIODS * self.period_s
         return int(np.count_nonzero(old & (self.quality < Quality.BAD)))
 
     def oldest_age_s(self) -> float:
         """Age of the reading that is oldest, infinite before the first of each point."""
-        return float(np.max(time.monotonic() - self.seen_s, initial=0.0))
+        return float(np.max(self._clock_s() - self.seen_s, initial=0.0))
 
     def expected(self, from_ns: int, to_ns: int) -> dict[str, int]:
         """Readings that each unit would have had between the two times, one per point and whole period."""
@@ -215,7 +224,7 @@ class SourcePoints:
         stamp = sample.time_ns
         if stamp == 0:
             self.counts["without_time"] += 1
-            stamp = time.time_ns()
+            stamp = self._clock_ns()
         elif self._stamped_on_change and sample.server_ns - stamp > self.points[row].period_ns:
             stamp = sample.server_ns
         if self._awaits_first[row] and sample.quality == Quality.GOOD:
@@ -225,7 +234,7 @@ class SourcePoints:
 
     def _current(self, row: int, stamp: int, server_ns: int) -> int:
         """The time of a value that stands when it is subscribed to or read, unless nobody vouches for it."""
-        now_ns = time.time_ns()
+        now_ns = self._clock_ns()
         if now_ns - max(stamp, server_ns) > STALE_AFTER_PERIODS * self.points[row].period_ns:
             return stamp
         current = max(now_ns - self._believed_ns, int(self._last_ns[row]) + 1)

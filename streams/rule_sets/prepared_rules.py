@@ -105,13 +105,13 @@ class PreparedRules:
             rule_set = self._known.get(digest)
             prepared: Prepared = UNKNOWN
             if rule_set is not None:
-                began_s = time.monotonic()
+                began_s = asyncio.get_running_loop().time()
                 prepared = await self._compiled(rule_set)
                 log.info(
                     "rules %s: %s in %.1f s",
                     digest[:12],
                     f"refused, {prepared}" if isinstance(prepared, str) else "ready",
-                    time.monotonic() - began_s,
+                    asyncio.get_running_loop().time() - began_s,
                 )
             while len(self._prepared) >= KEPT:
                 del self._prepared[next(iter(self._prepared))]

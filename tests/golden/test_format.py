@@ -16,7 +16,7 @@ from rules.engine.outputs import Alarm, Command, Entry, Output
 from streams.record import Record, TopicPartition
 from streams.recording.recorded_site import recorded_rules
 from streams.recording.recording import Recording, RecordingWriter
-from streams.recording.segments import head, head_logs, head_positions
+from streams.recording.segments import head, heads_of
 from streams.wire import decode_input, decode_output, encode_input, encode_output
 
 FILE = Path(__file__).with_name("format-1.mcap")
@@ -124,7 +124,5 @@ def test_the_site_and_the_place_of_the_segment_are_what_they_were() -> None:
     recording = Recording(FILE)
     assert recording.metadata["format"] == "1"
     assert recorded_rules(recording).files == SITE
-    assert head_positions(recording) == POSITIONS
-    assert head_logs(recording) == {"log-1"}
-    assert recording.metadata["missed"] == "nothing"
+    assert heads_of(recording) == [(POSITIONS, {"log-1"}, "nothing")]
     assert (recording.chunks, recording.is_rolled) == (2, True)

@@ -1,4 +1,4 @@
-"""One contract for every bus: in memory, Kafka's protocol on the embedded broker, and on Apache Kafka."""
+"""One contract for every bus: in memory, the simulation's, Kafka's protocol on the embedded broker, Apache Kafka."""
 
 import asyncio
 import uuid
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateways.broker import EmbeddedBroker
+from gateways.whole.bus import FaultyBus, Network
 from rules.errors import UnreachableError
 from streams.bus import MAX_MESSAGE_BYTES, Bus, Reader
 from streams.bus_kafka import KafkaBus
@@ -19,7 +20,7 @@ from streams.topics import Topic
 PATIENCE_S = 20.0
 
 
-@pytest.fixture(params=["memory", "embedded", pytest.param("apache", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", "simulated", "embedded", pytest.param("apache", marks=pytest.mark.kafka)])
 def bootstrap(request: pytest.FixtureRequest, unused_port: int) -> str:
     """Where the broker is: nowhere, on a port of this test's own, or where Apache Kafka runs."""
     if request.param == "apache":
@@ -35,6 +36,8 @@ async def bus(request: pytest.FixtureRequest, bootstrap: str, tmp_path: Path) ->
         broker = EmbeddedBroker(int(bootstrap.rpartition(":")[2]), tmp_path)
         await broker.start()
     made: Bus = KafkaBus(BrokerSettings(bootstrap=bootstrap)) if bootstrap else MemoryBus()
+    if "simulated" in request.node.callspec.id:
+        made = FaultyBus(MemoryBus(), Network())
     yield made
     await made.close()
     if broker is not None:

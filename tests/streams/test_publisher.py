@@ -263,6 +263,23 @@ async def test_a_process_that_is_killed_at_once_is_missed_too(bench: Bench) -> N
     assert [value.reason for value in inputs(bench.bus) if isinstance(value, Gap)] == ["restart"]
 
 
+async def test_what_a_kill_costs_is_told_although_the_clock_was_set_back(bench: Bench) -> None:
+    first = await bench.publisher()
+    bench.reading(first)
+    await until(lambda: first.metrics["unsent"] == 0)
+    bench.bus.go_away()
+    bench.clock.forward(-8)
+    lost_ns = bench.clock()
+    bench.reading(first)
+    await bench.drop(first)
+    bench.bus.come_back()
+    bench.clock.forward(2)
+    second = await bench.publisher()
+    await until(lambda: second.metrics["acknowledged"] == 1)
+    (gap,) = [value for value in inputs(bench.bus) if isinstance(value, Gap)]
+    assert gap.from_ns <= lost_ns <= gap.to_ns == bench.clock()
+
+
 async def test_a_kill_between_sending_and_deleting_repeats_the_same_identities(bench: Bench) -> None:
     first = await bench.publisher(memory_s=1)
     await outage(bench, first, 10)

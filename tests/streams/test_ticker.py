@@ -46,11 +46,13 @@ def site() -> Site:
     return Site("test", "digest", PERIOD, units, {}, {}, {}, {})
 
 
-async def context(bus: MemoryBus, name: str = "ticker") -> RoleContext:
+async def context(bus: MemoryBus, name: str = "ticker", clock: Clock | None = None) -> RoleContext:
     await bus.create_topics([EVENTS], 2)
     settings = Settings()
     settings.broker.partitions = 2
-    return RoleContext(name, site(), Path(), settings, bus, asyncio.Event())
+    made = RoleContext(name, site(), Path(), settings, bus, asyncio.Event())
+    made.clock = clock or made.clock
+    return made
 
 
 def ticks(bus: MemoryBus, unit: str = "row-a") -> list[Tick]:
@@ -60,7 +62,7 @@ def ticks(bus: MemoryBus, unit: str = "row-a") -> list[Tick]:
 
 async def test_a_tick_is_aligned_held_back_and_for_every_unit() -> None:
     bus, clock = MemoryBus(), Clock(T0 + 29_999_999)
-    ticker = Ticker(await context(bus), clock)
+    ticker = Ticker(await context(bus, clock=clock))
     assert await ticker.tick()
     assert [tick.time_ns for tick in ticks(bus)] == [T0 - PERIOD], "30 ms after T0 were not over"
     assert ticker.due_in_s() == pytest.approx(1e-9)
@@ -85,14 +87,14 @@ async def test_the_first_tick_is_of_now_however_long_it_takes_to_connect(
         return await connect(client_id)
 
     monkeypatch.setattr(bus, "producer", slowly)
-    assert await Ticker(await context(bus), clock).tick()
+    assert await Ticker(await context(bus, clock=clock)).tick()
     assert [tick.time_ns for tick in ticks(bus)] == [T0 + 49 * PERIOD]
 
 
 async def test_a_pause_is_followed_by_the_current_tick_only() -> None:
     bus, clock = MemoryBus(), Clock()
-    role = await context(bus)
-    ticker = Ticker(role, clock)
+    role = await context(bus, clock=clock)
+    ticker = Ticker(role)
     await ticker.tick()
     clock.now_ns += 50 * PERIOD
     await ticker.tick()
@@ -103,8 +105,8 @@ async def test_a_pause_is_followed_by_the_current_tick_only() -> None:
 
 async def test_a_clock_that_jumps_back_brings_no_lower_tick() -> None:
     bus, clock = MemoryBus(), Clock()
-    role = await context(bus)
-    ticker = Ticker(role, clock)
+    role = await context(bus, clock=clock)
+    ticker = Ticker(role)
     await ticker.tick()
     clock.now_ns -= 5 * PERIOD
     for _ in range(5):
@@ -119,7 +121,7 @@ async def test_a_clock_that_jumps_back_brings_no_lower_tick() -> None:
 
 async def test_two_tickers_say_the_same() -> None:
     bus, clock = MemoryBus(), Clock()
-    one, two = Ticker(await context(bus), clock), Ticker(await context(bus, "ticker-2"), clock)
+    one, two = Ticker(await context(bus, clock=clock)), Ticker(await context(bus, "ticker-2", clock=clock))
     for _ in range(3):
         await one.tick()
         await two.tick()
@@ -131,7 +133,7 @@ async def test_two_tickers_say_the_same() -> None:
 
 async def test_an_engine_takes_the_ticks_of_two_tickers_for_one() -> None:
     bus, clock = MemoryBus(), Clock(START)
-    one, two = Ticker(await context(bus), clock), Ticker(await context(bus, "ticker-2"), clock)
+    one, two = Ticker(await context(bus, clock=clock)), Ticker(await context(bus, "ticker-2", clock=clock))
     for _ in range(20):
         await one.tick()
         await two.tick()
@@ -150,7 +152,7 @@ async def test_an_engine_takes_the_ticks_of_two_tickers_for_one() -> None:
 
 async def test_a_tick_that_failed_is_not_said_late() -> None:
     bus, clock = MemoryBus(), Clock()
-    ticker = Ticker(await context(bus), clock)
+    ticker = Ticker(await context(bus, clock=clock))
     await ticker.tick()
     clock.now_ns += PERIOD
     bus.go_away()
@@ -165,7 +167,7 @@ async def test_a_tick_that_failed_is_not_said_late() -> None:
 
 async def test_after_a_hold_ticks_go_on_where_they_were_until_the_present_is_reached() -> None:
     bus, clock = MemoryBus(), Clock()
-    ticker = Ticker(await context(bus), clock)
+    ticker = Ticker(await context(bus, clock=clock))
     await ticker.tick()
     ticker.hold()
     for _ in range(40):

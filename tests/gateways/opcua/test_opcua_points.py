@@ -5,7 +5,6 @@ import math
 
 import pytest
 
-from gateways.opcua import points as points_module
 from gateways.opcua.convert import Sample
 from gateways.opcua.points import SourcePoints
 from rules.quality import BAD_NO_COMMUNICATION, Quality
@@ -28,16 +27,19 @@ class Clock:
         return BASE_NS + round(self.s * 1e9)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(points_module, "time", clock)
-    return clock
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def clock():
+    CLOCK.s = 0.0
+    return CLOCK
 
 
 def make_table(publisher=None, points=None, **source):
     site = make_site(points or [point("t", period_s=1.0)], 4840, **source)
-    return SourcePoints(site, site.sources["plant"], publisher or RecordingPublisher())
+    given = publisher or RecordingPublisher()
+    return SourcePoints(site, site.sources["plant"], given, CLOCK.time_ns, CLOCK.monotonic)
 
 
 def good(seconds, value=1.0, server=None):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 import pytest
 
 from rules.errors import UnreachableError
-from streams.bus_memory import MemoryBus
-from streams.record import Message, TopicPartition
+from streams.bus_memory import MemoryBus, MemoryReader
+from streams.record import Message, Record, TopicPartition
 from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
 from streams.topics import SNAPSHOTS, partition_of
 from tests.streams.worker.scenario import (
@@ -152,6 +153,21 @@ async def test_a_log_has_one_id_for_ever_and_another_log_has_another() -> None:
             await (await (await bus.producer("w")).send(message))
     assert await log_ids(bus, await bus.producer("two")) == ids
     assert await log_ids(other, await other.producer("one")) != ids
+
+
+async def test_a_broker_that_has_just_gone_is_no_log_without_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = await bus_with()
+    producer = await bus.producer("one")
+    ids = await log_ids(bus, producer)
+
+    async def nothing(self: MemoryReader, timeout_s: float, limit: int = 500) -> Sequence[Record]:
+        return ()
+
+    with monkeypatch.context() as gone:
+        gone.setattr(MemoryReader, "read", nothing)
+        with pytest.raises(UnreachableError, match="brings none"):
+            await log_ids(bus, producer)
+    assert await log_ids(bus, producer) == ids
 
 
 async def test_a_missing_topic_is_said() -> None:

@@ -1,0 +1,63 @@
+"""The disk of the simulation: SQLite as it is, but whoever is killed has its files closed, and a disk may be full.
+
+Rules: what was committed stays, whatever happens to the process; a full disk refuses what writes, as SQLite says it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from gateways.whole.process import PROCESS
+
+_WRITES = ("insert", "update", "delete")
+
+
+class Disk:
+    """`full`: names of the processes whose disk takes nothing now."""
+
+    def __init__(self) -> None:
+        self.full: set[str] = set()
+        self.refused = 0
+
+    @contextmanager
+    def mounted(self) -> Iterator[None]:
+        """Whoever connects to a database within it has this disk."""
+        connect = sqlite3.connect
+        disk = self
+
+        class Connection(sqlite3.Connection):
+            """A process's."""
+
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                if sql.startswith("pragma synchronous"):
+                    sql = "pragma synchronous = off"  # the machine itself does not go down here
+                disk.check(self, sql)
+                return super().execute(sql, *values)
+
+            def executemany(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                disk.check(self, sql)
+                return super().executemany(sql, *values)
+
+        def connected(file: Path, **given: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(file, factory=Connection, **given)
+            process = PROCESS.get()
+            if process is not None:
+                owners[connection] = process.name
+                process.disk.append(connection)
+            return connection
+
+        owners: dict[sqlite3.Connection, str] = {}
+        self._owners = owners
+        with patch.object(sqlite3, "connect", connected):
+            yield
+
+    def check(self, connection: sqlite3.Connection, sql: str) -> None:
+        """Raise as SQLite does when the disk is full."""
+        if self.full and sql.startswith(_WRITES) and self._owners.get(connection) in self.full:
+            self.refused += 1
+            raise sqlite3.OperationalError("database or disk is full")

@@ -1,0 +1,162 @@
+"""What must hold after every run, whatever went wrong in it: the promises of docs/sim.md, one function each.
+
+Rules: each says what is broken in sentences, and names ids and times; nothing here knows what was done to the run, but
+for the lives of the actuators, as a command that was taken by a process that ended may be written once more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from gateways.whole.field import Field, Write
+from gateways.whole.reference import Reference, is_fact
+from gateways.whole.tap import Handed
+from rules.engine.inputs import Gap
+
+SHOWN: Final = 5
+TOLD_NS: Final = 1_500_000_000
+"""A receipt that stands on the log for so long, while the actuators live, is known to their ledger."""
+SENT_NS: Final = 20_000_000
+"""What a write takes from the check of its expiry to the device."""
+
+Life = tuple[int, int]
+"""From when to when a process lived, true time in ns."""
+
+
+def same_answers(reference: Reference) -> Iterator[str]:
+    """What the workers said is what undisturbed engines say to the same log."""
+    expected, said = reference.expected, reference.said
+    for kind, names in (
+        ("never said", expected.keys() - said.keys()),
+        ("said by no undisturbed engine", said.keys() - expected.keys()),
+        (
+            "said with other bytes",
+            {name for name in expected.keys() & said.keys() if expected[name] != said[name]},
+        ),
+        ("said twice with different bytes", set(reference.contradictions)),
+    ):
+        if names:
+            facts = sum(is_fact(name) for name in names)
+            yield f"{len(names)} outputs ({facts} facts) {kind}, such as {_some(names)}"
+
+
+def nothing_lost(reference: Reference) -> Iterator[str]:
+    """What publishers took is on the log, or a gap tells of it; and the log itself has no holes."""
+    missing = sum(engine.counters["inputs_missing"] for engine in reference.engines.values())
+    if missing:
+        yield f"{missing} sequences are missing on the log"
+    gaps: dict[tuple[str, str], list[Gap]] = {}
+    for gap in reference.gaps:
+        gaps.setdefault((gap.identity.source.removesuffix("/backfill"), gap.unit), []).append(gap)
+    untold = [
+        (one, at_ns)
+        for one, times in reference.accepted.open.items()
+        for at_ns in times
+        if not _is_told(one, at_ns, gaps.get((one.source, one.unit), ()))
+    ]
+    if untold:
+        kinds = Counter(f"{one.source} {one.kind}" for one, _ in untold)
+        yield f"{len(untold)} inputs are on no log and in no gap ({dict(kinds)}), such as {untold[0]}"
+
+
+def _is_told(one: Handed, at_ns: int, gaps: Sequence[Gap]) -> bool:
+    for gap in gaps:
+        if gap.reason == "restart" and gap.from_ns <= at_ns <= gap.to_ns:
+            return True
+        if gap.reason == "spool-full" and gap.from_ns <= one.from_ns and one.to_ns <= gap.to_ns:
+            return True
+    return False
+
+
+def nothing_twice(reference: Reference, writes: Sequence[Write], lives: Sequence[Life]) -> Iterator[str]:
+    """A command reaches the device again only where nobody could know that it had, and never with another value."""
+    by_command: dict[str, list[Write]] = {}
+    for write in writes:
+        by_command.setdefault(write.command, []).append(write)
+    for name, written in by_command.items():
+        command = reference.commands.get(name)
+        if command is None:
+            yield f"{name}: the device was written, and no such command is on the log"
+            continue
+        if any((write.actuator, write.value) != (command.actuator, command.value) for write in written):
+            yield f"{name}: something else was written than it says"
+        told = [one for one in reference.receipts.get(name, ()) if _was_kept(one.on_log_ns, lives)]
+        late = [write for write in written if told and write.at_ns > told[0].on_log_ns + TOLD_NS]
+        if late:
+            yield f"{name}: written again {(late[0].at_ns - told[0].on_log_ns) / 1e9:.1f} s after its receipt"
+        refused = [
+            one.status for one in reference.receipts.get(name, ()) if one.status in ("refused", "expired")
+        ]
+        if refused:
+            yield f"{name}: written, and its receipt says {refused[0]}"
+
+
+def _was_kept(on_log_ns: int, lives: Sequence[Life]) -> bool:
+    return any(begin <= on_log_ns and on_log_ns + TOLD_NS <= end for begin, end in lives)
+
+
+def every_command_answered(reference: Reference, writes: Sequence[Write]) -> Iterator[str]:
+    """Each command has a receipt; `done` and `unknown` are as the device saw it."""
+    silent = reference.commands.keys() - reference.receipts.keys()
+    if silent:
+        yield f"{len(silent)} commands without a receipt, such as {_some(silent)}"
+    written = {write.command for write in writes}
+    unfounded = {
+        name
+        for name, told in reference.receipts.items()
+        if name not in written and any(one.status == "done" for one in told)
+    }
+    if unfounded:
+        yield f"{len(unfounded)} receipts say done, and the device saw nothing: {_some(unfounded)}"
+    doubled = {
+        name
+        for name, told in reference.receipts.items()
+        if sum(one.status in ("expired", "refused") for one in told) and len(told) > 1
+    }
+    if doubled:
+        yield f"{len(doubled)} commands were refused or expired, and told twice: {_some(doubled)}"
+
+
+def none_after_expiry(reference: Reference, writes: Sequence[Write]) -> Iterator[str]:
+    """No command reaches a device after its expiry."""
+    for write in writes:
+        command = reference.commands.get(write.command)
+        if command is not None and write.at_ns > command.expires_ns + SENT_NS:
+            yield f"{command.id}: written {(write.at_ns - command.expires_ns) / 1e9:.2f} s after its expiry"
+
+
+def cap_holds(field: Field) -> Iterator[str]:
+    """The plant never drew more than its cap."""
+    site = field.plant.layout.site
+    for asset in site.assets.values():
+        cap = asset.constants.get("power_cap")
+        if cap is not None and asset.constant_units["power_cap"] == "kW" and field.power_kw_max > cap:
+            yield f"the plant drew {field.power_kw_max:.0f} kW, its cap is {cap:.0f} kW"
+
+
+def _some(names: object) -> str:
+    listed: list[str] = sorted(names)  # type: ignore[call-overload]
+    return ", ".join(listed[:SHOWN])
+
+
+def broken(
+    reference: Reference, field: Field, lives: Sequence[Life], ends: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Everything that does not hold. `ends`: why roles ended by themselves, where nothing explains it."""
+    found: list[str] = []
+    for promise in (
+        same_answers(reference),
+        nothing_lost(reference),
+        nothing_twice(reference, field.writes, lives),
+        every_command_answered(reference, field.writes),
+        none_after_expiry(reference, field.writes),
+        cap_holds(field),
+    ):
+        said = list(promise)
+        found += said[:SHOWN]
+        if len(said) > SHOWN:
+            found.append(f"and {len(said) - SHOWN} more like these")
+    found += [f"the role {role} ended by itself: {why}" for role, reasons in ends.items() for why in reasons]
+    return found

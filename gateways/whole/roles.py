@@ -1,0 +1,155 @@
+"""The roles as the simulation runs them: the production code down to its ports, and what stands in for the field there.
+
+Rules: a role is `async def role(context)`, as in production; ticker and worker are the production roles themselves. The
+OPC UA gateway's `SourcePoints` is fed as its session feeds it; the actuators write to the field's targets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateways.actuators.actuators import Actuators, target_of
+from gateways.actuators.ledger import CommandLedger
+from gateways.opcua.convert import Sample
+from gateways.opcua.points import SourcePoints
+from gateways.whole.field import Field, FieldTarget
+from gateways.whole.group import Group, GroupInput
+from gateways.whole.tap import Accepted, Tap
+from rules.quality import BAD_NO_COMMUNICATION, quality_of_status
+from rules.site.model import Source
+from streams import ticker, worker
+from streams.publisher import Publisher
+from streams.role import RoleContext
+
+Role = Callable[[RoleContext], Awaitable[None]]
+
+READ_AFTER_S: Final = 0.001
+"""Behind the field's step, so that what is read is of this moment."""
+ACTUATORS: Final = "actuators"
+WORKER: Final = "worker"
+TICKER: Final = "ticker"
+
+
+def roles_of(field: Field, group: Group, accepted: Accepted) -> dict[str, Role]:
+    """Every role of a site, by the name of its instance."""
+    site = field.plant.layout.site
+    roles: dict[str, Role] = {TICKER: ticker.run, f"{TICKER}-2": ticker.run}
+    for name in (WORKER, f"{WORKER}-2"):
+        roles[name] = partial(_worker, group=group)
+    roles[ACTUATORS] = partial(_actuators, field=field, accepted=accepted)
+    for frames in field.frames:
+        roles[frames.id] = partial(_frames, field=field, accepted=accepted, name=frames.id)
+    for source in site.sources.values():
+        if source.kind == "opcua":
+            roles[source.id] = partial(_opcua, field=field, accepted=accepted, source=source)
+    return roles
+
+
+async def _worker(context: RoleContext, group: Group) -> None:
+    await worker.run(context, lambda callbacks: GroupInput(group, context.bus, callbacks))
+
+
+async def _frames(context: RoleContext, field: Field, accepted: Accepted, name: str) -> None:
+    """One sample a period of every rack of the source."""
+    source = next(one for one in field.frames if one.id == name)
+    publisher = await Publisher.open(context, name)
+    tap: Any = Tap(publisher, name, accepted, context.clock)
+    try:
+        while not context.stop.is_set():
+            await _until_next(source.period_ns)
+            source.publish(tap, field.telemetry, context.clock())
+    finally:
+        await publisher.close()
+
+
+async def _opcua(context: RoleContext, field: Field, accepted: Accepted, source: Source) -> None:
+    """Changes and standing values once a period, as a subscription and the confirming reads bring them."""
+    publisher = await Publisher.open(context, source.id)
+    tap: Any = Tap(publisher, source.id, accepted, context.clock)
+    loop = asyncio.get_running_loop()
+    table = SourcePoints(context.site, source, tap, context.clock, loop.time)
+    place = {point.id: place for place, point in enumerate(field.plant.sensors.points)}
+    server = _Server(field, np.array([place[point.id] for point in table.points]))
+    carrying = asyncio.create_task(table.carry())
+    connected, lost_ns = False, context.clock()
+    try:
+        while not context.stop.is_set():
+            await _until_next(source.period_ns)
+            if source.id in field.away:
+                if connected:
+                    connected, lost_ns = False, context.clock()
+                    table.declare_bad(range(len(table)), BAD_NO_COMMUNICATION)
+                continue
+            if not connected:
+                connected = True
+                now_ns = context.clock()
+                table.report_gap("disconnected", lost_ns, now_ns, table.expected(lost_ns, now_ns))
+                table.subscribing(range(len(table)))
+                server.subscribed()
+            server.report(table)
+    finally:
+        table.finish()
+        await carrying
+        await publisher.close()
+
+
+class _Server:
+    """The field's OPC UA server as a session sees it: changes are reported, the silent points are read."""
+
+    def __init__(self, field: Field, places: NDArray[np.intp]) -> None:
+        self._field = field
+        self._places = places
+        self.subscribed()
+
+    def subscribed(self) -> None:
+        """Every value is new to a subscription that begins."""
+        self._values = np.full(len(self._places), np.nan)
+        self._status = np.zeros(len(self._places), np.uint32)
+
+    def report(self, table: SourcePoints) -> None:
+        """What has changed since the last time, and of the rest what is asked for."""
+        places, shown = self._places, self._field.plant.points()
+        values, status = shown.values[places], shown.status[places]
+        is_stale = self._field.plant.sensors.stale[places]
+        changed = ((values != self._values) | (status != self._status)) & ~is_stale
+        self._values = np.where(changed, values, self._values)
+        self._status = np.where(changed, status, self._status)
+        stamps = shown.time_ns[places] + self._field.start_ns
+        for row in np.flatnonzero(changed).tolist():
+            table.reported(row, _sample(stamps[row], values[row], status[row]))
+        for row in table.silent():
+            table.confirmed(row, _sample(stamps[row], values[row], status[row]))
+
+
+def _sample(stamp: np.int64, value: np.float64, status: np.uint32) -> Sample:
+    code = int(status)
+    return Sample(int(stamp), int(stamp), float(value), quality_of_status(code), code)
+
+
+async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> None:
+    """As the role of production, with the field's targets."""
+    ledger = CommandLedger(context.settings.run_dir / "actuators.sqlite")
+    publisher = await Publisher.open(context, ACTUATORS)
+    tap: Any = Tap(publisher, ACTUATORS, accepted, context.clock)
+    names = sorted({target_of(actuator) for actuator in context.site.actuators.values()})
+    targets = {name: FieldTarget(field, name, context.clock) for name in names}
+    actuators = Actuators(context, tap, ledger, targets)
+    try:
+        await actuators.run()
+    finally:
+        await publisher.close()
+        await actuators.tell(everything=True)
+        ledger.close()
+
+
+async def _until_next(period_ns: int) -> None:
+    """The next multiple of a period, of true time: a source samples by its own oscillator, whatever its clock says."""
+    now_s, period_s = asyncio.get_running_loop().time() - READ_AFTER_S, period_ns / 1e9
+    due_s = (int(now_s / period_s + 1e-6) + 1) * period_s
+    await asyncio.sleep(due_s - now_s)

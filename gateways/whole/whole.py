@@ -1,0 +1,253 @@
+"""Everything of one run: roles under a supervisor, field and log, on virtual time, and its end.
+
+Rules: behind the last trouble everything is healed, the sources fall silent, what is on its way arrives, the workers
+read to the end: then it is asked what must hold. Whoever ends by itself, and not for the broker or the disk, is a
+finding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateways.whole.bus import FaultyBus, Network
+from gateways.whole.disk import Disk
+from gateways.whole.field import Field
+from gateways.whole.group import Group
+from gateways.whole.invariants import Life, broken
+from gateways.whole.loop import VirtualLoop
+from gateways.whole.process import Process
+from gateways.whole.reference import Reference, Steps
+from gateways.whole.roles import ACTUATORS, TICKER, WORKER, Role, roles_of
+from gateways.whole.sabotage import Sabotage
+from gateways.whole.schedule import PARTITIONS, Trouble
+from gateways.whole.tap import Accepted
+from rules.errors import UnreachableError
+from rules.site.model import Site
+from streams.bus_memory import MemoryBus
+from streams.record import Message
+from streams.role import RoleContext
+from streams.settings import Settings, SpoolSettings
+from streams.snapshots import LOG_KEY
+from streams.topics import EVENTS, SNAPSHOTS, TOPICS
+
+START_NS: Final = 1_800_000_000_000_000_000
+RESTART_S: Final = 1.0
+FOLLOW_EVERY_S: Final = 2.0
+SETTLE_S: Final = 5.0
+END_WITHIN_S: Final = 300.0
+"""After the last trouble: spools drain, receipts come, the workers read to the end."""
+SPOOL_MB: Final = 0.15
+"""Less than settings allow, so that an outage fills it."""
+KEPT_RECORDS: Final = 1000
+"""Of each partition of `events`, besides what no snapshot covers yet: repeats are taken from them."""
+_ENGINE_COUNTS: Final = (
+    "alarms_raised", "alarms_cleared", "late", "out_of_order", "repeats", "gaps", "backfill", "clock_corrected",
+)  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """What a run is of. `tables`: the run folder of the workers; `folder`: that of everybody else's."""
+
+    site_dir: Path
+    site: Site
+    tables: Path
+    folder: Path
+    undisturbed: Callable[[str], Steps]
+
+
+class Whole:
+    """`names`: the instances of roles that run. After `run`, `reference` and `counts` say what was."""
+
+    def __init__(
+        self, setting: Setting, seed: int, names: Sequence[str], disk: Disk, loop: VirtualLoop
+    ) -> None:
+        self._setting = setting
+        self._disk = disk
+        self._loop = loop
+        self._log = MemoryBus(self.now_ns)
+        network = Network()
+        self._bus = FaultyBus(self._log, network)
+        self._field = Field(setting.site, seed, self.now_ns, START_NS)
+        self._group = Group(PARTITIONS)
+        self._accepted = Accepted()
+        self.reference = Reference(self._log, self._accepted, setting.undisturbed)
+        roles = roles_of(self._field, self._group, self._accepted)
+        self._roles: dict[str, Role] = {name: roles[name] for name in names}
+        self._processes: dict[str, Process] = {}
+        self._contexts: dict[str, RoleContext] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._sabotage = Sabotage(loop, self._log, network, disk, self._field, self._processes)
+        self._lives: list[Life] = []
+        self._ends: dict[str, list[str]] = {}
+        self._broken: list[str] = []
+        self._counts: Counter[str] = Counter()
+        self._stopping = False
+
+    def now_ns(self) -> int:
+        """True time."""
+        return START_NS + round(self._loop.time() * 1e9)
+
+    async def run(self, duration_s: float, troubles: Sequence[Trouble]) -> list[str]:
+        """From an empty log to what does not hold. Raises what the simulation itself fails with."""
+        await self._log.create_topics(TOPICS, PARTITIONS)
+        # a log has an id, which is random elsewhere
+        schema = (("schema", b"log/1"),)
+        self._log.append(Message(SNAPSHOTS.name, 0, LOG_KEY + b"simulated", b"simulated", schema))
+        for name, role in self._roles.items():
+            self._keepers[name] = asyncio.create_task(self._keep(name, role))
+        works = (self._field.run(), self._group.coordinate(), self._follow(), self._cause(troubles))
+        around = [asyncio.create_task(work) for work in works]
+        await asyncio.sleep(duration_s)
+        await self._end()
+        for task in around:
+            task.cancel()
+        for result in await asyncio.gather(*around, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+        self.reference.finish()
+        return self._broken + broken(self.reference, self._field, self._lives, self._ends)
+
+    def counts(self) -> dict[str, int]:
+        """What happened, for people."""
+        reference, counts = self.reference, self._counts + self._sabotage.counts + self.reference.counts
+        counts["accepted"] = self._accepted.count
+        counts["outputs"] = len(reference.said)
+        counts["commands"] = len(reference.commands)
+        counts["writes"] = len(self._field.writes)
+        counts["rebalances"] = self._group.rebalances
+        counts["disk refusals"] = self._disk.refused
+        counts["power_kw_max"] = round(self._field.power_kw_max)
+        for engine in reference.engines.values():
+            for name in _ENGINE_COUNTS:
+                counts[name] += engine.counters[name]
+        return dict(sorted(counts.items()))
+
+    # Processes.
+
+    async def _keep(self, name: str, role: Role) -> None:
+        """The supervisor of one role."""
+        while not self._stopping:
+            process = self._processes[name] = Process(name)
+            context = self._contexts[name] = self._context(name)
+            began_ns = self.now_ns()
+            main = process.run(partial(_main, role, context))
+            await asyncio.wait([main])
+            if name == ACTUATORS:
+                self._lives.append((began_ns, self.now_ns()))
+            if process.is_alive:
+                self._note_end(name, main)
+                process.kill()
+            else:
+                self._counts["killed"] += 1
+            if not self._stopping:
+                await asyncio.sleep(self._sabotage.down_s.pop(name, RESTART_S))
+
+    def _context(self, name: str) -> RoleContext:
+        # all workers keep the tables of rules in one place, and nothing else
+        setting = self._setting
+        run_dir = setting.tables if name.startswith(WORKER) else setting.folder / name
+        spool = SpoolSettings.model_construct(**{**SpoolSettings().model_dump(), "limit_mb": SPOOL_MB})
+        settings = Settings(run_dir=run_dir)
+        settings.spool = spool
+        settings.broker.partitions = PARTITIONS
+        made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
+        made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
+        return made
+
+    def _note_end(self, name: str, main: asyncio.Task[None]) -> None:
+        error = asyncio.CancelledError() if main.cancelled() else main.exception()
+        if error is None:
+            if not self._stopping:
+                self._ends.setdefault(name, []).append("it returned")
+            return
+        self._counts["ended by themselves"] += 1
+        is_of_disk = isinstance(error, sqlite3.OperationalError) or "the publisher of" in str(error)
+        if not (isinstance(error, UnreachableError) or (self._disk.refused and is_of_disk)):
+            self._ends.setdefault(name, []).append(f"{type(error).__name__}: {error}")
+
+    async def _cause(self, troubles: Sequence[Trouble]) -> None:
+        for trouble in troubles:
+            await asyncio.sleep(max(0.0, trouble.at_s - self._loop.time()))
+            self._sabotage.begin(trouble)
+
+    # Following the log.
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            self.reference.follow()
+            self._prune()
+
+    def _prune(self) -> None:
+        """Retention: what all snapshots cover and the reference has read; compaction of what is superseded."""
+        for place in self._log.places(EVENTS.name):
+            covered = self._group.committed.get(place.partition, 0)
+            read = self.reference.position(place) - KEPT_RECORDS
+            self._log.truncate(place, min(covered, read))
+        self._log.compact(SNAPSHOTS.name)
+
+    # The end.
+
+    async def _end(self) -> None:
+        """Sources fall silent, what is on its way arrives, workers read to the end, all stop."""
+        self._sabotage.heal()
+        await asyncio.sleep(SETTLE_S)
+        until_s = self._loop.time() + END_WITHIN_S
+        await self._until(self._is_drained, until_s)
+        self._stopping = True
+        names = list(self._roles)
+        workers = [name for name in names if name.startswith(WORKER)]
+        tickers = [name for name in names if name.startswith(TICKER)]
+        await self._stop([name for name in names if name not in (*workers, *tickers, ACTUATORS)])
+        await self._until(self._is_answered, until_s)
+        await self._stop(tickers)
+        await self._until(self._is_read, until_s)
+        await self._stop([ACTUATORS])
+        await self._until(self._is_read, until_s)
+        await self._stop(workers)
+
+    async def _stop(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._contexts[name].stop.set()
+        stopping: list[Awaitable[None]] = [self._keepers[name] for name in names]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*stopping), END_WITHIN_S)
+
+    async def _until(self, is_so: Callable[[], bool], until_s: float) -> None:
+        await asyncio.sleep(SETTLE_S / 2)
+        while not is_so():
+            if self._loop.time() > until_s:
+                what = is_so.__name__.removeprefix("_is_")
+                self._broken.append(f"{END_WITHIN_S:g} s after the last trouble, not everything is {what}")
+                return
+            await asyncio.sleep(0.5)
+
+    def _is_drained(self) -> bool:
+        found = [context.metrics.get("publishers", {}) for context in self._contexts.values()]
+        publishers = [metrics for publishers in found for metrics in publishers.values()]
+        return all(metrics["unsent"] == metrics["spool_records"] == 0 for metrics in publishers)
+
+    def _is_answered(self) -> bool:
+        self.reference.follow()
+        return self.reference.commands.keys() <= self.reference.receipts.keys()
+
+    def _is_read(self) -> bool:
+        """Whether the workers have all of `events`."""
+        read: dict[int, int] = {}
+        for name, context in self._contexts.items():
+            if name.startswith(WORKER):
+                read.update(context.metrics.get("positions", {}))
+        return all(
+            read.get(place.partition, 0) >= self._log.end(place) for place in self._log.places(EVENTS.name)
+        )
+
+
+async def _main(role: Role, context: RoleContext) -> None:
+    await role(context)

@@ -1,0 +1,122 @@
+"""Each promise by itself: what keeps it, and what breaks it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateways.whole import invariants
+from gateways.whole.field import Write
+from gateways.whole.reference import Reference, Told
+from gateways.whole.tap import Accepted, Handed
+from rules.engine.inputs import Gap, Identity
+from rules.engine.outputs import Command
+from streams.bus_memory import MemoryBus
+
+S = 1_000_000_000
+COMMAND = Command("c1", "row-a", "rule", "G1", "G1.power_limit", 500.0, "W", 10 * S, 20 * S, "why")
+WRITE = Write(12 * S, "c1", "G1.power_limit", 500.0)
+ALWAYS = [(0, 100 * S)]
+
+
+def reference(**said: Any) -> Reference:
+    made = Reference(MemoryBus(), Accepted(), lambda unit: pytest.fail("no engine is asked"))
+    made.commands["c1"] = COMMAND
+    for name, value in said.items():
+        setattr(made, name, value)
+    return made
+
+
+def told(status: str = "done", at_s: float = 12.5) -> dict[str, list[Told]]:
+    return {"c1": [Told(status, round(at_s * S), (1, 1))]}
+
+
+def test_the_same_answers() -> None:
+    assert not list(invariants.same_answers(reference(expected={"a": b"1"}, said={"a": b"1"})))
+    (missing,) = invariants.same_answers(reference(expected={"a": b"1", "b": b"2"}, said={"a": b"1"}))
+    assert "1 outputs (0 facts) never said, such as b" in missing
+    (other,) = invariants.same_answers(reference(expected={"a": b"1"}, said={"a": b"2"}))
+    assert "other bytes" in other
+    (more,) = invariants.same_answers(reference(said={"row-a:fact:site:1:1": b""}))
+    assert "1 outputs (1 facts) said by no undisturbed engine" in more
+    (twice,) = invariants.same_answers(reference(contradictions=["a"]))
+    assert "twice" in twice
+
+
+def gap(reason: str, from_s: int, to_s: int, unit: str = "row-a") -> Gap:
+    return Gap(unit, Identity("plant", 2, 1), reason, from_s * S, to_s * S, 0)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "is_told"),
+    [
+        ([], False),
+        ([gap("restart", 4, 9)], True),
+        ([gap("restart", 6, 9)], False),
+        ([gap("restart", 4, 9, "row-b")], False),
+        ([gap("spool-full", 2, 3)], True),
+        ([gap("spool-full", 3, 9)], False),
+        ([gap("spooled", 0, 99)], False),
+    ],
+)
+def test_what_is_on_no_log_has_to_be_in_a_gap(gaps: list[Gap], is_told: bool) -> None:
+    made = reference(gaps=gaps)
+    one = Handed("plant", "row-a", "frame", "R01", 2 * S, 3 * S)
+    made.accepted.add(one, 5 * S)
+    assert bool(list(invariants.nothing_lost(made))) is not is_told
+    made.accepted.arrived(one)
+    assert not list(invariants.nothing_lost(made))
+
+
+def test_a_hole_in_the_log_is_a_loss() -> None:
+    engine = SimpleNamespace(counters=Counter(inputs_missing=2))
+    (found,) = invariants.nothing_lost(reference(engines={"row-a": engine}))
+    assert found == "2 sequences are missing on the log"
+
+
+@pytest.mark.parametrize(
+    ("writes", "receipts", "lives", "says"),
+    [
+        ([WRITE], told(), ALWAYS, None),
+        ([WRITE, WRITE._replace(at_ns=13 * S)], told(), ALWAYS, None),
+        ([WRITE, WRITE._replace(at_ns=15 * S)], told(), ALWAYS, "again 2.5 s after its receipt"),
+        ([WRITE, WRITE._replace(at_ns=15 * S)], told(), [(0, 13 * S), (14 * S, 99 * S)], None),
+        ([WRITE._replace(value=499.0)], told(), ALWAYS, "something else"),
+        ([WRITE._replace(command="c2")], told(), ALWAYS, "no such command"),
+        ([WRITE], told("expired"), ALWAYS, "receipt says expired"),
+        ([WRITE], told("unknown"), ALWAYS, None),
+    ],
+)
+def test_nothing_twice(writes: list[Write], receipts: Any, lives: Any, says: str | None) -> None:
+    found = list(invariants.nothing_twice(reference(receipts=receipts), writes, lives))
+    assert [says in line for line in found] == [True] if says else found == []
+
+
+def test_every_command_is_answered_as_the_device_saw_it() -> None:
+    (silent,) = invariants.every_command_answered(reference(), [])
+    assert "without a receipt, such as c1" in silent
+    (unfounded,) = invariants.every_command_answered(reference(receipts=told()), [])
+    assert "the device saw nothing" in unfounded
+    assert not list(invariants.every_command_answered(reference(receipts=told()), [WRITE]))
+    twice = {"c1": [*told("expired")["c1"], *told("expired", 14.0)["c1"]]}
+    (doubled,) = invariants.every_command_answered(reference(receipts=twice), [])
+    assert "told twice" in doubled
+
+
+def test_none_after_its_expiry() -> None:
+    assert not list(invariants.none_after_expiry(reference(), [WRITE._replace(at_ns=20 * S)]))
+    (late,) = invariants.none_after_expiry(reference(), [WRITE._replace(at_ns=21 * S)])
+    assert "written 1.00 s after its expiry" in late
+
+
+def test_the_cap() -> None:
+    asset = SimpleNamespace(constants={"power_cap": 1500.0}, constant_units={"power_cap": "kW"})
+    layout = SimpleNamespace(site=SimpleNamespace(assets={"PLANT": asset}))
+    field: Any = SimpleNamespace(plant=SimpleNamespace(layout=layout), power_kw_max=1400.0)
+    assert not list(invariants.cap_holds(field))
+    field.power_kw_max = 1501.0
+    (above,) = invariants.cap_holds(field)
+    assert above == "the plant drew 1501 kW, its cap is 1500 kW"

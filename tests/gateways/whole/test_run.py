@@ -1,0 +1,127 @@
+"""The whole: good without troubles, the same in every process, and not blind: what is broken on purpose is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from gateways.actuators.ledger import CommandLedger
+from gateways.whole.run import Outcome, Simulator
+from gateways.whole.schedule import parse
+from rules.engine.inputs import Gap
+from streams.outbox import Outbox
+from streams.publisher import Publisher
+from streams.site_folder import load_site
+from streams.window import Window
+
+ROOT = Path(__file__).parents[3]
+SITE_DIR = ROOT / "examples" / "narvik-small"
+SITE = load_site(SITE_DIR)
+PUMP = "plant:pump_trip:CDU-A@14s+10s"
+
+pytestmark = pytest.mark.usefixtures("_quiet")
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Simulator:
+    return Simulator(SITE_DIR, SITE, tmp_path_factory.mktemp("sim"))
+
+
+def run(simulator: Simulator, troubles: str, seed: int = 1, duration_s: float = 60.0) -> Outcome:
+    return simulator.run(seed, duration_s, parse(troubles, seed, SITE))
+
+
+def test_the_smallest_whole_loop(simulator: Simulator) -> None:
+    outcome = run(simulator, PUMP)
+    assert outcome.broken == []
+    counts = outcome.counts
+    assert counts["commands"] == counts["writes"] == 72  # the GPUs behind this pump
+    assert counts["alarms_raised"] > 50
+    assert "killed" not in counts
+    assert "ended by themselves" not in counts
+
+
+def test_two_processes_write_the_same_log() -> None:
+    words = ("sim", str(SITE_DIR), "--seed", "8", "--hours", "0.02", "--json")
+    found = []
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "gateways.cli.main", *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        )
+        said = json.loads(done.stdout)
+        del said["cpu_s"], said["x_real_time"]
+        found.append(said)
+    assert found[0] == found[1]
+    assert found[0]["counts"]["events"] > 500
+
+
+def test_another_seed_writes_another_log(simulator: Simulator) -> None:
+    assert run(simulator, "").digest == run(simulator, "").digest
+    assert run(simulator, "").digest != run(simulator, "", seed=3).digest
+
+
+def test_actuators_that_do_not_mark_are_found(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CommandLedger, "mark", lambda self, commands: None)
+    outcome = run(simulator, f"{PUMP} kill:actuators@22s+2s")
+    assert any("written again" in line for line in outcome.broken)
+
+
+def test_a_publisher_that_forgets_what_failed_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(self: Window) -> int:
+        return len(self.clear())
+
+    monkeypatch.setattr(Window, "begin_again", forget)
+    outcome = run(simulator, "refuse:plant-frames*1@20s+1s")
+    assert any("sequences are missing" in line for line in outcome.broken)
+    assert any("on no log and in no gap" in line for line in outcome.broken)
+
+
+def test_a_snapshot_that_does_not_wait_for_outputs_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(self: Outbox) -> None:
+        """Whatever is still on its way."""
+
+    monkeypatch.setattr(Outbox, "settled", at_once)
+    slow = " ".join(f"slow-partition:journal/{number}*1.5@12s+35s" for number in range(2))
+    repeats = " ".join(f"repeat:events*5@{at}s+1s" for at in range(13, 45))
+    kills = " ".join(f"kill:worker@{at}s+0.5s" for at in (16.3, 23.3, 30.3, 37.3, 44.3))
+    outcome = run(simulator, f"{slow} {repeats} {kills}")
+    assert any("never said" in line for line in outcome.broken)
+
+
+def test_a_restart_without_a_word_is_found(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = Publisher._accept
+
+    def silently(self: Publisher, value: object, reported: object = None) -> None:
+        if not (isinstance(value, Gap) and value.reason == "restart"):
+            accept(self, value, reported)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Publisher, "_accept", silently)
+    outcome = run(simulator, "away:broker@20s+2s kill:plant-frames@21.5s+1s")
+    assert any("on no log and in no gap" in line for line in outcome.broken)
+
+
+def test_a_failure_is_reduced_to_what_it_needs(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CommandLedger, "mark", lambda self, commands: None)
+    others = "slow-reader:worker*0.3@17s+2s repeat:events*20@28s+1s clock:ticker*0.5@31s+2s"
+    found = run(simulator, f"{PUMP} {others} kill:actuators@22s+2s")
+    reduced = simulator.reduced(found)
+    assert kinds(reduced) == ["plant", "kill"]
+    assert reduced.broken
+
+
+def kinds(outcome: Outcome) -> Iterable[str]:
+    return [trouble.kind for trouble in outcome.troubles]
