@@ -28,7 +28,7 @@ test-kafka: install
 
 # other seeds with each commit; what a failing one prints repeats it
 test-sim: install
-	$(BIN)/headrace sim examples/narvik-small --seed $$((0x$$(git rev-parse --short=6 HEAD))) --seeds 60 --jobs 2
+	$(BIN)/headrace sim examples/narvik-small --seed $$((0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1))) --seeds 60 --jobs 2
 
 lint: install
 	$(BIN)/ruff format --check .
