@@ -80,7 +80,8 @@ class RuleSet:
         try:
             own, program = self.load()
         except ConfigurationError as error:
-            first, more = error.findings[0], len(error.findings) - 1
+            errors = [one for one in error.findings if one.severity == "error"] or list(error.findings)
+            first, more = errors[0], len(error.findings) - 1
             return f"{first}" + (f", and {more} more findings" if more else "")
         if own.digest != site_digest:
             return f"it is for another site file: '{own.name}', digest {own.digest[:12]}"

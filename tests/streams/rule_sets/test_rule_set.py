@@ -79,6 +79,8 @@ def test_why_it_can_not_rule() -> None:
     wrong = rule_set(SLOW.replace("PumpSpeed <", "PumpSped <").replace("high", "hgh"))
     assert str(wrong.compiled_for(site.digest, ["hall"])).startswith("rules/pumps.yaml:")
     assert str(wrong.compiled_for(site.digest, ["hall"])).endswith(", and 1 more findings")
+    both = rule_set(SLOW.replace("PumpSpeed <", "PumpSpeed > 200 % and PumpSped <"))
+    assert "PumpSped" in str(both.compiled_for(site.digest, ["hall"]))  # no warning, which would rule
     other = rule_set(site=SITE.replace("P-1", "P-2"))
     assert str(other.compiled_for(site.digest, ["hall"])).startswith("it is for another site file: 'small'")
 
