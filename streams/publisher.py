@@ -7,6 +7,8 @@ Rules that this module obeys (docs/architecture.md, "Identity and order"):
   has everything from memory, a Gap('spooled') says so on the live source, and live records flow again; the spool
   drains beside them, slowly, and only while no live record waits to be sent.
 - What did not fit the spool is told by Gap('spool-full'); what a dead process may have lost, by Gap('restart').
+- A disk that takes nothing stops no record on its way to a broker that takes it: what was sent is then noted later, so
+  that a restart tells of more than was lost, never of less. What only the disk could keep ends the process.
 
 `metrics`, in records: accepted = acknowledged + unsent + spooled + oversized, and what was ever in the spool (with
 what an earlier process left there) = spool_records + drained + dropped. Lost is what is in no topic, no spool and
@@ -19,8 +21,10 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +60,7 @@ COUNTERS = (
     "dropped",
     "dropped_readings",
     "oversized",
+    "disk_failures",
 )
 
 
@@ -343,12 +348,23 @@ class Publisher:
             self._unit(unit)["acknowledged"] = entry.value.identity.sequence
             self._sent_until[unit] = entry.accepted_ns
             if entry.reported is not None:
-                self._spool.forget_dropped(unit, entry.reported)
+                self._note_on_disk(partial(self._spool.forget_dropped, unit, entry.reported))
         if self._clock() - self._remembered_ns >= REMEMBER_EVERY_NS:
-            self._remember()
+            self._note_on_disk(self._remember)
         if self._spooling and not len(self._window):
             self._go_live()
         self._note()
+
+    def _note_on_disk(self, note: Callable[[], None]) -> None:
+        """Where the disk fails, the next one will do: here an exception would end no process, but hold up its data."""
+        try:
+            note()
+        except sqlite3.Error as error:
+            self._disk_failed("what was sent", error)
+
+    def _disk_failed(self, what: str, error: sqlite3.Error) -> None:
+        self.metrics["disk_failures"] += 1
+        logger.warning("%s: the disk took no note of %s: %s", self.source, what, error)
 
     def _remember(self) -> None:
         """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
@@ -391,6 +407,9 @@ class Publisher:
                 producer = producer or await self._new_producer(f"{self.source}-backfill")
                 await self._drain_step(producer, step)
             except UnreachableError:
+                await asyncio.sleep(RETRY_S[1])
+            except sqlite3.Error as error:  # what was sent and not deleted is sent again, under the same identities
+                self._disk_failed("what was drained", error)
                 await asyncio.sleep(RETRY_S[1])
 
     async def _drain_step(self, producer: Producer, step: int) -> None:

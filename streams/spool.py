@@ -143,12 +143,13 @@ class Spool:
 
     def delete(self, ids: Sequence[int]) -> None:
         """Forget what the broker has acknowledged."""
+        sizes = []
         with self._transaction():
             for record in ids:
-                (size,) = self._row("select size from records where id = ?", record)
+                sizes += self._row("select size from records where id = ?", record)
                 self._database.execute("delete from records where id = ?", (record,))
-                self.records -= 1
-                self.size_bytes -= size
+        self.records -= len(ids)
+        self.size_bytes -= sum(sizes)
 
     def dropped(self) -> dict[str, Span]:
         """By unit, what was given up and not yet reported."""
@@ -228,7 +229,13 @@ class _Transaction:
         self._database.execute("begin immediate")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._database.execute("commit" if kind is None else "rollback")
+        try:
+            if kind is None:
+                self._database.execute("commit")
+        finally:
+            # a full disk refuses a commit, and leaves what it began
+            if self._database.in_transaction:
+                self._database.execute("rollback")
 
 
 def span_of(value: Input) -> Span:

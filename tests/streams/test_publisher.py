@@ -184,6 +184,22 @@ async def test_a_long_outage_goes_to_the_spool_and_comes_back_as_backfill(bench:
     assert publisher.metrics["accepted"] == publisher.metrics["acknowledged"] + publisher.metrics["spooled"]
 
 
+async def test_a_disk_that_takes_nothing_when_the_broker_comes_back_holds_up_nothing(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=3)
+    bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    await outage(bench, publisher, 20)
+    publisher._spool._database.execute("pragma query_only = on")
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["state"] == "live")
+    last = bench.reading(publisher)
+    await until(lambda: publisher.metrics["unsent"] == 0 and publisher.metrics["disk_failures"] > 1)
+    publisher._spool._database.execute("pragma query_only = off")
+    await until(lambda: publisher.metrics["spool_records"] == 0)
+    values = [float(value.values[0]) for value in inputs(bench.bus) if isinstance(value, Readings)]
+    assert sorted(values) == [float(number) for number in range(1, int(last) + 1)]
+
+
 async def test_live_records_go_before_the_spool(bench: Bench) -> None:
     publisher = await bench.publisher(memory_s=1, drain_records_per_s=50)
     await outage(bench, publisher, 60)
