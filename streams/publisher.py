@@ -408,7 +408,9 @@ class Publisher:
                 await self._drain_step(producer, step)
             except UnreachableError:
                 await asyncio.sleep(RETRY_S[1])
-            except sqlite3.Error as error:  # what was sent and not deleted is sent again, under the same identities
+            except (
+                sqlite3.Error
+            ) as error:  # what was sent and not deleted is sent again, under the same identities
                 self._disk_failed("what was drained", error)
                 await asyncio.sleep(RETRY_S[1])
 

@@ -143,7 +143,7 @@ class Spool:
 
     def delete(self, ids: Sequence[int]) -> None:
         """Forget what the broker has acknowledged."""
-        sizes = []
+        sizes: list[int] = []
         with self._transaction():
             for record in ids:
                 sizes += self._row("select size from records where id = ?", record)
