@@ -1,5 +1,7 @@
 """A plant for the actuators: an OPC UA server (asyncua) with set points, and the site that names them."""
 
+import asyncio
+import contextlib
 import dataclasses
 import itertools
 import socket
@@ -8,6 +10,7 @@ from datetime import UTC, datetime
 
 from asyncua import Server, ua
 
+from gateways.actuators import role
 from gateways.actuators.opcua_target import NAMESPACE_URI, PRODUCT_URI
 from rules.engine.inputs import Receipt
 from rules.engine.outputs import Command
@@ -134,3 +137,15 @@ def by_command(bus):
     for receipt in receipts(bus):
         found.setdefault(receipt.command, []).append(receipt)
     return found
+
+
+@contextlib.asynccontextmanager
+async def running(context):
+    """The role, from its start to a clean stop."""
+    context.stop.clear()
+    task = asyncio.create_task(role.run(context))
+    try:
+        yield context
+    finally:
+        context.stop.set()
+        await asyncio.wait_for(task, 15)

@@ -6,13 +6,11 @@ import math
 import time
 
 import pytest
-import pytest_asyncio
 
 from gateways.actuators import actuators, opcua_target, role
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.nvml_target import NvmlTarget
 from gateways.nvml.library import LibraryNvml
-from gateways.nvml.simulated import SimulatedNvml
 from gateways.nvml.state import GPU_IS_LOST, NO_PERMISSION, NvmlState
 from streams.record import Message, Record
 from streams.topics import COMMANDS, DEAD_LETTERS
@@ -23,46 +21,12 @@ from tests.gateways.actuators.plant import (
     free_port,
     make_site,
     receipts,
+    running,
     send,
 )
 from tests.gateways.nvml.hosts import GPUS, make_context, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture
-def state(tmp_path, monkeypatch):
-    path = tmp_path / "nvml.state"
-    monkeypatch.setattr(role, "open_nvml", lambda run_dir: SimulatedNvml(str(path)))
-    return NvmlState.create(path, GPUS)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plant():
-    async with await PlantServer(free_port()).init() as server:
-        yield server
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def server(plant):
-    await plant.reset()
-    return plant
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def context(tmp_path, state, server):
-    return await make_context(tmp_path, make_site(server.port), "actuators")
-
-
-@contextlib.asynccontextmanager
-async def running(context):
-    context.stop.clear()
-    task = asyncio.create_task(role.run(context))
-    try:
-        yield context
-    finally:
-        context.stop.set()
-        await asyncio.wait_for(task, 15)
 
 
 async def settled(bus, *commands):

@@ -1,68 +1,24 @@
 """No command of a replay reaches a device: not by its header, not on a log that is a replay's, whoever wrote it."""
 
-import asyncio
-import contextlib
-
 import pytest
-import pytest_asyncio
 
-from gateways.actuators import role
-from gateways.nvml.simulated import SimulatedNvml
-from gateways.nvml.state import NvmlState
 from rules.errors import UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.replay_mark import Mark, mark_log, marked
 from streams.topics import COMMANDS, EVENTS, REPLAY_MARK
 from streams.wire import encode_output
 from tests.gateways.actuators.plant import (
-    PlantServer,
     by_command,
     command,
-    free_port,
-    make_site,
     receipts,
+    running,
     send,
 )
-from tests.gateways.nvml.hosts import GPUS, make_context, until
+from tests.gateways.nvml.hosts import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MARK = Mark("run.mcap", has_facts=True)
 START = 50.0
-
-
-@pytest.fixture
-def state(tmp_path, monkeypatch):
-    path = tmp_path / "nvml.state"
-    monkeypatch.setattr(role, "open_nvml", lambda run_dir: SimulatedNvml(str(path)))
-    return NvmlState.create(path, GPUS)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plant():
-    async with await PlantServer(free_port()).init() as server:
-        yield server
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def server(plant):
-    await plant.reset()
-    return plant
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def context(tmp_path, state, server):
-    return await make_context(tmp_path, make_site(server.port), "actuators")
-
-
-@contextlib.asynccontextmanager
-async def running(context):
-    context.stop.clear()
-    task = asyncio.create_task(role.run(context))
-    try:
-        yield context
-    finally:
-        context.stop.set()
-        await asyncio.wait_for(task, 15)
 
 
 def commands():
