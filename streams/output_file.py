@@ -77,6 +77,8 @@ def finished_file(path: Path) -> Iterator[Path]:
 
     What stood there before is moved aside. Raises ConfigurationError when nothing can be written there.
     """
+    if path.is_dir():
+        raise ConfigurationError([Finding(str(path), 0, 0, "is a folder: name a file")])
     part = writable_file(path.with_name(f"{path.name}.part"))
     try:
         yield part
@@ -93,6 +95,8 @@ def finished_folder(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{path.name}.part")
     if path.exists() and not path.is_dir():
         raise ConfigurationError([Finding(str(path), 0, 0, "is a file: name a folder")])
+    if path.is_dir() and any(path.glob("*.mcap")):
+        raise ConfigurationError([Finding(str(path), 0, 0, "holds recordings: name another folder")])
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()

@@ -59,7 +59,7 @@ def up(
     monitor_only: Annotated[
         bool, typer.Option("--monitor-only", help="Raise alarms, but let nothing act: the comparison.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated plant.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated plant.", min=0)] = 1,
     plc: Annotated[
         bool, typer.Option("--plc/--no-plc", help="The plant's own hard-wired protections.")
     ] = True,
@@ -125,7 +125,7 @@ def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
 @app.command()
 def sim(
     site: SiteArgument = DEMO_SITE,
-    seed: Annotated[int, typer.Option(help="Everything random comes from it.")] = 1,
+    seed: Annotated[int, typer.Option(help="Everything random comes from it.", min=0)] = 1,
     hours: Annotated[float, typer.Option(help="How long, in simulated time.")] = 1 / 6,
     seeds: Annotated[int, typer.Option(help="How many seeds, from --seed on.")] = 1,
     troubles: Annotated[

@@ -128,6 +128,8 @@ def _print(folder: Path, body: dict[str, Any]) -> None:
         print(
             f"  incident: {incident['from']} to {incident['to']}, {len(incident['segments'])} segments: {what}{more}"
         )
+        if alarms:
+            print(f"    first raised {alarms[0]['raised_at']}, id {alarms[0]['id']}")
     for gap in body["gaps"]:
         print(
             f"  gap: {gap['records']:,} records of {gap['topic']}, partition {gap['partition']}, offsets "

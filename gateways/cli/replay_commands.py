@@ -78,7 +78,7 @@ def replay(
             metavar="NAME@TIME",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="With --closed-loop: of the simulated plant.")] = 1,
+    seed: Annotated[int, typer.Option(help="With --closed-loop: of the simulated plant.", min=0)] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""

@@ -8,7 +8,9 @@ from gateways.cli.moments import begin_ns, end_ns
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from streams.recording.recording import Recording
+from streams.recording.ticks import first_tick_ns, last_tick_ns
 from streams.replay.start import Part
+from streams.times import iso_utc
 
 
 def part_of(
@@ -28,6 +30,16 @@ def part_of(
             ]
         )
     from_ns, to_ns = begin_ns(recordings, begin), end_ns(recordings, end)
+    first_ns = next((ns for ns in map(first_tick_ns, recordings) if ns is not None), None)
+    last_ns = next((ns for ns in map(last_tick_ns, reversed(recordings)) if ns is not None), None)
+    if last_ns is not None and from_ns > last_ns:
+        raise ConfigurationError(
+            [Finding("--from", 0, 0, f"the recording ends before that, at {iso_utc(last_ns)}", "")]
+        )
+    if first_ns is not None and to_ns is not None and to_ns < first_ns:
+        raise ConfigurationError(
+            [Finding("--to", 0, 0, f"the recording begins after that, at {iso_utc(first_ns)}", "")]
+        )
     if to_ns is not None and to_ns <= from_ns:
         raise ConfigurationError([Finding("--to", 0, 0, "the end is not after the beginning", "")])
     return Part(from_ns, to_ns, tuple(units) or None)

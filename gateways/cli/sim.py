@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -61,7 +62,9 @@ def sim(request: SimRequest) -> int:
 
 def _check(request: SimRequest) -> None:
     findings = []
-    if request.hours * 3600.0 < SHORTEST_S:
+    if not math.isfinite(request.hours):
+        findings.append(Finding("--hours", 0, 0, f"{request.hours:g} is no time", "such as 0.5 or 24"))
+    elif request.hours * 3600.0 < SHORTEST_S:
         message = f"{request.hours:g} is too short a time"
         findings.append(Finding("--hours", 0, 0, message, "a minute (0.02) at least"))
     for option, number in (("--seeds", request.seeds), ("--jobs", request.jobs)):

@@ -120,6 +120,8 @@ def _of_sides(found: Comparison, made: Circumstances) -> Iterator[str]:
             f"The log has {counted(made.other_rules, 'other rule set')}, which may have ruled while it was recorded: "
             "the rules shown are those that the recording begins with."
         )
+    if made.part.from_ns:
+        yield "Alarms that stood at the beginning of the part are not compared, only those that were raised in it."
     if made.part.from_ns and made.replayed.begins:
         yield (
             "It begins at snapshots: a rule that changed knows nothing of the time before them, and its delays and "

@@ -43,7 +43,8 @@ def replayed_side(
     chosen = choose_site(recordings[0], site_dir, rules)
     result = replay(recordings, chosen, verify=False, part=part, watch=watch)
     ends_ns = {unit: end_ns for unit, end_ns in result.ends_ns.items() if end_ns > 0}
-    return Side(name, said_in_replay(result), written_rules(chosen, site_dir, rules), ends_ns), result
+    said = _from(said_in_replay(result), part.from_ns)
+    return Side(name, said, written_rules(chosen, site_dir, rules), ends_ns), result
 
 
 def recorded_side(
@@ -99,9 +100,9 @@ def _by_id(rule_set: RuleSet, program: Program) -> Mapping[str, Sheet]:
 
 
 def _from(said: Said, from_ns: int) -> Said:
-    """Without what ended before the part, as a replay leaves it out."""
+    """What was raised and given in the part: a replay from snapshots lacks the first word on what stood already."""
     return replace(
         said,
-        episodes=tuple(one for one in said.episodes if one.cleared_ns is None or one.cleared_ns >= from_ns),
+        episodes=tuple(one for one in said.episodes if one.raised_ns >= from_ns),
         commands=tuple(one for one in said.commands if one.cause_ns >= from_ns),
     )

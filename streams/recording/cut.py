@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from rules.engine.inputs import Identity, Tick
+from rules.engine.inputs import Frame, Identity, Readings, Tick
 from rules.errors import UndecodableError
 from streams.record import Record, TopicPartition, header
 from streams.recording.chunks import record_of
@@ -64,14 +64,14 @@ class CutPlan:
 
 @dataclass(slots=True)
 class _Until:
-    """What an engine has seen at some place: the last tick of each unit, and the last identity of each source."""
+    """What an engine has seen at some place: how far each unit's time has come, and each source's last identity."""
 
     now_ns: dict[str, int] = field(default_factory=dict)
     last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
-    def see(self, unit: str, identity: Identity, tick_ns: int | None) -> None:
-        if tick_ns is not None:
-            self.now_ns[unit] = max(tick_ns, self.now_ns.get(unit, 0))
+    def see(self, unit: str, identity: Identity, now_ns: int | None) -> None:
+        if now_ns is not None:
+            self.now_ns[unit] = max(now_ns, self.now_ns.get(unit, 0))
         number = identity.epoch, identity.sequence
         self.last[unit, identity.source] = max(number, self.last.get((unit, identity.source), number))
 
@@ -233,8 +233,10 @@ def _see(record: Record, place: LogPlace, plan: CutPlan, before: _Until, until: 
     except UndecodableError:
         return
     tick_ns = value.time_ns if isinstance(value, Tick) else None
-    for one in (before, until) if is_before else (until,):
-        one.see(value.unit, value.identity, tick_ns)
+    # a sample behind the last tick has fired the deadlines of its conditions up to its own time
+    until.see(value.unit, value.identity, value.ingest_ns if isinstance(value, Frame | Readings) else tick_ns)
+    if is_before:
+        before.see(value.unit, value.identity, tick_ns)
 
 
 class _SnapshotFinder:

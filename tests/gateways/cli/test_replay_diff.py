@@ -152,6 +152,24 @@ def test_a_part_of_one_unit(diff: Diff, rules: Callable[..., Path]) -> None:
     assert late["alarm_changes"] == {"later": 2}
 
 
+@pytest.mark.parametrize("begin", ["15", "30", "35", "45", "60", "75"])
+def test_what_stood_at_the_beginning_of_a_part_is_no_difference(
+    diff: Diff, rules: Callable[..., Path], begin: str
+) -> None:
+    code, said = diff("--rules", rules("same.yaml"), "--diff", "recorded", "--from", begin)
+    assert (code, said["differs"]) == (0, False)
+    assert any(line.startswith("Alarms that stood at the beginning") for line in said["cannot_know"])
+
+
+def test_a_page_does_not_take_the_place_of_a_folder(
+    diff: Diff, rules: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "recordings").mkdir()
+    code, said = diff("--rules", rules("same.yaml"), "--diff", "recorded", "-o", tmp_path / "recordings")
+    assert (code, "is a folder: name a file" in said["error"]) == (2, True)
+    assert (tmp_path / "recordings").is_dir()
+
+
 def test_the_end_of_a_recording_may_have_no_answer_yet(diff: Diff, rules: Callable[..., Path]) -> None:
     """Up to the last tick, second 89, less a second: what is raised after it is left out."""
     late = rules("late.yaml", ("2 s", "46500 ms"))

@@ -45,6 +45,9 @@ def test_a_broken_one_prints_what_repeats_it(
     ("words", "says"),
     [
         (["--hours", "0"], "too short"),
+        (["--hours", "nan"], "nan is no time"),
+        (["--hours", "inf"], "inf is no time"),
+        (["--seed", "-5"], "greater than or equal to 0"),
         (["--seeds", "0"], "0 are none"),
         (["--jobs", "-1"], "--jobs"),
         (["--troubles", "kill:wroker@2s+1s"], "wroker"),

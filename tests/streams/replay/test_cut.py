@@ -10,7 +10,7 @@ import pytest
 
 from gateways.cli.main import run_app
 from rules.engine.engine import Engine
-from rules.engine.inputs import Tick
+from rules.engine.inputs import Readings, Tick
 from streams.record import Message, Record, header
 from streams.recording.recorded_site import recorded_rules, recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter
@@ -131,6 +131,22 @@ def test_engines_that_start_at_the_cuts_snapshots_say_what_was_recorded(
     assert T0 + (from_s - EVERY) * S < min(ticks) <= T0 + from_s * S
     assert Recording(part).attachments == Recording(whole).attachments
     assert run_app(["recording", "check", str(part)]) == 0
+
+
+def test_a_cut_to_the_end_has_what_samples_behind_the_last_tick_have_fired(
+    tmp_path: Path, made: Made
+) -> None:
+    log = run_of_a_worker(made)
+    deadline = next(
+        number
+        for number, (_, one) in enumerate(log)
+        if one.topic == "alarms" and b":pump-slow:" in (one.value or b"")
+    )
+    last = next(one for _, one in reversed(log[:deadline]) if one.topic == "events")
+    assert isinstance(decode_input(last.key, last.headers, last.value), Readings), "a sample has fired it"
+    record(tmp_path / "whole.mcap", made[0], log[: deadline + 1])
+    assert cut(tmp_path / "whole.mcap", tmp_path / "part.mcap") == 0
+    assert outputs_of(tmp_path / "part.mcap") == outputs_of(tmp_path / "whole.mcap")
 
 
 def test_two_cuts_side_by_side_hold_the_whole(tmp_path: Path, made: Made) -> None:

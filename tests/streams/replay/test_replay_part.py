@@ -499,7 +499,13 @@ def test_the_command_says_which_part_and_from_where(
     assert code == 0
     assert alarm in by_alarm["alarms"]
     assert "2026-01-01T00:01" < by_alarm["part"]["from"] < alarm["raised_at"]
-    for options in (["--from", "yesterday"], ["--from", "50", "--to", "40"], ["--unit", "rows"]):
+    for options in (
+        ["--from", "yesterday"],
+        ["--from", "50", "--to", "40"],
+        ["--unit", "rows"],
+        ["--from", "1000"],
+        ["--to", "2020-01-01T00:00:00Z"],
+    ):
         assert run(*options)[0] == 2
 
 

@@ -154,7 +154,12 @@ def test_info_says_which_segments_an_incident_keeps(
         folder.add(records[at : at + 20])
     names = [file.name for file in segments_in(folder.path)]
     begin = begin_ns(folder.path / names[2])
-    alarm = {"id": "one", "rule": "pump-slow", "message": "P-1: 30 %"}
+    alarm = {
+        "id": "one",
+        "rule": "pump-slow",
+        "message": "P-1: 30 %",
+        "raised_at": "2026-11-27T12:30:15.000Z",
+    }
     Incident(folder.path / "20261127T120015.000Z.incident.json", begin - 1, begin + 1, [alarm]).write()
     code, info = answer(capfdbinary, "recording", "info", str(folder.path))
     assert code == 0
@@ -162,7 +167,9 @@ def test_info_says_which_segments_an_incident_keeps(
     assert said["segments"] == names[1:3]
     assert said["alarms"] == [alarm]
     assert run_app(["recording", "info", str(folder.path)]) == 0
-    assert "2 segments: P-1: 30 % (pump-slow)" in capfdbinary.readouterr().out.decode()
+    said = capfdbinary.readouterr().out.decode()
+    assert "2 segments: P-1: 30 % (pump-slow)" in said
+    assert "first raised 2026-11-27T12:30:15.000Z, id one" in said
 
 
 def test_only_the_last_segment_may_be_open(
