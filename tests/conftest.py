@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ from types import ModuleType
 import pytest
 
 from gateways.broker import EmbeddedBroker
+
+
+# Who starts the tests in the background of a shell has them, and all that they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def free_port() -> int:

@@ -77,8 +77,6 @@ def test_what_cannot_be_reached_is_one_object(
 def test_a_signal_before_a_command_has_begun_is_an_interruption() -> None:
     """The command is one that does nothing: what it imports takes its time, too."""
     program = (
-        # who starts the tests in the background of a shell has them ignore it
-        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import time\nfrom gateways.cli import main\n"
         "def app(words, standalone_mode):\n    print('begun', flush=True)\n    time.sleep(60)\n"
         "main.app = app\nmain.main()\n"
