@@ -13,8 +13,9 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 
-# Who starts the tests in the background of a shell has them, and all that they start, ignore Ctrl-C.
+# Who starts the tests in the background of a shell, or under nohup, has them and all that they start ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def free_port() -> int:
