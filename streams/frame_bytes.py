@@ -1,9 +1,8 @@
 """The bytes of a GPU frame: an Arrow IPC record batch of one row, handled without Arrow once its layout is known.
 
 Rules: what Arrow would write is what is written, byte for byte; what is read here is what Arrow would read. A record
-batch without nulls and compression has its columns at places that depend on its metadata alone, so a layout is
-learned from Arrow once and used for every later frame of that shape. Bytes that are not exactly of a known layout are
-left to Arrow.
+batch's layout (`layouts`) is learned from Arrow once and used for every later frame of that shape. Bytes that are not
+exactly of a known layout are left to Arrow.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from rules.engine.inputs import Frame
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
+from streams.layouts import head_of, numbers_at, places_of, remember
 
 _FIELDS: Final[list[tuple[str, Any]]] = [
     ("sequence", pa.int64()),
@@ -49,8 +49,6 @@ class Columns(NamedTuple):
 
 class _Layout(NamedTuple):
     head: bytes
-    """A message's mark, the length of its metadata, the metadata: what says where all else is."""
-
     numbers: struct.Struct
     """Sequence, ingest_ns, then the two offsets of the asset's name and of each list, wherever they lie."""
 
@@ -161,17 +159,9 @@ def _small(data: bytes, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
 
 def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
     """Remember the layout of a frame that Arrow has read (`batch`, from `body`, the buffer of `value`) as valid."""
-    places: list[int] = []
-    for column in batch.columns:
-        buffers = column.buffers()
-        null_masks, held = (buffers[::2], buffers[1::2]) if len(buffers) != 3 else (buffers[:1], buffers[1:])
-        if any(mask is not None for mask in null_masks):
-            return
-        for buffer in held:
-            place = -1 if buffer is None else buffer.address - body.address
-            if buffer is None or not buffer.size or not 0 <= place <= len(value) - buffer.size:
-                return  # empty, or decompressed: not in these bytes
-            places.append(place)
+    places = places_of(value, body, batch)
+    if places is None:
+        return
     sequence_at, ingest_at, asset_offsets_at, asset_at, *of_lists = places
     numbers = numbers_at(
         [(sequence_at, "q"), (ingest_at, "q"), *((at, "ii") for at in (asset_offsets_at, *of_lists[::2]))]
@@ -184,11 +174,9 @@ def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
     if counts != [math.prod(shape) for shape in shapes]:
         return
     asset_bytes = len(batch.column(2)[0].as_py().encode())
-    if sum(map(len, _learned.values())) >= _SHAPES:
-        _learned.clear()
     begins = of_lists[1::2]
     layout = _Layout(
-        value[: 8 + int.from_bytes(value[4:8], "little")],
+        head_of(value),
         numbers,
         [number for count in (asset_bytes, *counts) for number in (0, count)],
         slice(asset_at, asset_at + asset_bytes),
@@ -196,16 +184,4 @@ def learn(value: bytes, body: pa.Buffer, batch: Any) -> None:
         slice(begins[2], begins[2] + samples * gpus),
         tuple(zip(shapes, _LISTS, begins, strict=True)),
     )
-    others = [one for one in _learned.get(len(value), ()) if one.head != layout.head]
-    _learned[len(value)] = [*others, layout]
-
-
-def numbers_at(places: list[tuple[int, str]]) -> struct.Struct | None:
-    """All of these numbers at once; None where they don't lie one behind the other, as Arrow writes them."""
-    text, end = "<", 0
-    for at, kind in places:
-        if at < end:
-            return None
-        text += f"{at - end}x{kind}"
-        end = at + struct.calcsize(f"<{kind}")
-    return struct.Struct(text)
+    remember(_learned, len(value), layout, lambda one: one.head == layout.head, _SHAPES)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streams.frame_bytes import numbers_at
+from streams.layouts import head_of, numbers_at, places_of, remember
 
 _LISTS: Final = tuple(map(np.dtype, (np.int64, np.int64, np.float64, np.uint8, np.uint32)))
 _SHAPES: Final = 512
@@ -70,38 +70,26 @@ def learn(value: bytes, body: pa.Buffer, batch: Any, points: tuple[str, ...]) ->
             _came.clear()
         _came[len(value)] = points
         return
-    places: list[int] = []
-    for column in batch.columns:
-        buffers = column.buffers()
-        # names have a mask and offsets of their own within their list
-        null_masks, held = (
-            (buffers[::2], buffers[1::2])
-            if len(buffers) != 5
-            else (buffers[:3:2], [buffers[1], *buffers[3:]])
-        )
-        if any(mask is not None for mask in null_masks):
-            return
-        for buffer in held:
-            place = -1 if buffer is None else buffer.address - body.address
-            if buffer is None or not buffer.size or not 0 <= place <= len(value) - buffer.size:
-                return  # empty, or decompressed: not in these bytes
-            places.append(place)
+    places = places_of(value, body, batch)
+    if places is None:
+        return
     sequence_at, ingest_at, names_at, _, text_at, *of_lists = places
     numbers = numbers_at([(sequence_at, "q"), (ingest_at, "q"), *((at, "ii") for at in of_lists[::2])])
     names_end = text_at + batch.column(2).values.buffers()[-1].size
     if numbers is None or not ingest_at < names_at < text_at < names_end <= of_lists[0]:
         return
     layout = _Layout(
-        value[: 8 + int.from_bytes(value[4:8], "little")],
+        head_of(value),
         numbers,
         points,
         value[names_at:names_end],
         names_at,
         tuple(zip(_LISTS, of_lists[1::2], strict=True)),
     )
-    if sum(map(len, _learned.values())) >= _SHAPES:
-        _learned.clear()
-    others = [
-        one for one in _learned.get(len(value), ()) if (one.head, one.names) != (layout.head, layout.names)
-    ]
-    _learned[len(value)] = [*others, layout]
+    remember(
+        _learned,
+        len(value),
+        layout,
+        lambda one: (one.head, one.names) == (layout.head, layout.names),
+        _SHAPES,
+    )
