@@ -20,19 +20,16 @@ from rules.errors import UndecodableError
 from streams.record import Record
 from streams.recording.chunks import record_of
 from streams.recording.index import index_findings
-from streams.recording.missing import Missing, MissingRecords
+from streams.recording.missing import WITHOUT_HOLES, Missing, MissingRecords
 from streams.recording.recorded_site import RULES_KEY
 from streams.recording.recording import CUT, Advance, Recording, watched
 from streams.recording.segments import missed_before
 from streams.sequences import SequenceTracker
-from streams.topics import EVENTS, TOPICS
+from streams.topics import EVENTS
 from streams.wire import decode_input
 
 FINDINGS: Final = 1000
 """So many of a kind are kept; more are counted."""
-
-_WITHOUT_HOLES: Final = frozenset(topic.name for topic in TOPICS if topic.cleanup == "delete")
-"""A compacted topic has holes where an older record of a key was."""
 
 
 class SequenceGap(NamedTuple):
@@ -93,7 +90,7 @@ def check_recordings(recordings: Sequence[Recording], advance: Advance) -> Check
     next_offset: dict[tuple[str, int], int] = {}
     # what a cut holds beside `events` was chosen by its cause, not by its offset
     is_cut = any(CUT in recording.metadata for recording in recordings)
-    holes = MissingRecords({EVENTS.name} if is_cut else _WITHOUT_HOLES)
+    holes = MissingRecords({EVENTS.name} if is_cut else WITHOUT_HOLES)
     for recording in recordings:
         file = CheckedFile(recording)
         found.files.append(file)

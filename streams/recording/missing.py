@@ -18,7 +18,7 @@ from streams.topics import EVENTS, TOPICS
 
 HOLES: Final = 1000
 _Partition = tuple[str, int]
-_WITHOUT_HOLES: Final = frozenset(topic.name for topic in TOPICS if topic.cleanup == "delete")
+WITHOUT_HOLES: Final = frozenset(topic.name for topic in TOPICS if topic.cleanup == "delete")
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class MissingRecords:
         begins, logs, _ = self._heads[0]
         # what a cut holds beside `events` was chosen by its cause, not by its offset
         is_whole = bool(begins) and CUT not in recording.metadata
-        self._counted = _WITHOUT_HOLES if is_whole else {EVENTS.name}
+        self._counted = WITHOUT_HOLES if is_whole else {EVENTS.name}
         self._log = 0
         if is_part:
             self._logs = logs
