@@ -19,6 +19,7 @@ from streams.topics import EVENTS, TOPICS
 HOLES: Final = 1000
 _Partition = tuple[str, int]
 WITHOUT_HOLES: Final = frozenset(topic.name for topic in TOPICS if topic.cleanup == "delete")
+"""A compacted topic has holes where an older record of a key was."""
 
 
 @dataclass(slots=True)
