@@ -153,9 +153,9 @@ class Whole:
         # all workers keep the tables of rules in one place, and nothing else
         setting = self._setting
         run_dir = setting.tables if name.startswith(WORKER) else setting.folder / name
-        spool = SpoolSettings.model_construct(**{**SpoolSettings().model_dump(), "limit_mb": SPOOL_MB})
-        settings = Settings(run_dir=run_dir)
-        settings.spool = spool
+        # not read, as elsewhere: a variable of this machine would make another log of the seed
+        settings = Settings.model_construct(run_dir=run_dir)
+        settings.spool = SpoolSettings.model_construct(limit_mb=SPOOL_MB)
         settings.broker.partitions = PARTITIONS
         made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
