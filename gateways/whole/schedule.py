@@ -39,8 +39,10 @@ LENGTHS_S: Final = (0.5, 2.0, 8.0, 20.0)
 """Each within a factor of 0.5 to 1.5."""
 PLANT_LENGTH_S: Final = 10.0
 """A fault of the plant lasts so long at least: no rule sees a shorter one."""
+_NUMBER: Final = r"(?:\d+\.?\d*|\.\d+)"
 _FORM: Final = re.compile(
-    r"(?P<kind>[a-z-]+):(?P<target>[^*@\s]+)(?:\*(?P<size>-?[\d.]+))?@(?P<at>[\d.]+)s(?:\+(?P<length>[\d.]+)s)?"
+    r"(?P<kind>[a-z-]+):(?P<target>[^*@\s]+)"
+    rf"(?:\*(?P<size>-?{_NUMBER}))?@(?P<at>{_NUMBER})s(?:\+(?P<length>{_NUMBER})s)?"
 )
 
 
