@@ -12,8 +12,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +34,7 @@ from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, RULE_SETS, STATUS, TOPICS
 from streams.wire import encode_output
-from tests.streams.replay.many_units import GARBAGE, OUTPUTS, RULES, SITE, T0, S, said, write
+from tests.streams.replay.many_units import GARBAGE, OUTPUTS, RULES, SITE, T0, S, in_order, said, write
 from tests.streams.replay.many_workers import live
 
 pytestmark = pytest.mark.system
@@ -154,12 +154,6 @@ async def apache(apache_kafka_module: ModuleType, tmp_path: Path) -> AsyncIterat
     await asyncio.to_thread(kafka.stop)
 
 
-def in_order(
-    found: dict[tuple[str, str], dict[str, bytes]],
-) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
-    return {place: list(ids.items()) for place, ids in found.items()}
-
-
 async def test_consumers_see_what_was_recorded(recorded: Recorded, embedded: Broker) -> None:
     code, fed = await embedded.headrace(
         "replay", str(recorded.whole), "--to-kafka", embedded.bootstrap, "--to", "30s"
@@ -231,12 +225,11 @@ def a_command(recorded: Recorded) -> Command:
     )
 
 
-@contextmanager
-def gpus(broker: Broker, recorded: Recorded) -> Iterator[tuple[NvmlState, dict[str, str]]]:
+def gpus(broker: Broker, recorded: Recorded) -> tuple[NvmlState, dict[str, str]]:
     """The GPUs of the site with the log of what was written to them, and how a process finds them."""
     path = broker.folder / "nvml.state"
     names = [gpu for unit in load_site(recorded.site_dir).units.values() for gpu in unit.gpus]
-    yield NvmlState.create(path, names), {ENVIRONMENT: str(path)}
+    return NvmlState.create(path, names), {ENVIRONMENT: str(path)}
 
 
 @pytest.mark.kafka
@@ -266,7 +259,7 @@ async def test_workers_say_what_was_recorded_and_actuators_do_nothing(
     async with AsyncExitStack() as running:
         feeding = asyncio.create_task(feed(recordings, apache.bus, mark, WHOLE, watch))
         await half_is_in.wait()
-        state, found_by = running.enter_context(gpus(apache, recorded))
+        state, found_by = gpus(apache, recorded)
         await running.enter_async_context(apache.process("run", "actuators", site, **found_by))
         working = {
             name: await running.enter_async_context(apache.process("run", "worker", site, "--name", name))
