@@ -97,7 +97,7 @@ class MemoryBus:
 
     def places(self, topic: str) -> list[TopicPartition]:
         """The partitions of a topic, ascending."""
-        return self._partitions_of(topic)
+        return [partition for partition in sorted(self._logs) if partition.topic == topic]
 
     def end(self, partition: TopicPartition) -> int:
         """One past the last offset of a partition, reachable or not."""
@@ -110,7 +110,7 @@ class MemoryBus:
 
     def compact(self, topic: str) -> None:
         """Records that a later one of their key supersedes lose their value; offsets stay as they are."""
-        for partition in self._partitions_of(topic):
+        for partition in self.places(topic):
             records = self._logs[partition].records
             seen: set[bytes | None] = set()
             for place in range(len(records) - 1, -1, -1):
@@ -125,19 +125,19 @@ class MemoryBus:
         """Create those that do not exist."""
         self._reach()
         for topic in topics:
-            if not self._partitions_of(topic.name):
+            if not self.places(topic.name):
                 for number in range(topic.partitions or partitions):
                     self._logs[TopicPartition(topic.name, number)] = _Log()
 
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 when it does not exist."""
         self._reach()
-        return len(self._partitions_of(topic))
+        return len(self.places(topic))
 
     async def ends(self, topic: str) -> Mapping[TopicPartition, int]:
         """One past the last offset of each partition."""
         self._reach()
-        return {partition: self._logs[partition].end for partition in self._partitions_of(topic)}
+        return {partition: self._logs[partition].end for partition in self.places(topic)}
 
     async def producer(self, client_id: str) -> MemoryProducer:
         """A producer; `client_id` means nothing here."""
@@ -156,7 +156,7 @@ class MemoryBus:
         else:
             positions = {}
             for topic in topics:
-                found = self._partitions_of(topic)
+                found = self.places(topic)
                 if not found:
                     raise UnreachableError(f"topic '{topic}' does not exist")
                 for partition in found:
@@ -177,9 +177,6 @@ class MemoryBus:
         for reader in self._waiting:
             if partition is None or partition in reader._positions:
                 reader._news.set()
-
-    def _partitions_of(self, topic: str) -> list[TopicPartition]:
-        return [partition for partition in sorted(self._logs) if partition.topic == topic]
 
     def _log(self, partition: TopicPartition) -> _Log:
         log = self._logs.get(partition)

@@ -262,9 +262,8 @@ class Processor:
 
     async def _process(self, records: Sequence[Record]) -> None:
         if self._producer.mark is None and any(is_replayed(record.headers) for record in records):
-            self._producer.mark = await replay_of(
-                self._bus
-            )  # the log may have become one since the assignment
+            # the log may have become one since the assignment
+            self._producer.mark = await replay_of(self._bus)
         batches: dict[str, list[Input]] = {}
         oldest_ms: dict[str, int] = {}
         for record in records:

@@ -222,11 +222,10 @@ class Publisher:
                 raise InvariantError(f"the publisher of {self.source} has ended: {task!r}")
         self.metrics["accepted"] += 1
         now = self._clock()
-        if now < self._accepted_ns:
-            logger.warning(
-                "%s: the clock was set back by %.1f s", self.source, (self._accepted_ns - now) / 1e9
-            )
-        was_set_back, self._accepted_ns = now < self._accepted_ns, now
+        set_back_s = (self._accepted_ns - now) / 1e9
+        self._accepted_ns = now
+        if set_back_s > 0:
+            logger.warning("%s: the clock was set back by %.1f s", self.source, set_back_s)
         if not self._spooling and len(self._window) and reported is None and self._overdue():
             logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
             self._spooling = True
@@ -234,7 +233,7 @@ class Publisher:
             self._to_spool(value)
         else:
             self._to_window(value, reported)
-        if was_set_back:
+        if set_back_s > 0:
             self._remember()
         self._note()
 
@@ -408,9 +407,8 @@ class Publisher:
                 await self._drain_step(producer, step)
             except UnreachableError:
                 await asyncio.sleep(RETRY_S[1])
-            except (
-                sqlite3.Error
-            ) as error:  # what was sent and not deleted is sent again, under the same identities
+            except sqlite3.Error as error:
+                # what was sent and not deleted is sent again, under the same identities
                 self._disk_failed("what was drained", error)
                 await asyncio.sleep(RETRY_S[1])
 

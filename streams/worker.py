@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final, Protocol
@@ -257,6 +256,6 @@ async def _membership(context: RoleContext) -> Membership:
     bus = context.bus
     if isinstance(bus, KafkaBus) and (await bus.cluster_id()).startswith(EMBEDDED_PREFIX):
         # It makes a static member wait for 6 s, and a member of any other kind for half of the session.
-        group = f"{GROUP}-{time.time_ns()}-{os.getpid()}"
+        group = f"{GROUP}-{context.clock()}-{os.getpid()}"
         return Membership(group, None, EMBEDDED_SESSION_S, EMBEDDED_FETCH_WAIT_MS, hides_records=True)
     return Membership(GROUP, context.name, context.settings.broker.session_timeout_s, FETCH_WAIT_MS)

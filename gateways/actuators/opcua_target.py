@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,12 +57,16 @@ class _ForeignServerError(Exception):
 
 
 class OpcuaTarget:
-    """The server of one OPC UA source. `run` keeps the connection; `write` waits a little for it."""
+    """The server of one OPC UA source. `run` keeps the connection; `write` waits a little for it.
 
-    def __init__(self, source: Source, run_dir: Path) -> None:
+    `clock`: the role's, by which commands expire.
+    """
+
+    def __init__(self, source: Source, run_dir: Path, clock: Callable[[], int]) -> None:
         self.source = source
         self.connections = 0
         self._run_dir = run_dir
+        self._clock = clock
         self._client: Any = None
         self._refusal = ""
         self._changed = asyncio.Event()
@@ -127,8 +130,7 @@ class OpcuaTarget:
 
     async def write(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Write all set points in one call and read them back in another. No actuator twice in one batch."""
-        now_ns = time.time_ns()
-        give_up_ns = min(now_ns + WAIT_FOR_SERVER_NS, *(task.command.expires_ns for task in tasks))
+        give_up_ns = min(self._clock() + WAIT_FOR_SERVER_NS, *(task.command.expires_ns for task in tasks))
         batch = _Batch(tasks)
         while True:
             client, changed = self._client, self._changed
@@ -145,7 +147,7 @@ class OpcuaTarget:
                     batch.settle_rest(_explain(error))
                 else:
                     return batch.outcomes()
-            left_s = (give_up_ns - time.time_ns()) / 1e9
+            left_s = (give_up_ns - self._clock()) / 1e9
             if left_s <= 0 or batch.is_settled or not await _happens(changed, left_s):
                 batch.settle_rest(self._why_away)
                 return batch.outcomes()

@@ -27,7 +27,9 @@ async def run(context: RoleContext) -> None:
     run_dir = context.settings.run_dir
     actuators = context.site.actuators.values()
     sources = {actuator.source for actuator in actuators if actuator.kind == "opcua"}
-    servers = {name: OpcuaTarget(context.site.sources[name], run_dir) for name in sorted(sources)}
+    servers = {
+        name: OpcuaTarget(context.site.sources[name], run_dir, context.clock) for name in sorted(sources)
+    }
     require_sound([finding for server in servers.values() for finding in check_security(server.source)])
     targets: dict[str, Target] = dict(servers)
     if any(actuator.kind == "nvml" for actuator in actuators):

@@ -31,33 +31,33 @@ class Disk:
         disk = self
 
         class Connection(sqlite3.Connection):
-            """A process's."""
+            """A process's, by its name."""
+
+            owner = ""
 
             def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
                 if sql.startswith("pragma synchronous"):
                     sql = "pragma synchronous = off"  # the machine itself does not go down here
-                disk.check(self, sql)
+                disk.check(self.owner, sql)
                 return super().execute(sql, *values)
 
             def executemany(self, sql: str, *values: Any) -> sqlite3.Cursor:
-                disk.check(self, sql)
+                disk.check(self.owner, sql)
                 return super().executemany(sql, *values)
 
         def connected(file: Path, **given: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(file, factory=Connection, **given)
+            connection: Connection = connect(file, factory=Connection, **given)
             process = PROCESS.get()
             if process is not None:
-                owners[connection] = process.name
+                connection.owner = process.name
                 process.disk.append(connection)
             return connection
 
-        owners: dict[sqlite3.Connection, str] = {}
-        self._owners = owners
         with patch.object(sqlite3, "connect", connected):
             yield
 
-    def check(self, connection: sqlite3.Connection, sql: str) -> None:
+    def check(self, owner: str, sql: str) -> None:
         """Raise as SQLite does when the disk is full."""
-        if self.full and sql.startswith(_WRITES) and self._owners.get(connection) in self.full:
+        if owner in self.full and sql.startswith(_WRITES):
             self.refused += 1
             raise sqlite3.OperationalError("database or disk is full")

@@ -12,7 +12,7 @@ from typing import Final
 
 from gateways.whole.process import PROCESS, Process
 from streams.bus import Bus, Reader
-from streams.faust_app import Callbacks
+from streams.faust_app import BATCH_RECORDS, GATHER_S, Callbacks
 from streams.record import TopicPartition
 from streams.topics import EVENTS
 
@@ -20,8 +20,6 @@ SESSION_S: Final = 3.0
 JOIN_S: Final = 0.2
 LOOK_EVERY_S: Final = 0.25
 FETCH_S: Final = 0.5
-GATHER_S: Final = 0.002
-BATCH_RECORDS: Final = 1000
 
 
 class Group:

@@ -1,4 +1,4 @@
-"""A process of the simulation: the tasks of one role, its disk, its clock, and how it ends.
+"""A process of the simulation: the tasks of one role, its disk, and how it ends.
 
 Rules: `kill` is kill -9: from that moment nothing of it reaches a port (bus, disk, device), whatever its tasks still do
 while they are cancelled; its disk stays as it was committed. A task is of the process in whose context it was made.

@@ -7,7 +7,7 @@ OPC UA gateway's `SourcePoints` is fed as its session feeds it; the actuators wr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from gateways.actuators.actuators import Actuators, target_of
 from gateways.actuators.ledger import CommandLedger
 from gateways.opcua.convert import Sample
 from gateways.opcua.points import SourcePoints
+from gateways.sim.frames import FrameSource
 from gateways.whole.field import Field, FieldTarget
 from gateways.whole.group import Group, GroupInput
 from gateways.whole.tap import Accepted, Tap
@@ -27,7 +28,7 @@ from streams import ticker, worker
 from streams.publisher import Publisher
 from streams.role import RoleContext
 
-Role = Callable[[RoleContext], Awaitable[None]]
+Role = Callable[[RoleContext], Coroutine[Any, Any, None]]
 
 READ_AFTER_S: Final = 0.001
 """Behind the field's step, so that what is read is of this moment."""
@@ -44,7 +45,7 @@ def roles_of(field: Field, group: Group, accepted: Accepted) -> dict[str, Role]:
         roles[name] = partial(_worker, group=group)
     roles[ACTUATORS] = partial(_actuators, field=field, accepted=accepted)
     for frames in field.frames:
-        roles[frames.id] = partial(_frames, field=field, accepted=accepted, name=frames.id)
+        roles[frames.id] = partial(_frames, field=field, accepted=accepted, source=frames)
     for source in site.sources.values():
         if source.kind == "opcua":
             roles[source.id] = partial(_opcua, field=field, accepted=accepted, source=source)
@@ -55,11 +56,10 @@ async def _worker(context: RoleContext, group: Group) -> None:
     await worker.run(context, lambda callbacks: GroupInput(group, context.bus, callbacks))
 
 
-async def _frames(context: RoleContext, field: Field, accepted: Accepted, name: str) -> None:
+async def _frames(context: RoleContext, field: Field, accepted: Accepted, source: FrameSource) -> None:
     """One sample a period of every rack of the source."""
-    source = next(one for one in field.frames if one.id == name)
-    publisher = await Publisher.open(context, name)
-    tap: Any = Tap(publisher, name, accepted, context.clock)
+    publisher = await Publisher.open(context, source.id)
+    tap: Any = Tap(publisher, source.id, accepted, context.clock)
     try:
         while not context.stop.is_set():
             await _until_next(source.period_ns)

@@ -33,7 +33,7 @@ from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.record import Message
 from streams.role import RoleContext
-from streams.settings import Settings, SpoolSettings
+from streams.settings import Settings
 from streams.snapshots import LOG_KEY
 from streams.topics import EVENTS, SNAPSHOTS, TOPICS
 
@@ -137,7 +137,7 @@ class Whole:
             process = self._processes[name] = Process(name)
             context = self._contexts[name] = self._context(name)
             began_ns = self.now_ns()
-            main = process.run(partial(_main, role, context))
+            main = process.run(partial(role, context))
             await asyncio.wait([main])
             if name == ACTUATORS:
                 self._lives.append((began_ns, self.now_ns()))
@@ -153,9 +153,9 @@ class Whole:
         # all workers keep the tables of rules in one place, and nothing else
         setting = self._setting
         run_dir = setting.tables if name.startswith(WORKER) else setting.folder / name
-        spool = SpoolSettings.model_construct(**{**SpoolSettings().model_dump(), "limit_mb": SPOOL_MB})
-        settings = Settings(run_dir=run_dir)
-        settings.spool = spool
+        # not read, as elsewhere: a variable of this machine would make another log of the seed
+        settings = Settings.model_construct(run_dir=run_dir)
+        settings.spool = settings.spool.model_copy(update={"limit_mb": SPOOL_MB})
         settings.broker.partitions = PARTITIONS
         made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
@@ -247,7 +247,3 @@ class Whole:
         return all(
             read.get(place.partition, 0) >= self._log.end(place) for place in self._log.places(EVENTS.name)
         )
-
-
-async def _main(role: Role, context: RoleContext) -> None:
-    await role(context)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -32,14 +30,13 @@ from streams.replay.start import WHOLE
 from streams.replay.to_bus import feed, open_log
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
-from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, RULE_SETS, STATUS, TOPICS
+from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, RULE_SETS, TOPICS
 from streams.wire import encode_output
-from tests.streams.replay.many_units import GARBAGE, OUTPUTS, RULES, SITE, T0, S, said, write
+from tests.streams.replay.many_units import GARBAGE, OUTPUTS, RULES, SITE, T0, S, in_order, said, write
 from tests.streams.replay.many_workers import live
+from tests.support.broker import LIMIT_S, Broker
 
 pytestmark = pytest.mark.system
-ROOT = Path(__file__).parents[2]
-LIMIT_S = 60
 
 
 @dataclass
@@ -68,69 +65,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return Recorded(folder, asyncio.run(live(folder)))
 
 
-@dataclass
-class Broker:
-    """A broker of the test's own, and processes on it."""
-
-    folder: Path
-    bootstrap: str
-    bus: KafkaBus
-
-    @asynccontextmanager
-    async def process(self, *words: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        with (self.folder / "words.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateways.cli.main", *words, cwd=ROOT,
-                stdout=asyncio.subprocess.PIPE if "--json" in words else log, stderr=log,
-                env={
-                    **os.environ,
-                    "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
-                    "HEADRACE_RUN_DIR": str(self.folder),
-                    "HEADRACE_WORKER__SNAPSHOT_EVERY_S": "0.5",
-                    **environment,
-                },
-            )  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-    async def headrace(self, *words: str) -> tuple[int, Any]:
-        async with self.process(*words, "--json") as process:
-            output, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
-        return process.returncode or 0, json.loads(output)
-
-    async def read(self, *topics: str) -> list[Record]:
-        reader = await self.bus.reader(topics)
-        ends = {place: end for topic in topics for place, end in (await self.bus.ends(topic)).items()}
-        records: list[Record] = []
-        while any(reader.positions()[place] < end for place, end in ends.items()):
-            records += await reader.read(0.5)
-        await reader.close()
-        return records
-
-    async def until(self, what: str, is_so: Any) -> dict[str, dict[str, Any]]:
-        """The newest status of each role, once they are as `is_so` says."""
-        reader = await self.bus.reader([STATUS.name])
-        newest: dict[str, dict[str, Any]] = {}
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                while True:
-                    for record in await reader.read(0.5):
-                        newest[(record.key or b"").decode()] = json.loads(record.value or b"{}")
-                        if is_so(newest):
-                            return newest
-        except TimeoutError:
-            pytest.fail(f"not in {LIMIT_S} s: {what}\n{(self.folder / 'words.log').read_text()[-3000:]}")
-        finally:
-            await reader.close()
-
-    async def ends(self) -> dict[str, int]:
-        return {str(place.partition): end for place, end in (await self.bus.ends(EVENTS.name)).items()}
-
-
 @pytest.fixture
 async def embedded(tmp_path: Path, unused_port: int) -> AsyncIterator[Broker]:
     broker = EmbeddedBroker(unused_port, tmp_path, partitions=3)
@@ -152,12 +86,6 @@ async def apache(apache_kafka_module: ModuleType, tmp_path: Path) -> AsyncIterat
     yield Broker(tmp_path, kafka.bootstrap, bus)
     await bus.close()
     await asyncio.to_thread(kafka.stop)
-
-
-def in_order(
-    found: dict[tuple[str, str], dict[str, bytes]],
-) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
-    return {place: list(ids.items()) for place, ids in found.items()}
 
 
 async def test_consumers_see_what_was_recorded(recorded: Recorded, embedded: Broker) -> None:
@@ -231,12 +159,11 @@ def a_command(recorded: Recorded) -> Command:
     )
 
 
-@contextmanager
-def gpus(broker: Broker, recorded: Recorded) -> Iterator[tuple[NvmlState, dict[str, str]]]:
+def gpus(broker: Broker, recorded: Recorded) -> tuple[NvmlState, dict[str, str]]:
     """The GPUs of the site with the log of what was written to them, and how a process finds them."""
     path = broker.folder / "nvml.state"
     names = [gpu for unit in load_site(recorded.site_dir).units.values() for gpu in unit.gpus]
-    yield NvmlState.create(path, names), {ENVIRONMENT: str(path)}
+    return NvmlState.create(path, names), {ENVIRONMENT: str(path)}
 
 
 @pytest.mark.kafka
@@ -266,7 +193,7 @@ async def test_workers_say_what_was_recorded_and_actuators_do_nothing(
     async with AsyncExitStack() as running:
         feeding = asyncio.create_task(feed(recordings, apache.bus, mark, WHOLE, watch))
         await half_is_in.wait()
-        state, found_by = running.enter_context(gpus(apache, recorded))
+        state, found_by = gpus(apache, recorded)
         await running.enter_async_context(apache.process("run", "actuators", site, **found_by))
         working = {
             name: await running.enter_async_context(apache.process("run", "worker", site, "--name", name))

@@ -6,11 +6,9 @@ What every life of it says together must be what the engines say when nobody dis
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,13 +25,14 @@ from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.site.model import Site
 from streams.bus import Producer
 from streams.bus_kafka import KafkaBus
-from streams.record import Message, Record, header
+from streams.record import Message, header
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import rule_set_of
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS, TOPICS, partition_of
 from streams.wire import decode_input, encode_input, encode_output
+from tests.support.broker import Broker
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
@@ -63,36 +62,16 @@ rules:
 
 
 @dataclass
-class World:
+class World(Broker):
     """A broker, a site folder, and one worker process at a time."""
 
-    folder: Path
-    bootstrap: str
-    bus: KafkaBus
     producer: Producer
     site_dir: Path
     site: Site
 
-    @asynccontextmanager
-    async def worker(self, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        command = ["-m", "gateways.cli.main", "run", "worker", str(self.site_dir)]
-        command += [word for option in options for word in ("--option", option)]
-        with (self.folder / "worker.log").open("ab") as words:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, cwd=ROOT, stdout=words, stderr=words,
-                env={
-                    **os.environ,
-                    "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
-                    "HEADRACE_RUN_DIR": str(self.folder),
-                    "HEADRACE_WORKER__SNAPSHOT_EVERY_S": "0.5",
-                },
-            )  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+    def worker(self, *options: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        words = [word for option in options for word in ("--option", option)]
+        return self.process("run", "worker", str(self.site_dir), *words)
 
     async def send(self, first: int, last: int) -> None:
         """Frames and ticks of the steps `first` to `last`, in the order of their times."""
@@ -100,15 +79,6 @@ class World:
             for value in inputs_of(self.site, step):
                 await self.producer.send(encode_input(value, PARTITIONS))
         await self.producer.flush()
-
-    async def read(self, *topics: str) -> list[Record]:
-        reader = await self.bus.reader(topics)
-        ends = {place: end for topic in topics for place, end in (await self.bus.ends(topic)).items()}
-        records: list[Record] = []
-        while any(reader.positions()[place] < end for place, end in ends.items()):
-            records += await reader.read(0.5)
-        await reader.close()
-        return records
 
     async def status(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first status of the worker that is as `wanted`."""
@@ -121,15 +91,13 @@ class World:
                         if record.key == b"worker" and wanted(said):
                             return dict(said)
         except TimeoutError:
-            pytest.fail(
-                f"the worker did not come so far:\n{(self.folder / 'worker.log').read_text()[-3000:]}"
-            )
+            pytest.fail(f"the worker did not come so far:\n{self.last_words()}")
         finally:
             await reader.close()
 
     async def worked_off(self, pid: int) -> dict[str, Any]:
         """The status of the process `pid` when it has come to the end of the log as it is now."""
-        ends = {str(place.partition): end for place, end in (await self.bus.ends(EVENTS.name)).items()}
+        ends = await self.ends()
 
         def is_there(said: dict[str, Any]) -> bool:
             reached = said["metrics"].get("positions", {})

@@ -5,8 +5,9 @@ Here the engine is not held against itself: a number that is wrong in the kernel
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
+
+import pytest
 
 from gateways.whole.run import Simulator
 from gateways.whole.schedule import parse
@@ -22,15 +23,12 @@ TROUBLES = """
 """
 
 
+@pytest.mark.usefixtures("_quiet")
 def test_workers_say_what_the_twin_says(tmp_path: Path) -> None:
-    logging.disable(logging.CRITICAL)
     site = load_site(SITE)
     program, digest = load_program(SITE, site), rule_set_of(SITE, site).digest
     simulator = Simulator(SITE, site, tmp_path, lambda unit: Twin(program, site, unit, ruling=digest))
-    try:
-        outcome = simulator.run(2, 60.0, parse(TROUBLES, 2, site))
-    finally:
-        logging.disable(logging.NOTSET)
+    outcome = simulator.run(2, 60.0, parse(TROUBLES, 2, site))
     assert not outcome.broken
     assert outcome.counts["commands"] > 50
     assert outcome.counts["killed"] == 3

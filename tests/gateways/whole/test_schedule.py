@@ -38,6 +38,7 @@ def test_who_runs_is_the_seed_s() -> None:
     [
         ("kil:worker@12s", "'kill'"),
         ("kill:worker", "no trouble"),
+        ("kill:worker@1.2.3s+1s", "no trouble"),
         ("kill:wroker@12s+1s", "seed 1 has no 'wroker'.*'worker'"),
         ("kill:worker-2@12s+1s", "seed 1 has no 'worker-2'"),
         ("plant:pump_trip:R01@12s+1s", "pump_trip:R01"),

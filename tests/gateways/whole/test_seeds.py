@@ -6,9 +6,7 @@ part of what the failure prints.
 
 from __future__ import annotations
 
-import logging
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,16 +29,10 @@ def first_seed() -> int:
     return int(asked.stdout[:6] or "1", 16)
 
 
-@pytest.fixture
-def simulator(tmp_path: Path) -> Iterator[Simulator]:
-    logging.disable(logging.CRITICAL)
-    site_dir = ROOT / SITE
-    yield Simulator(site_dir, load_site(site_dir), tmp_path)
-    logging.disable(logging.NOTSET)
-
-
+@pytest.mark.usefixtures("_quiet")
 @pytest.mark.parametrize("number", range(SEEDS))
-def test_a_seed_of_this_commit(simulator: Simulator, number: int) -> None:
+def test_a_seed_of_this_commit(tmp_path: Path, number: int) -> None:
+    simulator = Simulator(ROOT / SITE, load_site(ROOT / SITE), tmp_path)
     outcome = simulator.run(first_seed() + number, HOURS * 3600)
     assert not outcome.broken, f"{repeat_command(SITE, outcome, HOURS, False)}\n{outcome.broken}"
     assert outcome.counts["outputs"] > 100

@@ -243,6 +243,13 @@ def said(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, bytes]]:
     return found
 
 
+def in_order(
+    found: dict[tuple[str, str], dict[str, bytes]],
+) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
+    """What was said, so that its order counts in a comparison."""
+    return {place: list(ids.items()) for place, ids in found.items()}
+
+
 def write(path: Path, records: Sequence[Record]) -> None:
     """As the recorder does."""
     attachments = site_attachments(FIRST)

@@ -21,7 +21,7 @@ from streams.replay.start import WHOLE
 from streams.replay.to_bus import feed, open_log
 from streams.replay_mark import HEADER
 from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, RULE_SETS, TOPICS, partition_of
-from tests.streams.replay.many_units import FIRST, GARBAGE, OUTPUTS, said, write
+from tests.streams.replay.many_units import FIRST, GARBAGE, OUTPUTS, in_order, said, write
 from tests.streams.replay.many_workers import GivenRules, Workers, live
 
 
@@ -67,12 +67,6 @@ def outputs(bus: MemoryBus) -> list[Record]:
 
 def is_fact(record: Record) -> bool:
     return header(record.headers, "schema") == b"fact/1"
-
-
-def in_order(
-    found: dict[tuple[str, str], dict[str, bytes]],
-) -> dict[tuple[str, str], list[tuple[str, bytes]]]:
-    return {place: list(ids.items()) for place, ids in found.items()}
 
 
 def test_the_recording_has_what_is_asked_for(recorded: tuple[Path, list[Record]]) -> None:
