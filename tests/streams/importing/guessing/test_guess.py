@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -136,10 +137,8 @@ def test_a_map_with_open_questions_is_refused_with_their_lines(
     ] == asked
     assert not (tmp_path / "r.mcap").exists()
     assert run_app(words) == 1
-    assert (
-        capfd.readouterr().out == (tmp_path / "m.yaml").read_text().replace("site: site", f"site: {site}")
-        or True
-    )
+    from_here = (tmp_path / "m.yaml").read_text().replace("site: site", f"site: {os.path.relpath(site)}")
+    assert capfd.readouterr().out == from_here
 
 
 def test_how_a_european_table_is_written_is_seen(tmp_path: Path, site: Path) -> None:
