@@ -425,9 +425,51 @@ columns:
     found = fields(inputs, "power_mean")
     assert (found["DGX-1", 0, T0], found["DGX-2", 0, T0]) == (500.0, 250.0)
     assert [(one.line, one.reason) for one in report.rejections] == [
-        (3, "'inf' is no number"),
         (4, "'c' is no series of the map"),
+        (3, "'inf' is no number"),
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_value_is_judged_only_where_its_row_stands(tmp_path: Path, form: str) -> None:
+    map_text = f"""
+format: {form}
+time: {{column: t}}
+long: {{name: n, value: v}}
+columns:
+  flow: {{to: CDU-A.LiquidFlow, unit: L/min}}
+ignored: ["X-*"]
+"""
+    rows = [
+        ("2026-01-01T00:00:00Z", "flow", "1"), ("2026-01-01T00:00:10Z", "X-1", "open"),
+        ("2026-01-01T00:00:20Z", "Y-1", "shut"), ("soon", "flow", "high"), ("2026-01-01T00:00:30Z", "flow", "low"),
+    ]  # fmt: skip
+    if form == "csv":
+        text = "\n".join(",".join(row) for row in (("t", "n", "v"), *rows))
+        report, inputs = run(tmp_path, map_text, ("a.csv", text.encode()))
+    else:
+        times, names, values = (list(column) for column in zip(*rows, strict=True))
+        report, inputs = run(tmp_path, map_text, parquet(tmp_path / "a.parquet", t=times, n=names, v=values))
+    assert readings(inputs) == {("CDU-A.LiquidFlow", T0): 1.0}
+    assert sorted(one.reason for one in report.rejections) == [
+        "'low' is no number",
+        "'soon' is no time of the form 'iso'",
+        "neither mapped nor ignored",
+    ]
+    assert report.left_out == {"X-1": 1}
+
+
+def test_local_times_of_parquet_keep_their_nanoseconds(tmp_path: Path) -> None:
+    map_text = """
+format: parquet
+time: {column: t, zone: Europe/Oslo}
+columns:
+  flow: {to: CDU-A.LiquidFlow, unit: L/min}
+"""
+    times = pa.array([T0 + 1, T0 + S + 123_456_789], pa.timestamp("ns"))
+    _, inputs = run(tmp_path, map_text, parquet(tmp_path / "a.parquet", t=times, flow=[1.0, 2.0]))
+    utc_ns = T0 - 3600 * S
+    assert [time for _, time in readings(inputs)] == [utc_ns + 1, utc_ns + S + 123_456_789]
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
