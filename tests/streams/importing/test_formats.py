@@ -106,6 +106,24 @@ def test_every_map_of_the_examples_can_be_used(path: Path) -> None:
     assert load_map(path).columns
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "opcua"])
+def test_labels_where_no_value_carries_one_are_refused(tmp_path: Path, kind: str) -> None:
+    """They would give one column's values to every GPU."""
+    map_text = f"""
+format: {kind}
+labels: {{gpu: {{"0": -G1, "1": -G2}}}}
+columns:
+  power: {{to: "DGX-1{{gpu}}.power_mean", unit: W}}
+  flow: {{to: CDU-A.LiquidFlow, unit: L/min, labels: {{loop: a}}}}
+"""
+    map_text += "series: {file: true, names: {a: DGX-1}}\n" if kind == "opcua" else "time: {column: t}\n"
+    with pytest.raises(ConfigurationError) as raised:
+        run(tmp_path, map_text)
+    said = [one.message for one in raised.value.findings]
+    expected = ["'labels' is of samples and long tables"] * 2
+    assert said == expected + ["a historian has no series"] * (kind == "opcua")
+
+
 # Prometheus
 
 PROMETHEUS_MAP = """
@@ -213,7 +231,8 @@ def test_what_the_map_does_not_know_and_what_never_came_is_said(tmp_path: Path) 
 def test_a_file_that_is_not_of_its_format_is_a_finding(
     tmp_path: Path, form: str, data: bytes, part: str
 ) -> None:
-    text = LOOP_MAP.replace("FORMAT", form) + ("time: {column: t}\n" if form == "parquet" else "")
+    text = LOOP_MAP.replace("FORMAT", form)
+    text += "time: {column: t}\nlong: {name: n, value: v}\n" if form == "parquet" else ""
     with pytest.raises(ConfigurationError, match=re.escape(part)):
         run(tmp_path, text, ("data", data))
     assert not (tmp_path / "out.mcap").exists()
