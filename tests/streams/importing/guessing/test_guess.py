@@ -19,35 +19,10 @@ from rules.errors import ConfigurationError
 from streams.importing.guessing.guess import guess_map
 from streams.importing.map_file import load_map
 from streams.importing.run import import_recording
+from tests.streams.importing.formats import PROMETHEUS, SITE
 
-PROMETHEUS = Path(__file__).parents[1] / "prometheus"
 ROOT = Path(__file__).parents[4]
 RECORDINGS = ROOT.parent / "shared" / "recordings"
-SITE = """
-name: guessed
-tick: 10 s
-sources:
-  log: {kind: file, period: 10 s, lateness: 1 h, clock_tolerance: 1 h}
-  gpus: {kind: file, period: 10 s, lateness: 1 h, clock_tolerance: 1 h, assets: [DGX-1, DGX-2]}
-templates:
-  host:
-    type: Tray
-    contains: {"-G[1..2]": {type: GPU}}
-units:
-  hall:
-    assets:
-      CDU-A:
-        type: CDU
-        points:
-          LiquidFlow: {range: 0..1000 L/min, source: log}
-          LiquidTemperature: {range: 0..100 degC, source: log}
-      P-1:
-        type: Pump
-        points:
-          PumpSpeed: {range: 0..100 %, source: log}
-      DGX-1: host
-      DGX-2: host
-"""
 
 
 @pytest.fixture
