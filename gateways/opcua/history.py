@@ -100,7 +100,7 @@ class _Reader:
                 if wrong:
                     findings.append(Finding(self._plan.file, 0, 0, f"node '{name}': {wrong}"))
                 progress(1)
-        except (OSError, TimeoutError, ConnectionError, ua.UaError) as error:
+        except (OSError, ua.UaError) as error:
             said = str(error) or type(error).__name__
             raise UnreachableError(f"{source.endpoint}: {said}; nothing was written") from None
         finally:

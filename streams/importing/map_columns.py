@@ -1,7 +1,8 @@
 """What a map says of columns and series: which column, metric or field goes to which point or GPU field.
 
 Rules: every target is a point or a GPU field of the site, and its unit is convertible; a target gets the values of one
-column only; `{series}` and `{LABEL}` in a target stand for what the map calls their values.
+column only; `{series}` and `{LABEL}` in a target stand for what the map calls their values. Labels are of samples and
+long tables: where nothing carries one, `labels` is refused.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ def read_series(node: Node | None, kind: str | None) -> Series:
     """One series where the map names none."""
     if node is None:
         return Series()
+    if kind == "opcua":
+        node.report("a historian has no series", "remove 'series': each node is a column of its own")
+        return Series()
     possible = ("column", "file") if kind in TABLES else ("label", "file")
     fields = node.fields((*possible, "names"), required=("names",))
     given = [name for name in possible if name in fields]
@@ -62,8 +66,9 @@ def read_series(node: Node | None, kind: str | None) -> Series:
     return Series(cast(Literal["column", "label", "file"], by), key, names)
 
 
-def read_labels(node: Node | None) -> dict[str, dict[str, str]]:
-    """By label: what each of its values is called in a target."""
+def read_labels(node: Node | None, are_carried: bool) -> dict[str, dict[str, str]]:
+    """By label: what each of its values is called in a target. `are_carried`: whether what is read has labels."""
+    _check_carried(node, are_carried)
     return {
         label: {value: text_of(name) for value, name in entry.as_mapping().items()}
         for label, entry in ({} if node is None else node.as_mapping()).items()
@@ -71,13 +76,18 @@ def read_labels(node: Node | None) -> dict[str, dict[str, str]]:
 
 
 def read_columns(
-    node: Node | None, series: Series, labels: Mapping[str, Mapping[str, str]], site: Site | None
+    node: Node | None,
+    series: Series,
+    labels: Mapping[str, Mapping[str, str]],
+    are_carried: bool,
+    site: Site | None,
 ) -> list[Column]:
     """The columns that are right; what is wrong with the others is reported to their nodes."""
     columns: list[Column] = []
     owner: dict[str, str] = {}
     for name, entry in ({} if node is None else node.as_mapping()).items():
         fields = entry.fields(("to", "unit", "labels"), required=("to", "unit"))
+        _check_carried(fields.get("labels"), are_carried)
         if "to" not in fields or "unit" not in fields or site is None:
             continue
         target, unit = text_of(fields["to"]), normal(fields["unit"].scalar)
@@ -101,6 +111,11 @@ def read_columns(
             offset = convert(0.0, unit, to)
             columns.append(Column(name, own | fitting, one, convert(1.0, unit, to) - offset, offset))
     return columns
+
+
+def _check_carried(node: Node | None, are_carried: bool) -> None:
+    if node is not None and not are_carried:
+        node.report("'labels' is of samples and long tables", "remove it: no value here carries a label")
 
 
 def _spread(target: str, labels: Mapping[str, Mapping[str, str]]) -> list[tuple[str, dict[str, str]]]:

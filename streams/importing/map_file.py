@@ -123,7 +123,9 @@ def _read(root: Node, path: Path) -> ImportMap | None:
     time_column, reader, snapshots = _read_time(fields.get("time"), kind)
     series = read_series(fields.get("series"), kind)
     site, site_dir = _read_site(fields.get("site"), path)
-    columns = read_columns(fields.get("columns"), series, read_labels(fields.get("labels")), site)
+    has_labels = kind != "opcua" and (kind not in TABLES or "long" in fields)
+    labels = read_labels(fields.get("labels"), has_labels)
+    columns = read_columns(fields.get("columns"), series, labels, has_labels, site)
     long = _read_long(fields.get("long"), kind)
     quality = _read_quality(fields.get("quality"), kind)
     order = (

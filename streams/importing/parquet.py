@@ -43,7 +43,7 @@ def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Pr
         _check_types(path, file.schema_arrow, head, plan)
         size, rows, read = path.stat().st_size, max(1, file.metadata.num_rows), 0
         wanted = [name for name in names if name.strip() not in head.left_out]
-        batches = _Batches(path, plan, report, [name.strip() for name in wanted])
+        batches = _Batches(path, plan, report, [name.strip() for name in wanted], head)
         try:
             for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
                 yield from batches.rows([batch.column(index) for index in range(batch.num_columns)], read)
@@ -71,11 +71,14 @@ def _check_types(path: Path, schema: Any, head: Head, plan: ImportMap) -> None:
 class _Batches:
     """Batches of columns to rows. Between them it keeps the last local time, which tells an hour that comes twice."""
 
-    def __init__(self, path: Path, plan: ImportMap, report: ImportReport, names: list[str]) -> None:
+    def __init__(
+        self, path: Path, plan: ImportMap, report: ImportReport, names: list[str], head: Head
+    ) -> None:
         self._path, self._plan, self._report = path, plan, report
         self._place = {name: index for index, name in enumerate(names)}
+        self._labels = [label for label, _ in head.labels]
         self._samples = Samples(path, plan, report)
-        self._of_file = series_of_file(path, plan) if plan.series.by != "column" else ""
+        self._of_file = series_of_file(path, plan)
         self._previous_ns: int | None = None
 
     def rows(self, columns: list[Any], before: int) -> Iterator[Row]:
@@ -98,35 +101,42 @@ class _Batches:
 
     def _wide(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
         plan, cells = self._plan, tuple(range(len(self._plan.columns)))
-        values = [self._numbers(columns, one.name, one.scale, one.offset, before) for one in plan.columns]
-        series = self._texts(columns, plan.series.key) if plan.series.by == "column" else None
-        for index, (time_ns, row) in enumerate(zip(times, zip(*values, strict=True), strict=True)):
+        texts = self._texts(columns, plan.series.key) if plan.series.by == "column" else None
+        kept: list[tuple[int, int, str]] = []
+        for index, time_ns in enumerate(times):
             if time_ns is None:
                 continue
             try:
-                name = self._of_file if series is None else series_named(series[index], plan)
+                series = self._of_file if texts is None else series_named(texts[index], plan)
             except ValueError as error:
                 self._report.reject(self._path.name, before + index + 1, "", str(error))
                 continue
-            yield index, Row(time_ns, name, cells, row)
+            kept.append((index, time_ns, series))
+        places = [index for index, *_ in kept]
+        values = [
+            self._numbers(columns, one.name, one.scale, one.offset, places, before) for one in plan.columns
+        ]
+        for (index, time_ns, series), row in zip(kept, zip(*values, strict=True), strict=True):
+            yield index, Row(time_ns, series, cells, row)
 
     def _long(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
-        plan = self._plan
+        plan, samples = self._plan, self._samples
         assert plan.long is not None
         names = self._texts(columns, plan.long.name)
-        values = self._numbers(columns, plan.long.value, 1.0, 0.0, before)
-        labels = {label for column in plan.columns for label in column.labels}
-        labels |= {plan.series.key} if plan.series.by == "column" else set()
-        texts = {label: self._texts(columns, label) for label in sorted(labels)}
-        for index, (time_ns, name, value) in enumerate(zip(times, names, values, strict=True)):
+        texts = {label: self._texts(columns, label) for label in self._labels}
+        kept: list[tuple[int, Row]] = []
+        for index, (time_ns, name) in enumerate(zip(times, names, strict=True)):
             if time_ns is None:
                 continue
             said = {label: found[index] for label, found in texts.items()}
-            row = self._samples.row(
-                before + index + 1, time_ns, name, said, math.nan if value is None else value
-            )
+            row = samples.row(before + index + 1, time_ns, name, said, math.nan)
             if row is not None:
-                yield index, row if value is not None else row._replace(values=(None,) * len(row.cells))
+                kept.append((index, row))
+        places = [index for index, _ in kept]
+        values = self._numbers(columns, plan.long.value, 1.0, 0.0, places, before)
+        for (index, row), value in zip(kept, values, strict=True):
+            found = (None,) * len(row.cells) if value is None else samples.values(row.cells, value)
+            yield index, row._replace(values=found)
 
     def _times(self, column: Any, before: int) -> list[int | None]:
         """Ns since 1970; None where it is none, and rejected."""
@@ -139,11 +149,10 @@ class _Batches:
                 for n, one in enumerate(numbers, 1)
             ]
         part = [0] * len(column)
-        if pa.types.is_timestamp(
-            kind
-        ):  # local time: the zone is the map's; below a microsecond it plays no part
+        if pa.types.is_timestamp(kind):
+            # local time: the zone is the map's, read to the microsecond; the rest is put to it
             part = [(one or 0) * _PER_S[kind.unit] % 1000 for one in column.cast(pa.int64()).to_pylist()]
-            column = pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%dT%H:%M:%S")
+            column = pc.strftime(pc.cast(column, pa.timestamp("us"), safe=False), "%Y-%m-%dT%H:%M:%S")
         found = []
         for number, (one, rest) in enumerate(zip(column.to_pylist(), part, strict=True), 1):
             time_ns = self._read(one, self._local, before + number)
@@ -165,17 +174,21 @@ class _Batches:
             return None
 
     def _numbers(
-        self, columns: list[Any], name: str, scale: float, offset: float, before: int
+        self, columns: list[Any], name: str, scale: float, offset: float, places: list[int], before: int
     ) -> list[float | None]:
-        """Values in the target's unit: NaN for null and NaN, None (and rejected) for what is no finite number."""
-        column, file, plan, report = columns[self._place[name]], self._path.name, self._plan, self._report
+        """Of the rows at `places`, which stand, the values in the target's unit.
+
+        NaN for null and NaN, None (and rejected) for what is no finite number.
+        """
+        file, plan, report = self._path.name, self._plan, self._report
+        column = columns[self._place[name]].take(pa.array(places, pa.int64()))
         kind = column.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
             return [
                 math.nan
                 if one is None
-                else number_of(str(one), scale, offset, plan, (file, number, name), report)
-                for number, one in enumerate(column.to_pylist(), before + 1)
+                else number_of(str(one), scale, offset, plan, (file, before + place + 1, name), report)
+                for place, one in zip(places, column.to_pylist(), strict=True)
             ]
         try:
             numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
@@ -184,6 +197,6 @@ class _Batches:
             raise ConfigurationError([Finding(str(self._path), 0, 0, message)]) from None
         values: list[float | None] = (numbers * scale + offset).tolist()
         for index in np.flatnonzero(np.isinf(numbers)):
-            report.reject(file, before + int(index) + 1, name, f"'{numbers[index]}' is no number")
+            report.reject(file, before + places[index] + 1, name, f"'{numbers[index]}' is no number")
             values[index] = None
         return values

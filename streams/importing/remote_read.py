@@ -78,9 +78,12 @@ def series_of(path: Path, data: bytes, report: ImportReport) -> Iterator[PromSer
     body = _unsnapped(data)
     if body is not None:
         return _sampled(path, body, report)
-    if first_frame(data):
-        return _chunked(path, data, report)
-    raise unreadable(path, ValueError("neither a snappy-compressed ReadResponse nor a stream of chunks"))
+    try:
+        _frame(data, 0)
+    except ValueError:
+        message = "neither a snappy-compressed ReadResponse nor a stream of chunks"
+        raise unreadable(path, ValueError(message)) from None
+    return _chunked(path, data, report)
 
 
 def _unsnapped(data: bytes) -> bytes | None:
@@ -139,14 +142,6 @@ def _samples(
             yield from read_xor(chunk.data)
         except ValueError as error:
             report.reject(path.name, number, "chunk", str(error))
-
-
-def first_frame(data: bytes) -> bool:
-    """Whether the bytes begin with a whole frame."""
-    try:
-        return _frame(data, 0) is not None
-    except ValueError:
-        return False
 
 
 def _frames(path: Path, data: bytes, report: ImportReport) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ Rule: nothing of such a file has a line; its place in a report is the number of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +51,4 @@ def rows_of_series(
             except ValueError as error:
                 report.reject(path.name, number, name, str(error))
                 continue
-            yield Row(
-                time_ns, series, cells, samples.values(cells, value if math.isfinite(value) else math.nan)
-            )
+            yield Row(time_ns, series, cells, samples.values(cells, value))

@@ -7,76 +7,29 @@ published metric of a GPU.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from rules.site.model import Site
 from streams.importing.guessing.heads import Head, read_head
+from streams.importing.guessing.map_text import Guess, duration, scalar, shown
 from streams.importing.guessing.names import Targets, gpu_field
 from streams.importing.guessing.tables import TableHead, order_and_step
-from streams.importing.map_file import OPEN_QUESTION
 from streams.site_folder import load_site
 
 LONG_NAMES: Final = (
-    "tag",
-    "tagname",
-    "tag_name",
-    "name",
-    "point",
-    "signal",
-    "variable",
-    "metric",
-    "sensor",
-    "_field",
-)
+    "tag", "tagname", "tag_name", "name", "point", "signal", "variable", "metric", "sensor", "_field",
+)  # fmt: skip
 SERIES_NAMES: Final = (
-    "host",
-    "hostname",
-    "server",
-    "node",
-    "device",
-    "machine",
-    "station",
-    "unit",
-    "instance",
-    "asset",
-)
+    "host", "hostname", "server", "node", "device", "machine", "station", "unit", "instance", "asset",
+)  # fmt: skip
 HOST_LABELS: Final = ("Hostname", "hostname", "host", "node", "instance", "uuid", "UUID")
 GPU_LABELS: Final = ("gpu", "GPU", "gpu_index", "index", "minor_number")
 QUALITY_NAMES: Final = ("quality", "q", "status", "state", "statuscode", "status_code", "qualitycode")
 GOOD_WORDS: Final = ("good", "192", "ok", "valid")
 SERIES_AT_MOST: Final = 500
-_PLAIN = re.compile(r"[A-Za-z_.][A-Za-z0-9_./^-]*")
-_WORDS: Final = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
-
-
-@dataclass(slots=True)
-class Guess:
-    """The text of a map, and its open questions by line (from 1)."""
-
-    format: str
-    lines: list[str] = field(default_factory=list)
-    questions: list[tuple[int, str]] = field(default_factory=list)
-
-    def add(self, line: str) -> None:
-        """One line of the map."""
-        self.lines.append(line)
-
-    def ask(self, question: str, indent: str = "") -> None:
-        """A question to a person about the next line."""
-        said = " ".join(question.split())
-        self.lines.append(f"{indent}{OPEN_QUESTION} {said}")
-        self.questions.append((len(self.lines), said))
-
-    @property
-    def text(self) -> str:
-        """The map file."""
-        return "\n".join(self.lines) + "\n"
 
 
 def guess_map(file: Path, site_dir: Path | None, map_dir: Path) -> Guess:
@@ -84,7 +37,7 @@ def guess_map(file: Path, site_dir: Path | None, map_dir: Path) -> Guess:
     head = read_head(file)
     site = None if site_dir is None else load_site(site_dir)
     guess = Guess(head.format)
-    guess.add(f"# Guessed from the head of {_shown(file.name)}.")
+    guess.add(f"# Guessed from the head of {shown(file.name)}.")
     guess.add(
         "# A comment that begins with CHECK: asks something about the next line. Decide, and delete it."
     )
@@ -94,7 +47,7 @@ def guess_map(file: Path, site_dir: Path | None, map_dir: Path) -> Guess:
         )
         guess.add("site: .")
     else:
-        guess.add(f"site: {_yaml(os.path.relpath(site_dir, map_dir))}")
+        guess.add(f"site: {scalar(os.path.relpath(site_dir, map_dir))}")
     guess.add(f"format: {head.format}")
     if head.encoding != "utf-8-sig":
         guess.add(f"encoding: {head.encoding}")
@@ -111,13 +64,13 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
     for question in table.questions:
         guess.ask(question)
     if head.format == "csv" and table.delimiter != ",":
-        guess.add(f"delimiter: {_yaml(table.delimiter, always=True)}")
+        guess.add(f"delimiter: {scalar(table.delimiter, always=True)}")
     if table.decimal != ".":
-        guess.add(f"decimal: {_yaml(table.decimal, always=True)}")
+        guess.add(f"decimal: {scalar(table.decimal, always=True)}")
     guess.add("time:")
-    guess.add(f"  column: {_yaml('' if table.time is None else table.names[table.time])}")
+    guess.add(f"  column: {scalar('' if table.time is None else table.names[table.time])}")
     if not head.typed_time and (table.time_form != "iso" or table.time is None):
-        guess.add(f"  format: {_yaml(table.time_form)}")
+        guess.add(f"  format: {scalar(table.time_form)}")
     if not table.named_zone:
         guess.ask("the times name no zone: is it UTC, or a zone such as Europe/Oslo?", "  ")
         guess.add("  zone: UTC")
@@ -130,26 +83,26 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
     guess.add(f"order: {order}")
     if step_s:
         guess.add(
-            f"max_gap: {_duration(3 * step_s)}          # three steps of the head, {_duration(step_s)} each"
+            f"max_gap: {duration(3 * step_s)}          # three steps of the head, {duration(step_s)} each"
         )
     if table.absent:
         guess.ask("are these values that are not there?")
-        guess.add(f"not_available: [{', '.join(_yaml(one, always=True) for one in table.absent)}]")
+        guess.add(f"not_available: [{', '.join(scalar(one, always=True) for one in table.absent)}]")
     if quality is not None:
         said = Counter(text for text in table.columns[quality] if text)
         good = [text for text in said if text.lower() in GOOD_WORDS] or [
             text for text, _ in said.most_common(1)
         ]
-        words = ", ".join(_yaml(text, always=True) for text in good)
+        words = ", ".join(scalar(text, always=True) for text in good)
         guess.ask(
             f"is a value good when {table.names[quality]!r} says one of these? (the head has {sorted(said)[:8]})"
         )
-        guess.add(f"quality: {{column: {_yaml(table.names[quality])}, good: [{words}]}}")
+        guess.add(f"quality: {{column: {scalar(table.names[quality])}, good: [{words}]}}")
     ignored = [index for index in table.texts if index not in (name, series)]
     targets = Targets(site)
     if name is not None:
         value = table.numbers[0]
-        guess.add(f"long: {{name: {_yaml(table.names[name])}, value: {_yaml(table.names[value])}}}")
+        guess.add(f"long: {{name: {scalar(table.names[name])}, value: {scalar(table.names[value])}}}")
         names = sorted(set(table.columns[name]) - {""})
         guess.ask(f"the head has {len(names)} names: rows of others are rejected unless the map names them")
         _points(guess, targets)
@@ -170,7 +123,7 @@ def _table(guess: Guess, head: Head, table: TableHead, site: Site | None) -> Non
             guess.ask(
                 f"left out: {', '.join(map(repr, rest))}; does one say of which quality or series a value is?"
             )
-        guess.add(f"ignored: [{', '.join(_yaml(one) for one in rest)}]")
+        guess.add(f"ignored: [{', '.join(scalar(one) for one in rest)}]")
 
 
 def _roles(table: TableHead) -> tuple[int | None, int | None]:
@@ -202,14 +155,14 @@ def _series_of(
     holders = [] if site is None else [asset for source in site.sources.values() for asset in source.assets]
     candidates = [] if site is None else [*site.units[next(iter(site.units))].gpus] if gpu else holders
     guess.add("series:")
-    guess.add(f"  {by}: {_yaml(key)}")
+    guess.add(f"  {by}: {scalar(key)}")
     guess.add("  names:")
     for name in names:
         found = assets.get(name.lower())
         if found is None:
             hint = f" (the site has {', '.join(candidates[:6])})" if candidates else ""
             guess.ask(f"which asset is {name!r}?{hint}", "    ")
-        guess.add(f"    {_yaml(name)}: {_yaml(found or '')}")
+        guess.add(f"    {scalar(name)}: {scalar(found or '')}")
 
 
 def _points(guess: Guess, targets: Targets) -> None:
@@ -222,7 +175,7 @@ def _column(guess: Guess, targets: Targets, name: str, in_series: bool = False) 
     match, field = targets.match(name), gpu_field(name)
     if in_series and (field is not None or not match.target):
         if field is not None and field[2]:
-            guess.add(f"  {_yaml(name)}: {{to: {_yaml('{series}.' + field[0])}, unit: {_yaml(field[1])}}}")
+            guess.add(f"  {scalar(name)}: {{to: {scalar('{series}.' + field[0])}, unit: {scalar(field[1])}}}")
             return
         guess.ask(
             f"which point or GPU field is {name!r}, and in which unit? ('{{series}}' stands for its asset)",
@@ -230,7 +183,7 @@ def _column(guess: Guess, targets: Targets, name: str, in_series: bool = False) 
         )
         target = "{series}." + (field[0] if field else "")
         guess.add(
-            f"  {_yaml(name)}: {{to: {_yaml(target)}, unit: {_yaml(field[1] if field else match.unit)}}}"
+            f"  {scalar(name)}: {{to: {scalar(target)}, unit: {scalar(field[1] if field else match.unit)}}}"
         )
         return
     if not match.sure:
@@ -238,7 +191,7 @@ def _column(guess: Guess, targets: Targets, name: str, in_series: bool = False) 
             guess.ask(f"is {name!r} the point {match.target}, and in {match.unit or 'no unit'}?", "  ")
         else:
             guess.ask(f"which point is {name!r}, and in which unit?", "  ")
-    guess.add(f"  {_yaml(name)}: {{to: {_yaml(match.target)}, unit: {_yaml(match.unit)}}}")
+    guess.add(f"  {scalar(name)}: {{to: {scalar(match.target)}, unit: {scalar(match.unit)}}}")
 
 
 def _samples(guess: Guess, head: Head, site: Site | None) -> None:
@@ -268,7 +221,7 @@ def _samples(guess: Guess, head: Head, site: Site | None) -> None:
             "what is each of them called behind the name of its host in the site? (-G1 of HOST-A-G1)", "  "
         )
         names_of = ", ".join(
-            f"{_yaml(one, always=True)}: -G{n}" for n, one in enumerate(sorted(values[lane]), 1)
+            f"{scalar(one, always=True)}: -G{n}" for n, one in enumerate(sorted(values[lane]), 1)
         )
         guess.add(f"  {lane}: {{{names_of}}}")
     guess.add("columns:")
@@ -278,7 +231,7 @@ def _samples(guess: Guess, head: Head, site: Site | None) -> None:
         if not sure or field_name in taken:
             guess.ask(f"is {name!r} the field {field_name}, in this unit?", "  ")
         taken.add(field_name)
-        guess.add(f"  {_yaml(name)}: {{to: {_yaml(f'{prefix}.{field_name}')}, unit: {_yaml(unit)}}}")
+        guess.add(f"  {scalar(name)}: {{to: {scalar(f'{prefix}.{field_name}')}, unit: {scalar(unit)}}}")
     rest = sorted(head.texts - points.keys() - fields.keys())
     for name, match in sorted(points.items()):
         if not match.target:
@@ -292,34 +245,9 @@ def _samples(guess: Guess, head: Head, site: Site | None) -> None:
                 else ""
             )
             guess.ask(f"is {name!r} the point {match.target}, in this unit?{several}", "  ")
-        guess.add(f"  {_yaml(name)}: {{to: {_yaml(match.target)}, unit: {_yaml(match.unit)}}}")
+        guess.add(f"  {scalar(name)}: {{to: {scalar(match.target)}, unit: {scalar(match.unit)}}}")
     if rest:
         guess.ask(f"{len(rest)} names look like no point of the site: move those that are to columns")
         guess.add("ignored:")
         for name in rest:
-            guess.add(f"  - {_yaml(name)}")
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        if seconds >= 2 * size or (seconds >= size and seconds % size == 0):
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e3:.3g} ms"
-
-
-def _yaml(text: str, always: bool = False) -> str:
-    """A scalar that reads back as this text."""
-    if not always and _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
-        return text
-    # JSON is YAML, but for the characters that YAML wants escaped
-    return "".join(
-        one if one.isprintable() else _escaped(one) for one in json.dumps(text, ensure_ascii=False)
-    )
-
-
-def _escaped(one: str) -> str:
-    return f"\\u{ord(one):04x}" if ord(one) < 0x10000 else f"\\U{ord(one):08x}"
-
-
-def _shown(name: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in name)
+            guess.add(f"  - {scalar(name)}")

@@ -17,6 +17,7 @@ import orjson
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.importing.guessing.tables import TableHead, judge, split_head
+from streams.importing.lines import unreadable
 from streams.importing.report import ImportReport
 
 HEAD_BYTES: Final = 1 << 20
@@ -87,7 +88,7 @@ def _parquet(path: Path) -> Head:
             schema = file.schema_arrow
             batch = next(file.iter_batches(HEAD_ROWS), None)
     except (OSError, pa.ArrowException) as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
+        raise unreadable(path, error) from None
     columns = [[] if batch is None else _texts(batch.column(index)) for index in range(len(schema))]
     head = Head("parquet", table=judge(list(schema.names), columns, ","))
     assert head.table is not None
@@ -108,7 +109,7 @@ def _answer(path: Path) -> Head:
     try:
         found = results_of(orjson.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
+        raise unreadable(path, error) from None
     return Head("prometheus-json", samples=[_named(one["metric"]) for one in found if _is_series(one)])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asyncua import Server, ua
 from asyncua.server.history import HistoryDict
+from self_signed import load_certificate
 
 NAMESPACE = "urn:test:historian"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,16 +34,7 @@ async def serve(port, certificates):
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/historian")
     policies = [ua.SecurityPolicyType.NoSecurity]
     if certificates is not None:
-        await server.set_application_uri("urn:test:historian-server")
-        from asyncua.crypto.cert_gen import setup_self_signed_certificate
-        from cryptography.x509.oid import ExtendedKeyUsageOID
-
-        key, certificate = certificates / "server.pem", certificates / "server.der"
-        await setup_self_signed_certificate(
-            key, certificate, "urn:test:historian-server", "localhost", [ExtendedKeyUsageOID.SERVER_AUTH], {}
-        )
-        await server.load_certificate(str(certificate))
-        await server.load_private_key(str(key))
+        await load_certificate(server, certificates, "urn:test:historian-server")
         policies = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
     server.set_security_policy(policies)
     index = await server.register_namespace(NAMESPACE)

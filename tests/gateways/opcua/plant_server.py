@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from asyncua import Server, ua
+from self_signed import load_certificate
 
 NAMESPACE = "urn:test:plant"
 
@@ -39,16 +40,7 @@ async def serve(port, certificates, names):
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/plant")
     policies = [ua.SecurityPolicyType.NoSecurity]
     if certificates is not None:
-        await server.set_application_uri("urn:test:plant-server")
-        from asyncua.crypto.cert_gen import setup_self_signed_certificate
-        from cryptography.x509.oid import ExtendedKeyUsageOID
-
-        key, certificate = certificates / "server.pem", certificates / "server.der"
-        await setup_self_signed_certificate(
-            key, certificate, "urn:test:plant-server", "localhost", [ExtendedKeyUsageOID.SERVER_AUTH], {}
-        )
-        await server.load_certificate(str(certificate))
-        await server.load_private_key(str(key))
+        await load_certificate(server, certificates, "urn:test:plant-server")
         policies.append(ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt)
     server.set_security_policy(policies)
     index = await server.register_namespace(NAMESPACE)

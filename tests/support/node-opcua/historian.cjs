@@ -2,29 +2,14 @@
 // Usage: node historian.cjs PORT PKI_FOLDER; needs NODE_PATH. Says "ready". `flow` has 12000 values, one a second from
 // 2026-01-01 on, of which every 100th is bad and every 10th uncertain; `still` has a history without values; `plain` none.
 "use strict";
-const { OPCUAServer } = require("node-opcua-server");
-const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const { DataType } = require("node-opcua-variant");
 const { StatusCodes } = require("node-opcua-status-code");
-const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
+const { serve } = require("./local_server.cjs");
 
 const VALUES = 12000;
 const BEGIN = Date.UTC(2026, 0, 1);
-const [port, pki] = [Number(process.argv[2]), process.argv[3]];
 
-async function main() {
-    const certificates = new OPCUACertificateManager({ rootFolder: pki, automaticallyAcceptUnknownCertificate: true });
-    const server = new OPCUAServer({
-        port,
-        hostname: "127.0.0.1",
-        resourcePath: "/historian",
-        serverCertificateManager: certificates,
-        userCertificateManager: certificates,
-        securityModes: [MessageSecurityMode.None, MessageSecurityMode.SignAndEncrypt],
-        securityPolicies: [SecurityPolicy.None, SecurityPolicy.Basic256Sha256],
-    });
-    await server.initialize();
-    const space = server.engine.addressSpace;
+serve("/historian", (space) => {
     const namespace = space.registerNamespace("urn:test:historian");
     for (const name of ["flow", "still", "plain"]) {
         const variable = namespace.addVariable({
@@ -41,8 +26,4 @@ async function main() {
             variable.setValueFromSource({ dataType: DataType.Double, value: number }, status, new Date(BEGIN + 1000 * number));
         }
     }
-    await server.start();
-    console.log("ready");
-}
-
-main().catch((error) => { console.error(error); process.exit(1); });
+});

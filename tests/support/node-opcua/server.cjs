@@ -2,29 +2,14 @@
 // Usage: node server.cjs PORT PKI_FOLDER; needs NODE_PATH. Says "ready"; JSON lines on stdin: ["burst", NAME, [values]].
 "use strict";
 const readline = require("node:readline");
-const { OPCUAServer } = require("node-opcua-server");
-const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const { standardUnits } = require("node-opcua-data-access");
 const { DataType } = require("node-opcua-variant");
 const { StatusCodes } = require("node-opcua-status-code");
-const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
+const { serve } = require("./local_server.cjs");
 
 const POINTS = 36;
-const [port, pki] = [Number(process.argv[2]), process.argv[3]];
 
-async function main() {
-    const certificates = new OPCUACertificateManager({ rootFolder: pki, automaticallyAcceptUnknownCertificate: true });
-    const server = new OPCUAServer({
-        port,
-        hostname: "127.0.0.1",
-        resourcePath: "/plant",
-        serverCertificateManager: certificates,
-        userCertificateManager: certificates,
-        securityModes: [MessageSecurityMode.None, MessageSecurityMode.SignAndEncrypt],
-        securityPolicies: [SecurityPolicy.None, SecurityPolicy.Basic256Sha256],
-    });
-    await server.initialize();
-    const space = server.engine.addressSpace;
+serve("/plant", (space) => {
     const namespace = space.registerNamespace("urn:test:plant");
     const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "plant" });
     const variables = new Map();
@@ -49,13 +34,9 @@ async function main() {
         [...variables.values()].slice(0, POINTS - 1).forEach((variable, number) =>
             write(variable, 20 + number + (number < POINTS / 3 ? round % 10 : 0)));
     }, 200);
-    await server.start();
     readline.createInterface({ input: process.stdin }).on("line", (line) => {
         const [command, name, values] = JSON.parse(line);
         if (command === "burst") values.forEach((value) => write(variables.get(name), value));
         console.log("done");
     });
-    console.log("ready");
-}
-
-main().catch((error) => { console.error(error); process.exit(1); });
+});
