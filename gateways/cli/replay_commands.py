@@ -78,7 +78,10 @@ def replay(
             metavar="NAME@TIME",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="With --closed-loop: of the simulated plant.", min=0)] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="With --closed-loop: of the simulated plant.", min=0, show_default="1"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
@@ -88,6 +91,10 @@ def replay(
         )
     if to_kafka is not None and diff is not None:
         raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
+    if not verify and (to_kafka is not None or diff is not None):
+        raise typer.BadParameter("--no-verify is of a replay alone: leave it out with --diff and --to-kafka")
+    if seed is not None and not closed_loop:
+        raise typer.BadParameter("only a simulated plant has a seed: add --closed-loop to --seed")
     if to_kafka is not None:
         from gateways.cli.replay_to_kafka import replay_to_kafka
 
@@ -101,7 +108,7 @@ def replay(
             raise typer.BadParameter("a comparison runs as fast as it goes: leave --speed out")
         if fault and not closed_loop:
             raise typer.BadParameter("a recorded plant can't be disturbed: add --closed-loop to --fault")
-        loop = Loop(tuple(fault or ()), seed) if closed_loop else None
+        loop = Loop(tuple(fault or ()), 1 if seed is None else seed) if closed_loop else None
         asked = Asked(site, rules, diff, incidents, output, loop)
         raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
     from gateways.cli.replay import replay_recordings
