@@ -27,7 +27,6 @@ CHANGES: Final = 12
 """Of one rule, shown one by one."""
 COMMANDS: Final = 40
 INCIDENTS: Final = 60
-TOP: Final = 10
 
 _TEMPLATE: Final = "page.html.j2"
 
@@ -194,8 +193,7 @@ def _row(name: str, changes: Iterable[EpisodeChange], total: Total, axis: Axis, 
     for change in changes:
         for side, episode in enumerate((change.before, change.after)):
             if episode is not None:
-                end_ns = change.end_ns if episode.cleared_ns is None else episode.cleared_ns
-                spans[side].append((episode.raised_ns, end_ns))
+                spans[side].append(episode.span(change.end_ns))
     return Row(
         name,
         (total.alarms[0], total.alarms[1]),
@@ -280,4 +278,4 @@ def _incident(one: IncidentScore | None) -> str:
 
 
 def _top(found: Comparison, side: int) -> list[tuple[str, int]]:
-    return [(f"{rule} {asset}", count) for (_, rule, asset), count in found.kpis[side].top[:TOP]]
+    return [(f"{rule} {asset}", count) for (_, rule, asset), count in found.kpis[side].top]
