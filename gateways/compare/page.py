@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from gateways.compare.figures import Figure, kpi_figures, score_figures
+from gateways.compare.template import filled
 from gateways.compare.timeline import HEIGHT, WIDTH, Axis, shaded, standing
 from gateways.compare.words import detected, duration, kind_words, moment, names, verdict
 from streams.compare.changes import CommandChange, EpisodeChange, Kind
@@ -27,8 +25,6 @@ CHANGES: Final = 12
 """Of one rule, shown one by one."""
 COMMANDS: Final = 40
 INCIDENTS: Final = 60
-
-_TEMPLATE: Final = "page.html.j2"
 
 
 class Row(NamedTuple):
@@ -105,12 +101,7 @@ class Page(NamedTuple):
 
 def page(site: str, found: Comparison, limits: Sequence[str]) -> str:
     """The page as text. `limits`: what the comparison can't know."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    template = environment.get_template(_TEMPLATE)
-    return template.render(page=_page(site, found, limits), width=WIDTH, height=HEIGHT)
+    return filled("page.html.j2", page=_page(site, found, limits), width=WIDTH, height=HEIGHT)
 
 
 def _page(site: str, found: Comparison, limits: Sequence[str]) -> Page:
