@@ -7,26 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
 
 RecordingArgument = Annotated[Path, typer.Argument(help="A recording (MCAP).", metavar="REC")]
 FolderArgument = Annotated[
     Path, typer.Argument(help="A recording (MCAP), or a folder of segments.", metavar="REC")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def replay(
-    recordings: Annotated[
-        list[Path],
-        typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
-    ],
-    rules: Annotated[
-        Path | None, typer.Option(help="Other rules than the recorded ones: a folder or file.", metavar="DIR")
-    ] = None,
-    site: Annotated[
-        Path | None, typer.Option(help="Another site than the recorded one.", metavar="SITE")
-    ] = None,
+    recordings: RecordingsArgument,
+    rules: OtherRulesOption = None,
+    site: OtherSiteOption = None,
     begin: Annotated[
         str | None,
         typer.Option(
@@ -129,9 +123,7 @@ def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
 
 @recording_app.command("check")
 def check(
-    recordings: Annotated[
-        list[Path], typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…")
-    ],
+    recordings: RecordingsArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""
