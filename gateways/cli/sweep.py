@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from gateways.cli.replay import INTERRUPTED
 from gateways.cli.replay_pace import paced
 from gateways.cli.sweep_values import choices_of
 from gateways.cli.tables import print_table
@@ -32,7 +33,6 @@ from streams.replay.rules import Chosen, choose_site
 from streams.replay.start import WHOLE
 
 SHOWN: Final = 60
-INTERRUPTED: Final = 130
 
 
 class Asked(NamedTuple):

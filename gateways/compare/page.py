@@ -158,21 +158,20 @@ def _tiles(found: Comparison) -> Iterator[tuple[str, str, str]]:
 
 def _blocks(found: Comparison, axis: Axis) -> Iterator[RuleBlock]:
     by_rule: dict[str, list[EpisodeChange]] = {}
+    by_asset: dict[tuple[str, str, str], list[EpisodeChange]] = {}
     for change in found.episodes:
-        by_rule.setdefault(change.episode.rule, []).append(change)
+        episode = change.episode
+        by_rule.setdefault(episode.rule, []).append(change)
+        by_asset.setdefault((episode.rule, episode.unit, episode.asset), []).append(change)
     totals = found.totals_by_asset()
     for rule, total in found.totals().items():
         of = [(name, one) for name, one in totals.items() if name[0] == rule]
-        by_asset: dict[tuple[str, str, str], list[EpisodeChange]] = {}
-        for change in by_rule[rule]:
-            one = change.episode
-            by_asset.setdefault((one.rule, one.unit, one.asset), []).append(change)
         only = of[0][0][2] if len(of) == 1 else f"{len(of)} assets"
         other = [change for change in by_rule[rule] if change.kinds]
         shown = of[:ASSETS] if len(of) > 1 else []
         yield RuleBlock(
             _row(f"{rule} · {only}", by_rule[rule], total, axis, len(of)),
-            [_row(f"{name[2]}", by_asset[name], one, axis, 1) for name, one in shown],
+            [_row(name[2], by_asset[name], one, axis, 1) for name, one in shown],
             len(of) - len(shown) if len(of) > 1 else 0,
             [_change(change) for change in other[:CHANGES]],
             max(len(other) - CHANGES, 0),
