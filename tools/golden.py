@@ -20,11 +20,10 @@ from typing import Final
 
 from gateways.bench.event_time_run import Step, write_run
 from rules.engine.inputs import Fact, Input
-from streams.recording.recorded_site import recorded_rules
+from streams.recording.recorded_site import published_rules, recorded_rules
 from streams.recording.recording import Recording
 from streams.replay.replayed import OUTPUT_TOPICS
-from streams.rule_sets.rule_set import RuleSet, note_rule_set
-from streams.topics import EVENTS, RULE_SETS
+from streams.topics import EVENTS
 from streams.wire import decode_input
 from tools.golden_cases import CASES, Case
 from tools.golden_text import changes, expected
@@ -47,10 +46,7 @@ def answer(path: Path, into: Path) -> None:
     """The inputs of a recording through the engine as it is."""
     recording = Recording(path)
     first = recorded_rules(recording)
-    known: dict[str, RuleSet] = {}
-    for record in recording.records({RULE_SETS.name}):
-        note_rule_set(record, known)
-    others = [one for digest, one in known.items() if digest != first.digest]
+    others = [one for digest, one in published_rules([recording]).items() if digest != first.digest]
     write_run(into, first, _recorded_steps(recording), others=others, chunk_s=CHUNK_S)
 
 

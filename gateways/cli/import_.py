@@ -42,9 +42,13 @@ class ImportCall:
 def run_import(call: ImportCall, as_json: bool) -> int:
     """Import or guess a map; the exit code. Raises ConfigurationError: nothing is written."""
     if call.guess:
+        if call.map_file or call.start or call.end:
+            raise _wrong_call("--guess writes a map, and imports nothing", "leave --map, --from and --to out")
         from gateways.cli.import_guess import guess_map
 
         return guess_map(call.sources, call.site, call.output, as_json)
+    if call.site is not None:
+        raise _wrong_call("--site is of --guess: the map says which site it is", "leave --site out")
     if call.map_file is None or call.output is None:
         lacking = "--map" if call.map_file is None else "-o"
         raise _wrong_call(f"{lacking} is missing", "headrace import FILE… --map MAP -o REC, or --guess FILE")

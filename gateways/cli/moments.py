@@ -14,7 +14,7 @@ from gateways.cli.durations import seconds_of
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recording.recording import Recording
-from streams.recording.ticks import first_tick_ns
+from streams.recording.ticks import begin_of_log_ns
 from streams.replay.start import AlarmSpan, alarm_span
 from streams.times import time_ns_of
 
@@ -45,7 +45,7 @@ def end_ns(recordings: Sequence[Recording], text: str | None) -> int | None:
 def _moment(recordings: Sequence[Recording], text: str, option: str) -> int | AlarmSpan:
     seconds = _seconds(text)
     if seconds is not None:
-        first_ns = next((ns for ns in map(first_tick_ns, recordings) if ns is not None), None)
+        first_ns = begin_of_log_ns(recordings)
         if first_ns is None:
             raise ConfigurationError([Finding(option, 0, 0, "the recording has no ticks to count from", "")])
         return first_ns + int(seconds * 1e9)

@@ -25,7 +25,7 @@ from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
 from streams.replay.replayed import OUTPUT_TOPICS, Replay
 from streams.replay.rules import choose_site
-from streams.replay.start import WHOLE, Part
+from streams.replay.start import WHOLE
 from streams.replay.verification import Verification
 from streams.times import iso_utc
 
@@ -62,10 +62,10 @@ def replay_recordings(
     first = result.verification.first if result.verification is not None else None
     explanation = None if first is None else explain(recordings, chosen.site.units, first)
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(as_dict(result, result.part, explanation)) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(as_dict(result, explanation)) + b"\n")
     else:
         _print(result)
-        _print_part(result, result.part)
+        _print_part(result)
         _print_explanation(explanation)
     differs = result.verification is not None and result.verification.differences > 0
     if result.is_partial:
@@ -87,9 +87,9 @@ def refuse_foreign(recording: Recording, site_dir: Path, result: Replay) -> None
     raise ConfigurationError([Finding(str(site_dir), 0, 0, text, hint)])
 
 
-def as_dict(result: Replay, part: Part = WHOLE, explanation: Explanation | None = None) -> dict[str, Any]:
+def as_dict(result: Replay, explanation: Explanation | None = None) -> dict[str, Any]:
     """The result as plain data; the same recording gives the same bytes."""
-    found = result.verification
+    found, part = result.verification, result.part
     return {
         "site": result.site.name,
         "site_digest": result.site.digest,
@@ -192,12 +192,12 @@ def _print_explanation(found: Explanation | None) -> None:
         print(f"    {iso_utc(sample.time_ns)}  {values}")
 
 
-def _print_part(result: Replay, part: Part) -> None:
+def _print_part(result: Replay) -> None:
     """From where the engines ran to come to the state at the beginning of the part."""
-    if part.from_ns and result.begins:
+    if result.part.from_ns and result.begins:
         oldest_ns = min(begin.now_ns for begin in result.begins.values())
         print(f"run from snapshots on, the oldest of {iso_utc(oldest_ns)}")
-    elif part.from_ns:
+    elif result.part.from_ns:
         print("run from the beginning: no snapshots before it that can be used")
 
 

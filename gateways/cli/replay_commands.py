@@ -7,26 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
 
 RecordingArgument = Annotated[Path, typer.Argument(help="A recording (MCAP).", metavar="REC")]
 FolderArgument = Annotated[
     Path, typer.Argument(help="A recording (MCAP), or a folder of segments.", metavar="REC")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
 def replay(
-    recordings: Annotated[
-        list[Path],
-        typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
-    ],
-    rules: Annotated[
-        Path | None, typer.Option(help="Other rules than the recorded ones: a folder or file.", metavar="DIR")
-    ] = None,
-    site: Annotated[
-        Path | None, typer.Option(help="Another site than the recorded one.", metavar="SITE")
-    ] = None,
+    recordings: RecordingsArgument,
+    rules: OtherRulesOption = None,
+    site: OtherSiteOption = None,
     begin: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +72,10 @@ def replay(
             metavar="NAME@TIME",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="With --closed-loop: of the simulated plant.", min=0)] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="With --closed-loop: of the simulated plant.", min=0, show_default="1"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
@@ -88,6 +85,10 @@ def replay(
         )
     if to_kafka is not None and diff is not None:
         raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
+    if not verify and (to_kafka is not None or diff is not None):
+        raise typer.BadParameter("--no-verify is of a replay alone: leave it out with --diff and --to-kafka")
+    if seed is not None and not closed_loop:
+        raise typer.BadParameter("only a simulated plant has a seed: add --closed-loop to --seed")
     if to_kafka is not None:
         from gateways.cli.replay_to_kafka import replay_to_kafka
 
@@ -101,7 +102,7 @@ def replay(
             raise typer.BadParameter("a comparison runs as fast as it goes: leave --speed out")
         if fault and not closed_loop:
             raise typer.BadParameter("a recorded plant can't be disturbed: add --closed-loop to --fault")
-        loop = Loop(tuple(fault or ()), seed) if closed_loop else None
+        loop = Loop(tuple(fault or ()), 1 if seed is None else seed) if closed_loop else None
         asked = Asked(site, rules, diff, incidents, output, loop)
         raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
     from gateways.cli.replay import replay_recordings
@@ -122,9 +123,7 @@ def info(recording: FolderArgument, as_json: JsonOption = False) -> None:
 
 @recording_app.command("check")
 def check(
-    recordings: Annotated[
-        list[Path], typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…")
-    ],
+    recordings: RecordingsArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether recordings are whole: framing, checksums, index, attachments, offsets and sequences."""

@@ -30,7 +30,7 @@ from streams.output_file import finished_file
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
-from streams.recording.ticks import first_tick_ns, last_tick_ns
+from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
 from streams.replay.start import WHOLE, Part
@@ -76,9 +76,8 @@ def diff(
     incidents = [] if asked.incidents is None else load_incidents(asked.incidents)
     recordings = [Recording(path) for path in with_segments(paths)]
     refuse_two_sites(recordings)
-    site = choose_site(
-        recordings[0], asked.site, asked.rules
-    ).site  # what is wrong with it is said before the work
+    # what is wrong with the candidate is said before the work
+    site = choose_site(recordings[0], asked.site, asked.rules).site
     of = part_of(recordings, *part, site.units)
     # where no page can be written, that is said before the work, too
     with nullcontext() if asked.output is None else finished_file(asked.output) as file:
@@ -148,8 +147,8 @@ def _simulated(
         hint = "leave --from, --to, --unit and --incidents out"
         raise ConfigurationError([Finding("--closed-loop", 0, 0, message, hint)])
     faults = parse_faults(",".join(loop.faults))
-    first_ns = first_tick_ns(recordings[0]) or 0
-    last_ns = max((ns for ns in map(last_tick_ns, recordings) if ns is not None), default=first_ns)
+    first_ns = begin_of_log_ns(recordings) or 0
+    last_ns = end_of_log_ns(recordings) or first_ns
     ways = (
         (None, None, "recorded rules")
         if asked.against == RECORDED

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recording.recording import Recording
-from streams.recording.ticks import first_tick_ns, last_tick_ns
+from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.start import Part
 
 _SHOWN_EVERY_S = 0.2
@@ -121,11 +121,9 @@ class Pace:
 
 def paced(recordings: Sequence[Recording], of: Part, speed: float | None = None) -> Pace:
     """For a replay of a part of recordings, with a bar where somebody looks at stderr."""
-    ends_ns = (
-        [ns for ns in map(last_tick_ns, recordings) if ns is not None] if of.to_ns is None else [of.to_ns]
-    )
-    begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0
-    return Pace((begin_ns, max(ends_ns, default=None)), speed, console=terminal())
+    begin_ns = of.from_ns or begin_of_log_ns(recordings) or 0
+    end_ns = end_of_log_ns(recordings) if of.to_ns is None else of.to_ns
+    return Pace((begin_ns, end_ns), speed, console=terminal())
 
 
 def terminal() -> Console | None:

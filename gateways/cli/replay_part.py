@@ -8,7 +8,7 @@ from gateways.cli.moments import begin_ns, end_ns
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from streams.recording.recording import Recording
-from streams.recording.ticks import first_tick_ns, last_tick_ns
+from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.start import Part
 from streams.times import iso_utc
 
@@ -30,8 +30,7 @@ def part_of(
             ]
         )
     from_ns, to_ns = begin_ns(recordings, begin), end_ns(recordings, end)
-    first_ns = next((ns for ns in map(first_tick_ns, recordings) if ns is not None), None)
-    last_ns = next((ns for ns in map(last_tick_ns, reversed(recordings)) if ns is not None), None)
+    first_ns, last_ns = begin_of_log_ns(recordings), end_of_log_ns(recordings)
     if last_ns is not None and from_ns > last_ns:
         raise ConfigurationError(
             [Finding("--from", 0, 0, f"the recording ends before that, at {iso_utc(last_ns)}", "")]

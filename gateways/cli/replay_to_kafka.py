@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from gateways.cli.replay import INTERRUPTED, plain_missing, print_missing
-from gateways.cli.replay_pace import Pace, speed_of, terminal
+from gateways.cli.replay_pace import Pace, paced, speed_of
 from gateways.cli.replay_part import part_of
 from rules.errors import ConfigurationError
 from rules.findings import Finding
@@ -20,7 +20,6 @@ from streams.log_limit import silence_logs
 from streams.recording.recorded_site import recorded_rules, refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
-from streams.recording.ticks import first_tick_ns, last_tick_ns
 from streams.replay.start import Part
 from streams.replay.to_bus import Fed, feed, open_log
 from streams.settings import BrokerSettings, load_settings
@@ -49,10 +48,7 @@ def replay_to_kafka(
     broker = load_settings(broker={"bootstrap": bootstrap}).broker
     silence_logs()
     name = ", ".join(path.resolve().name for path in paths)
-    lasts_ns = [ns for ns in map(last_tick_ns, recordings) if ns is not None]
-    end_ns = max(lasts_ns, default=None) if of.to_ns is None else of.to_ns
-    begin_ns = of.from_ns or first_tick_ns(recordings[0]) or 0
-    with Pace((begin_ns, end_ns), times, console=terminal()) as pace:
+    with paced(recordings, of, times) as pace:
         fed = asyncio.run(_feed(recordings, broker, name, of, pace, times is not None))
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(as_dict(fed, broker, name)) + b"\n")

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from gateways.cli.replay import INTERRUPTED
 from gateways.cli.replay_pace import paced
 from gateways.cli.sweep_values import choices_of
 from gateways.cli.tables import print_table
@@ -19,6 +20,7 @@ from rules.findings import Finding
 from rules.language.candidates import parameters_of, rule_alone
 from rules.language.program import Rule
 from streams.compare.incidents import load_incidents
+from streams.compare.sides import written_texts
 from streams.compare.spans import recorded_spans
 from streams.compare.sweep import Candidate, every_choice, make_candidate, side_by_side
 from streams.compare.sweep_processes import sweep
@@ -29,11 +31,8 @@ from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
 from streams.replay.rules import Chosen, choose_site
 from streams.replay.start import WHOLE
-from streams.rule_sets.rule_folder import rule_texts
-from streams.site_folder import SITE_FILE
 
 SHOWN: Final = 60
-INTERRUPTED: Final = 130
 
 
 class Asked(NamedTuple):
@@ -75,7 +74,7 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
 def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> SweepResult:
     incidents = None if asked.incidents is None else load_incidents(asked.incidents)
     chosen = choose_site(recordings[0], asked.site, asked.rules)
-    alone = rule_alone(_texts(chosen, asked), rule_id)
+    alone = rule_alone(written_texts(chosen, asked.site, asked.rules), rule_id)
     parameters = parameters_of(alone, chosen.site)
     choices = choices_of(asked.params, parameters, rule_id, asked.most)
     candidates = [make_candidate(alone, values, chosen.site) for values in ({}, *every_choice(choices))]
@@ -110,13 +109,6 @@ def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> Sweep
         swept,
         _command_of(chosen, rule_id),
     )
-
-
-def _texts(chosen: Chosen, asked: Asked) -> dict[str, str]:
-    """The rule files out of which the rule is taken."""
-    if chosen.recorded is not None:
-        return {name: text for name, text in chosen.recorded.files.items() if name != SITE_FILE}
-    return rule_texts(asked.site or Path(), chosen.site, asked.rules)
 
 
 def _rule(chosen: Chosen, rule_id: str) -> Rule:

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
+from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+
 
 def sweep(
     rule: Annotated[str, typer.Argument(help="The rule to vary, by its id.", metavar="RULE")],
-    recordings: Annotated[
-        list[Path],
-        typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
-    ],
+    recordings: RecordingsArgument,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,17 +31,13 @@ def sweep(
             metavar="RULE",
         ),
     ] = None,
-    rules: Annotated[
-        Path | None, typer.Option(help="Other rules than the recorded ones: a folder or file.", metavar="DIR")
-    ] = None,
-    site: Annotated[
-        Path | None, typer.Option(help="Another site than the recorded one.", metavar="SITE")
-    ] = None,
+    rules: OtherRulesOption = None,
+    site: OtherSiteOption = None,
     max_candidates: Annotated[int, typer.Option(help="More than so many are refused.", min=1)] = 200,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A page (HTML) with the plot.", metavar="FILE")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Try other values of a rule on a recording: what each detects, against its nuisance alarms."""
     from gateways.cli.sweep import Asked, sweep_rule

@@ -65,9 +65,8 @@ def _of_commands(found: Comparison) -> Iterator[str]:
 
 
 def _of_simulation(faults: str) -> Iterator[str]:
-    from gateways.compare.closed_loop import (
-        ACTS_AFTER_NS,
-    )  # the plant is not imported where nobody asks for it
+    # the plant is not imported where nobody asks for it
+    from gateways.compare.closed_loop import ACTS_AFTER_NS
 
     yield (
         f"Both sides are simulated, with {faults}: each rule set acts on a plant of its own, a command "

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from gateways.compare.figures import Figure, kpi_figures, score_figures
+from gateways.compare.template import filled
 from gateways.compare.timeline import HEIGHT, WIDTH, Axis, shaded, standing
 from gateways.compare.words import detected, duration, kind_words, moment, names, verdict
 from streams.compare.changes import CommandChange, EpisodeChange, Kind
@@ -27,9 +25,6 @@ CHANGES: Final = 12
 """Of one rule, shown one by one."""
 COMMANDS: Final = 40
 INCIDENTS: Final = 60
-TOP: Final = 10
-
-_TEMPLATE: Final = "page.html.j2"
 
 
 class Row(NamedTuple):
@@ -106,12 +101,7 @@ class Page(NamedTuple):
 
 def page(site: str, found: Comparison, limits: Sequence[str]) -> str:
     """The page as text. `limits`: what the comparison can't know."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    template = environment.get_template(_TEMPLATE)
-    return template.render(page=_page(site, found, limits), width=WIDTH, height=HEIGHT)
+    return filled("page.html.j2", page=_page(site, found, limits), width=WIDTH, height=HEIGHT)
 
 
 def _page(site: str, found: Comparison, limits: Sequence[str]) -> Page:
@@ -168,21 +158,20 @@ def _tiles(found: Comparison) -> Iterator[tuple[str, str, str]]:
 
 def _blocks(found: Comparison, axis: Axis) -> Iterator[RuleBlock]:
     by_rule: dict[str, list[EpisodeChange]] = {}
+    by_asset: dict[tuple[str, str, str], list[EpisodeChange]] = {}
     for change in found.episodes:
-        by_rule.setdefault(change.episode.rule, []).append(change)
+        episode = change.episode
+        by_rule.setdefault(episode.rule, []).append(change)
+        by_asset.setdefault((episode.rule, episode.unit, episode.asset), []).append(change)
     totals = found.totals_by_asset()
     for rule, total in found.totals().items():
         of = [(name, one) for name, one in totals.items() if name[0] == rule]
-        by_asset: dict[tuple[str, str, str], list[EpisodeChange]] = {}
-        for change in by_rule[rule]:
-            one = change.episode
-            by_asset.setdefault((one.rule, one.unit, one.asset), []).append(change)
         only = of[0][0][2] if len(of) == 1 else f"{len(of)} assets"
         other = [change for change in by_rule[rule] if change.kinds]
         shown = of[:ASSETS] if len(of) > 1 else []
         yield RuleBlock(
             _row(f"{rule} · {only}", by_rule[rule], total, axis, len(of)),
-            [_row(f"{name[2]}", by_asset[name], one, axis, 1) for name, one in shown],
+            [_row(name[2], by_asset[name], one, axis, 1) for name, one in shown],
             len(of) - len(shown) if len(of) > 1 else 0,
             [_change(change) for change in other[:CHANGES]],
             max(len(other) - CHANGES, 0),
@@ -194,8 +183,7 @@ def _row(name: str, changes: Iterable[EpisodeChange], total: Total, axis: Axis, 
     for change in changes:
         for side, episode in enumerate((change.before, change.after)):
             if episode is not None:
-                end_ns = change.end_ns if episode.cleared_ns is None else episode.cleared_ns
-                spans[side].append((episode.raised_ns, end_ns))
+                spans[side].append(episode.span(change.end_ns))
     return Row(
         name,
         (total.alarms[0], total.alarms[1]),
@@ -280,4 +268,4 @@ def _incident(one: IncidentScore | None) -> str:
 
 
 def _top(found: Comparison, side: int) -> list[tuple[str, int]]:
-    return [(f"{rule} {asset}", count) for (_, rule, asset), count in found.kpis[side].top[:TOP]]
+    return [(f"{rule} {asset}", count) for (_, rule, asset), count in found.kpis[side].top]

@@ -7,14 +7,13 @@ result gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gateways.compare.sweep_plot import Dot, plot
 from gateways.compare.sweep_result import SweepResult, figures
+from gateways.compare.template import filled
 from gateways.compare.words import duration, moment
 from streams.compare.spans import length_ns
 
@@ -36,13 +35,10 @@ class Line(NamedTuple):
 
 def sweep_page(result: SweepResult) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     lines = list(_lines(result))
     best = [line for line in lines if line.is_best]
-    return environment.get_template("sweep.html.j2").render(
+    return filled(
+        "sweep.html.j2",
         result=result,
         period=f"{moment(result.recorded[0][0])[:19]} to {moment(result.recorded[-1][1])[:19]} UTC"
         if result.recorded

@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from streams.compare.changes import Kind
 from streams.compare.comparison import Comparison
@@ -22,17 +22,6 @@ _UNITS: Final = (
 )
 """Unit, its ns, and from how many ns on it is used."""
 
-_KINDS: Final[tuple[Kind, ...]] = (
-    "added",
-    "gone",
-    "earlier",
-    "later",
-    "longer",
-    "shorter",
-    "severity",
-    "message",
-    "value",
-)
 _SAID: Final = {
     "severity": "with another severity",
     "message": "with another message",
@@ -68,7 +57,7 @@ def kind_words(kinds: Counter[Kind], raised_by_ns: Sequence[int], lasted_by_ns: 
         "shorter": [ns for ns in lasted_by_ns if ns < 0],
     }
     said = []
-    for kind in _KINDS:
+    for kind in get_args(Kind):
         if kinds[kind]:
             some = by.get(kind)
             of = f" by {duration(round(statistics.median(some)))}" if some else ""

@@ -52,7 +52,7 @@ class EpisodeChange(NamedTuple):
         """How much longer it lasts; negative where shorter. One that stands counts up to the end."""
         if self.before is None or self.after is None:
             return 0
-        return self._lasted_ns(self.after) - self._lasted_ns(self.before)
+        return self.after.lasted_ns(self.end_ns) - self.before.lasted_ns(self.end_ns)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -71,9 +71,6 @@ class EpisodeChange(NamedTuple):
             ("message", self.before.message != self.after.message and not self.raised_by_ns),
         )
         return tuple(kind for kind, holds in said if holds)
-
-    def _lasted_ns(self, episode: Episode) -> int:
-        return (self.end_ns if episode.cleared_ns is None else episode.cleared_ns) - episode.raised_ns
 
 
 class CommandChange(NamedTuple):
@@ -114,24 +111,23 @@ class CommandChange(NamedTuple):
 
 def episode_changes(before: Sequence[Episode], after: Sequence[Episode], end_ns: int) -> list[EpisodeChange]:
     """One for each episode of either side, those that are the same included, by time."""
-    pairs = _by_name(before, after, lambda one: (one.unit, one.rule, one.asset), _episode_span)
+    pairs = _by_name(
+        before, after, lambda one: (one.unit, one.rule, one.asset), lambda one: one.span(FOREVER_NS)
+    )
     changes = [EpisodeChange(one, other, end_ns) for one, other in pairs]
     return sorted(changes, key=lambda change: (change.episode.raised_ns, change.episode[:4]))
 
 
 def command_changes(before: Sequence[Command], after: Sequence[Command]) -> list[CommandChange]:
     """One for each command of either side, those that are the same included, by time."""
-    pairs = _by_name(before, after, lambda one: (one.unit, one.rule, one.asset, one.actuator), _command_span)
+    pairs = _by_name(
+        before,
+        after,
+        lambda one: (one.unit, one.rule, one.asset, one.actuator),
+        lambda one: (one.cause_ns, one.cause_ns),
+    )
     changes = [CommandChange(one, other) for one, other in pairs]
     return sorted(changes, key=lambda change: (change.command.cause_ns, change.command.id))
-
-
-def _episode_span(one: Episode) -> tuple[int, int]:
-    return one.raised_ns, FOREVER_NS if one.cleared_ns is None else one.cleared_ns
-
-
-def _command_span(one: Command) -> tuple[int, int]:
-    return one.cause_ns, one.cause_ns
 
 
 def _by_name(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from rules.language.sheets import Sheet
 from streams.compare.changes import CommandChange, EpisodeChange, Kind, command_changes, episode_changes
-from streams.compare.episodes import Episode, Said
+from streams.compare.episodes import Episode, Said, cut_behind
 from streams.compare.incidents import KnownIncident
 from streams.compare.kpis import Kpis, kpis
 from streams.compare.scoring import Score, score
@@ -74,9 +74,8 @@ class Total:
         """One more change; `recorded_ns`: how much was recorded between two moments."""
         for side, episode in enumerate((change.before, change.after)):
             if episode is not None:
-                end_ns = change.end_ns if episode.cleared_ns is None else episode.cleared_ns
                 self.alarms[side] += 1
-                self.stood_ns[side] += recorded_ns(episode.raised_ns, end_ns)
+                self.stood_ns[side] += recorded_ns(*episode.span(change.end_ns))
         kinds = change.kinds
         self.kinds.update(kinds)
         self.assets.add(change.episode.asset)
@@ -193,13 +192,7 @@ def _written(sheet: Sheet | None) -> dict[str, str]:
 
 
 def _cut(said: Said, until_ns: Mapping[str, int]) -> Said:
-    """What was said up to the end of each unit; an episode that goes on behind it stands."""
-    episodes = (
-        one
-        if one.cleared_ns is None or one.cleared_ns <= until_ns[one.unit]
-        else one._replace(cleared_ns=None)
-        for one in said.episodes
-        if one.raised_ns <= until_ns.get(one.unit, -1)
-    )
+    """What was said up to the end of each unit."""
+    episodes = cut_behind(said.episodes, lambda one: until_ns.get(one.unit, -1))
     commands = (one for one in said.commands if one.cause_ns <= until_ns.get(one.unit, -1))
     return Said(tuple(episodes), tuple(commands))

@@ -7,13 +7,13 @@ memory is that of the alarms and commands, whatever the length of the recording.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rules.engine.outputs import Alarm, Command, Output, Severity
 from rules.errors import UndecodableError
-from streams.compare.spans import Span, recorded_spans
+from streams.compare.spans import Span, length_ns, recorded_spans
 from streams.recording.recording import Recording
 from streams.replay.replayed import Replay
 from streams.topics import ALARMS, COMMANDS
@@ -34,6 +34,14 @@ class Episode(NamedTuple):
     message: str
     raised_ns: int
     cleared_ns: int | None
+
+    def span(self, end_ns: int) -> Span:
+        """From raised to cleared, or to `end_ns` where it stood."""
+        return self.raised_ns, end_ns if self.cleared_ns is None else self.cleared_ns
+
+    def lasted_ns(self, end_ns: int) -> int:
+        """How long it stood, up to `end_ns` where it still did."""
+        return length_ns([self.span(end_ns)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,9 @@ def _said(episodes: Iterable[Episode], commands: Iterable[Command]) -> Said:
     )
 
 
-def alarm_spans(episodes: Sequence[Episode], end_ns: int) -> list[Span]:
-    """From raised to cleared, or to `end_ns` where it stood."""
-    return [(one.raised_ns, end_ns if one.cleared_ns is None else one.cleared_ns) for one in episodes]
+def cut_behind(episodes: Iterable[Episode], end_ns: Callable[[Episode], int]) -> Iterator[Episode]:
+    """What was raised up to an end; an episode that goes on behind it stands."""
+    for one in episodes:
+        if one.raised_ns <= end_ns(one):
+            goes_on = one.cleared_ns is not None and one.cleared_ns > end_ns(one)
+            yield one._replace(cleared_ns=None) if goes_on else one

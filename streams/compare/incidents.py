@@ -1,9 +1,9 @@
 """Known incidents of a recording, out of a file that a person keeps beside it: moments of faults, or spans of time.
 
 Rules: CSV has a head and a row an incident: its first column a time (a fault), or the begin of a span where the second
-column is called `to`; others are notes. JSON is a list of such times or
-pairs, or an object of lists, of which `FILE#KEY` names one. Times are ISO 8601, UTC where no zone is said. What is
-looked at before a fault is its run-up of 12 h; of a span it is the span itself.
+column is called `to`; others are notes. JSON is a list of such times or pairs, or an object of lists, of which
+`FILE#KEY` names one. Times are ISO 8601, UTC where no zone is said. What is looked at before a fault is its run-up of
+12 h; of a span it is the span itself.
 """
 
 from __future__ import annotations

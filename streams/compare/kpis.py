@@ -78,10 +78,7 @@ def kpis(episodes: Sequence[Episode], recorded: Sequence[Span]) -> Kpis:
         flood_share,
         floods,
         dict(_chattering(episodes)),
-        sum(
-            (end_ns if one.cleared_ns is None else one.cleared_ns) - one.raised_ns > STALE_NS
-            for one in episodes
-        ),
+        sum(one.lasted_ns(end_ns) > STALE_NS for one in episodes),
         top,
         sum(count for _, count in top) / len(raised) if raised else None,
         {severity: severities[severity] for severity in get_args(Severity)},

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rules.language.program import OWN_RULES
-from streams.compare.episodes import Episode, alarm_spans
+from streams.compare.episodes import Episode
 from streams.compare.incidents import KnownIncident
 from streams.compare.spans import Span, cut, length_ns, merged
 
@@ -139,7 +139,7 @@ def score(
     by its middle.
     """
     end_ns = recorded[-1][1] if recorded else 0
-    raised = alarm_spans([one for one in episodes if one.rule not in OWN_RULES], end_ns)
+    raised = [one.span(end_ns) for one in episodes if one.rule not in OWN_RULES]
     scored = cut(recorded, [within])
     in_alarm = cut(merged(raised), scored)
     ours = [one for one in sorted(incidents) if within[0] <= _place_ns(one) < within[1]]

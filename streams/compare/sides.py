@@ -14,8 +14,7 @@ from rules.language.program import Program
 from rules.language.sheets import Sheet, sheets
 from streams.compare.comparison import Side
 from streams.compare.episodes import Said, said_in_recordings, said_in_replay
-from streams.recording.chunks import record_of
-from streams.recording.recorded_site import recorded_rules
+from streams.recording.recorded_site import published_rules, recorded_rules
 from streams.recording.recording import Recording
 from streams.replay.inputs import Watch
 from streams.replay.replay import replay
@@ -23,9 +22,6 @@ from streams.replay.replayed import Replay
 from streams.replay.rules import Chosen, choose_site
 from streams.replay.start import Part
 from streams.rule_sets.rule_folder import rule_texts
-from streams.rule_sets.rule_set import RuleSet, note_rule_set
-from streams.site_folder import SITE_FILE
-from streams.topics import RULE_SETS
 
 
 def replayed_side(
@@ -56,16 +52,12 @@ def recorded_side(
         return None
     rule_set = recorded_rules(recordings[0])
     program = rule_set.program(rule_set.load_site(f"{recordings[0].path}:"))
-    return Side(name, _from(said, part.from_ns), _by_id(rule_set, program), {}, is_recorded=True)
+    return Side(name, _from(said, part.from_ns), _by_id(rule_set.rule_texts, program), {}, is_recorded=True)
 
 
 def other_rule_sets(recordings: Sequence[Recording]) -> int:
     """How many rule sets the log published beside the one that the first recording carries."""
-    found: dict[str, RuleSet] = {}
-    for recording in recordings:
-        for stored in recording.of_topic(RULE_SETS.name):
-            note_rule_set(record_of(stored), found)
-    return len(found.keys() - {recorded_rules(recordings[0]).digest})
+    return len(published_rules(recordings).keys() - {recorded_rules(recordings[0]).digest})
 
 
 def never_recorded(result: Replay, rules: Collection[str]) -> dict[str, list[str]]:
@@ -88,14 +80,17 @@ def never_recorded(result: Replay, rules: Collection[str]) -> dict[str, list[str
 
 def written_rules(chosen: Chosen, site_dir: Path | None, rules: Path | None) -> Mapping[str, Sheet]:
     """The rules of `choose_site` as their files have them, by id."""
+    return _by_id(written_texts(chosen, site_dir, rules), chosen.program)
+
+
+def written_texts(chosen: Chosen, site_dir: Path | None, rules: Path | None) -> Mapping[str, str]:
+    """The files out of which the rules of `choose_site` are."""
     if chosen.recorded is not None:
-        return _by_id(chosen.recorded, chosen.program)
-    texts = rule_texts(site_dir or Path(), chosen.site, rules)
-    return {sheet.rule: sheet for sheet in sheets(texts, chosen.program)}
+        return chosen.recorded.rule_texts
+    return rule_texts(site_dir or Path(), chosen.site, rules)
 
 
-def _by_id(rule_set: RuleSet, program: Program) -> Mapping[str, Sheet]:
-    texts = {name: text for name, text in rule_set.files.items() if name != SITE_FILE}
+def _by_id(texts: Mapping[str, str], program: Program) -> Mapping[str, Sheet]:
     return {sheet.rule: sheet for sheet in sheets(texts, program)}
 
 

@@ -18,6 +18,7 @@ from rules.engine.facts import parts_of
 from rules.errors import InvariantError
 from rules.language.program import Program
 from rules.site.model import Site
+from streams.compare.episodes import cut_behind
 from streams.compare.sweep import Swept, run_side_by_side, units_of
 from streams.recording.recording import Recording
 from streams.replay.inputs import Watch
@@ -114,14 +115,7 @@ def cut_off(swept: Swept) -> Swept:
     if not swept.is_partial:
         return swept
     end_ns = swept.now_ns
-    swept.episodes = [
-        [
-            one if one.cleared_ns is None or one.cleared_ns <= end_ns else one._replace(cleared_ns=None)
-            for one in episodes
-            if one.raised_ns <= end_ns
-        ]
-        for episodes in swept.episodes
-    ]
+    swept.episodes = [list(cut_behind(episodes, lambda _: end_ns)) for episodes in swept.episodes]
     if swept.first_ns is not None and swept.last_ns is not None:
         swept.last_ns = max(min(swept.last_ns, end_ns), swept.first_ns)
     return swept

@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from streams.compare.changes import NEAR_NS
-from streams.compare.episodes import Episode, alarm_spans
+from streams.compare.episodes import Episode
 from streams.compare.incidents import KnownIncident
 from streams.compare.kpis import kpis
 from streams.compare.scoring import DAY_NS, score
@@ -66,7 +66,7 @@ def score_candidate(episodes: Sequence[Episode], recorded: Sequence[Span], known
     end_ns = recorded[-1][1] if recorded else 0
     recorded_ns = length_ns(recorded)
     figures = kpis(episodes, recorded)
-    in_alarm = cut(merged(alarm_spans(episodes, end_ns)), recorded)
+    in_alarm = cut(merged(one.span(end_ns) for one in episodes), recorded)
     share = length_ns(in_alarm) / recorded_ns if recorded_ns else 0.0
     if known.incidents is not None:
         found = score(episodes, recorded, known.incidents)
@@ -77,7 +77,8 @@ def score_candidate(episodes: Sequence[Episode], recorded: Sequence[Span], known
         leads, false = _held_against(episodes, known.reference, end_ns, known.by_unit)
         false_a_day = false * DAY_NS / recorded_ns if recorded_ns >= DAY_NS else None
         lead_ns = int(statistics.median(leads)) if leads else None
-        near = merged((low - NEAR_NS, high + NEAR_NS) for low, high in alarm_spans(known.reference, end_ns))
+        spans = (one.span(end_ns) for one in known.reference)
+        near = merged((low - NEAR_NS, high + NEAR_NS) for low, high in spans)
         needless = share - length_ns(cut(in_alarm, near)) / recorded_ns if recorded_ns else 0.0
         said = (len(known.reference), len(leads), lead_ns, false, false_a_day, needless)
     return Score(figures.alarms, figures.rates["day"].average, share, len(figures.chattering), *said)
@@ -136,8 +137,7 @@ def _held_against(
 def _by_place(episodes: Iterable[Episode], end_ns: int, by_unit: bool) -> dict[str, list[Span]]:
     found: dict[str, list[Span]] = defaultdict(list)
     for one in episodes:
-        end = end_ns if one.cleared_ns is None else one.cleared_ns
-        found[one.unit if by_unit else one.asset].append((one.raised_ns, end))
+        found[one.unit if by_unit else one.asset].append(one.span(end_ns))
     return found
 
 

@@ -6,7 +6,7 @@ Rule: names are relative to the site's folder, so that a recording opens anywher
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -14,9 +14,11 @@ import orjson
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Site
+from streams.recording.chunks import record_of
 from streams.recording.recording import Recording
-from streams.rule_sets.rule_set import RuleSet
+from streams.rule_sets.rule_set import RuleSet, note_rule_set
 from streams.site_folder import SITE_FILE
+from streams.topics import RULE_SETS
 
 RULES_KEY: Final = "rules"
 """The metadata that names, as a JSON list, which attachments are rule files."""
@@ -72,3 +74,12 @@ def recorded_rules(recording: Recording) -> RuleSet:
     return RuleSet(
         {SITE_FILE: text.decode(), **{file: recording.attachments[file].decode() for file in files}}
     )
+
+
+def published_rules(recordings: Iterable[Recording]) -> dict[str, RuleSet]:
+    """All that the recorded log published, by digest, the newest last."""
+    found: dict[str, RuleSet] = {}
+    for recording in recordings:
+        for stored in recording.of_topic(RULE_SETS.name):
+            note_rule_set(record_of(stored), found)
+    return found

@@ -30,6 +30,16 @@ def last_tick_ns(recording: Recording) -> int | None:
     return max(ticks(stored for _, stored in recording.in_chunks(last, {EVENTS.name})), default=None)
 
 
+def begin_of_log_ns(recordings: Iterable[Recording]) -> int | None:
+    """Event time of the first tick of recordings in their order, None without any."""
+    return next((ns for ns in map(first_tick_ns, recordings) if ns is not None), None)
+
+
+def end_of_log_ns(recordings: Sequence[Recording]) -> int | None:
+    """Event time of a tick at the end of recordings in their order, None where `last_tick_ns` finds none."""
+    return next((ns for ns in map(last_tick_ns, reversed(recordings)) if ns is not None), None)
+
+
 def file_at(recordings: Sequence[Recording], at_ns: int) -> int:
     """The last recording whose first tick is not after a moment, counted from 0; the first where all are after it."""
     low, high = 0, len(recordings)

@@ -16,14 +16,12 @@ from rules.engine.tables import Compiled, compile_unit
 from rules.errors import HeadraceError
 from rules.language.program import Program
 from rules.site.model import Site
-from streams.recording.chunks import record_of
-from streams.recording.recorded_site import recorded_rules
+from streams.recording.recorded_site import published_rules, recorded_rules
 from streams.recording.recording import Recording
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import UNKNOWN, RuleSet, note_rule_set
+from streams.rule_sets.rule_set import UNKNOWN, RuleSet
 from streams.site_folder import SITE_FILE, load_site
 from streams.snapshots import Snapshot
-from streams.topics import RULE_SETS
 
 
 class Chosen(NamedTuple):
@@ -81,11 +79,7 @@ class ActivatedRules:
 
     @cached_property
     def _published(self) -> dict[str, RuleSet]:
-        found: dict[str, RuleSet] = {}
-        for recording in self._recordings:
-            for stored in recording.of_topic(RULE_SETS.name):
-                note_rule_set(record_of(stored), found)
-        return found
+        return published_rules(self._recordings)
 
     def rules(self, unit: str) -> set[str]:
         """Ids of all rules that may have ruled."""

@@ -48,6 +48,11 @@ class RuleSet:
         """SHA-256 of names and texts."""
         return hashlib.sha256(_canonical(self.files)).hexdigest()
 
+    @property
+    def rule_texts(self) -> dict[str, str]:
+        """The rule files alone."""
+        return {name: text for name, text in self.files.items() if name != SITE_FILE}
+
     def load(self, where: str = "") -> tuple[Site, Program]:
         """Site and program. Raises ConfigurationError with every finding; `where` goes before the files' names."""
         site = self.load_site(where)
@@ -57,8 +62,7 @@ class RuleSet:
         """The rules alone, for a site that has been read. Raises as `load` does."""
         from rules.language.load import load_rules  # a start that finds tables of the rules does without
 
-        rules = {name: text for name, text in self.files.items() if name != SITE_FILE}
-        program, findings = load_rules(rules, site)
+        program, findings = load_rules(self.rule_texts, site)
         if program is None:
             raise ConfigurationError(findings)
         return program

@@ -233,6 +233,10 @@ def test_the_terminal_says_it_in_a_few_lines(
         (["-o", "d.html"], "add --diff recorded or DIR"),
         (["--diff", "recorded", "--rules", "ok.yaml", "--fault", "pump_trip@1s"], "add --closed-loop"),
         (["--diff", "recorded", "--rules", "ok.yaml", "--closed-loop", "--unit", "row-a"], "leave --from"),
+        (["--diff", "recorded", "--rules", "ok.yaml", "--seed", "1"], "add --closed-loop to --seed"),
+        (["--seed", "2"], "add --closed-loop to --seed"),
+        (["--diff", "recorded", "--rules", "ok.yaml", "--no-verify"], "leave it out with --diff"),
+        (["--to-kafka", "127.0.0.1:1", "--no-verify"], "leave it out with --diff and --to-kafka"),
         (
             ["--diff", "recorded", "--rules", "ok.yaml", "--closed-loop", "--fault", "trip@1s"],
             "unknown fault 'trip'",

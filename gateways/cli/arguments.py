@@ -1,0 +1,26 @@
+"""Arguments and options that mean the same in several commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEMO_SITE = Path("examples/narvik")
+
+SiteArgument = Annotated[
+    Path, typer.Argument(help="Folder of the site (with site.yaml).", metavar="SITE", show_default=True)
+]
+RecordingsArgument = Annotated[
+    list[Path],
+    typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
+]
+OtherRulesOption = Annotated[
+    Path | None,
+    typer.Option("--rules", help="Other rules than the recorded ones: a folder or file.", metavar="DIR"),
+]
+OtherSiteOption = Annotated[
+    Path | None, typer.Option("--site", help="Another site than the recorded one.", metavar="SITE")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object (or JSON lines) on stdout.")]

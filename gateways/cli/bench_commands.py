@@ -1,0 +1,129 @@
+"""`headrace bench …`: the options. The work is in the modules that they import."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+
+bench_app = typer.Typer(help="Measure: each command says on which machine.", no_args_is_help=True)
+
+
+@bench_app.command("latency")
+def bench_latency(
+    site: SiteArgument = DEMO_SITE,
+    commands: Annotated[int, typer.Option(help="At least this many commands.", min=1)] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """From the sample that completes a condition to the receipt of its command, whole system, real processes."""
+    from gateways.bench.latency import bench_latency as bench
+
+    raise typer.Exit(bench(site, commands, as_json))
+
+
+@bench_app.command("pipeline")
+def bench_pipeline(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[list[int] | None, typer.Option(help="Number of GPUs; repeatable.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long to saturate the worker, each.")] = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Readings a second through broker, worker and kernel at saturation."""
+    from gateways.bench.pipeline import bench_pipeline as bench
+
+    raise typer.Exit(bench(site, gpus or [576, 15_000], seconds, as_json))
+
+
+@bench_app.command("kernels")
+def bench_kernels(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[
+        list[int] | None, typer.Option(help="Number of GPUs (whole racks nearest to it); repeatable.", min=1)
+    ] = None,
+    passes: Annotated[int, typer.Option(help="Passes, of which the median counts.", min=1)] = 9,
+    as_json: JsonOption = False,
+) -> None:
+    """The engine alone, on one core, beside a memory copy and the same conditions in NumPy and polars."""
+    from gateways.bench.kernels import bench_kernels as bench
+
+    raise typer.Exit(bench(site, gpus or [15_000, 100_000], passes, as_json))
+
+
+@bench_app.command("replay")
+def bench_replay(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[
+        int, typer.Option(help="The whole site is taken where this one has fewer.", min=1)
+    ] = 15_000,
+    seconds: Annotated[int, typer.Option(help="Of event time in the recording.", min=2)] = 300,
+    ten: Annotated[
+        bool, typer.Option("--ten", help="Ten samples a second of each GPU, in a frame a second.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """A recording through the replay, on one core: how many times real time, and where the time goes."""
+    from gateways.bench.replay import bench_replay as bench
+
+    raise typer.Exit(bench(site, gpus, seconds, 10 if ten else 1, as_json))
+
+
+@bench_app.command("recorder")
+def bench_recorder(
+    site: SiteArgument = DEMO_SITE,
+    gpus: Annotated[
+        int, typer.Option(help="The whole site is taken where this one has fewer.", min=1)
+    ] = 15_000,
+    seconds: Annotated[int, typer.Option(help="Of event time.", min=2)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """The recorder alone, on one core: readings a second to a file on disk, and bytes that a reading takes there."""
+    from gateways.bench.recorder import bench_recorder as bench
+
+    raise typer.Exit(bench(site, gpus, seconds, as_json))
+
+
+@bench_app.command("soak")
+def bench_soak(
+    site: SiteArgument = DEMO_SITE,
+    duration: Annotated[str, typer.Option("--for", help="How long.", metavar="TIME")] = "30min",
+    as_json: JsonOption = False,
+) -> None:
+    """Memory, CPU and latency over a long run of `headrace up`: the slope of each."""
+    from gateways.bench.soak import bench_soak as bench
+
+    raise typer.Exit(bench(site, duration, as_json))
+
+
+@bench_app.command("kills")
+def bench_kills(
+    site: SiteArgument = DEMO_SITE,
+    seed: Annotated[int, typer.Option(help="Decides the moments, the faults and the disturbances.")] = 1,
+    kills: Annotated[int, typer.Option(help="How often the worker is killed.", min=2)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill the worker again and again under a misbehaving log; compare the run with its replay."""
+    from gateways.bench.kills import bench_kills as bench
+
+    raise typer.Exit(bench(site, seed, kills, as_json))
+
+
+@bench_app.command("faults")
+def bench_faults(
+    site: SiteArgument = DEMO_SITE,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the plant, each a run of all.", metavar="N,N")
+    ] = "1,2,3",
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--event-time", help="Only the quick faults, live; or all of them in event time."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Inject every fault of the plant: which alarm comes, and when, beside the fault table."""
+    from gateways.bench.faults import bench_faults as bench
+
+    raise typer.Exit(bench(site, seeds, live, as_json))
