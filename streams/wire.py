@@ -15,15 +15,15 @@ import math
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
-from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.engine.inputs import Action, ActionKind, Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus, Tick
+from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
 from streams import readings_bytes
@@ -56,6 +56,7 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "receipt/1": Receipt,
     "activation/1": Activation,
     "fact/1": Fact,
+    "action/1": Action,
 }
 _OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, "entry/1": Entry}
 _OUTSIDE: Final = ("unit", "identity", "id")
@@ -358,9 +359,10 @@ _JSON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "bool": (bool,),
 }
 _CHOICES: Final[Mapping[str, frozenset[str]]] = {
-    "ReceiptStatus": frozenset({"done", "refused", "expired", "failed", "unknown"}),
-    "Severity": frozenset({"urgent", "high", "medium", "low"}),
-    "AlarmState": frozenset({"unacknowledged", "normal"}),
+    "ReceiptStatus": frozenset(get_args(ReceiptStatus)),
+    "Severity": frozenset(get_args(Severity)),
+    "AlarmState": frozenset(get_args(AlarmState)),
+    "ActionKind": frozenset(get_args(ActionKind)),
 }
 
 

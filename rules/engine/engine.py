@@ -24,6 +24,7 @@ from rules.engine.arrays import Events, entry
 from rules.engine.facts import Told
 from rules.engine.inputs import (
     FACT_SOURCE,
+    Action,
     Activation,
     Fact,
     Frame,
@@ -35,9 +36,9 @@ from rules.engine.inputs import (
     Tick,
 )
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
-from rules.engine.outputs import Output
+from rules.engine.outputs import Output, Severity
 from rules.engine.sources import AHEAD_NS, Sources, SourceState, sane
-from rules.engine.statements import Cause, Detail, Raised, Statements, deadline_cause, input_cause
+from rules.engine.statements import Cause, Detail, Statements, deadline_cause, input_cause
 from rules.engine.tables import LONG_AGO, Compiled, State, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
@@ -58,9 +59,10 @@ COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
-    "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told",
+    "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told", "actions",
+    "actions_refused",
 )  # fmt: skip
-"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, repeats, inputs_missing.
+"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, repeats, inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
 backfill, unknown_points, unknown_gpus, before_first_tick. `readings` counts all but repeats, evaluated or
 not. A fact that is late, out of order, corrected, not good or before the first tick counts as one reading there."""
@@ -100,6 +102,7 @@ class Engine:
             Receipt: self._receipt,
             Activation: self._activation,
             Fact: self._fact,
+            Action: self._action,
         }
 
     def _begin_with(self, compiled: Compiled, state: State) -> None:
@@ -172,7 +175,7 @@ class Engine:
             "told": dict(self._told),
             "counters": dict(self.counters),
             "sources": self._sources.saved(),
-            "active": [[*key, *raised] for key, raised in sorted(self._statements.active.items())],
+            "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
         }
         return snapshot.pack(header, self._compiled, self._state)
@@ -190,9 +193,7 @@ class Engine:
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
-        active = {(rule, asset): Raised(*raised) for rule, asset, *raised in header["active"]}
-        orphans = [(rule, asset) for rule, asset in header["orphans"]]
-        self._statements.adopt(active, orphans, kept | OWN_RULES)
+        self._statements.restore(header["alarms"], header["orphans"], kept | OWN_RULES)
         if self.now_ns != LONG_AGO:
             self._begin(self.now_ns)
 
@@ -220,7 +221,13 @@ class Engine:
         kernel.begin(at_ns, compiled.plant_code, state.plant, state.soonest)
 
     def _fire(self, until_ns: int, out: list[Output]) -> None:
-        """Deadlines up to `until_ns`, in the order (deadline, rule, asset)."""
+        """Deadlines up to `until_ns`, in the order (deadline, rule, asset); ends of silences after those of their time."""
+        while (end_ns := self._statements.soonest_ns) <= until_ns:
+            self._fire_conditions(end_ns, out)
+            self._statements.expire(out, end_ns)
+        self._fire_conditions(until_ns, out)
+
+    def _fire_conditions(self, until_ns: int, out: list[Output]) -> None:
         state, base = self._state, self._compiled.gpu_conditions
         if state.soonest[0] > until_ns:
             return
@@ -429,11 +436,31 @@ class Engine:
         }
         self._statements.entry(out, cause, "receipt", value.at_ns, detail)
 
+    def _action(self, value: Action, cause: Cause, out: list[Output]) -> None:
+        """What a person does, from its own time on: what was due before it has been."""
+        self.counters["actions"] += 1
+        at_ns = self._effective_ns(value.at_ns)
+        if at_ns:
+            self._fire(at_ns, out)
+        self._statements.act(out, cause, value, self._severity(value.rule, value.asset), at_ns, self._site)
+
+    def _severity(self, rule_id: str, asset: str) -> Severity | None:
+        """Of a rule's alarm for an asset; None where there can't be one."""
+        for row, rule in enumerate(self._compiled.rules):
+            if rule.id == rule_id:
+                of_rule = np.flatnonzero(self._compiled.rule_of == row)
+                return rule.severity if asset in {self._compiled.assets[c] for c in of_rule} else None
+        return None
+
+    def _effective_ns(self, at_ns: int) -> int:
+        """When something takes effect that was said at a time: not before now, nor far ahead of it. 0 without a now."""
+        return 0 if self.now_ns == LONG_AGO else min(max(at_ns, self.now_ns), self.now_ns + AHEAD_NS)
+
     def _activation(self, value: Activation, cause: Cause, out: list[Output]) -> None:
         """From its own time on: deadlines before it are the old rules', and alarms of rules that go end with it."""
         self.counters["activations"] += 1
         detail: Detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
-        at_ns = 0 if self.now_ns == LONG_AGO else min(max(value.at_ns, self.now_ns), self.now_ns + AHEAD_NS)
+        at_ns = self._effective_ns(value.at_ns)
         offered = self._offers.get(value.rules_digest)
         if isinstance(offered, str):
             self._statements.entry(out, cause, "activation-refused", at_ns, {**detail, "reason": offered})
@@ -450,7 +477,7 @@ class Engine:
         before = {(rule.id, rule.definition) for rule in self._compiled.rules}
         state, kept = snapshot.carried_over(self._compiled, self._state, rules)
         self._begin_with(rules, state)
-        self._statements.adopt(self._statements.active, self._statements.orphans, kept | OWN_RULES)
+        self._statements.leave(kept | OWN_RULES)
         if self.now_ns == LONG_AGO:
             return {}  # what had not begun has left nothing: who starts at the log's beginning may have any rules
         self._begin(at_ns)

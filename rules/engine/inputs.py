@@ -120,6 +120,32 @@ class Activation:
     at_ns: int = 0
 
 
+ActionKind = Literal[
+    "acknowledge", "reset", "shelve", "unshelve", "remove-from-service", "return-to-service", "comment",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a person does about an alarm. `at_ns`: when they did; `by`: who; `comment`: why, which silences need.
+
+    `occurrence`: the `raised_id` that they saw, without which nothing is acknowledged or reset. `until_ns`: when a
+    silence ends at the latest; `one_shot`: a shelving ends when the condition returns.
+    """
+
+    unit: str
+    identity: Identity
+    action: ActionKind
+    rule: str
+    asset: str
+    by: str
+    at_ns: int
+    occurrence: str = ""
+    until_ns: int = 0
+    one_shot: bool = False
+    comment: str = ""
+
+
 FACT_SOURCE: Final = "fact:"
 """How the source of facts begins; the id of the unit that tells them follows."""
 
@@ -148,4 +174,4 @@ class Fact:
         return f"{self.unit}:{self.identity.source}:{self.identity.epoch}:{self.identity.sequence}"
 
 
-Input = Frame | Readings | Tick | Gap | Receipt | Activation | Fact
+Input = Frame | Readings | Tick | Gap | Receipt | Activation | Action | Fact

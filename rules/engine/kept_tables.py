@@ -20,7 +20,7 @@ from rules.engine.tables import Compiled, Spoken
 from rules.engine.writer import Slot
 from rules.language.program import Target
 
-MAGIC: Final = b"HRTABL01"
+MAGIC: Final = b"HRTABL02"
 _CODES: Final = ("gpu_code", "plant_code")
 _SLOTS: Final = ("gpu_slots", "plant_slots")
 _PLAIN: Final = ("gpu_rules", "gpus", "shown", "registers")
@@ -114,7 +114,9 @@ def _spoken_as_json(rules: tuple[Spoken, ...]) -> dict[str, Any]:
             numbers = [together.setdefault(own, len(together)) for own in rule.targets.values()]
             listed.append([list(rule.targets), numbers])
         own_commands = commands[id(rule.targets)]
-        rows.append([rule.id, rule.definition, rule.severity, rule.message, rule.shown, own_commands])
+        rows.append(
+            [rule.id, rule.definition, rule.severity, rule.message, rule.shown, rule.latches, own_commands]
+        )
     return {
         "rules": rows,
         "commands": listed,
@@ -131,6 +133,6 @@ def _spoken(header: Mapping[str, Any]) -> tuple[Spoken, ...]:
         for assets, numbers in header["commands"]
     ]
     return tuple(
-        Spoken(id_, definition, severity, message, tuple(shown), commands[number])
-        for id_, definition, severity, message, shown, number in header["rules"]
+        Spoken(id_, definition, severity, message, tuple(shown), commands[number], latches)
+        for id_, definition, severity, message, shown, latches, number in header["rules"]
     )

@@ -16,16 +16,23 @@ from rules.engine.inputs import Fact
 Severity = Literal["urgent", "high", "medium", "low"]
 """ISA-18.2 priorities, most severe first."""
 
-AlarmState = Literal["unacknowledged", "normal"]
-"""The spine's part of ISA-18.2's states; acknowledge, latch, shelve and suppress follow."""
+AlarmState = Literal[
+    "normal", "unacknowledged", "acknowledged", "returned-unacknowledged", "latched-unacknowledged",
+    "latched-acknowledged", "shelved", "suppressed", "out-of-service",
+]  # fmt: skip
+"""States of ISA-18.2 (`rules/alarms/life_cycle.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """The last word on one alarm, for the compacted topic `alarms`; its key is `unit:rule:asset`.
 
-    `id` is of this transition, `raised_id` of the one that raised it. Times are event times. `unknown_ns`: since when
-    nobody knows whether the condition of an alarm that stands still holds; None while it is known.
+    `id` is of this transition, `raised_id` of the one that raised it; '' where it never went off and is shelved or out
+    of service. Times are event times. `cleared_ns`: when its condition returned, None while it holds. `unknown_ns`:
+    since when nobody knows whether the condition of an alarm that stands still holds; None while it is known.
+    `shelved_until_ns`, `out_of_service_until_ns`: None where it is not; `one_shot`: shelved until it returns, too.
+    `suppressed_by`: the keys of the alarms that are its cause, in order. `by`, `comment`: who acted on it last, and what
+    they wrote.
     """
 
     id: str
@@ -40,6 +47,13 @@ class Alarm:
     value: float | None
     message: str
     unknown_ns: int | None = None
+    acknowledged_ns: int | None = None
+    shelved_until_ns: int | None = None
+    one_shot: bool = False
+    out_of_service_until_ns: int | None = None
+    suppressed_by: str = ""
+    by: str = ""
+    comment: str = ""
 
     @property
     def key(self) -> str:

@@ -18,7 +18,7 @@ from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
 
-MAGIC: Final = b"HRSNAP04"
+MAGIC: Final = b"HRSNAP05"
 
 
 class Layout(NamedTuple):

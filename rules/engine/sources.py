@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-from rules.engine.inputs import FACT_SOURCE, Frame, Gap, Identity, Input, Readings, Receipt
+from rules.engine.inputs import FACT_SOURCE, Action, Frame, Gap, Identity, Input, Readings, Receipt
 from rules.engine.kernel import NEVER
 from rules.engine.outputs import Output, Severity
 from rules.engine.statements import Cause, Detail, Statements
@@ -301,7 +301,7 @@ class Sources:
             )
 
     def _gap_over(self, source: str, at_ns: int, cause: Cause, out: list[Output]) -> None:
-        since_ns = self._statements.active[SOURCE_GAP, source].at_ns
+        since_ns = self._statements.active[SOURCE_GAP, source].raised_ns
         text = f"{source}: complete again"
         self._statements.clear_alarm(out, cause, SOURCE_GAP, source, max(at_ns, since_ns), 0.0, text)
 
@@ -310,7 +310,7 @@ def _time_of(value: Input, now_ns: int) -> int:
     """When an input says that it happened, for what is said about the input itself."""
     if isinstance(value, Frame | Readings):
         at_ns = value.ingest_ns
-    elif isinstance(value, Receipt):
+    elif isinstance(value, Receipt | Action):
         at_ns = value.at_ns
     elif isinstance(value, Gap):
         at_ns = value.to_ns

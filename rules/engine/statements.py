@@ -7,26 +7,25 @@ batch, the density of ticks or the moment. Of one transition: the alarm, its jou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, Final, cast
 
-from rules.engine.inputs import Identity
-from rules.engine.outputs import Alarm, Command, Entry, Output, Severity
+from rules.alarms.life_cycle import Event, Silence
+from rules.alarms.standing import NO_END_NS, Reason, Standing
+from rules.engine.inputs import Action, Identity
+from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.engine.tables import Spoken
 from rules.language.message import render
+from rules.site.model import Site
 
 Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
 """What a message shows, by name; `value` is the number that the alarm carries."""
 VALUE: Final = "value"
-
-
-class Raised(NamedTuple):
-    """What a later transition must know of an alarm that is active."""
-
-    id: str
-    at_ns: int
-    severity: Severity
+Key = tuple[str, str]
+"""Rule and asset: names an alarm of a unit."""
+ENDS: Final = "@"
+"""Between a rule and a silence, in the id of what its end has caused."""
 
 
 class Cause:
@@ -56,20 +55,26 @@ def deadline_cause(unit: str, rule: str, asset: str, deadline_ns: int) -> Cause:
 
 
 class Statements:
-    """The engine's word on its alarms. `active` by (rule, asset) and `orphans` are part of a snapshot.
+    """The engine's word on its alarms, and what stands of each (`rules/alarms`).
 
-    Orphans are active alarms of rules that a restore found changed or gone: `close_orphans` ends them.
+    `standing` by (rule, asset): all that are not simply normal, part of a snapshot as `orphans` are. `active`: those of
+    them whose condition holds. `soonest_ns`: no silence ends before it. Orphans are active alarms of rules that a
+    restore found changed or gone: `close_orphans` ends them.
     """
 
     def __init__(self, unit: str, counters: Counter[str]) -> None:
         self.unit = unit
-        self.active: dict[tuple[str, str], Raised] = {}
-        self.orphans: list[tuple[str, str]] = []
+        self.standing: dict[Key, Standing] = {}
+        self.active: dict[Key, Standing] = {}
+        self.orphans: list[Key] = []
+        self.soonest_ns = NO_END_NS
         self.counters = counters
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
         """A line of the journal."""
         out.append(Entry(cause.next_id(), self.unit, kind, at_ns, detail))
+
+    # -- conditions
 
     def raise_alarm(
         self,
@@ -82,14 +87,17 @@ class Statements:
         value: float | None,
         message: str,
     ) -> None:
-        """An alarm becomes active, and the journal says so."""
+        """A condition became true: another occurrence of its alarm, and the journal says so."""
+        key = rule, asset
+        alarm, at_ns = self._at(out, key, severity, at_ns)
+        alarm.move(Event.RAISE)
         name = cause.next_id()
-        self.active[rule, asset] = Raised(name, at_ns, severity)
+        alarm.severity, alarm.raised_id, alarm.raised_ns = severity, name, at_ns
+        alarm.cleared_ns = alarm.unknown_ns = alarm.acknowledged_ns = None
+        alarm.by = alarm.comment = ""
+        self.active[key] = alarm
         self.counters["alarms_raised"] += 1
-        out.append(
-            Alarm(name, self.unit, rule, asset, severity, "unacknowledged", name, at_ns, None, value, message)
-        )
-        self._transition(out, cause, "alarm-raised", rule, asset, severity, at_ns, value, message)
+        self._say(out, cause, "alarm-raised", key, at_ns, value, message, name)
 
     def clear_alarm(
         self,
@@ -100,48 +108,27 @@ class Statements:
         at_ns: int,
         value: float | None,
         message: str,
+        latches: bool = False,
     ) -> None:
-        """An active alarm returns to normal, and the journal says so."""
-        raised = self.active.pop((rule, asset))
-        severity = raised.severity
-        self.counters["alarms_cleared"] += 1
-        name = cause.next_id()
-        out.append(
-            Alarm(
-                name,
-                self.unit,
-                rule,
-                asset,
-                severity,
-                "normal",
-                raised.id,
-                raised.at_ns,
-                at_ns,
-                value,
-                message,
-            )
-        )
-        self._transition(out, cause, "alarm-cleared", rule, asset, severity, at_ns, value, message)
+        """A condition returned; a shelving for this once ends with it."""
+        key = rule, asset
+        alarm, at_ns = self._at(out, key, self.active[key].severity, at_ns)
+        alarm.move(Event.LATCH if latches else Event.CLEAR)
+        self._no_longer_true(key, alarm, at_ns)
+        self._say(out, cause, "alarm-cleared", key, at_ns, value, message)
+        shelving = alarm.silences.get(Silence.SHELVED)
+        if shelving is not None and shelving.one_shot:
+            self._sound(out, cause, key, Silence.SHELVED, at_ns)
 
-    def _transition(
-        self,
-        out: list[Output],
-        cause: Cause,
-        kind: str,
-        rule: str,
-        asset: str,
-        severity: Severity,
-        at_ns: int,
-        value: float | None,
-        message: str,
-    ) -> None:
-        detail = {"rule": rule, "asset": asset, "severity": severity, "value": value, "message": message}
-        self.entry(out, cause, kind, at_ns, detail)
+    def _no_longer_true(self, key: Key, alarm: Standing, at_ns: int) -> None:
+        del self.active[key]
+        alarm.cleared_ns, alarm.unknown_ns = at_ns, None
+        self.counters["alarms_cleared"] += 1
 
     def condition_raised(
         self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
     ) -> None:
-        """A rule's alarm and its commands."""
+        """A rule's alarm and its commands: who does not hear an alarm is helped by its action all the same."""
         message = render(rule.message, asset, shown)
         self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, shown.get(VALUE), message)
         targets = rule.targets.get(asset, ())
@@ -165,9 +152,9 @@ class Statements:
     def condition_cleared(
         self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
     ) -> None:
-        """A rule's alarm is over. What it commanded stays: nothing is released yet."""
-        message = render(rule.message, asset, shown)
-        self.clear_alarm(out, cause, rule.id, asset, at_ns, shown.get(VALUE), message)
+        """A rule's condition is over. What it commanded stays: nothing is released yet."""
+        message, value = render(rule.message, asset, shown), shown.get(VALUE)
+        self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message, rule.latches)
 
     def condition_unknown(
         self,
@@ -180,29 +167,212 @@ class Statements:
         is_unknown: bool,
     ) -> None:
         """Nobody knows any more whether an alarm that stands still holds, or it is known again."""
-        raised = self.active[rule.id, asset]
-        message, value = render(rule.message, asset, shown), shown.get(VALUE)
+        key = rule.id, asset
+        message = render(rule.message, asset, shown)
+        alarm, at_ns = self._at(out, key, rule.severity, at_ns)
         self.counters["alarms_unknown"] += is_unknown
+        alarm.unknown_ns = at_ns if is_unknown else None
+        kind = "alarm-unknown" if is_unknown else "alarm-known"
+        self._say(out, cause, kind, key, at_ns, shown.get(VALUE), message)
+
+    # -- people
+
+    def act(
+        self,
+        out: list[Output],
+        cause: Cause,
+        action: Action,
+        severity: Severity | None,
+        at_ns: int,
+        site: Site,
+    ) -> None:
+        """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be."""
+        key = action.rule, action.asset
+        known = self.standing.get(key)
+        refusal = "there is no such alarm"
+        if severity is not None or known is not None:
+            refusal = self._refusal(action, known, at_ns, site)
+        if refusal:
+            self.counters["actions_refused"] += 1
+            detail: Detail = {
+                "action": action.action,
+                "rule": action.rule,
+                "asset": action.asset,
+                "by": action.by,
+                "reason": refusal,
+            }
+            self.entry(out, cause, "action-refused", at_ns, detail)
+            return
+        alarm, at_ns = self._at(out, key, severity or "low", at_ns)
+        alarm.by, alarm.comment = action.by, action.comment
+        kind = self._do(alarm, action, at_ns)
+        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
+
+    @staticmethod
+    def _refusal(action: Action, alarm: Standing | None, at_ns: int, site: Site) -> str:
+        """Why an action is not taken; '' where it is."""
+        kind, alarm = action.action, alarm or Standing("")
+        if not action.by:
+            return "nobody says who wants it"
+        if kind in _ASKED:
+            refusal = alarm.refusal(_ASKED[kind])
+            if not refusal and action.occurrence != alarm.raised_id:
+                return f"it went off again: the last occurrence is {alarm.raised_id}"
+            return refusal
+        if kind in _ENDS:
+            return "" if _ENDS[kind] in alarm.silences else f"it is not {_ENDS[kind]}"
+        if not action.comment:
+            return "nobody says why"
+        if kind in _BEGINS:
+            is_shelving = _BEGINS[kind] is Silence.SHELVED
+            limit_ns = site.shelving_max_ns if is_shelving else site.out_of_service_max_ns
+            if action.until_ns <= at_ns:
+                return "it would be over already"
+            if action.until_ns > at_ns + limit_ns:
+                return f"the site allows {limit_ns / 3.6e12:g} h at most"
+        return ""
+
+    @staticmethod
+    def _do(alarm: Standing, action: Action, at_ns: int) -> str:
+        """An action that is not refused; what the journal calls it."""
+        kind = action.action
+        if kind in _ASKED:
+            alarm.move(_ASKED[kind])
+            if kind == "acknowledge":
+                alarm.acknowledged_ns = at_ns
+        elif kind in _BEGINS:
+            alarm.silence(_BEGINS[kind], Reason(action.until_ns, action.by, action.comment, action.one_shot))
+        elif kind in _ENDS:
+            alarm.sound(_ENDS[kind])
+        return _JOURNALED[kind]
+
+    # -- time
+
+    def expire(self, out: list[Output], until_ns: int) -> None:
+        """End the silences whose time is up, in the order (time, rule, asset)."""
+        while self.soonest_ns <= until_ns:
+            due = min(((alarm.ends_ns, key) for key, alarm in self.standing.items()), default=None)
+            if due is None or due[0] > until_ns:
+                self.soonest_ns = NO_END_NS if due is None else due[0]
+                return
+            self._expire(out, *due)
+
+    def _expire(self, out: list[Output], at_ns: int, key: Key) -> None:
+        alarm = self.standing[key]
+        why = next(one for one in Silence if one in alarm.silences and alarm.silences[one].until_ns == at_ns)
+        rule, asset = key
+        cause = Cause(self.unit, f"{rule}{ENDS}{why}", asset, at_ns)
+        alarm.by = alarm.comment = ""
+        self._sound(out, cause, key, why, at_ns)
+
+    def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
+        alarm = self.standing[key]
+        alarm.sound(why)
+        self._say(out, cause, _ENDED[why], key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
+
+    # -- the rest
+
+    def _at(self, out: list[Output], key: Key, severity: str, at_ns: int) -> tuple[Standing, int]:
+        """An alarm as it is at a time, and the time that its next transition has: none goes back."""
+        alarm = self.standing.get(key)
+        if alarm is None:
+            alarm = self.standing[key] = Standing(severity)
+            return alarm, at_ns
+        while alarm.ends_ns < at_ns:
+            self._expire(out, alarm.ends_ns, key)
+            alarm = self.standing.setdefault(key, Standing(severity))
+        return alarm, max(at_ns, alarm.last_ns)
+
+    def _say(
+        self,
+        out: list[Output],
+        cause: Cause,
+        kind: str,
+        key: Key,
+        at_ns: int,
+        value: float | None,
+        message: str,
+        name: str | None = None,
+    ) -> None:
+        """The alarm as it is now, and its line in the journal."""
+        alarm, (rule, asset) = self.standing[key], key
+        alarm.value, alarm.message, alarm.last_ns = value, message, at_ns
+        shelving, service = alarm.silences.get(Silence.SHELVED), alarm.silences.get(Silence.OUT_OF_SERVICE)
+        suppression = alarm.silences.get(Silence.SUPPRESSED)
+        severity, state = cast("Severity", alarm.severity), cast("AlarmState", alarm.shown_state)
         out.append(
             Alarm(
-                cause.next_id(), self.unit, rule.id, asset, raised.severity, "unacknowledged", raised.id,
-                raised.at_ns, None, value, message, at_ns if is_unknown else None,
+                name or cause.next_id(), self.unit, rule, asset, severity, state, alarm.raised_id, alarm.raised_ns,
+                alarm.cleared_ns, value, message, alarm.unknown_ns, alarm.acknowledged_ns,
+                None if shelving is None else shelving.until_ns,
+                shelving is not None and shelving.one_shot,
+                None if service is None else service.until_ns,
+                "" if suppression is None else suppression.by,
+                alarm.by, alarm.comment,
             )
         )  # fmt: skip
-        kind = "alarm-unknown" if is_unknown else "alarm-known"
-        self._transition(out, cause, kind, rule.id, asset, raised.severity, at_ns, value, message)
+        detail = {
+            "rule": rule, "asset": asset, "severity": severity, "state": state, "value": value, "message": message,
+        }  # fmt: skip
+        if alarm.by:
+            detail |= {"by": alarm.by, "comment": alarm.comment}
+        self.entry(out, cause, kind, at_ns, detail)
+        self.soonest_ns = min(self.soonest_ns, alarm.ends_ns)
+        if alarm.is_forgettable:
+            del self.standing[key]
 
-    def adopt(
-        self, active: Mapping[tuple[str, str], Raised], orphans: list[tuple[str, str]], kept: Set[str]
-    ) -> None:
-        """Take over what a snapshot holds; alarms of rules that are not `kept` become orphans."""
-        self.active = dict(active)
-        self.orphans = sorted({*orphans, *(key for key in active if key[0] not in kept)})
+    def saved(self) -> list[list[Any]]:
+        """What stands, for a snapshot."""
+        return [[*key, *alarm.saved()] for key, alarm in sorted(self.standing.items())]
+
+    def restore(self, saved: Iterable[list[Any]], orphans: Iterable[list[str]], kept: Set[str]) -> None:
+        """Take over what `saved` gave; alarms of rules that are not `kept` become orphans."""
+        self.standing = {(rule, asset): Standing.restored(*rest) for rule, asset, *rest in saved}
+        self.active = {key: alarm for key, alarm in self.standing.items() if alarm.is_true}
+        self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
+        self.orphans = [(rule, asset) for rule, asset in orphans]
+        self.leave(kept)
+
+    def leave(self, kept: Set[str]) -> None:
+        """Rules that are not `kept` are gone: what stands of them is an orphan."""
+        self.orphans = sorted({*self.orphans, *(key for key in self.standing if key[0] not in kept)})
 
     def close_orphans(self, out: list[Output], cause: Cause, at_ns: int) -> None:
-        """End alarms whose rule has changed or is gone: nothing would ever clear them."""
-        for rule, asset in self.orphans:
-            since_ns = self.active[rule, asset].at_ns
-            text = f"{asset}: closed, the rule has changed or is gone"
-            self.clear_alarm(out, cause, rule, asset, max(at_ns, since_ns), None, text)
+        """End alarms whose rule has changed or is gone: nothing would ever clear them, and nobody can act on them."""
+        for key in self.orphans:
+            alarm, own_ns = self.standing[key], max(at_ns, self.standing[key].last_ns)
+            alarm.silences.clear()
+            alarm.move(Event.CLOSE)
+            alarm.by = alarm.comment = ""
+            kind = "alarm-closed"
+            if key in self.active:
+                self._no_longer_true(key, alarm, own_ns)
+                kind = "alarm-cleared"
+            text = f"{key[1]}: closed, the rule has changed or is gone"
+            self._say(out, cause, kind, key, own_ns, None, text)
         self.orphans = []
+
+
+_ASKED: Final[Mapping[str, Event]] = {"acknowledge": Event.ACKNOWLEDGE, "reset": Event.RESET}
+_BEGINS: Final[Mapping[str, Silence]] = {
+    "shelve": Silence.SHELVED,
+    "remove-from-service": Silence.OUT_OF_SERVICE,
+}
+_ENDS: Final[Mapping[str, Silence]] = {
+    "unshelve": Silence.SHELVED,
+    "return-to-service": Silence.OUT_OF_SERVICE,
+}
+_ENDED: Final = {
+    Silence.SHELVED: "alarm-unshelved",
+    Silence.OUT_OF_SERVICE: "alarm-in-service",
+    Silence.SUPPRESSED: "alarm-unsuppressed",
+}
+_JOURNALED: Final = {
+    "acknowledge": "alarm-acknowledged",
+    "reset": "alarm-reset",
+    "shelve": "alarm-shelved",
+    "unshelve": _ENDED[Silence.SHELVED],
+    "remove-from-service": "alarm-out-of-service",
+    "return-to-service": _ENDED[Silence.OUT_OF_SERVICE],
+    "comment": "alarm-commented",
+}

@@ -41,6 +41,7 @@ class Spoken:
     message: str
     shown: tuple[str, ...]
     targets: Mapping[str, tuple[Target, ...]]
+    latches: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
             rule.message,
             tuple(rule.shown),
             targets[id(rule.targets)],
+            rule.latches,
         )
         for rule in rules
     )

@@ -31,6 +31,7 @@ DEFAULTS: Final[tuple[str, ...]] = (
     "cause",
     "response",
     "then",
+    "latch",
 )
 _OF_TABLE: Final = ("of", *DEFAULTS, *ROWS)
 _OF_ROW: Final = ("limit", *DEFAULTS)

@@ -45,7 +45,7 @@ class Rule:
     `silent` is the condition `no_data(SIGNAL)` instead and has neither: true when that signal of the asset had no good
     sample for `timeouts_ns` (by asset). `shown`: what its message shows, by name; the first is `value`, the number
     that the alarm carries. `written`: when, until and so on as the file has them. `targets`: the commands of an
-    asset's alarm.
+    asset's alarm. `latches`: the alarm stands until a person resets it.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Rule:
     cause: str = ""
     response: str = ""
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
+    latches: bool = False
     _definition: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -106,7 +107,7 @@ class Rule:
             written[id(self.targets)] = orjson.Fragment(orjson.dumps(targets))
         shared = written[id(self.targets)]
         definition = self._defined(written)
-        return [definition, self.severity, self.message, self.cause, self.response, shared]
+        return [definition, self.severity, self.message, self.cause, self.response, shared, self.latches]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,9 @@ from rules.strict_yaml import DURATION_NS, Node
 
 KEYS: Final = (
     "for", "when", "until", "deadband", "after", "on_delay", "off_delay", "severity", "message", "cause",
-    "response", "then", "limits",
+    "response", "then", "limits", "latch",
 )  # fmt: skip
-LATER: Final[tuple[str, ...]] = ("release", "latch", "first_up", "suppresses", "requires")
+LATER: Final[tuple[str, ...]] = ("release", "first_up", "suppresses", "requires")
 """Keys of the language to come, named so that their absence is said rather than guessed at."""
 SILENT_PERIODS: Final = 3
 DELAY_MAX_NS: Final = DURATION_NS["d"]
@@ -55,6 +55,7 @@ class RuleReader:
         self._fields = dict(written.entries)
         self._spans = Spans(names.sensor)
         self._failed = False
+        self._latches = False
 
     def read(self) -> Rule | None:
         """The rule, or None when something of it is wrong."""
@@ -65,6 +66,7 @@ class RuleReader:
         text = self._text("message", self._message)
         delays = [self._duration(name) or 0 for name in ("on_delay", "off_delay")]
         prose = [self._text(name, Node.as_text) or "" for name in ("cause", "response")]
+        self._latches = "latch" in self._fields and bool(self._fields["latch"].as_boolean())
         trees = {name: self._parsed(name, parse_expression) for name in ("when", "until")}
         tree, until_tree = trees["when"], trees["until"]
         if asset_type is None:
@@ -101,6 +103,7 @@ class RuleReader:
             prose[0],
             prose[1],
             targets,
+            self._latches,
         )
 
     def _no_data(
@@ -151,6 +154,7 @@ class RuleReader:
             prose[0],
             prose[1],
             targets,
+            self._latches,
         )
 
     def _errors(self) -> int:

@@ -13,14 +13,14 @@ from rules.language.limits import written_out
 from rules.language.program import Program
 from rules.strict_yaml import load
 
-_CONDITION = ("when", "until", "deadband", "after", "on_delay", "off_delay")
+_CONDITION = ("when", "until", "deadband", "after", "on_delay", "off_delay", "latch")
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """One rule as its file has it.
 
-    `condition`: those of when, until, deadband, after, on_delay and off_delay that are given. `assets`: how many
+    `condition`: those of when, until, deadband, after, on_delay, off_delay and latch that are given. `assets`: how many
     it watches.
     """
 

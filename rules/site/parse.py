@@ -4,7 +4,7 @@ Rules: pure (`streams/site_folder.py` reads the file); every finding at once, so
 handed out only when no finding is an error; the same text gives the same site, and its digest is that of the
 text.
 
-    name, tick, fact_period, rules    the site itself
+    name, tick, fact_period, alarms, rules    the site itself
     sources                where readings come from            rules/site/sources.py
     templates, units       what stands where and is measured   rules/site/spec.py, rules/site/expand.py
 """
@@ -21,9 +21,11 @@ from rules.site.sources import SourceTable, read_sources
 from rules.site.spec import SpecReader, expand_key
 from rules.strict_yaml import DURATION_NS, Node, load
 
-KEYS = ("name", "tick", "fact_period", "rules", "sources", "templates", "units")
+KEYS = ("name", "tick", "fact_period", "alarms", "rules", "sources", "templates", "units")
 TICK_NS = 100 * DURATION_NS["ms"]
 FACT_PERIOD_NS = DURATION_NS["s"]
+SILENCES_NS = {"shelving_max": 8 * DURATION_NS["h"], "out_of_service_max": 30 * DURATION_NS["d"]}
+"""For how long a person may silence an alarm, where the file says nothing else."""
 
 
 def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
@@ -44,6 +46,8 @@ def _read(root: Node, text: str) -> Site | None:
         if key in fields
     }
     paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
+    alarms = fields["alarms"].fields(tuple(SILENCES_NS)) if "alarms" in fields else {}
+    silences_ns = {key: node.as_duration_ns() for key, node in alarms.items()}
     table = read_sources(fields.get("sources"))
     reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
     reader.all_templates()
@@ -65,6 +69,8 @@ def _read(root: Node, text: str) -> Site | None:
         actuators=expansion.build_actuators(source_of_gpu),
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
+        shelving_max_ns=silences_ns.get("shelving_max") or SILENCES_NS["shelving_max"],
+        out_of_service_max_ns=silences_ns.get("out_of_service_max") or SILENCES_NS["out_of_service_max"],
     )
 
 

@@ -137,7 +137,7 @@ def test_a_mean_is_that_of_all_members_not_of_the_units() -> None:
     own = replace(flow(1, START, 80, point="V2.ValvePosition"), unit=HALL)
     assert alarms(hall.step([own])) == [("H", "unacknowledged", 80.0)]
     told = facts(row.step([flow(1, START + MS, 0, point="V1.ValvePosition")]))
-    assert alarms(hall.step(list(told))) == [("H", "normal", 40.0)]
+    assert alarms(hall.step(list(told))) == [("H", "returned-unacknowledged", 40.0)]
 
 
 def test_gpus_of_another_unit() -> None:

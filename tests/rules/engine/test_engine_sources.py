@@ -48,7 +48,7 @@ def test_a_hole_in_the_sequence_is_an_alarm_until_the_next_record_without_one() 
     assert made.counters["readings"] == 2
     assert (made.counters["gaps"], made.counters["inputs_missing"]) == (1, 2)
     assert alarms(made.step(flows(7))) == []
-    assert alarms(made.step(flows(8))) == [("source-gap", "plant", "normal", "plant: complete again")]
+    assert alarms(made.step(flows(8))) == [("source-gap", "plant", "returned-unacknowledged", "plant: complete again")]
 
 
 def test_repeats_are_dropped_counted_and_journaled_with_the_tick() -> None:
@@ -67,7 +67,7 @@ def test_an_older_epoch_is_a_repeat() -> None:
 def test_a_restart_announced_by_its_writer_is_a_gap_that_the_next_record_closes() -> None:
     made = engine()
     outputs = made.step([*flows(1), gap(1, "restart", 7, epoch=2), *flows(2, epoch=2)])
-    assert [state for _, _, state, _ in alarms(outputs)] == ["unacknowledged", "normal"]
+    assert [state for _, _, state, _ in alarms(outputs)] == ["unacknowledged", "returned-unacknowledged"]
     assert alarms(outputs)[0][3] == "plant: 7 readings not delivered (restart)"
     assert made.counters["readings_lost"] == 7
 
@@ -158,7 +158,7 @@ def test_a_clock_that_is_off_for_a_second_is_an_alarm_until_it_was_right_for_ten
     restarted = engine()
     restarted.restore(made.snapshot())
     cleared = restarted.step(clocks(*steps)[8:])
-    assert alarms(cleared) == [("source-clock", "plant", "normal", "plant: times are right again")]
+    assert alarms(cleared) == [("source-clock", "plant", "returned-unacknowledged", "plant: times are right again")]
     assert [a.cleared_ns for a in cleared if isinstance(a, Alarm)] == [START + 22 * S]
 
 

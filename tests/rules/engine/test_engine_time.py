@@ -110,7 +110,7 @@ def test_off_delay_and_dead_band() -> None:
     above = [flow(n, START + n * S, 85) for n in (3, 4)]
     back_in_the_band = flow(5, START + 4500 * MS, 79)
     assert run(made, tick(START + 4 * S), in_the_band, *above, back_in_the_band, tick(START + 7 * S)) == []
-    assert run(made, flow(6, START + 7 * S, 85), tick(START + 9 * S)) == [("R1", "normal", 9.0)]
+    assert run(made, flow(6, START + 7 * S, 85), tick(START + 9 * S)) == [("R1", "returned-unacknowledged", 9.0)]
 
 
 @pytest.mark.parametrize("quality", [Quality.UNCERTAIN, Quality.BAD, Quality.MISSING])
@@ -139,7 +139,7 @@ def test_unknown_neither_raises_nor_clears() -> None:
     assert len(standing) == 4
     assert run(made, frame(5, START + 50 * MS, float("inf"))) == []
     after = run(made, frame(6, START + 60 * MS, 20))  # known again, then cleared
-    assert sorted(state for _, state, _ in after) == ["normal"] * 4 + ["unacknowledged"] * 4
+    assert sorted(state for _, state, _ in after) == ["returned-unacknowledged"] * 4 + ["unacknowledged"] * 4
 
 
 def test_being_unknown_is_said_once_and_so_is_being_known_again() -> None:
@@ -171,7 +171,7 @@ def test_no_data_after_three_periods_stamped_with_its_deadline_and_over_with_a_g
     said = run(made, flow(1, START, 60), tick(START + 2900 * MS), tick(START + 5 * S))
     assert said == [("R1", "unacknowledged", 3.0)]
     assert run(made, flow(2, START + 5 * S, 60, quality=Quality.BAD)) == []
-    assert run(made, flow(3, START + 5500 * MS, 60)) == [("R1", "normal", 5.5)]
+    assert run(made, flow(3, START + 5500 * MS, 60)) == [("R1", "returned-unacknowledged", 5.5)]
     # R2 was never seen: three periods from the first tick, and the grace.
     assert run(made, tick(START + 8 * S), tick(START + 32 * S)) == [("R1", "unacknowledged", 8.5)]
     assert run(made, tick(START + 34 * S)) == [("R2", "unacknowledged", 33.0)]
@@ -183,7 +183,7 @@ def test_a_silent_stretch_without_ticks_shows_when_the_next_sample_comes() -> No
     made.step([inputs[0], tick(START + 3 * S)])
     made.step([tick(START + 3400 * MS)])
     outputs = made.step([tick(START + 9 * S), inputs[1]])
-    assert transitions(outputs) == [("R1", "unacknowledged", 3.5), ("R1", "normal", 10.0)]
+    assert transitions(outputs) == [("R1", "unacknowledged", 3.5), ("R1", "returned-unacknowledged", 10.0)]
 
 
 def test_late_is_counted_and_journaled_once_per_source_and_tick_and_not_evaluated() -> None:
@@ -259,13 +259,13 @@ def test_rate_is_unknown_across_a_hole_of_more_than_two_windows() -> None:
 def test_what_a_late_sample_completes_is_never_stamped_before_the_last_transition() -> None:
     made = engine(NO_FLOW_DATA)
     made.step([flow(1, START, 60), tick(START + 4 * S)])
-    assert run(made, flow(2, START + 2500 * MS, 60)) == [("R1", "normal", 3.0)]
+    assert run(made, flow(2, START + 2500 * MS, 60)) == [("R1", "returned-unacknowledged", 3.0)]
 
 
 def test_a_late_sample_ends_an_alarm_no_sooner_than_it_began() -> None:
     made = engine(FLOW_LOW.replace("    off_delay: 2 s\n", ""))
     made.step([flow(1, START + 100 * MS, 60), tick(START + S)])
-    assert run(made, flow(2, START + 300 * MS, 100)) == [("R1", "normal", 0.6)]
+    assert run(made, flow(2, START + 300 * MS, 100)) == [("R1", "returned-unacknowledged", 0.6)]
 
 
 def test_an_input_of_another_unit_is_a_broken_invariant() -> None:

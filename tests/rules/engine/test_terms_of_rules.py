@@ -45,4 +45,4 @@ def test_the_strategies_reach_every_operation_and_rules_come_and_go() -> None:
     through_the_twin()
     assert {*get_args(Op), *(f"known {op}" for op in FUNCTIONS)} <= set(seen)
     assert seen["unacknowledged"] > seen["rules"] / 4
-    assert seen["normal"] > seen["rules"] / 10
+    assert seen["returned-unacknowledged"] > seen["rules"] / 10

@@ -86,11 +86,11 @@ def test_an_expired_deadline_comes_just_before_what_its_condition_says_itself() 
     run(made, frame(1, START, 60, gpus=(0, 1)))
     assert run(made, tick(START + 500 * MS), frame(2, START + 1200 * MS, 40, gpus=(0, 1))) == [
         ("a", GPUS[0], "unacknowledged"),
-        ("a", GPUS[0], "normal"),
+        ("a", GPUS[0], "returned-unacknowledged"),
         ("a", GPUS[1], "unacknowledged"),
-        ("a", GPUS[1], "normal"),
-        ("b", GPUS[0], "normal"),
-        ("b", GPUS[1], "normal"),
+        ("a", GPUS[1], "returned-unacknowledged"),
+        ("b", GPUS[0], "returned-unacknowledged"),
+        ("b", GPUS[1], "returned-unacknowledged"),
     ]
 
 
@@ -129,4 +129,4 @@ def test_silence_is_of_its_own_signal() -> None:
     assert run(made, flow(1, START, 60), tick(START + 900 * MS)) == []
     others = flow(2, START + 900 * MS, 60, point="CDU.LiquidFlow")
     assert run(made, others, tick(START + S)) == [("a", "R1", "unacknowledged")]
-    assert run(made, flow(3, START + 1100 * MS, 60)) == [("a", "R1", "normal")]
+    assert run(made, flow(3, START + 1100 * MS, 60)) == [("a", "R1", "returned-unacknowledged")]

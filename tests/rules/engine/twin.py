@@ -69,6 +69,8 @@ class Twin:
         self.first_epoch: dict[str, int] = {}
         self.newest: dict[str, int] = {}
         self.active: dict[tuple[str, str], Alarm] = {}
+        self.returned: dict[tuple[str, str], Alarm] = {}
+        self.moved: dict[tuple[str, str], int] = {}
         self.notes: Counter[tuple[str, str]] = Counter()
         self.off: dict[str, tuple[int, int]] = {}
         self.counters: Counter[str] = Counter()
@@ -181,46 +183,61 @@ class Twin:
         text: str,
         prefix: str | None,
     ) -> None:
+        at = self.not_before_the_last(rule, asset, at)
         name = f"{prefix}:0" if prefix else self.id_of()
         alarm = Alarm(
             name, self.unit.id, rule, asset, severity, "unacknowledged", name, at, None, value, text
         )
         self.active[rule, asset] = alarm
+        self.returned.pop((rule, asset), None)
         self.counters["alarms_raised"] += 1
         self.out.append(alarm)
         detail = {"rule": rule, "asset": asset, "severity": severity, "value": value, "message": text}
+        detail["state"] = alarm.state
         self.entry("alarm-raised", at, detail, f"{prefix}:1" if prefix else None)
 
     def clear(
-        self, rule: str, asset: str, at: int, value: float | None, text: str, prefix: str | None
+        self,
+        rule: str,
+        asset: str,
+        at: int,
+        value: float | None,
+        text: str,
+        prefix: str | None,
+        is_closed: bool = False,
     ) -> None:
+        at = self.not_before_the_last(rule, asset, at)
         was = self.active.pop((rule, asset))
         name = f"{prefix}:0" if prefix else self.id_of()
         self.counters["alarms_cleared"] += 1
-        self.out.append(
-            Alarm(
-                name,
-                self.unit.id,
-                rule,
-                asset,
-                was.severity,
-                "normal",
-                was.raised_id,
-                was.raised_ns,
-                at,
-                value,
-                text,
-            )
+        alarm = Alarm(
+            name,
+            self.unit.id,
+            rule,
+            asset,
+            was.severity,
+            "normal" if is_closed else "returned-unacknowledged",
+            was.raised_id,
+            was.raised_ns,
+            at,
+            value,
+            text,
         )
+        if not is_closed:
+            self.returned[rule, asset] = alarm
+        self.out.append(alarm)
         detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
+        detail["state"] = alarm.state
         self.entry("alarm-cleared", at, detail, f"{prefix}:1" if prefix else None)
 
     def unknown(self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str) -> None:
         self.counters["alarms_unknown"] += kind == "unknown"
+        at = self.not_before_the_last(rule, asset, at)
         was = self.active[rule, asset]
         since = at if kind == "unknown" else None
         self.out.append(replace(was, id=self.id_of(), value=value, message=text, unknown_ns=since))
         detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
+        detail["state"] = was.state
         self.entry(f"alarm-{kind}", at, detail)
 
     def say(self, condition: Condition, events: list[Said]) -> None:
@@ -301,7 +318,7 @@ class Twin:
             means = {(c.rule.id, c.rule.definition) for c in self.conditions}
             meant = {(c.rule.id, c.rule.definition) for c in old}
             gone = [c for c in old if (c.rule.id, c.rule.definition) in meant - means]
-            closed = [c for c in gone if (c.rule.id, c.asset) in self.active]
+            closed = [c for c in gone if (c.rule.id, c.asset) in self.active | self.returned]
             if self.now is not None:
                 detail |= {
                     "rules_kept": len(means & meant),
@@ -312,9 +329,26 @@ class Twin:
             self.ruling = value.rules_digest
         self.entry("activation", at, detail)
         for c in sorted(closed, key=lambda c: (c.rule.id, c.asset)):
-            since = self.active[c.rule.id, c.asset].raised_ns
-            text = f"{c.asset}: closed, the rule has changed or is gone"
-            self.clear(c.rule.id, c.asset, max(at, since), None, text, None)
+            self.close(c.rule.id, c.asset, at)
+
+    def close(self, rule: str, asset: str, at: int) -> None:
+        """An alarm of a rule that has changed or is gone."""
+        text = f"{asset}: closed, the rule has changed or is gone"
+        if (rule, asset) in self.active:
+            self.clear(rule, asset, at, None, text, None, is_closed=True)
+            del self.moved[rule, asset]
+            return
+        was = self.returned.pop((rule, asset))
+        self.out.append(replace(was, id=self.id_of(), state="normal", value=None, message=text))
+        detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": None, "message": text}
+        detail["state"] = "normal"
+        self.entry("alarm-closed", self.not_before_the_last(rule, asset, at), detail)
+        del self.moved[rule, asset]
+
+    def not_before_the_last(self, rule: str, asset: str, at: int) -> int:
+        """An alarm's transitions never go back in time."""
+        self.moved[rule, asset] = max(at, self.moved.get((rule, asset), 0))
+        return self.moved[rule, asset]
 
     def take_up(self, program: Program, at: int) -> None:
         """A rule of the same meaning goes on; a function of a GPU goes on when any rule looked at it before."""
