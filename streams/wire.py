@@ -22,7 +22,20 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rules.engine.inputs import Action, ActionKind, Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus, Tick
+from rules.engine.inputs import (
+    Action,
+    ActionKind,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    ReceiptStatus,
+    Tick,
+)
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT

@@ -175,7 +175,9 @@ def diagram() -> str:
         for event, after in events.items():
             if isinstance(after, State) and event is not Event.CLOSE:
                 by_next.setdefault(after, []).append(event.value)
-        lines += [f"    {_name(state)} --> {_name(after)} : {', '.join(names)}" for after, names in by_next.items()]
+        lines += [
+            f"    {_name(state)} --> {_name(after)} : {', '.join(names)}" for after, names in by_next.items()
+        ]
     return "\n".join(lines)
 
 

@@ -48,7 +48,9 @@ def test_a_hole_in_the_sequence_is_an_alarm_until_the_next_record_without_one() 
     assert made.counters["readings"] == 2
     assert (made.counters["gaps"], made.counters["inputs_missing"]) == (1, 2)
     assert alarms(made.step(flows(7))) == []
-    assert alarms(made.step(flows(8))) == [("source-gap", "plant", "returned-unacknowledged", "plant: complete again")]
+    assert alarms(made.step(flows(8))) == [
+        ("source-gap", "plant", "returned-unacknowledged", "plant: complete again")
+    ]
 
 
 def test_repeats_are_dropped_counted_and_journaled_with_the_tick() -> None:
@@ -158,7 +160,9 @@ def test_a_clock_that_is_off_for_a_second_is_an_alarm_until_it_was_right_for_ten
     restarted = engine()
     restarted.restore(made.snapshot())
     cleared = restarted.step(clocks(*steps)[8:])
-    assert alarms(cleared) == [("source-clock", "plant", "returned-unacknowledged", "plant: times are right again")]
+    assert alarms(cleared) == [
+        ("source-clock", "plant", "returned-unacknowledged", "plant: times are right again")
+    ]
     assert [a.cleared_ns for a in cleared if isinstance(a, Alarm)] == [START + 22 * S]
 
 

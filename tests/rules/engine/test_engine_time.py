@@ -110,7 +110,9 @@ def test_off_delay_and_dead_band() -> None:
     above = [flow(n, START + n * S, 85) for n in (3, 4)]
     back_in_the_band = flow(5, START + 4500 * MS, 79)
     assert run(made, tick(START + 4 * S), in_the_band, *above, back_in_the_band, tick(START + 7 * S)) == []
-    assert run(made, flow(6, START + 7 * S, 85), tick(START + 9 * S)) == [("R1", "returned-unacknowledged", 9.0)]
+    assert run(made, flow(6, START + 7 * S, 85), tick(START + 9 * S)) == [
+        ("R1", "returned-unacknowledged", 9.0)
+    ]
 
 
 @pytest.mark.parametrize("quality", [Quality.UNCERTAIN, Quality.BAD, Quality.MISSING])

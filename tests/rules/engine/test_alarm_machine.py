@@ -1,0 +1,222 @@
+"""Random samples, ticks, actions, restarts and rule changes against a plain model of one alarm, and its log run again."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from rules.engine.engine import Engine
+from rules.engine.inputs import Action, ActionKind, Activation, Identity, Input, Tick
+from rules.engine.outputs import Alarm, Entry, Output
+from rules.engine.tables import compile_unit
+from streams.wire import encode_output
+from tests.rules.engine.plant import START, UNIT, S, flow, program, site, tick
+
+RULE = """
+  low:
+    for: Rack
+    when: RackLiquidFlow < 70 L/min
+    severity: high
+    message: "{{asset}}: {{value:.0f}} L/min"
+    latch: {latch}
+"""
+OTHER = """
+  other:
+    for: Rack
+    when: RackLiquidFlow < 1 L/min
+    severity: low
+    message: "{asset}"
+"""
+HALF = S // 2
+HALVES = st.sampled_from([1, 2, 5, 30])
+KINDS = ("acknowledge", "shelve", "reset", "remove-from-service", "unshelve", "return-to-service", "comment")
+NAMES = ("out-of-service", "shelved")
+
+
+class Model:
+    """One alarm in plain words. Times in half seconds."""
+
+    def __init__(self, latch: bool) -> None:
+        self.latch = latch
+        self.close()
+
+    def close(self) -> None:
+        self.is_true = self.is_latched = False
+        self.is_seen = True
+        self.silences: dict[str, tuple[int, bool]] = {}
+
+    @property
+    def state(self) -> str:
+        for name in NAMES:
+            if name in self.silences:
+                return name
+        seen = "acknowledged" if self.is_seen else "unacknowledged"
+        if self.is_true:
+            return seen
+        if self.is_latched:
+            return f"latched-{seen}"
+        return "normal" if self.is_seen else "returned-unacknowledged"
+
+    def sample(self, is_true: bool) -> None:
+        if is_true and not self.is_true:
+            self.is_true, self.is_latched, self.is_seen = True, False, False
+        elif self.is_true and not is_true:
+            self.is_true, self.is_latched = False, self.latch
+            if self.silences.get("shelved", (0, False))[1]:
+                self.end("shelved")
+
+    def end(self, name: str) -> None:
+        del self.silences[name]
+        if not self.silences:
+            self.is_seen = not (self.is_true or self.is_latched)
+
+    def pass_time(self, now: int) -> None:
+        while due := [
+            (until, NAMES.index(name), name) for name, (until, _) in self.silences.items() if until <= now
+        ]:
+            self.end(min(due)[2])
+
+    def act(self, kind: ActionKind, until: int, one_shot: bool, is_current: bool) -> bool:
+        """Whether it is done."""
+        if kind == "acknowledge":
+            can = not self.silences and not self.is_seen and is_current
+            self.is_seen = self.is_seen or can
+            return can
+        if kind == "reset":
+            can = not self.silences and self.is_latched and self.is_seen and is_current
+            self.is_latched = self.is_latched and not can
+            return can
+        for name, (begins, ends) in {
+            "shelved": ("shelve", "unshelve"),
+            "out-of-service": ("remove-from-service", "return-to-service"),
+        }.items():
+            if kind == begins:
+                self.silences[name] = (until, one_shot)
+                return True
+            if kind == ends:
+                can = name in self.silences
+                if can:
+                    self.end(name)
+                return can
+        return True
+
+
+class AlarmMachine(RuleBasedStateMachine):
+    """The engine, the model, and the log of all inputs."""
+
+    @initialize(latch=st.booleans())
+    def begin(self, latch: bool) -> None:
+        self.rules = program(RULE.format(latch=str(latch).lower()))
+        self.model = Model(latch)
+        self.now, self.flows, self.actions, self.epoch = 0, 0, 0, 1
+        self.log: list[Input] = []
+        self.said: list[Output] = []
+        self.state, self.occurrences, self.rules_are = "normal", [""], "these"
+        self.engine = self.fresh()
+        self.take(tick(START))
+
+    def fresh(self) -> Engine:
+        made = Engine(self.rules, site(), UNIT, "these")
+        made.offer("other", compile_unit(program(OTHER), site(), site().units[UNIT]))
+        return made
+
+    def take(self, value: Input) -> list[Output]:
+        self.log.append(value)
+        outputs = self.engine.step([value])
+        self.said += outputs
+        for one in outputs:
+            if isinstance(one, Alarm) and one.rule == "low":
+                self.state = one.state
+                if one.id == one.raised_id:
+                    self.occurrences.append(one.raised_id)
+        return outputs
+
+    @rule(halves=HALVES)
+    def time_passes(self, halves: int) -> None:
+        self.now += halves
+        self.model.pass_time(self.now)
+        self.take(tick(START + self.now * HALF))
+
+    @rule(litres=st.sampled_from([60, 100, 69, 70]), halves=st.integers(2, 5), ticks=st.booleans())
+    def sample(self, litres: float, halves: int, ticks: bool) -> None:
+        """Mostly up to a second ahead of the last tick, as samples are: behind the ends of silences that lie before."""
+        self.now += halves
+        before = self.now - 2 * (not ticks)
+        self.model.pass_time(before)
+        self.take(tick(START + before * HALF))
+        self.flows += 1
+        if litres < 70 if not self.model.is_true else litres >= 70:
+            self.model.pass_time(self.now - 1)  # at its own time a silence still is
+        if self.rules_are == "these":
+            self.model.sample(litres < 70)
+        self.take(flow(self.flows, START + self.now * HALF, litres))
+
+    @rule(
+        kind=st.sampled_from(KINDS),
+        halves=HALVES,
+        one_shot=st.booleans(),
+        back=st.integers(0, 1),
+    )
+    def act(self, kind: ActionKind, halves: int, one_shot: bool, back: int) -> None:
+        self.actions += 1
+        self.model.pass_time(self.now)
+        until, occurrence = self.now + halves, self.occurrences[max(-1 - back, -len(self.occurrences))]
+        one_shot = one_shot and kind == "shelve"
+        done = self.rules_are == "these" and self.model.act(
+            kind, until, one_shot, occurrence == self.occurrences[-1]
+        )
+        at_ns = START + self.now * HALF
+        outputs = self.take(
+            Action(
+                UNIT, Identity("action:eva", 1, self.actions), kind, "low", "R1", "eva", at_ns, occurrence,
+                START + until * HALF, one_shot, "why",
+            )
+        )  # fmt: skip
+        answers = [one for one in outputs if one.id.startswith(f"{UNIT}:action:eva")]
+        kinds = [one.kind for one in answers if isinstance(one, Entry)]
+        assert ("action-refused" not in kinds) == done
+        assert len(kinds) == 1
+
+    @rule()
+    def restart(self) -> None:
+        state = self.engine.snapshot()
+        self.engine = self.fresh()
+        if self.rules_are == "other":
+            self.engine = Engine(program(OTHER), site(), UNIT, "other")
+        self.engine.restore(state)
+        assert self.engine.snapshot() == state
+
+    @rule(chance=st.integers(0, 15))
+    def rules_change(self, chance: int) -> None:
+        """Now and then: nothing of the alarm is left to look at behind it."""
+        if chance != 15 or self.rules_are == "other":
+            return
+        self.rules_are = "other"
+        self.model.close()
+        identity = Identity("activation", 1, 1)
+        self.take(Activation(UNIT, identity, site().digest, "other", START + self.now * HALF))
+
+    @invariant()
+    def both_agree(self) -> None:
+        if hasattr(self, "model"):
+            assert self.state == self.model.state
+
+    def teardown(self) -> None:
+        """The log again, in one batch: the same bytes; with more ticks: the same, too."""
+        if not hasattr(self, "log"):
+            return
+        said = [encode_output(one, 1) for one in self.said]
+        assert [encode_output(one, 1) for one in self.fresh().step(self.log)] == said
+        dense: list[Input] = []
+        for before, value in zip([None, *self.log], self.log, strict=False):
+            if isinstance(value, Tick) and before is not None:
+                last = max(one.time_ns for one in dense if isinstance(one, Tick))
+                dense += [tick(at_ns) for at_ns in range(last + HALF // 2, value.time_ns, HALF // 2)]
+            dense.append(value)
+        by_ticks = [encode_output(one, 1) for one in self.fresh().step(dense)]
+        assert by_ticks == said
+
+
+AlarmMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+test_alarm_machine = AlarmMachine.TestCase
