@@ -7,7 +7,7 @@ from rules.engine.outputs import Alarm
 from streams.times import iso_utc
 
 
-def plain_alarm(alarm: Alarm, raised: Alarm | None = None) -> dict[str, str | None]:
+def plain_alarm(alarm: Alarm, raised: Alarm | None = None) -> dict[str, str | bool | None]:
     """One occurrence of an alarm by its last word; `id` is that of the transition that raised it.
 
     `raised`, the first word on it: its message is the one that tells what happened, that of a clearing is beside it.
@@ -18,19 +18,39 @@ def plain_alarm(alarm: Alarm, raised: Alarm | None = None) -> dict[str, str | No
         "unit": alarm.unit,
         "asset": alarm.asset,
         "severity": alarm.severity,
-        "raised_at": iso_utc(alarm.raised_ns),
-        "cleared_at": None if alarm.cleared_ns is None else iso_utc(alarm.cleared_ns),
-        "unknown_since": None if alarm.unknown_ns is None else iso_utc(alarm.unknown_ns),
+        "state": alarm.state,
+        "raised_at": iso_utc(alarm.raised_ns) if alarm.raised_id else None,
+        "cleared_at": _iso(alarm.cleared_ns),
+        "unknown_since": _iso(alarm.unknown_ns),
+        "acknowledged_at": _iso(alarm.acknowledged_ns),
+        "shelved_until": _iso(alarm.shelved_until_ns),
+        "one_shot": alarm.one_shot,
+        "out_of_service_until": _iso(alarm.out_of_service_until_ns),
+        "suppressed_by": alarm.suppressed_by or None,
+        "by": alarm.by or None,
+        "comment": alarm.comment or None,
         "message": (raised or alarm).message,
         "cleared_message": None if alarm.cleared_ns is None else alarm.message,
     }
 
 
+def _iso(time_ns: int | None) -> str | None:
+    return None if time_ns is None else iso_utc(time_ns)
+
+
 def told(alarm: Alarm) -> str:
-    """Its message, and since when nobody knows whether it still holds."""
-    if alarm.unknown_ns is None:
-        return alarm.message
-    return f"{alarm.message} (unknown since {iso_utc(alarm.unknown_ns)[11:19]})"
+    """Its message, since when nobody knows whether it still holds, and until when it is not heard."""
+    more = [
+        f"{words} {iso_utc(time_ns)[11:19]}"
+        for words, time_ns in (
+            ("unknown since", alarm.unknown_ns),
+            ("shelved until", alarm.shelved_until_ns),
+            ("out of service until", alarm.out_of_service_until_ns),
+        )
+        if time_ns is not None
+    ]
+    by = [f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by] if alarm.by else []
+    return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
 
 
 def plain_gap(gap: Gap) -> dict[str, str | int | None]:

@@ -114,5 +114,5 @@ def _event_ns(output: Output) -> int:
     if isinstance(output, Command):
         return output.cause_ns
     if isinstance(output, Alarm):
-        return output.raised_ns if output.cleared_ns is None else output.cleared_ns
+        return output.at_ns
     return output.time_ns if isinstance(output, Fact) else output.at_ns

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from gateways.cli import alarm_commands
 from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
 from gateways.cli.replay_commands import recording_app, replay
@@ -224,19 +225,6 @@ def activate(
 
 
 @app.command()
-def alarms(
-    site: SiteArgument = DEMO_SITE,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and print each transition.")] = False,
-    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the alarms of a running site."""
-    from gateways.cli.alarms import show_alarms
-
-    raise typer.Exit(show_alarms(site, follow, bootstrap, as_json))
-
-
-@app.command()
 def doctor(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     """Say what of machine, ports, broker, site and sources is in order, and what to do about the rest."""
     from gateways.cli.doctor import examine
@@ -262,6 +250,7 @@ def docs_rules(
     raise typer.Exit(run_docs_rules(site, output, as_json))
 
 
+alarm_commands.register(app)
 app.command()(replay)
 app.command()(sweep)
 app.add_typer(recording_app, name="recording")

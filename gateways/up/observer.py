@@ -184,8 +184,9 @@ class Observer:
             self.broken_ids += known != record.value
             return
         if isinstance(output, Alarm):
-            self.raised.setdefault(output.raised_id, output)
-            self.alarms[output.raised_id] = output
+            if output.raised_id:
+                self.raised.setdefault(output.raised_id, output)
+                self.alarms[output.raised_id] = output
         elif isinstance(output, Command):
             self.commands[output.id] = SeenCommand(
                 output, record.timestamp_ms * 1_000_000, self.receipts.get(output.id)

@@ -1,4 +1,4 @@
-"""What is known of one alarm that is not simply normal: its state, the occurrence behind it, and why it is not heard."""
+"""One alarm that is not simply normal: its state, the occurrence behind it, and why it is not heard."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class Engine:
         kernel.begin(at_ns, compiled.plant_code, state.plant, state.soonest)
 
     def _fire(self, until_ns: int, out: list[Output]) -> None:
-        """Deadlines up to `until_ns`, in the order (deadline, rule, asset); ends of silences after those of their time."""
+        """Deadlines up to `until_ns`, in the order (deadline, rule, asset); of one time, ends of silences come last."""
         while (end_ns := self._statements.soonest_ns) <= until_ns:
             self._fire_conditions(end_ns, out)
             self._statements.expire(out, end_ns)

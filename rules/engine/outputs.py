@@ -27,12 +27,12 @@ AlarmState = Literal[
 class Alarm:
     """The last word on one alarm, for the compacted topic `alarms`; its key is `unit:rule:asset`.
 
-    `id` is of this transition, `raised_id` of the one that raised it; '' where it never went off and is shelved or out
-    of service. Times are event times. `cleared_ns`: when its condition returned, None while it holds. `unknown_ns`:
-    since when nobody knows whether the condition of an alarm that stands still holds; None while it is known.
+    `id` and `at_ns` are of this transition, `raised_id` is of the one that raised it; '' where it never went off and is
+    shelved or out of service. Times are event times. `cleared_ns`: when its condition returned, None while it holds.
+    `unknown_ns`: since when nobody knows whether the condition of an alarm that stands still holds, if so.
     `shelved_until_ns`, `out_of_service_until_ns`: None where it is not; `one_shot`: shelved until it returns, too.
-    `suppressed_by`: the keys of the alarms that are its cause, in order. `by`, `comment`: who acted on it last, and what
-    they wrote.
+    `suppressed_by`: the keys of the alarms that are its cause, in order. `by`, `comment`: who acted on it last, and
+    what they wrote.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Alarm:
     suppressed_by: str = ""
     by: str = ""
     comment: str = ""
+    at_ns: int = 0
 
     @property
     def key(self) -> str:

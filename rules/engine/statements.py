@@ -308,7 +308,7 @@ class Statements:
                 shelving is not None and shelving.one_shot,
                 None if service is None else service.until_ns,
                 "" if suppression is None else suppression.by,
-                alarm.by, alarm.comment,
+                alarm.by, alarm.comment, at_ns,
             )
         )  # fmt: skip
         detail = {

@@ -68,7 +68,7 @@ def said_in_recordings(recordings: Iterable[Recording], units: Collection[str]) 
             continue
         if isinstance(output, Command):
             commands.setdefault(output.id, output)
-        elif isinstance(output, Alarm):
+        elif isinstance(output, Alarm) and output.raised_id:
             firsts.setdefault(output.raised_id, output)
             if output.cleared_ns is not None:
                 cleared.setdefault(output.raised_id, output)

@@ -142,7 +142,7 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
     result.sums[message.topic] += int.from_bytes(hashlib.sha256(value).digest(), "big")
     for hear in heard_by:
         hear(message.topic, output.unit, output.id, value)
-    if isinstance(output, Alarm):
+    if isinstance(output, Alarm) and output.raised_id:
         result.raised.setdefault(output.raised_id, output)
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):

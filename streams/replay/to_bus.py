@@ -210,7 +210,7 @@ def _said_ns(message: Message) -> int:
     except UndecodableError:
         return 0
     if isinstance(output, Alarm):
-        return max(output.raised_ns, output.cleared_ns or 0, output.unknown_ns or 0)
+        return output.at_ns
     if isinstance(output, Command):
         return output.cause_ns
     return output.at_ns if isinstance(output, Entry) else 0

@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+from rules.engine.statements import ENDS
+
 REMEMBERED: Final = 5_000
 """So many of the outputs of a topic and unit that have met are known when they come again."""
 
@@ -69,7 +71,7 @@ class InputsEnd(NamedTuple):
         if len(parts) != 4 or not parts[2].isdecimal():
             return "recorded"
         name, middle, number = parts[0], parts[1], int(parts[2])
-        if name in self.rules and middle in self.assets:
+        if name.partition(ENDS)[0] in self.rules and middle in self.assets:
             return "beyond" if number > self.now_ns else "either"
         if middle.isdecimal() and (int(middle), number) > self.last.get(name, (-1, 0)):
             return "beyond"
@@ -95,7 +97,7 @@ class InputsBegin(NamedTuple):
         if len(parts) != 4 or not parts[2].isdecimal():
             return "behind"
         name, middle, number = parts[0], parts[1], int(parts[2])
-        if name in self.rules and middle in self.assets:
+        if name.partition(ENDS)[0] in self.rules and middle in self.assets:
             return _before(number, self.now_ns, self.ahead_ns)
         if middle.isdecimal() and (int(middle), number) <= self.last.get(name, (-1, 0)):
             return "before"

@@ -1,4 +1,4 @@
-"""Random samples, ticks, actions, restarts and rule changes against a plain model of one alarm, and its log run again."""
+"""Random samples, ticks, actions, restarts and rule changes against a plain model; then the log is run again."""
 
 from __future__ import annotations
 

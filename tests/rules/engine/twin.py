@@ -186,7 +186,7 @@ class Twin:
         at = self.not_before_the_last(rule, asset, at)
         name = f"{prefix}:0" if prefix else self.id_of()
         alarm = Alarm(
-            name, self.unit.id, rule, asset, severity, "unacknowledged", name, at, None, value, text
+            name, self.unit.id, rule, asset, severity, "unacknowledged", name, at, None, value, text, at_ns=at
         )
         self.active[rule, asset] = alarm
         self.returned.pop((rule, asset), None)
@@ -222,6 +222,7 @@ class Twin:
             at,
             value,
             text,
+            at_ns=at,
         )
         if not is_closed:
             self.returned[rule, asset] = alarm
@@ -235,7 +236,7 @@ class Twin:
         at = self.not_before_the_last(rule, asset, at)
         was = self.active[rule, asset]
         since = at if kind == "unknown" else None
-        self.out.append(replace(was, id=self.id_of(), value=value, message=text, unknown_ns=since))
+        self.out.append(replace(was, id=self.id_of(), value=value, message=text, unknown_ns=since, at_ns=at))
         detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
         detail["state"] = was.state
         self.entry(f"alarm-{kind}", at, detail)
@@ -339,10 +340,11 @@ class Twin:
             del self.moved[rule, asset]
             return
         was = self.returned.pop((rule, asset))
-        self.out.append(replace(was, id=self.id_of(), state="normal", value=None, message=text))
+        at = self.not_before_the_last(rule, asset, at)
+        self.out.append(replace(was, id=self.id_of(), state="normal", value=None, message=text, at_ns=at))
         detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": None, "message": text}
         detail["state"] = "normal"
-        self.entry("alarm-closed", self.not_before_the_last(rule, asset, at), detail)
+        self.entry("alarm-closed", at, detail)
         del self.moved[rule, asset]
 
     def not_before_the_last(self, rule: str, asset: str, at: int) -> int:

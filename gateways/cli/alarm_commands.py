@@ -1,0 +1,147 @@
+"""The commands about alarms: `alarms`, `ack`, `reset`, `shelve`, `unshelve`, `comment`, and out of and into service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+from rules.engine.inputs import ActionKind
+
+BootstrapOption = Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")]
+AlarmsArgument = Annotated[
+    list[str],
+    typer.Argument(help="unit:rule:asset, or a pattern such as 'row-a:gpu-*:R01-*'.", metavar="ALARM…"),
+]
+SiteOption = Annotated[
+    Path, typer.Option("--site", help="Folder of the site (with site.yaml).", metavar="SITE")
+]
+ByOption = Annotated[str | None, typer.Option(help="Who acts; else the name of the account.", metavar="NAME")]
+CommentOption = Annotated[str, typer.Option("--comment", help="A word for the journal.", metavar="TEXT")]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the journal.", metavar="TEXT")]
+ForOption = Annotated[str, typer.Option("--for", help="How long, such as 30min or 2h.", metavar="TIME")]
+
+
+def alarms(
+    site: SiteArgument = DEMO_SITE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and print each transition.")] = False,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the alarms of a running site."""
+    from gateways.cli.alarms import show_alarms
+
+    raise typer.Exit(show_alarms(site, follow, bootstrap, as_json))
+
+
+def ack(
+    names: AlarmsArgument,
+    site: SiteOption = DEMO_SITE,
+    comment: CommentOption = "",
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Acknowledge alarms: somebody has seen them."""
+    _act("acknowledge", names, site, by, bootstrap, as_json, comment)
+
+
+def reset(
+    names: AlarmsArgument,
+    site: SiteOption = DEMO_SITE,
+    comment: CommentOption = "",
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reset latched alarms that are over and acknowledged."""
+    _act("reset", names, site, by, bootstrap, as_json, comment)
+
+
+def shelve(
+    names: AlarmsArgument,
+    why: WhyOption,
+    length: ForOption,
+    one_shot: Annotated[bool, typer.Option("--one-shot", help="Until the condition returns, too.")] = False,
+    site: SiteOption = DEMO_SITE,
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do not hear alarms for a while."""
+    _act("shelve", names, site, by, bootstrap, as_json, why, length, one_shot)
+
+
+def unshelve(
+    names: AlarmsArgument,
+    site: SiteOption = DEMO_SITE,
+    comment: CommentOption = "",
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hear shelved alarms again: what is true rises at once."""
+    _act("unshelve", names, site, by, bootstrap, as_json, comment)
+
+
+def out_of_service(
+    names: AlarmsArgument,
+    why: WhyOption,
+    length: ForOption,
+    site: SiteOption = DEMO_SITE,
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take alarms out of service while their sensor or equipment is worked on."""
+    _act("remove-from-service", names, site, by, bootstrap, as_json, why, length)
+
+
+def in_service(
+    names: AlarmsArgument,
+    site: SiteOption = DEMO_SITE,
+    comment: CommentOption = "",
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put alarms back into service: what is true rises at once."""
+    _act("return-to-service", names, site, by, bootstrap, as_json, comment)
+
+
+def comment(
+    names: AlarmsArgument,
+    text: Annotated[str, typer.Option("--text", help="The comment.", metavar="TEXT")],
+    site: SiteOption = DEMO_SITE,
+    by: ByOption = None,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a comment on alarms, for whoever looks at them next."""
+    _act("comment", names, site, by, bootstrap, as_json, text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add them to the command line."""
+    for command in (alarms, ack, reset, shelve, unshelve, out_of_service, in_service, comment):
+        app.command()(command)
+
+
+def _act(
+    kind: ActionKind,
+    names: list[str],
+    site: Path,
+    by: str | None,
+    bootstrap: str | None,
+    as_json: bool,
+    comment: str,
+    length: str | None = None,
+    one_shot: bool = False,
+) -> None:
+    from gateways.cli.alarm_actions import Wanted, act_on, time_ns, who
+
+    for_ns = 0 if length is None else time_ns(length, "--for")
+    wanted = Wanted(kind, who(by), comment, for_ns, one_shot)
+    raise typer.Exit(act_on(site, names, wanted, bootstrap, as_json))

@@ -1,0 +1,59 @@
+"""The alarms of a running site as the topic `alarms` has them, for commands that show them or act on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rules.engine.outputs import Alarm
+from rules.errors import UndecodableError, UnreachableError
+from rules.site.model import Site
+from streams.bus import Bus, Reader
+from streams.bus_kafka import KafkaBus
+from streams.record import Record
+from streams.settings import load_settings
+from streams.site_folder import load_site
+from streams.topics import ALARMS
+from streams.wire import decode_output
+
+
+@asynccontextmanager
+async def running_site(site_dir: Path, bootstrap: str | None) -> AsyncIterator[tuple[Site, Bus]]:
+    """The site of a folder, and the log on which it runs. UnreachableError: no broker there, or no site on it."""
+    site = load_site(site_dir)
+    given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
+    broker = load_settings(site_dir / "headrace.yaml", **given).broker
+    bus = KafkaBus(broker)
+    try:
+        if not await bus.partitions(ALARMS.name):
+            raise UnreachableError(
+                f"the broker at {broker.bootstrap} has no topic 'alarms': start the site "
+                "with `headrace up`, or create its topics"
+            )
+        yield site, bus
+    finally:
+        await bus.close()
+
+
+async def last_words(bus: Bus, reader: Reader, units: Container[str]) -> dict[str, Alarm]:
+    """The last word on each alarm of these units, by key; the reader goes on behind them."""
+    ends = await bus.ends(ALARMS.name)
+    last: dict[str, Alarm] = {}
+    while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):
+        last.update({alarm.key: alarm for alarm in decoded(await reader.read(timeout_s=1.0), units)})
+    return last
+
+
+def decoded(records: Iterable[Record], units: Container[str]) -> Iterator[Alarm]:
+    """A broker may serve several sites: only alarms of these units. What can't be read is said."""
+    for record in records:
+        try:
+            output = decode_output(record.headers, record.value)
+        except UndecodableError as error:
+            print(f"alarms: offset {record.offset} can't be read: {error}", file=sys.stderr)
+            continue
+        if isinstance(output, Alarm) and output.unit in units:
+            yield output
