@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rules.alarms.causes import Causes
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
 from rules.engine.facts import Told
@@ -84,7 +85,7 @@ class Engine:
         """The first tick that this state saw: an engine that lost its state tells facts in a later epoch."""
         self._told: Counter[str] = Counter()
         """The last sequence of the facts for each unit."""
-        self._statements = Statements(unit_id, self.counters)
+        self._statements = Statements(unit_id, site, self.counters)
         self._sources = Sources(site, self._statements)
         self._counts = np.zeros(4, np.int64)
         compiled = rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit)
@@ -108,6 +109,7 @@ class Engine:
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
+        self._statements.causes = Causes(self._site, compiled.rules)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))
@@ -209,9 +211,9 @@ class Engine:
             self._begun_ns = self.now_ns
             self._begin(self.now_ns)
         self._fire(self.now_ns, out)
-        if self._sources.notes_due or self._statements.orphans:
+        if self._sources.notes_due or not self._statements.is_settled:
             cause = input_cause(self.unit.id, tick.identity)
-            self._statements.close_orphans(out, cause, self.now_ns)
+            self._statements.settle(out, cause, self.now_ns)
             self._sources.say_notes(self.now_ns, cause, out)
 
     def _begin(self, at_ns: int) -> None:
@@ -442,7 +444,7 @@ class Engine:
         at_ns = self._effective_ns(value.at_ns)
         if at_ns:
             self._fire(at_ns, out)
-        self._statements.act(out, cause, value, self._severity(value.rule, value.asset), at_ns, self._site)
+        self._statements.act(out, cause, value, self._severity(value.rule, value.asset), at_ns)
 
     def _severity(self, rule_id: str, asset: str) -> Severity | None:
         """Of a rule's alarm for an asset; None where there can't be one."""
@@ -469,7 +471,7 @@ class Engine:
             detail = {**detail, **self._take_up(offered, at_ns, out)}
             self.rules_digest = value.rules_digest
         self._statements.entry(out, cause, "activation", at_ns, detail)
-        self._statements.close_orphans(out, cause, at_ns)
+        self._statements.settle(out, cause, at_ns)
 
     def _take_up(self, rules: Compiled, at_ns: int, out: list[Output]) -> Detail:
         """Go on with other rules; how many are the same, new or changed, gone or changed."""

@@ -115,7 +115,10 @@ def _spoken_as_json(rules: tuple[Spoken, ...]) -> dict[str, Any]:
             listed.append([list(rule.targets), numbers])
         own_commands = commands[id(rule.targets)]
         rows.append(
-            [rule.id, rule.definition, rule.severity, rule.message, rule.shown, rule.latches, own_commands]
+            [
+                *(rule.id, rule.definition, rule.severity, rule.message, rule.shown),
+                *(rule.latches, rule.suppresses, own_commands),
+            ]
         )
     return {
         "rules": rows,
@@ -133,6 +136,6 @@ def _spoken(header: Mapping[str, Any]) -> tuple[Spoken, ...]:
         for assets, numbers in header["commands"]
     ]
     return tuple(
-        Spoken(id_, definition, severity, message, tuple(shown), commands[number], latches)
-        for id_, definition, severity, message, shown, latches, number in header["rules"]
+        Spoken(id_, definition, severity, message, tuple(shown), commands[number], latches, tuple(causes))
+        for id_, definition, severity, message, shown, latches, causes, number in header["rules"]
     )

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
+from operator import itemgetter
 from typing import Any, Final, cast
 
+from rules.alarms import actions
+from rules.alarms.actions import ENDED
+from rules.alarms.causes import Causes, Key
 from rules.alarms.life_cycle import Event, Silence
 from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.inputs import Action, Identity
@@ -22,8 +26,6 @@ Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
 """What a message shows, by name; `value` is the number that the alarm carries."""
 VALUE: Final = "value"
-Key = tuple[str, str]
-"""Rule and asset: names an alarm of a unit."""
 ENDS: Final = "@"
 """Between a rule and a silence, in the id of what its end has caused."""
 
@@ -59,15 +61,18 @@ class Statements:
 
     `standing` by (rule, asset): all that are not simply normal, part of a snapshot as `orphans` are. `active`: those of
     them whose condition holds. `soonest_ns`: no silence ends before it. Orphans are active alarms of rules that a
-    restore found changed or gone: `close_orphans` ends them.
+    restore found changed or gone: `settle` ends them. `causes`: which alarm explains which, by the rules.
     """
 
-    def __init__(self, unit: str, counters: Counter[str]) -> None:
+    def __init__(self, unit: str, site: Site, counters: Counter[str]) -> None:
         self.unit = unit
+        self.site = site
+        self.causes = Causes(site, ())
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []
         self.soonest_ns = NO_END_NS
+        self._unsettled = False
         self.counters = counters
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
@@ -90,6 +95,7 @@ class Statements:
         """A condition became true: another occurrence of its alarm, and the journal says so."""
         key = rule, asset
         alarm, at_ns = self._at(out, key, severity, at_ns)
+        self._expect_cause(alarm, key, severity, at_ns)
         alarm.move(Event.RAISE)
         name = cause.next_id()
         alarm.severity, alarm.raised_id, alarm.raised_ns = severity, name, at_ns
@@ -115,6 +121,8 @@ class Statements:
         alarm, at_ns = self._at(out, key, self.active[key].severity, at_ns)
         alarm.move(Event.LATCH if latches else Event.CLEAR)
         self._no_longer_true(key, alarm, at_ns)
+        if Silence.SUPPRESSED in alarm.silences and not latches:
+            alarm.sound(Silence.SUPPRESSED)  # nothing is left to explain
         self._say(out, cause, "alarm-cleared", key, at_ns, value, message)
         shelving = alarm.silences.get(Silence.SHELVED)
         if shelving is not None and shelving.one_shot:
@@ -148,6 +156,7 @@ class Statements:
                     message,
                 )
             )
+        self._suppress(out, cause, (rule.id, asset), at_ns)
 
     def condition_cleared(
         self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
@@ -155,6 +164,8 @@ class Statements:
         """A rule's condition is over. What it commanded stays: nothing is released yet."""
         message, value = render(rule.message, asset, shown), shown.get(VALUE)
         self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message, rule.latches)
+        if rule.id in self.causes.suppresses:
+            self._let_go(out, cause, at_ns)
 
     def condition_unknown(
         self,
@@ -184,14 +195,13 @@ class Statements:
         action: Action,
         severity: Severity | None,
         at_ns: int,
-        site: Site,
     ) -> None:
         """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be."""
         key = action.rule, action.asset
         known = self.standing.get(key)
         refusal = "there is no such alarm"
         if severity is not None or known is not None:
-            refusal = self._refusal(action, known, at_ns, site)
+            refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
             detail: Detail = {
@@ -204,47 +214,71 @@ class Statements:
             self.entry(out, cause, "action-refused", at_ns, detail)
             return
         alarm, at_ns = self._at(out, key, severity or "low", at_ns)
-        alarm.by, alarm.comment = action.by, action.comment
-        kind = self._do(alarm, action, at_ns)
+        kind = actions.do(alarm, action, at_ns)
         self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
+        if action.action == "remove-from-service":
+            self._let_go(out, cause, at_ns)
+        elif action.action == "return-to-service":
+            self._suppress(out, cause, key, at_ns)
 
-    @staticmethod
-    def _refusal(action: Action, alarm: Standing | None, at_ns: int, site: Site) -> str:
-        """Why an action is not taken; '' where it is."""
-        kind, alarm = action.action, alarm or Standing("")
-        if not action.by:
-            return "nobody says who wants it"
-        if kind in _ASKED:
-            refusal = alarm.refusal(_ASKED[kind])
-            if not refusal and action.occurrence != alarm.raised_id:
-                return f"it went off again: the last occurrence is {alarm.raised_id}"
-            return refusal
-        if kind in _ENDS:
-            return "" if _ENDS[kind] in alarm.silences else f"it is not {_ENDS[kind]}"
-        if not action.comment:
-            return "nobody says why"
-        if kind in _BEGINS:
-            is_shelving = _BEGINS[kind] is Silence.SHELVED
-            limit_ns = site.shelving_max_ns if is_shelving else site.out_of_service_max_ns
-            if action.until_ns <= at_ns:
-                return "it would be over already"
-            if action.until_ns > at_ns + limit_ns:
-                return f"the site allows {limit_ns / 3.6e12:g} h at most"
-        return ""
+    # -- causes and consequences
 
-    @staticmethod
-    def _do(alarm: Standing, action: Action, at_ns: int) -> str:
-        """An action that is not refused; what the journal calls it."""
-        kind = action.action
-        if kind in _ASKED:
-            alarm.move(_ASKED[kind])
-            if kind == "acknowledge":
-                alarm.acknowledged_ns = at_ns
-        elif kind in _BEGINS:
-            alarm.silence(_BEGINS[kind], Reason(action.until_ns, action.by, action.comment, action.one_shot))
-        elif kind in _ENDS:
-            alarm.sound(_ENDS[kind])
-        return _JOURNALED[kind]
+    def _expect_cause(self, alarm: Standing, key: Key, severity: str, at_ns: int) -> None:
+        """What goes off and has a cause is not heard; what may have one waits for it a moment, unless it is urgent."""
+        if not self.causes.is_consequence(key[0]):
+            return
+        by = self.causes.of(key, self._is_believed)
+        if by is not None:
+            alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
+        elif severity != "urgent" and self.site.hold_off_ns:
+            alarm.silence(Silence.SUPPRESSED, Reason(at_ns + self.site.hold_off_ns, "", ""))
+
+    def _is_believed(self, key: Key) -> bool:
+        """Whether an alarm may explain others: it is true, and in service."""
+        alarm = self.active.get(key)
+        return alarm is not None and Silence.OUT_OF_SERVICE not in alarm.silences
+
+    def _name(self, key: Key) -> str:
+        return f"{self.unit}:{key[0]}:{key[1]}"
+
+    def _suppress(self, out: list[Output], cause: Cause, by: Key, at_ns: int) -> None:
+        """An alarm that may be a cause is true: what it explains is heard no more."""
+        if by[0] not in self.causes.suppresses or not self._is_believed(by):
+            return
+        for key in sorted(key for key in self.active if self.causes.explains(by, key)):
+            alarm, own_ns = self._at(out, key, self.active[key].severity, at_ns)
+            known = alarm.silences.get(Silence.SUPPRESSED)
+            if known is None or not known.by:
+                alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
+                alarm.by = alarm.comment = ""
+                self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
+
+    def _is_without_cause(self, key: Key, alarm: Standing) -> bool:
+        """Whether it is not heard because of an alarm that does not explain it any more."""
+        reason = alarm.silences.get(Silence.SUPPRESSED)
+        if reason is None or not reason.by:
+            return False
+        _, rule, asset = reason.by.split(":", 2)
+        return not (self._is_believed((rule, asset)) and self.causes.explains((rule, asset), key))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that stands is of the rules that rule, and has its cause among them."""
+        return not self.orphans and not self._unsettled
+
+    def _let_go(self, out: list[Output], cause: Cause, at_ns: int) -> None:
+        """What no alarm explains any more is heard again; what another one explains has that one as its cause."""
+        for key, one in sorted(self.standing.items(), key=itemgetter(0)):
+            if not self._is_without_cause(key, one):
+                continue
+            alarm, own_ns = self._at(out, key, one.severity, at_ns)
+            by = self.causes.of(key, self._is_believed)
+            alarm.by = alarm.comment = ""
+            if by is None:
+                self._sound(out, cause, key, Silence.SUPPRESSED, own_ns)
+            else:
+                alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
+                self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
 
     # -- time
 
@@ -268,7 +302,7 @@ class Statements:
     def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
         alarm = self.standing[key]
         alarm.sound(why)
-        self._say(out, cause, _ENDED[why], key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
+        self._say(out, cause, ENDED[why], key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
 
     # -- the rest
 
@@ -336,9 +370,10 @@ class Statements:
     def leave(self, kept: Set[str]) -> None:
         """Rules that are not `kept` are gone: what stands of them is an orphan."""
         self.orphans = sorted({*self.orphans, *(key for key in self.standing if key[0] not in kept)})
+        self._unsettled = any(self._is_without_cause(*item) for item in self.standing.items())
 
-    def close_orphans(self, out: list[Output], cause: Cause, at_ns: int) -> None:
-        """End alarms whose rule has changed or is gone: nothing would ever clear them, and nobody can act on them."""
+    def settle(self, out: list[Output], cause: Cause, at_ns: int) -> None:
+        """End alarms whose rule has changed or is gone, as nothing else would, and let go of what they explained."""
         for key in self.orphans:
             alarm, own_ns = self.standing[key], max(at_ns, self.standing[key].last_ns)
             alarm.silences.clear()
@@ -350,29 +385,5 @@ class Statements:
                 kind = "alarm-cleared"
             text = f"{key[1]}: closed, the rule has changed or is gone"
             self._say(out, cause, kind, key, own_ns, None, text)
-        self.orphans = []
-
-
-_ASKED: Final[Mapping[str, Event]] = {"acknowledge": Event.ACKNOWLEDGE, "reset": Event.RESET}
-_BEGINS: Final[Mapping[str, Silence]] = {
-    "shelve": Silence.SHELVED,
-    "remove-from-service": Silence.OUT_OF_SERVICE,
-}
-_ENDS: Final[Mapping[str, Silence]] = {
-    "unshelve": Silence.SHELVED,
-    "return-to-service": Silence.OUT_OF_SERVICE,
-}
-_ENDED: Final = {
-    Silence.SHELVED: "alarm-unshelved",
-    Silence.OUT_OF_SERVICE: "alarm-in-service",
-    Silence.SUPPRESSED: "alarm-unsuppressed",
-}
-_JOURNALED: Final = {
-    "acknowledge": "alarm-acknowledged",
-    "reset": "alarm-reset",
-    "shelve": "alarm-shelved",
-    "unshelve": _ENDED[Silence.SHELVED],
-    "remove-from-service": "alarm-out-of-service",
-    "return-to-service": _ENDED[Silence.OUT_OF_SERVICE],
-    "comment": "alarm-commented",
-}
+        self.orphans, self._unsettled = [], False
+        self._let_go(out, cause, at_ns)

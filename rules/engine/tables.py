@@ -42,6 +42,7 @@ class Spoken:
     shown: tuple[str, ...]
     targets: Mapping[str, tuple[Target, ...]]
     latches: bool
+    suppresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,7 @@ def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
             tuple(rule.shown),
             targets[id(rule.targets)],
             rule.latches,
+            rule.suppresses,
         )
         for rule in rules
     )

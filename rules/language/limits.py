@@ -32,6 +32,7 @@ DEFAULTS: Final[tuple[str, ...]] = (
     "response",
     "then",
     "latch",
+    "suppresses",
 )
 _OF_TABLE: Final = ("of", *DEFAULTS, *ROWS)
 _OF_ROW: Final = ("limit", *DEFAULTS)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -32,6 +33,7 @@ from rules.language.limits import ROWS, Joined, Written, written_out
 from rules.language.names import Names
 from rules.language.program import OWN_RULES, Program, Rule, make_program
 from rules.language.rule_reader import RuleReader
+from rules.language.suppression import read_suppressions
 from rules.language.terms import to_judge
 from rules.site.model import Site
 from rules.strict_yaml import Node, load
@@ -76,6 +78,7 @@ def _has_any(root: Node) -> bool:
 def _rules(files: list[dict[str, Node]], names: Names) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     places: dict[str, str] = {}
+    suppressions: dict[str, Node] = {}
     conditions: dict[tuple[str, str], str] = {}
     tables: dict[str, list[tuple[Written, Rule]]] = {}
     for fields in files:
@@ -87,6 +90,8 @@ def _rules(files: list[dict[str, Node]], names: Names) -> dict[str, Rule]:
             for written in written_out(rule_id, key, node):
                 _check_new(written, places)
                 _check_condition(written, conditions)
+                if "suppresses" in written.entries:
+                    suppressions[written.id] = written.entries["suppresses"]
                 rule = RuleReader(names, written).read()
                 if rule is not None:
                     rules[rule.id] = rule
@@ -94,6 +99,9 @@ def _rules(files: list[dict[str, Node]], names: Names) -> dict[str, Rule]:
                         tables.setdefault(written.table, []).append((written, rule))
     for rows in tables.values():
         _check_order(rows)
+    for rule_id, suppressed in read_suppressions(suppressions, places).items():
+        if rule_id in rules:
+            rules[rule_id] = replace(rules[rule_id], suppresses=suppressed)
     return rules
 
 

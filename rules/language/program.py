@@ -45,7 +45,8 @@ class Rule:
     `silent` is the condition `no_data(SIGNAL)` instead and has neither: true when that signal of the asset had no good
     sample for `timeouts_ns` (by asset). `shown`: what its message shows, by name; the first is `value`, the number
     that the alarm carries. `written`: when, until and so on as the file has them. `targets`: the commands of an
-    asset's alarm. `latches`: the alarm stands until a person resets it.
+    asset's alarm. `latches`: the alarm stands until a person resets it. `suppresses`: the rules whose alarms it
+    explains.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Rule:
     response: str = ""
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
     latches: bool = False
+    suppresses: tuple[str, ...] = ()
     _definition: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -107,7 +109,16 @@ class Rule:
             written[id(self.targets)] = orjson.Fragment(orjson.dumps(targets))
         shared = written[id(self.targets)]
         definition = self._defined(written)
-        return [definition, self.severity, self.message, self.cause, self.response, shared, self.latches]
+        return [
+            definition,
+            self.severity,
+            self.message,
+            self.cause,
+            self.response,
+            shared,
+            self.latches,
+            self.suppresses,
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,9 @@ from rules.strict_yaml import DURATION_NS, Node
 
 KEYS: Final = (
     "for", "when", "until", "deadband", "after", "on_delay", "off_delay", "severity", "message", "cause",
-    "response", "then", "limits", "latch",
+    "response", "then", "limits", "latch", "suppresses",
 )  # fmt: skip
-LATER: Final[tuple[str, ...]] = ("release", "first_up", "suppresses", "requires")
+LATER: Final[tuple[str, ...]] = ("release", "first_up", "requires")
 """Keys of the language to come, named so that their absence is said rather than guessed at."""
 SILENT_PERIODS: Final = 3
 DELAY_MAX_NS: Final = DURATION_NS["d"]

@@ -126,7 +126,8 @@ class Site:
     """A whole site. `digest` is the SHA-256 of the site file's text: two equal digests mean the same plant.
 
     `fact_period_ns`: how often a unit tells another what that needs to know of it. `shelving_max_ns`,
-    `out_of_service_max_ns`: for how long a person may silence an alarm at most.
+    `out_of_service_max_ns`: for how long a person may silence an alarm at most. `hold_off_ns`: how long an alarm
+    that another may explain waits for it.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Site:
     fact_period_ns: int = 1_000_000_000
     shelving_max_ns: int = 8 * 3_600_000_000_000
     out_of_service_max_ns: int = 30 * 24 * 3_600_000_000_000
+    hold_off_ns: int = 1_000_000_000
 
     @property
     def gpu_sources(self) -> dict[str, Source]:

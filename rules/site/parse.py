@@ -26,6 +26,9 @@ TICK_NS = 100 * DURATION_NS["ms"]
 FACT_PERIOD_NS = DURATION_NS["s"]
 SILENCES_NS = {"shelving_max": 8 * DURATION_NS["h"], "out_of_service_max": 30 * DURATION_NS["d"]}
 """For how long a person may silence an alarm, where the file says nothing else."""
+HOLD_OFF_NS = DURATION_NS["s"]
+HOLD_OFF_MAX_NS = 2 * DURATION_NS["s"]
+"""How long an alarm may wait for its cause before it is heard."""
 
 
 def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
@@ -46,8 +49,9 @@ def _read(root: Node, text: str) -> Site | None:
         if key in fields
     }
     paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
-    alarms = fields["alarms"].fields(tuple(SILENCES_NS)) if "alarms" in fields else {}
-    silences_ns = {key: node.as_duration_ns() for key, node in alarms.items()}
+    alarms = fields["alarms"].fields((*SILENCES_NS, "hold_off")) if "alarms" in fields else {}
+    hold_off_ns = alarms["hold_off"].as_duration_ns(0, HOLD_OFF_MAX_NS) if "hold_off" in alarms else None
+    silences_ns = {key: alarms[key].as_duration_ns() for key in SILENCES_NS if key in alarms}
     table = read_sources(fields.get("sources"))
     reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
     reader.all_templates()
@@ -71,6 +75,7 @@ def _read(root: Node, text: str) -> Site | None:
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
         shelving_max_ns=silences_ns.get("shelving_max") or SILENCES_NS["shelving_max"],
         out_of_service_max_ns=silences_ns.get("out_of_service_max") or SILENCES_NS["out_of_service_max"],
+        hold_off_ns=HOLD_OFF_NS if hold_off_ns is None else hold_off_ns,
     )
 
 
