@@ -55,6 +55,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "restarts": cost.restarts,
         "rolls": cost.rolls,
         "broken_ids": observer.broken_ids,
+        "annunciated": len(observer.heard),
         "alarms": [
             plain_alarm(alarm, observer.raised[alarm.raised_id])
             for alarm in sorted(observer.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))
@@ -149,7 +150,8 @@ def in_words(summary: Mapping[str, Any]) -> str:
         f"lost {summary['lost']}, duplicates {summary['duplicates']}, late {summary['late']}, "
         f"out of order {summary['out_of_order']}, dead letters {summary['dead_letters']}, "
         f"restarts {summary['restarts']}",
-        f"alarms {len(summary['alarms'])}; commands {len(summary['commands'])}, of these {done} done"
+        f"alarms {len(summary['alarms'])}, {summary['annunciated']} of them annunciated, the others explained by these "
+        f"or silenced; commands {len(summary['commands'])}, of these {done} done"
         + (
             f"; sample to receipt p50 {latency['p50']} ms, p99 {latency['p99']} ms"
             if latency["count"]
