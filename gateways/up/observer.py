@@ -15,7 +15,6 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from rules.alarms.life_cycle import State
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.errors import UndecodableError
@@ -190,7 +189,7 @@ class Observer:
             if output.raised_id:
                 self.raised.setdefault(output.raised_id, output)
                 self.alarms[output.raised_id] = output
-                if output.state == State.UNACKNOWLEDGED:
+                if output.state == "unacknowledged":
                     self.heard.add(output.raised_id)
         elif isinstance(output, Command):
             self.commands[output.id] = SeenCommand(
