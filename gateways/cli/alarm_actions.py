@@ -20,7 +20,7 @@ import orjson
 from gateways.cli.alarm_list import last_words, running_site
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
-from rules.engine.inputs import Action, ActionKind, Identity
+from rules.engine.inputs import ACTION_SOURCE, Action, ActionKind, Identity
 from rules.engine.outputs import Alarm, Entry
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from rules.findings import Finding, nearest
@@ -135,7 +135,7 @@ def _actions(keys: Sequence[str], alarms: Mapping[str, Alarm], wanted: Wanted) -
         known = alarms.get(key)
         actions[key] = Action(
             unit,
-            Identity(f"action:{wanted.by}", epoch, counts[unit]),
+            Identity(f"{ACTION_SOURCE}{wanted.by}", epoch, counts[unit]),
             wanted.kind,
             rule,
             asset,

@@ -120,6 +120,9 @@ class Activation:
     at_ns: int = 0
 
 
+ACTION_SOURCE: Final = "action:"
+"""How the source of actions begins; who acts follows."""
+
 ActionKind = Literal[
     "acknowledge", "reset", "shelve", "unshelve", "remove-from-service", "return-to-service", "comment",
 ]  # fmt: skip

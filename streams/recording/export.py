@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from rules.engine.inputs import Frame, Input, Readings, Receipt
+from rules.engine.inputs import Action, Frame, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
@@ -38,6 +38,7 @@ _TABLE_OF: Final[Mapping[type[Any], str]] = {
     Readings: "readings",
     Frame: "frames",
     Receipt: "receipts",
+    Action: "actions",
     Alarm: "alarms",
     Command: "commands",
     Entry: "journal",

@@ -3,7 +3,8 @@
 Rules: a pseudonym is `x` and 16 hexadecimal digits of HMAC-SHA-256 of the name in lower case; a name is replaced
 wherever it stands as a whole word or words, in ids and texts, in capitals or not, the longest first; everything else
 stays as it is. Hosts are the sources of the site (an NVML source is a host, an OPC UA source a PLC), what GPUs are
-directly part of, and the hosts of endpoints. No field of the log names a tenant or a job so far.
+directly part of, and the hosts of endpoints. People, whom the sources of their actions name, are hidden with them. No
+field of the log names a tenant or a job so far.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from rules.engine.inputs import FACT_SOURCE
+from rules.engine.inputs import ACTION_SOURCE, FACT_SOURCE
 from rules.site.model import Site
 
 DIGITS: Final = 16
@@ -83,7 +84,7 @@ class Pseudonyms:
 def host_names(site: Site, sources: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Names of hosts, each with the part of it to hide. `sources`: of the log, whether the site has them or not."""
     for source in {*site.sources, *sources}:
-        name = source.removesuffix(BACKFILL)
+        name = source.removesuffix(BACKFILL).removeprefix(ACTION_SOURCE)
         if name not in _OWN_SOURCES and not name.startswith(FACT_SOURCE):
             yield name, name
     for one in site.sources.values():

@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rules.engine.inputs import Frame, Readings, Receipt
+from rules.engine.inputs import Action, Frame, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.gpu_fields import GPU_FIELDS
 from rules.site.model import Site
@@ -52,7 +52,9 @@ def schemas(site: Site | None, hide: Hide) -> dict[str, pa.Schema]:
         "alarms": [
             ("id", text), ("unit", text), ("rule", text), ("asset", text), ("severity", text), ("state", text),
             ("raised_id", text), ("raised_ns", _TIME), ("cleared_ns", _TIME), ("value", number), ("message", text),
-            ("unknown_ns", _TIME),
+            ("unknown_ns", _TIME), ("acknowledged_ns", _TIME), ("shelved_until_ns", _TIME), ("one_shot", pa.bool_()),
+            ("out_of_service_until_ns", _TIME), ("suppressed_by", text), ("by", text), ("comment", text),
+            ("at_ns", _TIME),
         ],
         "commands": [
             ("id", text), ("unit", text), ("rule", text), ("asset", text), ("actuator", text), ("value", number),
@@ -63,24 +65,29 @@ def schemas(site: Site | None, hide: Hide) -> dict[str, pa.Schema]:
             ("actuator", text), ("status", text), _field("value", number, by_actuator),
             _field("read_back", number, by_actuator), ("at_ns", _TIME), ("detail", text),
         ],
+        "actions": [
+            ("unit", text), ("source", text), ("epoch", pa.int64()), ("sequence", pa.int64()), ("action", text),
+            ("rule", text), ("asset", text), ("by", text), ("at_ns", _TIME), ("occurrence", text),
+            ("until_ns", _TIME), ("one_shot", pa.bool_()), ("comment", text),
+        ],
         "journal": [("id", text), ("unit", text), ("kind", text), ("at_ns", _TIME), ("detail", text)],
     }  # fmt: skip
     return {name: pa.schema(fields) for name, fields in found.items()}
 
 
 class Rows:
-    """Alarms, commands, receipts or lines of the journal, one row each."""
+    """Alarms, commands, receipts, actions or lines of the journal, one row each."""
 
     def __init__(self, schema: pa.Schema, hide: Hide) -> None:
         self._schema = schema
         self._hide = hide
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, value: Alarm | Command | Entry | Receipt) -> None:
+    def add(self, value: Alarm | Command | Entry | Receipt | Action) -> None:
         row: dict[str, Any] = {}
         for name in self._schema.names:
             cell = getattr(
-                value.identity if isinstance(value, Receipt) and name in _IDENTITY else value, name
+                value.identity if isinstance(value, Receipt | Action) and name in _IDENTITY else value, name
             )
             if isinstance(cell, Mapping):
                 cell = orjson.dumps(cell, option=orjson.OPT_SORT_KEYS).decode()

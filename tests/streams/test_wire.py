@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import orjson
@@ -11,8 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
-from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.engine.inputs import (
+    Action,
+    ActionKind,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    Tick,
+)
+from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
 from streams import frame_bytes, readings_bytes
@@ -83,6 +96,13 @@ enveloped = st.one_of(
     ),
     st.builds(Activation, names, identities, names, names),
     st.builds(
+        Action,
+        names,
+        identities,
+        st.sampled_from(get_args(ActionKind)),
+        *(names, names, names, times, names, times, st.booleans(), names),
+    ),
+    st.builds(
         Fact, names, identities, names, names, times, floats, st.integers(0, 9), st.integers(0, 3), names
     ),
 )
@@ -94,12 +114,14 @@ outputs = st.one_of(
         names,
         names,
         st.sampled_from(["urgent", "high", "medium", "low"]),
-        st.sampled_from(["unacknowledged", "normal"]),
+        st.sampled_from(get_args(AlarmState)),
         names,
         times,
         st.none() | times,
         st.none() | floats,
         st.text(max_size=40),
+        *(st.none() | times, st.none() | times, st.none() | times, st.booleans(), st.none() | times),
+        *(names, names, st.text(max_size=40), times),
     ),
     st.builds(Command, names, names, names, names, names, floats, names, times, times, st.text(max_size=40)),
     st.builds(

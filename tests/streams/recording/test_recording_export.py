@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways.cli.main import run_app
-from rules.engine.inputs import Identity, Input, Readings, Receipt
+from rules.engine.inputs import Action, Identity, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.quality import Quality
@@ -28,7 +28,7 @@ from streams.recording.recording import RecordingWriter
 from streams.wire import encode_input, encode_output
 from tests.streams.recording.logs import as_records, frame, readings, tick
 
-TABLES = ("readings", "frames", "alarms", "commands", "receipts", "journal")
+TABLES = ("readings", "frames", "alarms", "commands", "receipts", "actions", "journal")
 SITE = """
 name: small
 tick: 1 s
@@ -55,6 +55,7 @@ def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list
         frame(2, asset=host, source=f"{nvml}/backfill"),
         Receipt("hall", Identity("actuators", 3, 1), "c1", f"{host}{gpu}.power_limit", "failed", 500.0, None, 9,
                 f"opc.tcp://{address}:4840 ({plc.upper()}) does not answer"),
+        Action("hall", Identity(f"action:{plc}-person", 3, 1), "comment", "hot", f"{host}{gpu}", f"{plc}-person", 9),
     ]  # fmt: skip
     cause = f"hall:{nvml}:5:1"
     outputs: list[Output] = [
@@ -101,7 +102,7 @@ def test_every_kind_has_its_table_with_types_and_units(
     assert export(tmp_path / "a.mcap", tmp_path / "out", "--json") == 0
     said = json.loads(capfd.readouterr().out)
     assert said["rows"] == {
-        "readings": 2, "frames": 4, "alarms": 1, "commands": 1, "receipts": 1, "journal": 1,
+        "readings": 2, "frames": 4, "alarms": 1, "commands": 1, "receipts": 1, "actions": 1, "journal": 1,
     }  # fmt: skip
     assert said["repeats"] == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
