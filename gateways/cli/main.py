@@ -113,6 +113,22 @@ def run(
 
 
 @app.command()
+def broker(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Of 127.0.0.1; that of HEADRACE_BROKER__BOOTSTRAP when left out.", min=1, max=65_535
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the embedded broker alone, with an empty log in memory, until Ctrl-C: where there is no Kafka."""
+    from gateways.cli.broker import run_broker
+
+    raise typer.Exit(run_broker(port, as_json))
+
+
+@app.command()
 def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     """Say what the site holds, and everything that is wrong with its site file and rules."""
     from gateways.cli.check import check as run_check
