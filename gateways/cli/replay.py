@@ -19,7 +19,7 @@ from rules.findings import Finding
 from streams.recording.missing import Missing
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.replay.divergence import Explanation, explain
 from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
@@ -49,7 +49,7 @@ def replay_recordings(
     compared. 130 where Ctrl-C has ended it: the answer is of what was read. ConfigurationError: a file, a folder, a
     moment or a speed is wrong.
     """
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     chosen = choose_site(recordings[0], site_dir, rules)
     of = part_of(recordings, *part, chosen.site.units)

@@ -29,7 +29,7 @@ from streams.compare.sides import other_rule_sets, recorded_side, replayed_side,
 from streams.output_file import finished_file
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
@@ -74,7 +74,7 @@ def diff(
         hint = "name a candidate's rules with --rules DIR, or another site with --site SITE"
         raise ConfigurationError([Finding("--diff", 0, 0, "there is no candidate to compare", hint)])
     incidents = [] if asked.incidents is None else load_incidents(asked.incidents)
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     # what is wrong with the candidate is said before the work
     site = choose_site(recordings[0], asked.site, asked.rules).site

@@ -28,7 +28,7 @@ from streams.compare.sweep_scores import Known, score_candidate
 from streams.output_file import finished_file
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.replay.rules import Chosen, choose_site
 from streams.replay.start import WHOLE
 
@@ -54,7 +54,7 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     """
     if asked.incidents is not None and asked.reference is not None:
         raise _wrong("--reference", "what is to be detected is named twice", "--incidents or --reference")
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     # where no page can be written, that is said before the work, too
     with nullcontext() if asked.output is None else finished_file(asked.output) as file:

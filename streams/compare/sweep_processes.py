@@ -21,6 +21,7 @@ from rules.site.model import Site
 from streams.compare.episodes import cut_behind
 from streams.compare.sweep import Swept, run_side_by_side, units_of
 from streams.recording.recording import Recording
+from streams.recording.segments import open_recordings
 from streams.replay.inputs import Watch
 
 LARGE_BYTES: Final = 512 << 20
@@ -90,7 +91,7 @@ def _other(
     pipe: Connection, until: _Until, paths: list[Path], site: Site, program: Program, units: Collection[str]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it, and says when to stop
-    recordings = [Recording(path) for path in paths]
+    recordings = open_recordings(paths)
     pipe.send(run_side_by_side(recordings, site, program, units, lambda event_ns: event_ns < until.value))
 
 

@@ -239,6 +239,9 @@ class Recording:
     Raises ConfigurationError when the file isn't there or is no MCAP file.
     """
 
+    is_readable = True
+    """False of a segment that only keeps its place among others (`segments.open_recordings`)."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.attachments: dict[str, bytes] = {}
@@ -322,6 +325,11 @@ class Recording:
     def lacks_records(self) -> bool:
         """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
         return self._damage.lacks_records
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nobody knows what lay behind its last record; known when an iterator over the records has ended."""
+        return self._damage.is_cut_off
 
     @property
     def lacks_only_its_end(self) -> bool:
