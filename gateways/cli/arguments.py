@@ -16,6 +16,10 @@ RecordingsArgument = Annotated[
     list[Path],
     typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
 ]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option("--rules", help="Rule files, a folder or file, in place of the site's own.", metavar="DIR"),
+]
 OtherRulesOption = Annotated[
     Path | None,
     typer.Option("--rules", help="Other rules than the recorded ones: a folder or file.", metavar="DIR"),

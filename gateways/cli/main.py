@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
 from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.sweep_command import sweep
@@ -165,6 +165,7 @@ def scenarios(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Site folders, or scenario files below one.", metavar="PATH…")
     ] = None,
+    rules: RulesOption = None,
     with_coverage: Annotated[
         bool,
         typer.Option("--coverage", help="Name the rules that no scenario raises, or lets pass by a little."),
@@ -174,7 +175,7 @@ def scenarios(
     """Run the scenarios of a site's rules: signals over time, and the alarms that they must and must not raise."""
     from gateways.cli.test_rules import test_rules
 
-    raise typer.Exit(test_rules(paths or [DEMO_SITE], with_coverage, as_json))
+    raise typer.Exit(test_rules(paths or [DEMO_SITE], rules, with_coverage, as_json))
 
 
 @app.command(name="import")
@@ -224,9 +225,7 @@ def record(
 @app.command()
 def activate(
     site: SiteArgument = DEMO_SITE,
-    rules: Annotated[
-        Path | None, typer.Option(help="Rule files, a folder or file, in place of the site's own.")
-    ] = None,
+    rules: RulesOption = None,
     within: Annotated[
         str, typer.Option(help="How long the workers may take to get ready.", metavar="TIME")
     ] = "60s",
