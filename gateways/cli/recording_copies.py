@@ -62,7 +62,10 @@ def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
 
 
 def cut(path: Path, from_: str | None, to: str | None, output: Path, as_json: bool) -> int:
-    """A part that can be replayed; 1 when the original is damaged, so that something may be missing from the part."""
+    """A part that can be replayed; 1 when the original is damaged, so that something may be missing from the part.
+
+    The last segment of a folder has no end while its recorder writes it: that is said, and is no damage.
+    """
     recordings = _opened([path], output)
     from_ns, until_ns = begin_ns(recordings, from_), end_ns(recordings, to)
     to_ns = _EVER_NS if until_ns is None else until_ns
@@ -81,11 +84,18 @@ def cut(path: Path, from_: str | None, to: str | None, output: Path, as_json: bo
         records = chain(earlier, cut_records(asked, plan, advance))
         metadata = with_heads(asked[0].metadata, cut_heads(asked, plan)) | {CUT: span}
         kept = _copy(records, output, asked[0].attachments, metadata)
-    damage = _damage(asked)
+    is_open = path.is_dir() and asked[-1] is recordings[-1] and asked[-1].lacks_only_its_end
+    damage = _damage(asked[:-1] if is_open else asked)
+    if is_open:
+        print(
+            f"{asked[-1].path.name} is open: its recorder is writing it, or was killed; the cut has what is there",
+            file=sys.stderr,
+        )
     said = {
         "cut": span,
         "snapshots": sorted(plan.snapshots),
         "without_snapshot": plan.without_snapshot,
+        "open": is_open,
     }
     if plan.without_snapshot:
         print(

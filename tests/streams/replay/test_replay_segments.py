@@ -244,6 +244,22 @@ def test_the_tools_take_a_folder_for_its_segments(
     assert "give the segment that is damaged" in capfdbinary.readouterr().err.decode()
 
 
+def test_a_cut_of_a_folder_that_is_being_written_is_not_damaged(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    records = whole(made)
+    folder.add(records[:100])
+    folder.add(records[100:])
+    last = segments_in(folder.path)[-1]
+    last.write_bytes(last.read_bytes()[: Recording(last).index.start])
+    part = str(tmp_path / "part.mcap")
+    code, said = answer(capfdbinary, "recording", "cut", str(folder.path), "--from", "20", "-o", part)
+    assert (code, said["open"], said["damage"]) == (0, True, [])
+    assert answer(capfdbinary, "replay", part)[1]["damage"] == []
+    code, said = answer(capfdbinary, "recording", "cut", str(last), "-o", part)
+    assert (code, said["open"], len(said["damage"])) == (1, False, 1), "a file by itself was cut off"
+
+
 def test_a_repaired_segment_names_what_its_damage_cost(
     made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
