@@ -12,6 +12,7 @@ import orjson
 
 from gateways.cli.replay import INTERRUPTED
 from gateways.cli.replay_pace import paced
+from gateways.cli.replay_part import incidents_of
 from gateways.cli.sweep_values import choices_of
 from gateways.cli.tables import print_table
 from gateways.compare.sweep_result import SweepResult, as_dict, figures
@@ -19,7 +20,6 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.candidates import parameters_of, rule_alone
 from rules.language.program import Rule
-from streams.compare.incidents import load_incidents
 from streams.compare.sides import written_texts
 from streams.compare.spans import recorded_spans
 from streams.compare.sweep import Candidate, every_choice, make_candidate, side_by_side
@@ -72,7 +72,7 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
 
 
 def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> SweepResult:
-    incidents = None if asked.incidents is None else load_incidents(asked.incidents)
+    incidents = None if asked.incidents is None else incidents_of(asked.incidents, recordings, WHOLE)
     chosen = choose_site(recordings[0], asked.site, asked.rules)
     alone = rule_alone(written_texts(chosen, asked.site, asked.rules), rule_id)
     parameters = parameters_of(alone, chosen.site)

@@ -84,6 +84,9 @@ def test_incidents_and_a_reference_are_detected(swept: Sweep, tmp_path: Path, re
     assert [one["to_detect"] for one in said["candidates"]] == [4, 4, 4]
     assert swept("--param", "on_delay=1 s", "--reference", "pump-slo")[0] == 2
     assert swept("--param", "on_delay=1 s", "--reference", "x", "--incidents", str(incidents))[0] == 2
+    incidents.write_text(json.dumps([["2026-02-01T00:00:11Z", "2026-02-01T00:00:15Z"]]))
+    code, said = swept("--param", "on_delay=2,12 s", "--incidents", str(incidents))
+    assert (code, "has anything to do with" in said["error"]) == (2, True)
 
 
 def test_a_value_that_is_no_rule_is_refused_by_its_candidate(swept: Sweep) -> None:
