@@ -16,6 +16,17 @@ RecordingsArgument = Annotated[
     list[Path],
     typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
 ]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
+        metavar="T",
+    ),
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T")
+]
 RulesOption = Annotated[
     Path | None,
     typer.Option("--rules", help="Rule files, a folder or file, in place of the site's own.", metavar="DIR"),

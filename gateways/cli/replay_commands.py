@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+from gateways.cli.arguments import (
+    FromOption,
+    JsonOption,
+    OtherRulesOption,
+    OtherSiteOption,
+    RecordingsArgument,
+    ToOption,
+)
 
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
 
@@ -21,17 +28,8 @@ def replay(
     recordings: RecordingsArgument,
     rules: OtherRulesOption = None,
     site: OtherSiteOption = None,
-    begin: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
-            metavar="T",
-        ),
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T")
-    ] = None,
+    begin: FromOption = None,
+    end: ToOption = None,
     speed: Annotated[
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
@@ -151,18 +149,8 @@ def strip(
 def cut(
     recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
-            metavar="T",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T"),
-    ] = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a while of a recording, with the snapshots and rules that a replay of it needs."""

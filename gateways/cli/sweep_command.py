@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+from gateways.cli.arguments import (
+    FromOption,
+    JsonOption,
+    OtherRulesOption,
+    OtherSiteOption,
+    RecordingsArgument,
+    ToOption,
+)
 
 
 def sweep(
@@ -31,6 +38,8 @@ def sweep(
             metavar="RULE",
         ),
     ] = None,
+    begin: FromOption = None,
+    end: ToOption = None,
     rules: OtherRulesOption = None,
     site: OtherSiteOption = None,
     max_candidates: Annotated[int, typer.Option(help="More than so many are refused.", min=1)] = 200,
@@ -42,5 +51,5 @@ def sweep(
     """Try other values of a rule on a recording: what each detects, against its nuisance alarms."""
     from gateways.cli.sweep import Asked, sweep_rule
 
-    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output)
+    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output, begin, end)
     raise typer.Exit(sweep_rule(rule, recordings, asked, as_json))

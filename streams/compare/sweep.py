@@ -21,7 +21,7 @@ from rules.language.candidates import RuleAlone, with_value
 from rules.language.load import load_rules
 from rules.language.program import OWN_RULES, Program, Rule, make_program
 from rules.site.model import Site
-from streams.compare.episodes import Episode
+from streams.compare.episodes import Episode, cut_behind
 from streams.compare.spans import Span
 from streams.facts import Courier
 from streams.recording.recording import Recording
@@ -29,7 +29,7 @@ from streams.recording.segments import missed_before
 from streams.replay.inputs import Reader, Watch
 from streams.replay.replayed import Replay
 from streams.replay.seek import Begin
-from streams.replay.start import WHOLE
+from streams.replay.start import WHOLE, Part
 
 BATCH: Final = 128
 Values = Mapping[str, str]
@@ -177,3 +177,16 @@ def _episode(raised: Alarm) -> Episode:
     return Episode(
         raised.raised_id, raised.unit, raised.rule, raised.asset, raised.severity, "", raised.raised_ns, None
     )
+
+
+def within(swept: Swept, part: Part) -> None:
+    """Leave what was raised in a part of the recording: what stood when it began, is none of it, as in a comparison."""
+    end_ns = part.to_ns
+    for place, episodes in enumerate(swept.episodes):
+        kept = episodes if end_ns is None else cut_behind(episodes, lambda _: end_ns)
+        swept.episodes[place] = [one for one in kept if one.raised_ns >= part.from_ns]
+    first_ns, last_ns = swept.first_ns, swept.last_ns
+    if first_ns is not None and last_ns is not None:
+        first_ns = max(first_ns, part.from_ns)
+        last_ns = last_ns if end_ns is None else min(last_ns, end_ns)
+        swept.first_ns, swept.last_ns = (first_ns, last_ns) if first_ns < last_ns else (None, None)
