@@ -103,7 +103,7 @@ async def _open_file(context: RoleContext, path: Path) -> FileTape:
         log.info("%s was there before: it is %s now", path, aside)
     rule_set = await newest_rule_set(context.bus) or rule_set_of(context.site_dir, context.site)
     attachments = site_attachments(rule_set)
-    return FileTape(path, recording_metadata(context.site, attachments), attachments)
+    return FileTape(path, recording_metadata(context.site, attachments), attachments, context.clock)
 
 
 async def _keep_recording(context: RoleContext, reader: Reader, tape: Tape) -> None:
