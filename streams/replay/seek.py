@@ -161,10 +161,12 @@ def _backwards(
 ) -> Iterator[tuple[ChunkPlace, list[Stored]]]:
     """The chunks that hold records of a topic, from `last` on back, with these records in their order.
 
-    It ends with the first, or before a recording whose chunks can't be found.
+    It ends with the first, or before a recording whose chunks can't be found, though it has some.
     """
     for file in range(last.file, -1, -1):
         recording = recordings[file]
+        if not recording.is_readable:
+            continue  # it has nothing, wherever that lay
         if not recording.is_sought:
             return
         chunk = last.chunk if file == last.file else recording.chunks - 1
@@ -193,5 +195,6 @@ def _place_before(
                 left.discard(number)
         if not left:
             return at
-    unsought = (file for file in range(last.file, -1, -1) if not recordings[file].is_sought)
+    back = range(last.file, -1, -1)
+    unsought = (file for file in back if recordings[file].is_readable and not recordings[file].is_sought)
     return ChunkPlace(next(unsought, 0))
