@@ -119,11 +119,9 @@ class Reference:
             self._positions[place] = records[-1].offset + 1
             digest = self._digests.setdefault(place, hashlib.sha256())
             for record in records:
-                digest.update(b"%d %d " % (record.offset, record.timestamp_ms))
-                digest.update(record.key or b"-")
-                for name, value in record.headers:
-                    digest.update(name.encode() + value)
-                digest.update(record.value or b"-")
+                headers = [part for name, value in record.headers for part in (name.encode(), value)]
+                said = b"%d %d " % (record.offset, record.timestamp_ms), record.key or b"-", *headers
+                digest.update(b"".join((*said, record.value or b"-")))
             yield from records
 
     def _take_event(self, record: Record) -> None:

@@ -120,16 +120,16 @@ class _Server:
         changed = ((values != self._values) | (status != self._status)) & ~is_stale
         self._values = np.where(changed, values, self._values)
         self._status = np.where(changed, status, self._status)
-        stamps = shown.time_ns[places] + self._field.start_ns
+        stamps = (shown.time_ns[places] + self._field.start_ns).tolist()
+        samples = list(map(_sample, stamps, values.tolist(), status.tolist()))
         for row in np.flatnonzero(changed).tolist():
-            table.reported(row, _sample(stamps[row], values[row], status[row]))
+            table.reported(row, samples[row])
         for row in table.silent():
-            table.confirmed(row, _sample(stamps[row], values[row], status[row]))
+            table.confirmed(row, samples[row])
 
 
-def _sample(stamp: np.int64, value: np.float64, status: np.uint32) -> Sample:
-    code = int(status)
-    return Sample(int(stamp), int(stamp), float(value), quality_of_status(code), code)
+def _sample(stamp_ns: int, value: float, status: int) -> Sample:
+    return Sample(stamp_ns, stamp_ns, value, quality_of_status(status), status)
 
 
 async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> None:
