@@ -1,9 +1,11 @@
 """What goes wrong in a run, and when: drawn from the seed before the run begins, printed, and read back.
 
     kill:worker@42.1s+3s               kill -9, started again after 3 s
+    stop:worker@52s+1s                 SIGTERM: it ends in its own time, and is started again 1 s later
     away:broker@60s+12s                nobody reaches the broker for 12 s
     clock:ticker*-4.5@80s+20s          its clock is 4.5 s behind for 20 s
     plant:pump_trip:CDU-A@90s+40s      a fault of the plant (docs/plant.md)
+    activate:other*1.5@100s+30s        other rules rule 1.5 s after they were published, for 30 s
 
 Rules: one random source, used here and nowhere else; a schedule says all that is drawn, so that leaving an entry out
 changes nothing else.
@@ -68,6 +70,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "server-away": Kind(),
     "server-deaf": Kind(),
     "plant": Kind(),
+    "activate": Kind(0.0, 4.0),
+    "stop": Kind(),
 }
 
 
@@ -117,6 +121,8 @@ def targets(seed: int, site: Site) -> dict[str, list[str]]:
         "server-away": servers,
         "server-deaf": servers,
         "plant": [*faults, "frequency_dip"],
+        "activate": ["other", "bad"],
+        "stop": roles,
     }
     return {kind: names for kind, names in found.items() if names}
 

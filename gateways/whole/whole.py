@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateways.whole.activations import Operator, RuleSets
 from gateways.whole.bus import FaultyBus, Network
 from gateways.whole.disk import Disk
 from gateways.whole.field import Field
 from gateways.whole.group import Group
-from gateways.whole.invariants import Life, broken
+from gateways.whole.invariants import Life, broken, left_behind
 from gateways.whole.loop import VirtualLoop
 from gateways.whole.process import Process
 from gateways.whole.reference import Reference, Steps
@@ -35,11 +36,12 @@ from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.snapshots import LOG_KEY
-from streams.topics import EVENTS, SNAPSHOTS, TOPICS
+from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, TOPICS
 
 START_NS: Final = 1_800_000_000_000_000_000
 RESTART_S: Final = 1.0
 FOLLOW_EVERY_S: Final = 2.0
+STOP_WITHIN_S: Final = 30.0
 SETTLE_S: Final = 5.0
 END_WITHIN_S: Final = 300.0
 """After the last trouble: spools drain, receipts come, the workers read to the end."""
@@ -49,6 +51,7 @@ KEPT_RECORDS: Final = 1000
 """Of each partition of `events`, besides what no snapshot covers yet: repeats are taken from them."""
 _ENGINE_COUNTS: Final = (
     "alarms_raised", "alarms_cleared", "late", "out_of_order", "repeats", "gaps", "backfill", "clock_corrected",
+    "activations",
 )  # fmt: skip
 
 
@@ -59,6 +62,7 @@ class Setting(NamedTuple):
     site: Site
     tables: Path
     folder: Path
+    rules: RuleSets
     undisturbed: Callable[[str], Steps]
 
 
@@ -83,7 +87,10 @@ class Whole:
         self._processes: dict[str, Process] = {}
         self._contexts: dict[str, RoleContext] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
-        self._sabotage = Sabotage(loop, self._log, network, disk, self._field, self._processes)
+        self._operator = Operator(self._bus, setting.site, setting.rules.sets, PARTITIONS, self.now_ns)
+        self._sabotage = Sabotage(
+            loop, self._log, network, disk, self._field, self._processes, self._operator, self._stop_role
+        )
         self._lives: list[Life] = []
         self._ends: dict[str, list[str]] = {}
         self._broken: list[str] = []
@@ -117,6 +124,7 @@ class Whole:
     def counts(self) -> dict[str, int]:
         """What happened, for people."""
         reference, counts = self.reference, self._counts + self._sabotage.counts + self.reference.counts
+        counts += self._operator.counts
         counts["accepted"] = self._accepted.count
         counts["outputs"] = len(reference.said)
         counts["commands"] = len(reference.commands)
@@ -142,7 +150,7 @@ class Whole:
             if name == ACTUATORS:
                 self._lives.append((began_ns, self.now_ns()))
             if process.is_alive:
-                self._note_end(name, main)
+                self._note_end(context, main)
                 process.kill()
             else:
                 self._counts["killed"] += 1
@@ -161,16 +169,31 @@ class Whole:
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
         return made
 
-    def _note_end(self, name: str, main: asyncio.Task[None]) -> None:
+    def _note_end(self, context: RoleContext, main: asyncio.Task[None]) -> None:
+        name = context.name
         error = asyncio.CancelledError() if main.cancelled() else main.exception()
         if error is None:
-            if not self._stopping:
+            if not context.stop.is_set():
                 self._ends.setdefault(name, []).append("it returned")
+            self._counts["stopped"] += 1
+            self._broken += left_behind(name, context.metrics)
             return
         self._counts["ended by themselves"] += 1
         is_of_disk = isinstance(error, sqlite3.OperationalError) or "the publisher of" in str(error)
         if not (isinstance(error, UnreachableError) or (self._disk.refused and is_of_disk)):
             self._ends.setdefault(name, []).append(f"{type(error).__name__}: {error}")
+
+    def _stop_role(self, name: str) -> None:
+        """As a supervisor does it: tell it to end, and kill it where it does not."""
+        process = self._processes[name]
+        self._contexts[name].stop.set()
+
+        def lose_patience() -> None:
+            if process.is_alive:
+                self._broken.append(f"{name} did not end within {STOP_WITHIN_S:g} s of its stop")
+                process.kill()
+
+        self._loop.call_later(STOP_WITHIN_S, lose_patience)
 
     async def _cause(self, troubles: Sequence[Trouble]) -> None:
         for trouble in troubles:
@@ -191,7 +214,8 @@ class Whole:
             covered = self._group.committed.get(place.partition, 0)
             read = self.reference.position(place) - KEPT_RECORDS
             self._log.truncate(place, min(covered, read))
-        self._log.compact(SNAPSHOTS.name)
+        for topic in (SNAPSHOTS, RULE_SETS):
+            self._log.compact(topic.name)
 
     # The end.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,10 +15,14 @@ import pytest
 
 from gateways.actuators.ledger import CommandLedger
 from gateways.whole.run import Outcome, Simulator
-from gateways.whole.schedule import parse
+from gateways.whole.schedule import instances, parse
+from rules.engine.engine import Engine
 from rules.engine.inputs import Gap
+from streams import ticker
 from streams.outbox import Outbox
+from streams.processor import Processor
 from streams.publisher import Publisher
+from streams.role import RoleContext
 from streams.site_folder import load_site
 from streams.window import Window
 
@@ -117,6 +123,67 @@ def test_a_restart_without_a_word_is_found(simulator: Simulator, monkeypatch: py
     monkeypatch.setattr(Publisher, "_accept", silently)
     outcome = run(simulator, "away:broker@20s+2s kill:plant-frames@21.5s+1s")
     assert any("on no log and in no gap" in line for line in outcome.broken)
+
+
+OTHER_RULES = "activate:other*0.5@15s+28s activate:bad*0@18s+20s"
+
+
+def test_rule_sets_come_and_go(simulator: Simulator) -> None:
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES} kill:worker@32s+1s")
+    assert outcome.broken == []
+    # each unit: the first one, the other one, the bad one that is refused, and twice back
+    assert outcome.counts["activations"] == 5 * len(SITE.units)
+
+
+def test_a_worker_that_is_not_told_of_rules_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "lacks", lambda self, digest: False)
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES}")
+    assert any("said with other bytes" in line for line in outcome.broken)
+
+
+def test_a_restart_with_other_rules_than_those_of_the_snapshot_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def with_the_first(self: Processor, unit: str, digest: str) -> object:
+        return self._rules.new_engine(unit)
+
+    monkeypatch.setattr(Processor, "_engine_of", with_the_first)
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES} kill:worker@32s+1s")
+    assert any("said by no undisturbed engine" in line for line in outcome.broken)
+
+
+def test_who_is_told_to_stop_leaves_nothing_behind(simulator: Simulator) -> None:
+    stops = " ".join(
+        f"stop:{name}@{at}s+1s" for name, at in (("worker", 16), ("plant-frames", 21), ("actuators", 26))
+    )
+    outcome = run(simulator, f"{PUMP} {stops}")
+    assert outcome.broken == []
+    assert outcome.counts["stopped"] == 3 + len(instances(1, SITE))
+    assert "killed" not in outcome.counts
+
+
+def test_a_stop_that_leaves_no_snapshots_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(self: Processor) -> None:
+        """As if all were covered."""
+
+    monkeypatch.setattr(Processor, "finish", nothing)
+    outcome = run(simulator, "stop:worker@20s+1s")
+    assert any("its snapshots do not cover" in line for line in outcome.broken)
+
+
+def test_a_role_that_does_not_stop_is_found(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticker_run = ticker.run
+
+    async def deaf(context: RoleContext) -> None:
+        await ticker_run(dataclasses.replace(context, stop=asyncio.Event()))
+
+    monkeypatch.setattr(ticker, "run", deaf)
+    outcome = run(simulator, "stop:ticker@12s+1s", duration_s=70.0)
+    assert "ticker did not end within 30 s of its stop" in outcome.broken
 
 
 def test_a_failure_is_reduced_to_what_it_needs(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
