@@ -71,6 +71,7 @@ class Simulator:
                 )
                 whole = Whole(setting, seed, names, disk, loop)
                 broken = runner.run(whole.run(duration_s, drawn))
+        broken += whole.recording()
         outcome = Outcome(seed, drawn, duration_s, broken, whole.reference.digest(), whole.counts())
         outcome.cpu_s = time.process_time() - began_s
         return outcome

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from gateways.sim.effects import targets_of
 from gateways.sim.faults import FAULTS
 from gateways.sim.layout import layout_of
-from gateways.whole.roles import ACTUATORS, TICKER, WORKER
+from gateways.whole.roles import ACTUATORS, RECORDER, TICKER, WORKER
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
@@ -91,10 +91,11 @@ class Trouble:
 
 
 def instances(seed: int, site: Site) -> list[str]:
-    """The roles that run, by name: even seeds have two workers, every fourth has two tickers."""
+    """The roles that run, by name: even seeds have two workers, every fourth two tickers, every third a recorder."""
     sources = [source.id for source in site.sources.values() if source.kind in ("opcua", "nvml", "simulator")]
     names = [TICKER, WORKER, ACTUATORS, *sources]
-    return names + [f"{WORKER}-2"] * (seed % 2 == 0) + [f"{TICKER}-2"] * (seed % 4 == 0)
+    names += [f"{WORKER}-2"] * (seed % 2 == 0) + [f"{TICKER}-2"] * (seed % 4 == 0)
+    return names + [RECORDER] * (seed % 3 == 0)
 
 
 def targets(seed: int, site: Site) -> dict[str, list[str]]:
@@ -102,7 +103,8 @@ def targets(seed: int, site: Site) -> dict[str, list[str]]:
     roles = instances(seed, site)
     workers = [name for name in roles if name.startswith(WORKER)]
     tickers = [name for name in roles if name.startswith(TICKER)]
-    sources = [name for name in roles if name in site.sources]
+    others = [RECORDER] * (RECORDER in roles)
+    sources = [name for name in roles if name in site.sources and name != RECORDER]
     servers = [source.id for source in site.sources.values() if source.kind == "opcua"] + ["nvml"]
     topics = [topic.name for topic in (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS)]
     layout = layout_of(site)
@@ -112,12 +114,12 @@ def targets(seed: int, site: Site) -> dict[str, list[str]]:
         "crash": topics,
         "away": ["broker"],
         "slow-partition": [f"{topic}/{number}" for topic in topics for number in range(PARTITIONS)],
-        "slow-reader": [*workers, ACTUATORS],
+        "slow-reader": [*workers, ACTUATORS, *others],
         "lose-ack": [*sources, ACTUATORS, *workers],
         "refuse": [*sources, ACTUATORS, *workers],
         "repeat": [EVENTS.name],
-        "clock": [*tickers, *sources],
-        "disk-full": [*sources, ACTUATORS],
+        "clock": [*tickers, *sources, *others],
+        "disk-full": [*sources, ACTUATORS, *others],
         "server-away": servers,
         "server-deaf": servers,
         "plant": [*faults, "frequency_dip"],

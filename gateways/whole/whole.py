@@ -24,8 +24,9 @@ from gateways.whole.group import Group
 from gateways.whole.invariants import Life, broken, left_behind
 from gateways.whole.loop import VirtualLoop
 from gateways.whole.process import Process
+from gateways.whole.recorded import Recordings, recording_holds
 from gateways.whole.reference import Reference, Steps
-from gateways.whole.roles import ACTUATORS, TICKER, WORKER, Role, roles_of
+from gateways.whole.roles import ACTUATORS, RECORDER, TICKER, WORKER, Role, roles_of
 from gateways.whole.sabotage import Sabotage
 from gateways.whole.schedule import PARTITIONS, Trouble
 from gateways.whole.tap import Accepted
@@ -47,6 +48,7 @@ END_WITHIN_S: Final = 300.0
 """After the last trouble: spools drain, receipts come, the workers read to the end."""
 SPOOL_MB: Final = 0.15
 """Less than settings allow, so that an outage fills it."""
+SEGMENT_S: Final = 60.0
 KEPT_RECORDS: Final = 1000
 """Of each partition of `events`, besides what no snapshot covers yet: repeats are taken from them."""
 _ENGINE_COUNTS: Final = (
@@ -81,8 +83,9 @@ class Whole:
         self._field = Field(setting.site, seed, self.now_ns, START_NS)
         self._group = Group(PARTITIONS)
         self._accepted = Accepted()
+        self._recordings = Recordings(setting.folder / "recordings")
         self.reference = Reference(self._log, self._accepted, setting.undisturbed)
-        roles = roles_of(self._field, self._group, self._accepted)
+        roles = roles_of(self._field, self._group, self._accepted, self._recordings)
         self._roles: dict[str, Role] = {name: roles[name] for name in names}
         self._processes: dict[str, Process] = {}
         self._contexts: dict[str, RoleContext] = {}
@@ -120,6 +123,12 @@ class Whole:
                 raise result
         self.reference.finish()
         return self._broken + broken(self.reference, self._field, self._lives, self._ends)
+
+    def recording(self) -> list[str]:
+        """What does not hold of the recording; nothing where none was made."""
+        return (
+            list(recording_holds(self._recordings.folder, self.reference)) if RECORDER in self._roles else []
+        )
 
     def counts(self) -> dict[str, int]:
         """What happened, for people."""
@@ -165,6 +174,8 @@ class Whole:
         settings = Settings.model_construct(run_dir=run_dir)
         settings.spool = settings.spool.model_copy(update={"limit_mb": SPOOL_MB})
         settings.broker.partitions = PARTITIONS
+        recorder = {"folder": str(self._recordings.folder), "segment_s": SEGMENT_S}
+        settings.recorder = settings.recorder.model_copy(update=recorder)
         made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
         return made
@@ -229,13 +240,17 @@ class Whole:
         names = list(self._roles)
         workers = [name for name in names if name.startswith(WORKER)]
         tickers = [name for name in names if name.startswith(TICKER)]
-        await self._stop([name for name in names if name not in (*workers, *tickers, ACTUATORS)])
+        last = [name for name in names if name == RECORDER]
+        for name in last:
+            self._contexts[name].hold()  # what it says of its disk is for the workers, who end before it
+        await self._stop([name for name in names if name not in (*workers, *tickers, *last, ACTUATORS)])
         await self._until(self._is_answered, until_s)
         await self._stop(tickers)
         await self._until(self._is_read, until_s)
         await self._stop([ACTUATORS])
         await self._until(self._is_read, until_s)
         await self._stop(workers)
+        await self._stop(last)
 
     async def _stop(self, names: Sequence[str]) -> None:
         for name in names:

@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from gateways.actuators.ledger import CommandLedger
+from gateways.whole.recorded import Recordings
 from gateways.whole.run import Outcome, Simulator
 from gateways.whole.schedule import instances, parse
 from rules.engine.engine import Engine
@@ -22,8 +23,12 @@ from streams import ticker
 from streams.outbox import Outbox
 from streams.processor import Processor
 from streams.publisher import Publisher
+from streams.record import Record
+from streams.recorder import tape
+from streams.recording.segments import LastSegment, last_segment
 from streams.role import RoleContext
 from streams.site_folder import load_site
+from streams.topics import ALARMS
 from streams.window import Window
 
 ROOT = Path(__file__).parents[3]
@@ -53,8 +58,9 @@ def test_the_smallest_whole_loop(simulator: Simulator) -> None:
     assert "ended by themselves" not in counts
 
 
-def test_two_processes_write_the_same_log() -> None:
-    words = ("sim", str(SITE_DIR), "--seed", "8", "--hours", "0.02", "--json")
+@pytest.mark.parametrize("seed", ["8", "9"])  # two workers and two tickers; a recorder
+def test_two_processes_write_the_same_log(seed: str) -> None:
+    words = ("sim", str(SITE_DIR), "--seed", seed, "--hours", "0.02", "--json")
     found = []
     # what a machine's environment sets has no part in it
     for hash_seed, snapshot_every_s in (("1", "10"), ("2", "1")):
@@ -70,6 +76,7 @@ def test_two_processes_write_the_same_log() -> None:
             check=True,
         )
         said = json.loads(done.stdout)
+        assert said["broken"] == []
         del said["cpu_s"], said["x_real_time"]
         found.append(said)
     assert found[0] == found[1]
@@ -184,6 +191,58 @@ def test_a_role_that_does_not_stop_is_found(simulator: Simulator, monkeypatch: p
     monkeypatch.setattr(ticker, "run", deaf)
     outcome = run(simulator, "stop:ticker@12s+1s", duration_s=70.0)
     assert "ticker did not end within 30 s of its stop" in outcome.broken
+
+
+RECORDER = "kill:recorder@20.3s+3s stop:recorder@30s+1s disk-full:recorder@36s+4s kill:recorder@43.7s+2s"
+
+
+def test_a_recorder_that_is_killed_records_all(simulator: Simulator) -> None:
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES} {RECORDER}", seed=3)
+    assert outcome.broken == []
+    assert outcome.counts["killed"] == 2
+
+
+def test_a_recorder_that_goes_on_too_far_behind_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def behind(folder: Path) -> LastSegment | None:
+        last = last_segment(folder)
+        if last is None:
+            return None
+        return dataclasses.replace(last, positions={place: end + 1 for place, end in last.positions.items()})
+
+    monkeypatch.setattr(tape, "last_segment", behind)
+    outcome = run(simulator, f"{PUMP} kill:recorder@20.3s+3s", seed=3)
+    assert any(line.startswith("the recording lacks") for line in outcome.broken)
+
+
+def test_a_recorder_that_loses_what_the_worker_said_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = tape.SegmentTape.take
+
+    async def all_but_one(self: tape.SegmentTape, records: Sequence[Record]) -> None:
+        await take(self, [one for one in records if not (one.topic == ALARMS.name and one.offset == 7)])
+
+    monkeypatch.setattr(tape.SegmentTape, "take", all_but_one)
+    outcome = run(simulator, PUMP, seed=3)
+    assert any("the replay of the recording differs in 1 outputs" in line for line in outcome.broken)
+
+
+def test_a_folder_is_left_as_it_was_at_the_kill(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    segment, note = tmp_path / "a.mcap", tmp_path / "a.incident.json"
+    segment.write_bytes(b"whole")
+    note.write_bytes(b"{}")
+    recordings.close()
+    segment.write_bytes(b"whole and more")
+    note.write_bytes(b"{1}")
+    (tmp_path / "b.mcap").write_bytes(b"new")
+    recordings.take_over()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        "a.mcap": b"whole",
+        "a.incident.json": b"{}",
+    }
 
 
 def test_a_failure_is_reduced_to_what_it_needs(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
