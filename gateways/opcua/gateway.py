@@ -189,7 +189,7 @@ class SourceGateway:
             "reason": self._reason,
             "endpoint": self._source.endpoint,
             "points": len(self.table),
-            "points_bad": int((self.table.quality >= Quality.BAD).sum()),
+            "points_bad": sum(quality >= Quality.BAD for quality in self.table.quality),
             "points_stale": self.table.stale(),
             "readings_per_s": round(per_s, 1),
             "missing_nodes": len(lacking),

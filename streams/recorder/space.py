@@ -47,8 +47,8 @@ async def tell_space(context: RoleContext, points: Sequence[Point], retention: R
 
 
 def _publish(publisher: Publisher, context: RoleContext, point: Point, room_bytes: int) -> None:
+    unit = context.site.assets[point.asset].unit
     now = np.array([context.clock()])
     value = np.array([convert(float(room_bytes), "B", point.engineering_unit)])
-    unit = context.site.assets[point.asset].unit
     good = np.array([Quality.GOOD], np.uint8)
     publisher.publish_readings(unit, (point.id,), now, now, value, good, np.zeros(1, np.uint32))
