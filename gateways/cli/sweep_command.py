@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+from gateways.cli.arguments import (
+    JobsOption,
+    JsonOption,
+    OtherRulesOption,
+    OtherSiteOption,
+    RecordingsArgument,
+)
 
 
 def sweep(
@@ -37,10 +43,11 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A page (HTML) with the plot.", metavar="FILE")
     ] = None,
+    jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Try other values of a rule on a recording: what each detects, against its nuisance alarms."""
     from gateways.cli.sweep import Asked, sweep_rule
 
-    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output)
+    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output, jobs)
     raise typer.Exit(sweep_rule(rule, recordings, asked, as_json))

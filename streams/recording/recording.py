@@ -234,13 +234,15 @@ class Named(NamedTuple):
 class Recording:
     """An existing file. Attachments and metadata are read at once, records as one asks for them.
 
-    The index is read when it is first asked for: of a folder's many segments few are.
+    The index is read when it is first asked for: of a folder's many segments few are. `size`: so many bytes of a file
+    that may grow are read, 0 for all that are there.
 
     Raises ConfigurationError when the file isn't there or is no MCAP file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = 0) -> None:
         self.path = path
+        self._size = size
         self.attachments: dict[str, bytes] = {}
         self.metadata: dict[str, str] = {}
         self._left_out: list[str] = []
@@ -294,7 +296,7 @@ class Recording:
         with self.path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ConfigurationError([Finding(str(self.path), 0, 0, "not a recording (no MCAP file)")])
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            with mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ) as view:
                 yield view
 
     def _keep_attachment(self, body: bytes) -> None:
