@@ -265,7 +265,7 @@ class Recording:
     @cached_property
     def named(self) -> Mapping[tuple[str, int], Named]:
         """What the index names, by topic and partition; empty where it can't be read."""
-        return {} if self._index is None else _named(self._index)
+        return {} if self._index is None else _named(self._index, self.places)
 
     @property
     def first_ns(self) -> int:
@@ -387,7 +387,7 @@ class Recording:
     @cached_property
     def found(self) -> Mapping[tuple[str, int], Named]:
         """What can be found, by topic and partition: as `named`, and of a file that has no index yet, too."""
-        return _named(self.index) if self.is_sought else {}
+        return _named(self.index, self.places) if self.is_sought else {}
 
     @cached_property
     def places(self) -> dict[int, Place]:
@@ -416,16 +416,15 @@ class Recording:
                         yield number, stored
 
 
-def _named(index: FileIndex) -> dict[tuple[str, int], Named]:
+def _named(index: FileIndex, places: Mapping[int, Place]) -> dict[tuple[str, int], Named]:
     """A partition's first record is the first of a channel of its lowest segment."""
     records: Counter[tuple[str, int]] = Counter()
     firsts: dict[tuple[str, int], tuple[int, int]] = {}
-    for channel in map(channel_of, index.channels):
-        place = place_of(channel)
+    for channel, place in places.items():
         partition = place.topic, place.partition
-        first = int(channel.metadata.get("segment", "0")), place.base_offset
+        first = place.log, place.base_offset
         firsts[partition] = min(first, firsts.get(partition, first))
-        records[partition] += index.messages.get(channel.id, 0)
+        records[partition] += index.messages.get(channel, 0)
     return {partition: Named(records[partition], first) for partition, (_, first) in firsts.items()}
 
 

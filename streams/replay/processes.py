@@ -26,10 +26,10 @@ from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.inputs import Watch
 from streams.replay.start import Part, Share
 
-AHEAD_NS: Final = 20_000_000_000
+AHEAD_NS: Final = 10_000_000_000
 STEP_NS: Final = 1_000_000_000
 """How much event time a process reads before it looks at the others again."""
-LARGE_BYTES: Final = 256 << 20
+LARGE_BYTES: Final = 512 << 20
 """From here on more processes, which take two seconds to start on a large site, are quicker for certain."""
 _LOOK_S: Final = 0.005
 _NEVER_NS: Final = (1 << 63) - 1
@@ -42,6 +42,11 @@ _Reached = MutableSequence[int]
 """Shared memory: up to which event time (ns) each process has read; last, from where on nobody reads."""
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 def jobs_for(recordings: Sequence[Recording], part: Part, asked: int | None) -> int:
     """How many processes: as asked, else one for each usable core, or a single one where the recording is small."""
     if asked is not None:
@@ -52,7 +57,7 @@ def jobs_for(recordings: Sequence[Recording], part: Part, asked: int | None) -> 
         from_ns = max(part.from_ns, begin_ns)
         to_ns = end_ns if part.to_ns is None else min(part.to_ns, end_ns)
         size = size * max(to_ns - from_ns, 0) // (end_ns - begin_ns)
-    return len(os.sched_getaffinity(0)) if size >= LARGE_BYTES else 1
+    return usable_cores() if size >= LARGE_BYTES else 1
 
 
 def shares_of(units: Collection[str], site: Site, jobs: int) -> list[Share]:

@@ -163,7 +163,8 @@ def test_an_end_that_is_asked_for_is_the_same_record_for_all(run: Path, jobs: in
     asked_ns = T0 + 30 * S
     ended, said = answer(run, watch=lambda event_ns: event_ns < asked_ns, jobs=jobs)
     assert ended.is_partial
-    assert asked_ns <= ended.now_ns < asked_ns + AHEAD_NS + S
+    # the first process may have been ahead of the slowest, and ends behind where anyone may have been
+    assert asked_ns <= ended.now_ns < asked_ns + 2 * AHEAD_NS
     shorter, expected = answer(run, watch=lambda event_ns: event_ns <= ended.now_ns)
     assert shorter.is_partial
     assert said == expected
@@ -199,10 +200,10 @@ def test_none_is_far_ahead_of_the_slowest_nor_behind_the_end() -> None:
         reached[1] += 5 * S  # meanwhile the other one reads on
 
     turns = processes._Turns(reached, 0, heard.append, pause)
-    assert turns(T0 + 10 * S)
-    assert not heard[1:]
-    assert turns(T0 + 10 * S + S // 2)
-    assert reached[0] == T0 + 10 * S  # it need not ask for that
+    assert turns(T0 + 5 * S)
+    assert heard == [T0]
+    assert turns(T0 + 5 * S + S // 2)
+    assert reached[0] == T0 + 5 * S  # it need not ask for that
     assert turns(T0 + 40 * S)
     assert reached[1] + AHEAD_NS >= T0 + 41 * S
     reached[2] = T0 + 45 * S
