@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -84,6 +85,7 @@ def side_by_side(
         return [work(recordings, shares[0], watch)]
     files = [(one.path, one.path.stat().st_size) for one in recordings]
     spawn = multiprocessing.get_context("spawn")
+    ensure_running()  # or the first start would begin the tracker, which lets signals through again
     reached: _Reached = spawn.RawArray("q", [*(0 for _ in shares), _NEVER_NS])
     processes = list[_Process[T]]()
 
@@ -103,7 +105,7 @@ def side_by_side(
             here, there = spawn.Pipe(duplex=False)
             told = there, reached, number, work, files, shares[number], gc.get_threshold()
             processes.append(_Process(spawn.Process(target=_work, args=told, daemon=True), here))
-            # inherited: Ctrl-C is heard here, and where to stop is said by `reached`
+            # inherited: Ctrl-C is heard here alone, and `reached` says where to stop
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             processes[-1].process.start()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

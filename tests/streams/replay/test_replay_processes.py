@@ -192,6 +192,16 @@ def test_a_process_that_dies_is_an_error_at_once(work: Work[None], how: str) -> 
         side_by_side(work, [], shares, None)
 
 
+def hears_ctrl_c(_recordings: Sequence[Recording], _share: Share, _watch: Watch | None) -> bool:
+    """Whether the process that has this share would be interrupted."""
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_ctrl_c_is_for_the_first_process() -> None:
+    shares = [Share(frozenset("a")), Share(frozenset("b"), is_first=False)]
+    assert side_by_side(hears_ctrl_c, [], shares, None) == [True, False]
+
+
 def test_none_is_far_ahead_of_the_slowest_nor_behind_the_end() -> None:
     reached = [0, T0, processes._NEVER_NS]
     heard: list[int] = []
