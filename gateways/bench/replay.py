@@ -109,7 +109,7 @@ def _on_all_cores(recording: Recording, chosen: Chosen, first_ns: int, recorded_
     cpu_s += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "jobs": jobs,
-        "x_real_time": round(recorded_s / max(wall_s - start_s, 1e-9), 1),
+        "x_real_time": round(recorded_s / wall_s, 1),
         "wall_s": round(wall_s, 2),
         "start_s": round(start_s, 2),
         "cpu_s": round(cpu_s, 2),
@@ -174,7 +174,7 @@ def _print(result: dict[str, Any]) -> None:
     cores = result["all_cores"]
     print(
         f"{cores['jobs']} processes: {cores['x_real_time']} times real time by the clock on the wall, "
-        f"{cores['wall_s']} s with {cores['start_s']} of start; {cores['cpu_s']} s of CPU"
+        f"{cores['wall_s']} s with a start of {cores['start_s']} s; {cores['cpu_s']} s of CPU"
     )
     print(f"{result['compared']} outputs compared, {result['differences']} differ")
     print(result["machine"])
