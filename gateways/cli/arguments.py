@@ -39,3 +39,11 @@ OtherSiteOption = Annotated[
     Path | None, typer.Option("--site", help="Another site than the recorded one.", metavar="SITE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object (or JSON lines) on stdout.")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share the units; of itself one for each usable core, and one for a small recording.",
+        min=1,
+        show_default=False,
+    ),
+]

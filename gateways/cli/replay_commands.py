@@ -9,6 +9,7 @@ import typer
 
 from gateways.cli.arguments import (
     FromOption,
+    JobsOption,
     JsonOption,
     OtherRulesOption,
     OtherSiteOption,
@@ -74,6 +75,7 @@ def replay(
         int | None,
         typer.Option(help="With --closed-loop: of the simulated plant.", min=0, show_default="1"),
     ] = None,
+    jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
@@ -85,6 +87,8 @@ def replay(
         raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
     if not verify and (to_kafka is not None or diff is not None):
         raise typer.BadParameter("--no-verify is of a replay alone: leave it out with --diff and --to-kafka")
+    if jobs is not None and (to_kafka is not None or diff is not None or speed != "max"):
+        raise typer.BadParameter("--diff, --to-kafka and a --speed run in one process: leave --jobs out")
     if seed is not None and not closed_loop:
         raise typer.BadParameter("only a simulated plant has a seed: add --closed-loop to --seed")
     if to_kafka is not None:
@@ -105,9 +109,8 @@ def replay(
         raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
     from gateways.cli.replay import replay_recordings
 
-    raise typer.Exit(
-        replay_recordings(recordings, site, rules, verify, as_json, (begin, end, unit or []), speed)
-    )
+    part = begin, end, unit or []
+    raise typer.Exit(replay_recordings(recordings, site, rules, verify, as_json, part, speed, jobs))
 
 
 @recording_app.command("info")

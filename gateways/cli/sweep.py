@@ -30,6 +30,7 @@ from streams.recording.cut import between
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
 from streams.recording.segments import open_recordings
+from streams.replay.processes import jobs_for
 from streams.replay.rules import Chosen, choose_site
 from streams.replay.start import WHOLE
 
@@ -48,6 +49,7 @@ class Asked(NamedTuple):
     output: Path | None = None
     begin: str | None = None
     end: str | None = None
+    jobs: int | None = None
 
 
 def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> int:
@@ -87,8 +89,10 @@ def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> Sweep
     if len(accepted) == 1:
         raise _wrong("--param", f"no candidate can be a rule: {candidates[1].refused}", _first(candidates[1]))
     others = [] if asked.reference is None else [_rule(chosen, asked.reference)]
+    program = side_by_side([*accepted, *others], chosen.site)
+    jobs = jobs_for(recordings, of, asked.jobs)
     with paced(recordings, of) as pace:
-        swept = sweep(recordings, chosen.site, side_by_side([*accepted, *others], chosen.site), pace)
+        swept = sweep(recordings, chosen.site, program, pace, jobs)
     within(swept, of)
     if swept.first_ns is None and swept.is_partial:
         raise KeyboardInterrupt  # before there was anything to answer with

@@ -9,6 +9,7 @@ import typer
 
 from gateways.cli.arguments import (
     FromOption,
+    JobsOption,
     JsonOption,
     OtherRulesOption,
     OtherSiteOption,
@@ -46,10 +47,11 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A page (HTML) with the plot.", metavar="FILE")
     ] = None,
+    jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Try other values of a rule on a recording: what each detects, against its nuisance alarms."""
     from gateways.cli.sweep import Asked, sweep_rule
 
-    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output, begin, end)
+    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output, begin, end, jobs)
     raise typer.Exit(sweep_rule(rule, recordings, asked, as_json))

@@ -40,7 +40,10 @@ BEGINNING: Final = ChunkPlace()
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """From where to read, the restored engines by unit, and the first place on `events` that each has not seen."""
+    """From where to read, the restored engines by unit, and the first place on `events` that each has not seen.
+
+    Of a share of the units only their engines are kept, and the places of all.
+    """
 
     at: ChunkPlace = BEGINNING
     engines: Mapping[str, Engine] = field(default_factory=dict)

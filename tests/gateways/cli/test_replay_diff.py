@@ -256,6 +256,9 @@ def test_the_terminal_says_it_in_a_few_lines(
         (["--seed", "2"], "add --closed-loop to --seed"),
         (["--diff", "recorded", "--rules", "ok.yaml", "--no-verify"], "leave it out with --diff"),
         (["--to-kafka", "127.0.0.1:1", "--no-verify"], "leave it out with --diff and --to-kafka"),
+        (["--diff", "recorded", "--rules", "ok.yaml", "--jobs", "2"], "leave --jobs out"),
+        (["--to-kafka", "127.0.0.1:1", "--jobs", "2"], "leave --jobs out"),
+        (["--speed", "10", "--jobs", "2"], "leave --jobs out"),
         (
             ["--diff", "recorded", "--rules", "ok.yaml", "--closed-loop", "--fault", "trip@1s"],
             "unknown fault 'trip'",
