@@ -268,14 +268,15 @@ class MemoryReader:
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
         """The next records; waits up to `timeout_s` for the first one."""
+        records = self._take(limit)
+        if records:
+            return records
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while True:
-                    records = self._take(limit)
-                    if records:
-                        return records
+                while not records:
                     await self._wait()
-        return ()
+                    records = self._take(limit)
+        return records
 
     async def _wait(self) -> None:
         self._news.clear()

@@ -3,7 +3,8 @@
 Rules that this module obeys:
 - Every message is tracked until the broker's word; a snapshot waits for all that was sent before it.
 - A message that the broker refuses is a failure of the worker, no line in a log: `on_failure` hears it at once,
-  and nothing settles any more.
+  nothing settles any more, and nothing is sent any more: a fact whose predecessor is not on the log would stand before
+  it there, and make it a repeat when the next worker says it again.
 """
 
 from __future__ import annotations
@@ -21,19 +22,28 @@ class Outbox:
     def __init__(self, producer: Producer, on_failure: Callable[[BaseException], None]) -> None:
         self._producer = producer
         self._on_failure = on_failure
-        self._outstanding: set[asyncio.Future[int]] = set()
+        self._outstanding: dict[asyncio.Future[int], None] = {}
         self._refused: BaseException | None = None
 
     def __len__(self) -> int:
         return len(self._outstanding)
 
     async def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
-        """Queue a message; `acknowledged` is called when the broker has it. Raises what the producer raises."""
+        """Queue a message; `acknowledged` is called when the broker has it.
+
+        Raises what the producer raises, and what it has failed with before.
+        """
+        # The oldest is looked at, not its callback awaited, which may come later; what follows it fails with it.
+        oldest = next(iter(self._outstanding), None)
+        if self._refused is None and oldest is not None and oldest.done() and not oldest.cancelled():
+            self._refused = oldest.exception()
+        if self._refused is not None:
+            raise self._refused
         future = asyncio.ensure_future(await self._producer.send(message))
-        self._outstanding.add(future)
+        self._outstanding[future] = None
 
         def settle(done: asyncio.Future[int]) -> None:
-            self._outstanding.discard(done)
+            self._outstanding.pop(done, None)
             if done.cancelled():
                 return
             error = done.exception()

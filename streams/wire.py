@@ -40,28 +40,14 @@ from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Seve
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
 from streams import readings_bytes
-from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, one_row, read_known
+from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, read_known
 from streams.record import Headers, Message, header
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
 
-
-def _schema(fields: list[tuple[str, Any]]) -> pa.Schema:
-    return pa.schema(fields)
-
-
-READINGS_SCHEMA: Final = _schema(
-    [
-        ("sequence", pa.int64()),
-        ("ingest_ns", pa.int64()),
-        ("point", pa.list_(pa.utf8())),
-        ("time_ns", pa.list_(pa.int64())),
-        ("server_ns", pa.list_(pa.int64())),
-        ("value", pa.list_(pa.float64())),
-        ("quality", pa.list_(pa.uint8())),
-        ("status", pa.list_(pa.uint32())),
-    ]
-)
-ARROW_SCHEMAS: Final[Mapping[str, pa.Schema]] = {"frame/1": FRAME_SCHEMA, "readings/1": READINGS_SCHEMA}
+ARROW_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
+    "frame/1": FRAME_SCHEMA,
+    "readings/1": readings_bytes.READINGS_SCHEMA,
+}
 
 _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "tick/1": Tick,
@@ -89,20 +75,7 @@ def encode_input(value: Input, partitions: int) -> Message:
         body = encode_frame(value)
     elif isinstance(value, Readings):
         name = "readings/1"
-        batch = pa.RecordBatch.from_arrays(
-            [
-                pa.array([identity.sequence]),
-                pa.array([value.ingest_ns]),
-                one_row(pa.array(value.points, pa.utf8())),
-                one_row(value.time_ns),
-                one_row(value.server_ns),
-                one_row(value.values),
-                one_row(value.quality),
-                one_row(value.status),
-            ],
-            schema=READINGS_SCHEMA,
-        )
-        body = batch.serialize().to_pybytes()
+        body = readings_bytes.encode_readings(value)
     else:
         name = _NAME_OF[type(value)]
         fields = _finite(value)
@@ -130,12 +103,16 @@ def encode_input(value: Input, partitions: int) -> Message:
 def _finite(value: Input | Output) -> dict[str, Any]:
     """The fields for JSON. InvariantError for NaN and infinities: JSON would turn them to null without a word."""
     fields = {}
-    for name, *_ in _fields(type(value)):  # type: ignore[arg-type]  # classes are hashable
-        item = getattr(value, name)
+    for name in _names_of(type(value)):  # type: ignore[arg-type]  # classes are hashable
+        fields[name] = item = getattr(value, name)
         if isinstance(item, float) and not math.isfinite(item):
             raise InvariantError(f"{type(value).__name__}.{name} is {item}: not finite, not sent")
-        fields[name] = item
     return fields
+
+
+@cache
+def _names_of(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(name for name, *_ in _fields(kind))  # type: ignore[arg-type]  # classes are hashable
 
 
 def encode_output(value: Output, partitions: int) -> Message:

@@ -16,17 +16,20 @@ class Latencies:
     KEPT_NS: Final = 60 * 1_000_000_000
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[int, float]] = deque(maxlen=5000)
+        self._at_ns: deque[int] = deque(maxlen=5000)
+        self._values_ms: deque[float] = deque(maxlen=5000)
 
     def add(self, now_ns: int, value_ms: float) -> None:
         """One output's."""
-        self._seen.append((now_ns, value_ms))
+        self._at_ns.append(now_ns)
+        self._values_ms.append(value_ms)
 
     def percentiles(self, now_ns: int) -> dict[str, float]:
         """p50 and p99; empty without any output."""
-        while self._seen and self._seen[0][0] < now_ns - self.KEPT_NS:
-            self._seen.popleft()
-        ordered = sorted(value_ms for _, value_ms in self._seen)
+        while self._at_ns and self._at_ns[0] < now_ns - self.KEPT_NS:
+            self._at_ns.popleft()
+            self._values_ms.popleft()
+        ordered = sorted(self._values_ms)
         return {
             f"p{share}": round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 2)
             for share in (50, 99)

@@ -1,8 +1,8 @@
 """`headrace activate`: the rules of a site's files rule the running site from now on.
 
-Rules: what is wrong with the files is found before anything is sent; every worker says that it is ready before the
-first activation is; units take the rules up one after the other, so that no two of them pause at once; what each of
-them answers is read from the journal, where an operator finds it too.
+Rules: what is wrong with the files, and that another site is running, is found before anything is sent; every worker
+says that it is ready before the first activation is; units take the rules up one after the other, so that no two of
+them pause at once; what each of them answers is read from the journal, where an operator finds it too.
 """
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ import orjson
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
 from rules.engine.outputs import Entry
-from rules.errors import UndecodableError, UnreachableError
+from rules.errors import ConfigurationError, UndecodableError, UnreachableError
+from rules.findings import Finding
 from rules.site.model import Site
 from streams.bus import Bus, Reader
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
+from streams.rule_sets.rule_set import (
+    RuleSet,
+    activation,
+    published_rule_sets,
+    rule_set_message,
+    rule_set_of,
+)
 from streams.settings import load_settings
 from streams.site_folder import load_site
 from streams.topics import EVENTS, JOURNAL, RULE_SETS, STATUS
@@ -44,7 +51,10 @@ Answers = dict[str, Entry]
 def activate_rules(
     site_dir: Path, rules: Path | None, within: str, bootstrap: str | None, as_json: bool
 ) -> int:
-    """0, or 1 when a unit refuses the rules. ConfigurationError: files are wrong; UnreachableError: nobody answers."""
+    """0, or 1 when a unit refuses the rules. UnreachableError: nobody answers.
+
+    ConfigurationError: files are wrong, or another site is running there.
+    """
     silence_logs()
     patience_s = duration_s(within, "--within")
     site = load_site(site_dir)
@@ -55,7 +65,7 @@ def activate_rules(
     where = f"site '{site.name}' at {settings.broker.bootstrap}"
     print(f"{where}: rules {rule_set.digest[:12]} are to rule", file=sys.stderr, flush=True)
     began_s = time.monotonic()
-    answers, metrics = asyncio.run(_activate(KafkaBus(settings.broker), site, rule_set, patience_s))
+    answers, metrics = asyncio.run(_activate(KafkaBus(settings.broker), site, site_dir, rule_set, patience_s))
     refused = {unit for unit, entry in answers.items() if entry.kind != "activation"}
     if as_json:
         answer = {
@@ -75,9 +85,11 @@ def activate_rules(
 
 
 async def _activate(
-    bus: Bus, site: Site, rule_set: RuleSet, patience_s: float
+    bus: Bus, site: Site, site_dir: Path, rule_set: RuleSet, patience_s: float
 ) -> tuple[Answers, Mapping[str, Any]]:
     """What each unit answered, and the metrics of a worker afterwards."""
+    until_s = time.monotonic() + patience_s
+    known: dict[str, dict[str, Any]] = {}
     try:
         partitions = await bus.partitions(EVENTS.name)
         if not partitions or not await bus.partitions(RULE_SETS.name):
@@ -86,8 +98,9 @@ async def _activate(
         journal = await bus.reader([JOURNAL.name], await bus.ends(JOURNAL.name))
         producer = await bus.producer("activate")
         try:
+            _refuse_other(await _running(bus, status, known, until_s), site, site_dir)
             await (await producer.send(rule_set_message(rule_set)))
-            await _until_ready(status, site, rule_set.digest, patience_s)
+            await _until_ready(status, known, site, rule_set.digest, until_s)
             for unit in site.units:
                 value = activation(site, unit, rule_set.digest, time.time_ns())
                 await (await producer.send(encode_input(value, partitions)))
@@ -109,30 +122,48 @@ async def _workers(status: Reader, known: dict[str, dict[str, Any]]) -> None:
             known[said["role"]] = said
 
 
-async def _until_ready(status: Reader, site: Site, digest: str, patience_s: float) -> None:
+def _present(known: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The metrics of the workers that are there now."""
+    since_ns = time.time_ns() - FRESH_NS
+    return [one["metrics"] for one in known.values() if one["at_ns"] > since_ns]
+
+
+async def _running(bus: Bus, status: Reader, known: dict[str, dict[str, Any]], until_s: float) -> set[str]:
+    """Names of the sites whose rules rule the workers that are there: one, unless nobody has published it."""
+    while not (digests := {one for said in _present(known) for one in said.get("rules", {}).values()}):
+        if time.monotonic() > until_s:
+            raise UnreachableError("no worker is there: is the site running, or its worker just starting?")
+        await _workers(status, known)
+    published = await published_rule_sets(bus)
+    return {published[digest].load_site().name for digest in digests if digest in published}
+
+
+def _refuse_other(running: set[str], site: Site, site_dir: Path) -> None:
+    if running and site.name not in running:
+        text = f"these rules are for site '{site.name}', and site '{_names(running)}' is running there"
+        hint = "name the folder of that site, or with --bootstrap the broker of this one"
+        raise ConfigurationError([Finding(str(site_dir), 0, 0, text, hint)])
+
+
+async def _until_ready(
+    status: Reader, known: dict[str, dict[str, Any]], site: Site, digest: str, until_s: float
+) -> None:
     """Every unit has a worker, and every worker has the rules."""
-    until_s = time.monotonic() + patience_s
-    known: dict[str, dict[str, Any]] = {}
     missing, said_s = set(site.units), time.monotonic()
     while True:
         await _workers(status, known)
-        since_ns = time.time_ns() - FRESH_NS
-        present = [one["metrics"] for one in known.values() if one["at_ns"] > since_ns]
+        present = _present(known)
         ready = [one for one in present if digest in one["rule_sets"]["ready"]]
         missing = set(site.units).difference(*(one.get("rules", {}) for one in ready))
         if not missing and len(ready) == len(present):
             return
         if time.monotonic() > until_s:
             if not present:
-                raise UnreachableError(
-                    "no worker is there: is the site running, or its worker just starting?"
-                )
+                raise UnreachableError("the workers are gone; nothing was activated")
             strangers = missing.difference(*(one.get("rules", {}) for one in present))
             if strangers:
                 raise UnreachableError(f"no worker has {_names(strangers)}: is it this site that is running?")
-            raise UnreachableError(
-                f"the workers are not ready after {patience_s:.0f} s; nothing was activated"
-            )
+            raise UnreachableError("the workers were not ready in time (--within); nothing was activated")
         if time.monotonic() > said_s + 1.0 and sys.stderr.isatty():
             said_s = time.monotonic()
             print(f"waiting for the worker to get ready: {_names(missing)}", file=sys.stderr)

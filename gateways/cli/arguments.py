@@ -16,6 +16,21 @@ RecordingsArgument = Annotated[
     list[Path],
     typer.Argument(help="Recordings, or folders of segments, in order.", metavar="REC…"),
 ]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
+        metavar="T",
+    ),
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T")
+]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option("--rules", help="Rule files, a folder or file, in place of the site's own.", metavar="DIR"),
+]
 OtherRulesOption = Annotated[
     Path | None,
     typer.Option("--rules", help="Other rules than the recorded ones: a folder or file.", metavar="DIR"),
@@ -24,3 +39,11 @@ OtherSiteOption = Annotated[
     Path | None, typer.Option("--site", help="Another site than the recorded one.", metavar="SITE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object (or JSON lines) on stdout.")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share the units; of itself one for each usable core, and one for a small recording.",
+        min=1,
+        show_default=False,
+    ),
+]

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from gateways.cli import alarm_commands
-from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
 from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.sweep_command import sweep
@@ -114,6 +114,22 @@ def run(
 
 
 @app.command()
+def broker(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Of 127.0.0.1; that of HEADRACE_BROKER__BOOTSTRAP when left out.", min=1, max=65_535
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the embedded broker alone, with an empty log in memory, until Ctrl-C: where there is no Kafka."""
+    from gateways.cli.broker import run_broker
+
+    raise typer.Exit(run_broker(port, as_json))
+
+
+@app.command()
 def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     """Say what the site holds, and everything that is wrong with its site file and rules."""
     from gateways.cli.check import check as run_check
@@ -150,6 +166,7 @@ def scenarios(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Site folders, or scenario files below one.", metavar="PATH…")
     ] = None,
+    rules: RulesOption = None,
     with_coverage: Annotated[
         bool,
         typer.Option("--coverage", help="Name the rules that no scenario raises, or lets pass by a little."),
@@ -159,7 +176,7 @@ def scenarios(
     """Run the scenarios of a site's rules: signals over time, and the alarms that they must and must not raise."""
     from gateways.cli.test_rules import test_rules
 
-    raise typer.Exit(test_rules(paths or [DEMO_SITE], with_coverage, as_json))
+    raise typer.Exit(test_rules(paths or [DEMO_SITE], rules, with_coverage, as_json))
 
 
 @app.command(name="import")
@@ -209,9 +226,7 @@ def record(
 @app.command()
 def activate(
     site: SiteArgument = DEMO_SITE,
-    rules: Annotated[
-        Path | None, typer.Option(help="Rule files, a folder or file, in place of the site's own.")
-    ] = None,
+    rules: RulesOption = None,
     within: Annotated[
         str, typer.Option(help="How long the workers may take to get ready.", metavar="TIME")
     ] = "60s",

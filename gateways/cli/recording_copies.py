@@ -31,7 +31,7 @@ from streams.recording.logs import in_logs, joined_heads, logs_of
 from streams.recording.merge import by_log, merged_records, plan_merge
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import CUT, Recording, RecordingWriter, watched
-from streams.recording.segments import with_heads, with_segments
+from streams.recording.segments import open_recordings, with_heads
 from streams.times import iso_utc
 from streams.topics import BY_NAME, EVENTS
 
@@ -62,7 +62,10 @@ def strip(path: Path, output: Path, topics: str, as_json: bool) -> int:
 
 
 def cut(path: Path, from_: str | None, to: str | None, output: Path, as_json: bool) -> int:
-    """A part that can be replayed; 1 when the original is damaged, so that something may be missing from the part."""
+    """A part that can be replayed; 1 when the original is damaged, so that something may be missing from the part.
+
+    The last segment of a folder has no end while its recorder writes it: that is said, and is no damage.
+    """
     recordings = _opened([path], output)
     from_ns, until_ns = begin_ns(recordings, from_), end_ns(recordings, to)
     to_ns = _EVER_NS if until_ns is None else until_ns
@@ -81,11 +84,18 @@ def cut(path: Path, from_: str | None, to: str | None, output: Path, as_json: bo
         records = chain(earlier, cut_records(asked, plan, advance))
         metadata = with_heads(asked[0].metadata, cut_heads(asked, plan)) | {CUT: span}
         kept = _copy(records, output, asked[0].attachments, metadata)
-    damage = _damage(asked)
+    is_open = path.is_dir() and asked[-1] is recordings[-1] and asked[-1].lacks_only_its_end
+    damage = _damage(asked[:-1] if is_open else asked)
+    if is_open:
+        print(
+            f"{asked[-1].path.name} is open: its recorder is writing it, or was killed; the cut has what is there",
+            file=sys.stderr,
+        )
     said = {
         "cut": span,
         "snapshots": sorted(plan.snapshots),
         "without_snapshot": plan.without_snapshot,
+        "open": is_open,
     }
     if plan.without_snapshot:
         print(
@@ -129,7 +139,9 @@ def repair(path: Path, output: Path, as_json: bool) -> int:
     """A sound file with all that can be read; 1 when something is lost for good. A folder is refused."""
     if path.is_dir():
         text = "a folder of segments, whose recorder makes the last one whole when it starts"
-        raise ConfigurationError([Finding(str(path), 0, 0, text, "give the segment that is damaged")])
+        raise ConfigurationError(
+            [Finding(str(path), 0, 0, text, "give the segment that is damaged: `check` names it")]
+        )
     (recording,) = _opened([path], output)
     with progress("repairing", records_named([recording], 2)) as advance:
         found = check_recordings([recording], advance)
@@ -141,6 +153,7 @@ def repair(path: Path, output: Path, as_json: bool) -> int:
     lost = {
         "unread": dict(sorted(file.unread.items())),
         "missing": found.missing,
+        "unknown_behind": bool(found.unknown_behind),
         "lost_inputs": found.lost_inputs,
         "attachments": file.attachments,
     }
@@ -153,7 +166,7 @@ def repair(path: Path, output: Path, as_json: bool) -> int:
 def export(path: Path, output: Path, kind: Format, key_file: Path | None, as_json: bool) -> int:
     """Tables for other tools; 1 when the recording is damaged (the tables hold what could be read)."""
     key = None if key_file is None else read_key(key_file)
-    recordings = [Recording(file) for file in with_segments([path])]
+    recordings = open_recordings([path])
     with progress("exporting", records_named(recordings)) as advance, finished_folder(output) as part:
         exported = run_export(recordings, part, kind, key, advance)
     damage = _damage(recordings)
@@ -175,9 +188,8 @@ def export(path: Path, output: Path, kind: Format, key_file: Path | None, as_jso
 
 def _opened(paths: list[Path], output: Path) -> list[Recording]:
     """Files, and folders as their segments, which are of one site and have another name than the copy."""
-    files = with_segments(paths)
-    _refuse_itself(output, files)
-    recordings = [Recording(file) for file in files]
+    recordings = open_recordings(paths)
+    _refuse_itself(output, [recording.path for recording in recordings])
     refuse_two_sites(recordings)
     return recordings
 

@@ -13,7 +13,7 @@ import orjson
 from streams.recorder.incidents import Incident, incidents_in
 from streams.recording.missing import Missing, MissingRecords
 from streams.recording.recording import Recording
-from streams.recording.segments import begin_ns, missed_before, with_segments
+from streams.recording.segments import begin_ns, missed_before, open_recordings
 from streams.times import iso_utc
 from streams.topics import TOPICS
 
@@ -43,7 +43,7 @@ class _Segment:
 
 def show_folder(folder: Path, as_json: bool) -> int:
     """What the folder's segments hold; 1 when something is missing from them."""
-    recordings = [Recording(file) for file in with_segments([folder])]
+    recordings = open_recordings([folder])
     counts: Counter[str] = Counter()
     missing = MissingRecords({topic.name for topic in TOPICS})
     segments = [_read(recording, missing, counts) for recording in recordings]

@@ -14,7 +14,7 @@ from gateways.cli.progress import progress, records_named
 from streams.recording.check import Checked, check_recordings
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.times import iso_utc
 from streams.topics import EVENTS
 
@@ -62,7 +62,7 @@ def show(path: Path, as_json: bool) -> int:
 
 def check(paths: list[Path], as_json: bool) -> int:
     """Whether recordings are whole, and where they are not; 1 when something is damaged or missing."""
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     with progress("checking", records_named(recordings)) as advance:
         found = check_recordings(recordings, advance)
@@ -90,6 +90,7 @@ def _checked(found: Checked) -> dict[str, Any]:
             for file in found.files
         ],
         "missing": found.missing,
+        "unknown_behind": [str(path) for path in found.unknown_behind],
         "missed": found.missed,
         "holes": [
             {
@@ -150,6 +151,8 @@ def check_lines(found: Checked) -> Iterator[str]:
             f"missing: {gap.missing:,} inputs of {gap.source} for {gap.unit}, epoch {gap.epoch}, from sequence "
             f"{gap.sequence} on, before {EVENTS.name}/{gap.partition} offset {gap.offset} at {iso_utc(gap.log_ns)}"
         )
+    for path in found.unknown_behind:
+        yield f"missing: nobody knows what lay behind the end of {path.name}, or how much"
     more = max(0, len(found.holes) - SHOWN) + max(0, len(found.sequence_gaps) - SHOWN)
     if more:
         yield f"missing: {more} more places: --json lists them"
@@ -163,5 +166,9 @@ def check_lines(found: Checked) -> Iterator[str]:
     yield (
         "whole"
         if found.is_whole
-        else f"not whole: {found.missing:,} records and {found.lost_inputs:,} inputs missing"
+        else f"not whole: {found.missing:,} records and {found.lost_inputs:,} inputs missing{_unknown(found)}"
     )
+
+
+def _unknown(found: Checked) -> str:
+    return ", and nobody knows how many more" if found.unknown_behind else ""

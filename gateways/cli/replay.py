@@ -19,8 +19,9 @@ from rules.findings import Finding
 from streams.recording.missing import Missing
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.replay.divergence import Explanation, explain
+from streams.replay.processes import jobs_for
 from streams.replay.replay import BATCH
 from streams.replay.replay import replay as run_replay
 from streams.replay.replayed import OUTPUT_TOPICS, Replay
@@ -42,21 +43,23 @@ def replay_recordings(
     as_json: bool,
     part: tuple[str | None, str | None, list[str]] = (None, None, []),
     speed: str = "max",
+    jobs: int | None = None,
 ) -> int:
     """0, or 1 where recorded outputs differ, inputs are missing or another site lacks some of its units.
 
-    `part`: where it begins and ends, as typed, and the units. Other rules give other outputs: then nothing is
-    compared. 130 where Ctrl-C has ended it: the answer is of what was read. ConfigurationError: a file, a folder, a
-    moment or a speed is wrong.
+    `part`: where it begins and ends, as typed, and the units. `jobs`: processes, None for as many as pay. Other rules
+    give other outputs: then nothing is compared. 130 where Ctrl-C has ended it: the answer is of what was read.
+    ConfigurationError: a file, a folder, a moment or a speed is wrong. UnreachableError: a process has died.
     """
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     chosen = choose_site(recordings[0], site_dir, rules)
     of = part_of(recordings, *part, chosen.site.units)
     times = speed_of(speed)
+    batch, count = (BATCH, jobs_for(recordings, of, jobs)) if times is None else (1, 1)
     with paced(recordings, of, times) as pace:
         verifies = verify and chosen.recorded is not None
-        result = run_replay(recordings, chosen, verifies, of, pace, BATCH if times is None else 1)
+        result = run_replay(recordings, chosen, verifies, of, pace, batch, jobs=count)
     if site_dir is not None:
         refuse_foreign(recordings[0], site_dir, result)
     first = result.verification.first if result.verification is not None else None

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+from gateways.cli.arguments import (
+    FromOption,
+    JobsOption,
+    JsonOption,
+    OtherRulesOption,
+    OtherSiteOption,
+    RecordingsArgument,
+    ToOption,
+)
 
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
 
@@ -21,17 +29,8 @@ def replay(
     recordings: RecordingsArgument,
     rules: OtherRulesOption = None,
     site: OtherSiteOption = None,
-    begin: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
-            metavar="T",
-        ),
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T")
-    ] = None,
+    begin: FromOption = None,
+    end: ToOption = None,
     speed: Annotated[
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
@@ -76,6 +75,7 @@ def replay(
         int | None,
         typer.Option(help="With --closed-loop: of the simulated plant.", min=0, show_default="1"),
     ] = None,
+    jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recording through the same engine again, and show its alarms and commands; or feed it into a broker."""
@@ -87,6 +87,8 @@ def replay(
         raise typer.BadParameter("--to-kafka feeds a broker, --diff compares: leave one out")
     if not verify and (to_kafka is not None or diff is not None):
         raise typer.BadParameter("--no-verify is of a replay alone: leave it out with --diff and --to-kafka")
+    if jobs is not None and (to_kafka is not None or diff is not None or speed != "max"):
+        raise typer.BadParameter("--diff, --to-kafka and a --speed run in one process: leave --jobs out")
     if seed is not None and not closed_loop:
         raise typer.BadParameter("only a simulated plant has a seed: add --closed-loop to --seed")
     if to_kafka is not None:
@@ -107,9 +109,8 @@ def replay(
         raise typer.Exit(run_diff(recordings, asked, (begin, end, unit or []), as_json))
     from gateways.cli.replay import replay_recordings
 
-    raise typer.Exit(
-        replay_recordings(recordings, site, rules, verify, as_json, (begin, end, unit or []), speed)
-    )
+    part = begin, end, unit or []
+    raise typer.Exit(replay_recordings(recordings, site, rules, verify, as_json, part, speed, jobs))
 
 
 @recording_app.command("info")
@@ -151,18 +152,8 @@ def strip(
 def cut(
     recording: FolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The part to write.")],
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="Event time, seconds from the beginning, or an alarm's id: 10 s before it was raised.",
-            metavar="T",
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T"),
-    ] = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a while of a recording, with the snapshots and rules that a replay of it needs."""

@@ -13,7 +13,7 @@ import orjson
 
 from gateways.cli.replay import INTERRUPTED, refuse_foreign
 from gateways.cli.replay_pace import Pace, paced, terminal
-from gateways.cli.replay_part import part_of
+from gateways.cli.replay_part import incidents_of, part_of
 from gateways.cli.tables import print_table
 from gateways.compare.figures import Figure, kpi_figures, score_figures
 from gateways.compare.limits import Circumstances, limits
@@ -24,12 +24,12 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.compare.comparison import Comparison, Side, compare, settled
 from streams.compare.episodes import recorded_time, said_in_replay
-from streams.compare.incidents import KnownIncident, load_incidents
+from streams.compare.incidents import KnownIncident
 from streams.compare.sides import other_rule_sets, recorded_side, replayed_side, written_rules
 from streams.output_file import finished_file
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.replayed import Replay
 from streams.replay.rules import choose_site
@@ -73,18 +73,21 @@ def diff(
     if asked.rules is None and asked.site is None:
         hint = "name a candidate's rules with --rules DIR, or another site with --site SITE"
         raise ConfigurationError([Finding("--diff", 0, 0, "there is no candidate to compare", hint)])
-    incidents = [] if asked.incidents is None else load_incidents(asked.incidents)
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     # what is wrong with the candidate is said before the work
     site = choose_site(recordings[0], asked.site, asked.rules).site
     of = part_of(recordings, *part, site.units)
+    loop = asked.closed_loop
+    incidents = (
+        [] if asked.incidents is None or loop is not None else incidents_of(asked.incidents, recordings, of)
+    )
     # where no page can be written, that is said before the work, too
     with nullcontext() if asked.output is None else finished_file(asked.output) as file:
-        if asked.closed_loop is None:
+        if loop is None:
             found, made = _compared(recordings, asked, of, set(of.units or site.units), incidents)
         else:
-            found, made = _simulated(recordings, asked, of, asked.closed_loop)
+            found, made = _simulated(recordings, asked, of, loop)
         said = limits(found, made)
         if file is not None:
             file.write_text(page(site.name, found, said), encoding="utf-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from gateways.cli.moments import begin_ns, end_ns
+from gateways.compare.words import moment
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
+from streams.compare.incidents import KnownIncident, load_incidents
 from streams.recording.recording import Recording
 from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.start import Part
@@ -42,3 +44,21 @@ def part_of(
     if to_ns is not None and to_ns <= from_ns:
         raise ConfigurationError([Finding("--to", 0, 0, "the end is not after the beginning", "")])
     return Part(from_ns, to_ns, tuple(units) or None)
+
+
+def incidents_of(name: str, recordings: Sequence[Recording], of: Part) -> list[KnownIncident]:
+    """Those of a file. Raises ConfigurationError as `load_incidents` does, and where the part has to do with none."""
+    known = load_incidents(name)
+    begin_ns = of.from_ns or begin_of_log_ns(recordings)
+    end_ns = end_of_log_ns(recordings) if of.to_ns is None else of.to_ns
+    if begin_ns is None or end_ns is None:
+        return known
+    if not any(one.begin_ns <= end_ns and begin_ns <= one.end_ns for one in known):
+        last_ns = max(one.end_ns for one in known)
+        text = (
+            f"none of its incidents ({moment(known[0].end_ns)[:19]} to {moment(last_ns)[:19]}) has anything to do with "
+            f"what is recorded ({moment(begin_ns)[:19]} to {moment(end_ns)[:19]})"
+        )
+        hint = "is it the file of another recording, or are its times of another zone? UTC where none is said"
+        raise ConfigurationError([Finding(name, 0, 0, text, hint)])
+    return known

@@ -19,7 +19,7 @@ from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.recording.recorded_site import recorded_rules, refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.replay.start import Part
 from streams.replay.to_bus import Fed, feed, open_log
 from streams.settings import BrokerSettings, load_settings
@@ -41,7 +41,7 @@ def replay_to_kafka(
     """
     _refuse(others)
     times = speed_of(speed)
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     units = recorded_rules(recordings[0]).load_site(f"{recordings[0].path}:").units if part[2] else ()
     of = part_of(recordings, *part, units)

@@ -12,6 +12,7 @@ import orjson
 
 from gateways.cli.replay import INTERRUPTED
 from gateways.cli.replay_pace import paced
+from gateways.cli.replay_part import incidents_of, part_of
 from gateways.cli.sweep_values import choices_of
 from gateways.cli.tables import print_table
 from gateways.compare.sweep_result import SweepResult, as_dict, figures
@@ -19,16 +20,17 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.candidates import parameters_of, rule_alone
 from rules.language.program import Rule
-from streams.compare.incidents import load_incidents
 from streams.compare.sides import written_texts
 from streams.compare.spans import recorded_spans
-from streams.compare.sweep import Candidate, every_choice, make_candidate, side_by_side
+from streams.compare.sweep import Candidate, every_choice, make_candidate, side_by_side, within
 from streams.compare.sweep_processes import sweep
 from streams.compare.sweep_scores import Known, score_candidate
 from streams.output_file import finished_file
+from streams.recording.cut import between
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
+from streams.replay.processes import jobs_for
 from streams.replay.rules import Chosen, choose_site
 from streams.replay.start import WHOLE
 
@@ -45,6 +47,9 @@ class Asked(NamedTuple):
     reference: str | None = None
     most: int = 200
     output: Path | None = None
+    begin: str | None = None
+    end: str | None = None
+    jobs: int | None = None
 
 
 def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> int:
@@ -54,7 +59,7 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
     """
     if asked.incidents is not None and asked.reference is not None:
         raise _wrong("--reference", "what is to be detected is named twice", "--incidents or --reference")
-    recordings = [Recording(path) for path in with_segments(paths)]
+    recordings = open_recordings(paths)
     refuse_two_sites(recordings)
     # where no page can be written, that is said before the work, too
     with nullcontext() if asked.output is None else finished_file(asked.output) as file:
@@ -72,8 +77,10 @@ def sweep_rule(rule_id: str, paths: list[Path], asked: Asked, as_json: bool) -> 
 
 
 def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> SweepResult:
-    incidents = None if asked.incidents is None else load_incidents(asked.incidents)
     chosen = choose_site(recordings[0], asked.site, asked.rules)
+    of = part_of(recordings, asked.begin, asked.end, (), chosen.site.units)
+    incidents = None if asked.incidents is None else incidents_of(asked.incidents, recordings, of)
+    recordings = between(recordings, 0, of.to_ns)
     alone = rule_alone(written_texts(chosen, asked.site, asked.rules), rule_id)
     parameters = parameters_of(alone, chosen.site)
     choices = choices_of(asked.params, parameters, rule_id, asked.most)
@@ -82,13 +89,16 @@ def _swept(rule_id: str, recordings: Sequence[Recording], asked: Asked) -> Sweep
     if len(accepted) == 1:
         raise _wrong("--param", f"no candidate can be a rule: {candidates[1].refused}", _first(candidates[1]))
     others = [] if asked.reference is None else [_rule(chosen, asked.reference)]
-    with paced(recordings, WHOLE) as pace:
-        swept = sweep(recordings, chosen.site, side_by_side([*accepted, *others], chosen.site), pace)
+    program = side_by_side([*accepted, *others], chosen.site)
+    jobs = jobs_for(recordings, of, asked.jobs)
+    with paced(recordings, of) as pace:
+        swept = sweep(recordings, chosen.site, program, pace, jobs)
+    within(swept, of)
     if swept.first_ns is None and swept.is_partial:
         raise KeyboardInterrupt  # before there was anything to answer with
     if swept.first_ns is None:
-        where = str(recordings[0].path)
-        raise _wrong(where, f"the recording has no sample of a unit with the rule '{rule_id}'", "")
+        where, there = str(recordings[0].path), "" if of == WHOLE else " in that time"
+        raise _wrong(where, f"the recording has no sample of a unit with the rule '{rule_id}'{there}", "")
     reference = others[0] if others else accepted[0]
     known = Known(
         incidents,

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import JsonOption, OtherRulesOption, OtherSiteOption, RecordingsArgument
+from gateways.cli.arguments import (
+    FromOption,
+    JobsOption,
+    JsonOption,
+    OtherRulesOption,
+    OtherSiteOption,
+    RecordingsArgument,
+    ToOption,
+)
 
 
 def sweep(
@@ -31,16 +39,19 @@ def sweep(
             metavar="RULE",
         ),
     ] = None,
+    begin: FromOption = None,
+    end: ToOption = None,
     rules: OtherRulesOption = None,
     site: OtherSiteOption = None,
     max_candidates: Annotated[int, typer.Option(help="More than so many are refused.", min=1)] = 200,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A page (HTML) with the plot.", metavar="FILE")
     ] = None,
+    jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Try other values of a rule on a recording: what each detects, against its nuisance alarms."""
     from gateways.cli.sweep import Asked, sweep_rule
 
-    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output)
+    asked = Asked(param or (), site, rules, incidents, reference, max_candidates, output, begin, end, jobs)
     raise typer.Exit(sweep_rule(rule, recordings, asked, as_json))

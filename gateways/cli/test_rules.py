@@ -23,7 +23,7 @@ from gateways.cli.timeline import timeline
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.operands import operands
-from streams.rule_sets.rule_folder import as_opened, load_program, rule_texts
+from streams.rule_sets.rule_folder import load_program, read_as_opened
 from streams.scenarios.coverage import Coverage, coverage
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.operands import Seen, operands_seen
@@ -36,15 +36,22 @@ FOLDER = "scenarios"
 """Where a site keeps them, beside its site file."""
 
 
-def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int:
-    """Run every scenario of `paths` (site folders, folders below one, or scenario files); the exit code."""
+def test_rules(paths: Sequence[Path], rules: Path | None, with_coverage: bool, as_json: bool) -> int:
+    """Run every scenario of `paths` (site folders, folders below one, or scenario files); the exit code.
+
+    `rules`: a folder or file in place of the rules of the site, of which there is one then.
+    """
     began_s = time.monotonic()
     results: list[Result] = []
     covered: list[Coverage] = []
     seen: list[Seen] = []
-    for site_dir, files in _by_site(paths).items():
+    by_site = _by_site(paths)
+    if rules is not None and len(by_site) > 1:
+        sites = ", ".join(str(site_dir) for site_dir in by_site)
+        raise ConfigurationError([Finding("--rules", 0, 0, f"rules are of one site, these are {sites}")])
+    for site_dir, files in by_site.items():
         site = load_site(site_dir)
-        program = load_program(site_dir, site)
+        program = load_program(site_dir, site, rules)
         texts, unread = _read(files)
         scenarios, findings = load_scenarios(texts, site, program)
         if unread or findings:
@@ -53,8 +60,7 @@ def test_rules(paths: Sequence[Path], with_coverage: bool, as_json: bool) -> int
         results += here
         if with_coverage:
             covered += coverage(program, here)
-            texts, _ = as_opened(rule_texts(site_dir, site), (), site_dir)
-            found = operands(texts, site, program)
+            found = operands(read_as_opened(site_dir, site, rules)[0], site, program)
             seen += operands_seen(found, site, _shown(here, "operands"))
     untried = [one for one in covered if not one.complete]
     unseen = [one for one in seen if not one.complete]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from gateways.compare.figures import Figure, kpi_figures, score_figures
 from gateways.compare.template import filled
 from gateways.compare.timeline import HEIGHT, WIDTH, Axis, shaded, standing
-from gateways.compare.words import detected, duration, kind_words, moment, names, verdict
+from gateways.compare.words import counted, detected, duration, kind_words, moment, names, verdict
 from streams.compare.changes import CommandChange, EpisodeChange, Kind
 from streams.compare.comparison import Comparison, RuleChange, Total
 from streams.compare.scoring import IncidentScore
@@ -151,7 +151,7 @@ def _tiles(found: Comparison) -> Iterator[tuple[str, str, str]]:
         ours, theirs = found.scores
         yield (
             f"{ours.detected} → {theirs.detected}",
-            f"of {ours.incidents} incidents (always true: {ours.always_true})",
+            f"of {counted(ours.always_true, 'incident')} with samples (always true: all)",
             "",
         )
 

@@ -75,9 +75,13 @@ def _limits(result: SweepResult) -> Iterator[str]:
         )
     if result.known.incidents is not None:
         known = len(result.known.incidents)
-        yield f"A rule that always stands detects {scored.to_detect} of {known} incidents: to detect them is not all."
+        if scored.to_detect:
+            yield f"A rule that always stands detects all {scored.to_detect}: to detect them is not all."
         if scored.to_detect < known:
-            yield f"Of {known - scored.to_detect} incidents nothing was recorded in their span."
+            yield (
+                f"Of {known - scored.to_detect} of {known} incidents nothing was recorded in their span: they are left "
+                "out of what is to be detected."
+            )
         if result.nuisance == SHARE:
             yield (
                 "Less than a day of recorded time lies outside of the incidents, so nobody can know how many alarms a "

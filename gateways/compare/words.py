@@ -127,7 +127,14 @@ def detected(found: Comparison) -> Iterator[str]:
 
 def _detected(before: str, after: str, scores: tuple[Score, Score]) -> str:
     ours, theirs = scores
+    without = ours.incidents - ours.always_true
+    if not ours.always_true:
+        return (
+            f"Nothing was recorded in the spans of the known incidents ({ours.incidents}): nobody knows what would "
+            "have detected them."
+        )
+    have_samples = f" that have samples, of {ours.incidents} in all" if without else ""
     return (
-        f"Of {ours.incidents} known incidents: {ours.detected} detected by {before}, {theirs.detected} by {after}, "
-        f"{ours.always_true} by a rule that is always true."
+        f"Of {counted(ours.always_true, 'known incident')}{have_samples}: {ours.detected} detected by {before}, "
+        f"{theirs.detected} by {after}, {ours.always_true} by a rule that is always true."
     )

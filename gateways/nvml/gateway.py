@@ -98,7 +98,7 @@ class NvmlGateway:
         self._period_s = source.period_ns / 1e9
         self._sampler = Sampler(nvml, gpus_of(site, source), slow_period_ns, xid_hold_ns)
         self._gpu_count = self._blocks[-1].last if self._blocks else 0
-        self._last_ns = time.time_ns()
+        self._last_ns = context.clock()
         self._bad_ns = 0
         self._noted_ns = 0
         self._backoff_s = BACKOFF_FIRST_S
@@ -184,7 +184,7 @@ class NvmlGateway:
         self._metrics["frames"] += len(self._blocks)
 
     def _publish_outage(self, reason: str) -> None:
-        now_ns = time.time_ns()
+        now_ns = self._context.clock()
         if reason != self._outage:
             self._outage = reason
             log.error("%s: %s; its GPUs are quality bad until it answers", self.source.id, reason)
@@ -248,7 +248,7 @@ class NvmlGateway:
         due = time.monotonic()
         while not self._stopping.is_set():
             started = time.monotonic()
-            sample = self._sampler.sample(time.time_ns())
+            sample = self._sampler.sample(self._context.clock())
             ended = time.monotonic()
             self._backoff_s = BACKOFF_FIRST_S
             # Values from before and after a hang are of no one moment: they are part of the gap.

@@ -13,6 +13,7 @@ import logging
 import random
 import time
 from asyncio import FIRST_COMPLETED
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,16 @@ class SourceGateway:
     Raises ConfigurationError when the source's endpoint, security or addresses are wrong.
     """
 
-    def __init__(self, site: Site, source: Source, publisher: Publisher, run_dir: Path) -> None:
-        self.table = SourcePoints(site, source, publisher)
+    def __init__(
+        self,
+        site: Site,
+        source: Source,
+        publisher: Publisher,
+        run_dir: Path,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.table = SourcePoints(site, source, publisher, clock_ns)
+        self._clock_ns = clock_ns
         self._source = source
         self._run_dir = run_dir
         self._session: ServerSession | None = None
@@ -78,7 +87,7 @@ class SourceGateway:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
-        started_ns = time.time_ns()
+        started_ns = self._clock_ns()
         stopping = asyncio.create_task(stop.wait())
         carrying = asyncio.create_task(self.table.carry())
         failures = 0
@@ -109,7 +118,7 @@ class SourceGateway:
         try:
             await secure(client, self._source, self._run_dir)
             await client.connect()
-            session = ServerSession(client, self.table, self._addresses)
+            session = ServerSession(client, self.table, self._addresses, self._clock_ns)
             await session.start()
             self._came_back(session)
             carried = True
@@ -129,7 +138,7 @@ class SourceGateway:
         return carried
 
     def _came_back(self, session: ServerSession) -> None:
-        now_ns = time.time_ns()
+        now_ns = self._clock_ns()
         self._session = session
         self._state = "connected"
         if self._lost_ns:
@@ -180,7 +189,7 @@ class SourceGateway:
             "reason": self._reason,
             "endpoint": self._source.endpoint,
             "points": len(self.table),
-            "points_bad": int((self.table.quality >= Quality.BAD).sum()),
+            "points_bad": sum(quality >= Quality.BAD for quality in self.table.quality),
             "points_stale": self.table.stale(),
             "readings_per_s": round(per_s, 1),
             "missing_nodes": len(lacking),

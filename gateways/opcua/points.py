@@ -72,17 +72,18 @@ class SourcePoints:
         self.points: tuple[Point, ...] = tuple(point for point, _ in owned)
         self.units: tuple[str, ...] = tuple(unit for _, unit in owned)
         self.counts: Counter[str] = Counter()
-        self.band = np.zeros(len(owned))
+        # Lists where single rows are read and written: a notification asks for several of them.
+        self.band = [0.0] * len(owned)
         """Dead-band that the gateway itself applies, in the point's unit; 0: the server does, or there is none."""
         self.period_s = np.array([point.period_ns / 1e9 for point in self.points])
-        self.quality = np.full(len(owned), Quality.MISSING, dtype=np.uint8)
+        self.quality: list[int] = [Quality.MISSING] * len(owned)
         self.seen_s = np.full(len(owned), -math.inf)
         """Monotonic time of the last reading that was sent."""
-        self._values = np.full(len(owned), math.nan)
-        self._last_ns = np.zeros(len(owned), dtype=np.int64)
-        self._source_ns = np.full(len(owned), -1, dtype=np.int64)
+        self._values = [math.nan] * len(owned)
+        self._last_ns = [0] * len(owned)
+        self._source_ns = [-1] * len(owned)
         """The last reading's time as it came, before it was stamped."""
-        self._awaits_first = np.zeros(len(owned), dtype=bool)
+        self._awaits_first = [False] * len(owned)
         self._believed_ns = min(source.clock_tolerance_ns, source.lateness_ns) // 2
         """How much older than its arrival a standing value may be: half of what the engine takes."""
         self._asked_s = np.full(len(owned), -math.inf)
@@ -100,7 +101,8 @@ class SourcePoints:
 
     def subscribing(self, rows: Iterable[int]) -> None:
         """The server is asked for these points: the first good word on each is what it has, however old."""
-        self._awaits_first[list(rows)] = True
+        for row in rows:
+            self._awaits_first[row] = True
 
     def reported(self, row: int, sample: Sample) -> None:
         """A notification of the server.
@@ -110,7 +112,7 @@ class SourcePoints:
         if overflowed(sample.status):
             # At least one sample of this item was lost before or after this one.
             self.counts["overflows"] += 1
-            since_ns = int(self._last_ns[row]) or sample.time_ns
+            since_ns = self._last_ns[row] or sample.time_ns
             self.report_gap("overflow", since_ns, sample.time_ns, {self.units[row]: 1})
         now_s = self._clock_s()
         if (
@@ -161,12 +163,13 @@ class SourcePoints:
         )
         rows = np.flatnonzero(quiet)
         self._asked_s[rows] = now_s
-        return [int(row) for row in rows]
+        found: list[int] = rows.tolist()
+        return found
 
     def stale(self) -> int:
         """How many points that are not bad have said nothing for three periods."""
         old = self._clock_s() - self.seen_s > STALE_AFTER_PERIODS * self.period_s
-        return int(np.count_nonzero(old & (self.quality < Quality.BAD)))
+        return int(np.count_nonzero(old & (np.array(self.quality) < Quality.BAD)))
 
     def oldest_age_s(self) -> float:
         """Age of the reading that is oldest, infinite before the first of each point."""
@@ -237,7 +240,7 @@ class SourcePoints:
         now_ns = self._clock_ns()
         if now_ns - max(stamp, server_ns) > STALE_AFTER_PERIODS * self.points[row].period_ns:
             return stamp
-        current = max(now_ns - self._believed_ns, int(self._last_ns[row]) + 1)
+        current = max(now_ns - self._believed_ns, self._last_ns[row] + 1)
         if current <= stamp:
             return stamp
         self.counts["standing"] += 1
@@ -246,7 +249,7 @@ class SourcePoints:
     def _add(self, row: int, sample: Sample, now_s: float, source_ns: int) -> None:
         if sample.quality != Quality.GOOD and sample.time_ns <= self._last_ns[row]:
             # A status that turned bad at the old source time must not pass for an old sample.
-            sample = sample._replace(time_ns=max(sample.server_ns, int(self._last_ns[row]) + 1))
+            sample = sample._replace(time_ns=max(sample.server_ns, self._last_ns[row] + 1))
         columns = self._waiting[self.units[row]]
         columns.points.append(self.points[row].id)
         columns.time_ns.append(sample.time_ns)
@@ -258,6 +261,6 @@ class SourcePoints:
         self.seen_s[row] = now_s
         self._values[row] = sample.value
         self._source_ns[row] = source_ns or -1
-        self._last_ns[row] = max(sample.time_ns, int(self._last_ns[row]))
+        self._last_ns[row] = max(sample.time_ns, self._last_ns[row])
         self.counts["readings"] += 1
         self._news.set()

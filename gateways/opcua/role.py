@@ -39,7 +39,7 @@ async def run(context: RoleContext) -> None:
     require_sound([finding for source in sources for finding in findings_of(site, source)])
     publishers = {source.id: await Publisher.open(context, source.id) for source in sources}
     gateways = {
-        source.id: SourceGateway(site, source, publishers[source.id], context.settings.run_dir)
+        source.id: SourceGateway(site, source, publishers[source.id], context.settings.run_dir, context.clock)
         for source in sources
     }
     stop = asyncio.Event()

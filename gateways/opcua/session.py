@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from asyncua import Client, ua
@@ -47,10 +47,17 @@ class ServerSession:
     the last response with data or keep-alive. `skew_ms`: the newest server time less ours when it arrived.
     """
 
-    def __init__(self, client: Client, table: SourcePoints, addresses: Mapping[int, ua.NodeId]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        table: SourcePoints,
+        addresses: Mapping[int, ua.NodeId],
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.lacking: dict[int, int] = {}
         self.differences: list[str] = []
-        self.heard_ns = time.time_ns()
+        self._clock_ns = clock_ns
+        self.heard_ns = clock_ns()
         self.skew_ms: float | None = None
         self.server_state = ""
         self.subscriptions: dict[int, Subscription] = {}
@@ -97,7 +104,7 @@ class ServerSession:
         for chunk in chunks(list(inventory.nodes)):
             nodes = {row: inventory.nodes[row] for row in chunk}
             self._table.subscribing(nodes)
-            subscription = await open_subscription(self._client, chunk, self._received)
+            subscription = await open_subscription(self._client, chunk, self._received, self._clock_ns)
             self.subscriptions[subscription.id] = subscription
             self._nodes.update(nodes)
             lacking.update(await monitor(self._client, subscription.id, self._table, nodes))
@@ -132,7 +139,7 @@ class ServerSession:
         for sequence in missed:
             self._missed.put_nowait((subscription, sequence, subscription.heard_ns))
         subscription.heard_s = now_s
-        subscription.heard_ns = self.heard_ns = time.time_ns()
+        subscription.heard_ns = self.heard_ns = self._clock_ns()
         subscription.next_sequence = message.SequenceNumber + (1 if message.NotificationData else 0)
         self._record(message)
 
@@ -143,7 +150,7 @@ class ServerSession:
                     sample = sample_of(item.Value)
                     self._table.reported(item.ClientHandle, sample)
                 if sample.server_ns:
-                    self.skew_ms = round((sample.server_ns - time.time_ns()) / 1e6, 1)
+                    self.skew_ms = round((sample.server_ns - self._clock_ns()) / 1e6, 1)
             elif isinstance(notification, ua.StatusChangeNotification):
                 self._fail(f"the server ended a subscription: {notification.Status.name}")
 

@@ -73,7 +73,10 @@ def filters_of(point: Point) -> list[tuple[ua.DataChangeFilter | None, float]]:
 
 
 async def open_subscription(
-    client: Client, rows: Sequence[int], callback: Callable[[ua.PublishResult], Any]
+    client: Client,
+    rows: Sequence[int],
+    callback: Callable[[ua.PublishResult], Any],
+    clock_ns: Callable[[], int],
 ) -> Subscription:
     """Create one subscription whose responses go to `callback`. Raises what the connection raises."""
     parameters = ua.CreateSubscriptionParameters(
@@ -87,7 +90,7 @@ async def open_subscription(
     # The session's own call: asyncua's Subscription class would start one task per data change.
     revised = await client.uaclient.create_subscription(parameters, callback)
     keep_alive_s = revised.RevisedPublishingInterval * revised.RevisedMaxKeepAliveCount / 1000
-    return Subscription(revised.SubscriptionId, keep_alive_s, time.monotonic(), time.time_ns(), tuple(rows))
+    return Subscription(revised.SubscriptionId, keep_alive_s, time.monotonic(), clock_ns(), tuple(rows))
 
 
 async def monitor(

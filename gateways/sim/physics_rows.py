@@ -78,13 +78,13 @@ class RowLoops:
 
     def set_flow(self, flow: Array, valve: Array) -> Array:
         """Share out the rows' flow (R,) over the racks by their valves (K,). Returns each row's opening (R,)."""
-        row = self.design.rack_row
+        row, design_w_k = self.design.rack_row, self.design.row_flow_w_k
         weight = valve * self.design.rack_flow_w_k
         total = np.bincount(row, weight, len(flow))
-        self.flow_w_k = np.where(total > 0, flow * self.design.row_flow_w_k, 0.0)
+        self.flow_w_k = np.where(total > 0, flow * design_w_k, 0.0)
         part = np.divide(weight, total[row], out=np.zeros_like(weight), where=total[row] > 0)
         self.rack_flow = part * self.flow_w_k[row] / self.design.rack_flow_w_k
-        return total / self.design.row_flow_w_k
+        return total / design_w_k
 
     def step(self, dt_s: float, rack_heat_w: Array, pump_w: Array, exchanged_w: Array) -> None:
         """Move heat for one step: `rack_heat_w` (K,) into racks, `pump_w` (R,) and less `exchanged_w` (R,)."""

@@ -26,6 +26,7 @@ LEAK_SEEN_L_MIN = 0.01
 def readings(plant: Plant) -> dict[tuple[str, str], Array]:
     """(key, point type) -> values. A key is an asset type, or `PARENT/PROCESS AREA` for a sensor below one."""
     out: dict[tuple[str, str], Array] = {}
+    feeds = _feeds(plant)
     for key, values in (
         ("Rack", _racks(plant)),
         ("Tray", {"RackLeakDetectTray": plant.leaks.tray}),
@@ -33,8 +34,8 @@ def readings(plant: Plant) -> dict[tuple[str, str], Array]:
         ("CDU", _cdus(plant)),
         ("HX", _exchangers(plant)),
         ("Tank", {"LiquidLevel": plant.leaks.tank_level * 100.0}),
-        ("PowerMeter", _feeds(plant)),
-        ("Breaker", _breakers(plant)),
+        ("PowerMeter", feeds),
+        ("Breaker", _breakers(plant, feeds)),
         ("UPS", _ups(plant)),
         ("HydroUnit", _hydro(plant)),
         ("Chiller", _chiller(plant)),
@@ -155,11 +156,10 @@ def _feeds(plant: Plant) -> dict[str, Array]:
     }
 
 
-def _breakers(plant: Plant) -> dict[str, Array]:
+def _breakers(plant: Plant, feeds: dict[str, Array]) -> dict[str, Array]:
     feed = plant.layout.breaker_feed
-    values = _feeds(plant)
     names = ("Status", "Available", "Current", "Voltage", "ActivePower", "Frequency")
-    return {name: values[name][feed] for name in names}
+    return {name: feeds[name][feed] for name in names}
 
 
 def _ups(plant: Plant) -> dict[str, Array]:

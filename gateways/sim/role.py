@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ OPTIONS = ("seed", "faults", "faults_from_ns", "plc", "nvml_state", "write_log")
 class WriteLog:
     """What the device itself saw: one JSON line a write. Without a path it only counts."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, clock_ns: Callable[[], int]) -> None:
+        self._clock_ns = clock_ns
         self._file = None if path is None else _opened(Path(path))
         self.writes = 0
 
@@ -55,7 +56,7 @@ class WriteLog:
         self.writes += 1
         if self._file is not None:
             line = {
-                "at_ns": time.time_ns(),
+                "at_ns": self._clock_ns(),
                 "via": via,
                 "actuator": actuator,
                 "node": node,
@@ -83,11 +84,11 @@ class LivePlant:
         options = _checked(context)
         self._context = context
         self.plant = Plant(context.site, int(options.get("seed", "1")), options.get("plc", "on") == "on")
-        faults_from_ns = int(options.get("faults_from_ns", time.time_ns()))
+        faults_from_ns = int(options.get("faults_from_ns", context.clock()))
         for fault in parse_faults(options.get("faults", "")):
-            passed_s = (time.time_ns() - faults_from_ns) / 1e9
+            passed_s = (context.clock() - faults_from_ns) / 1e9
             self.plant.inject(dataclasses.replace(fault, at_s=max(0.0, fault.at_s - passed_s)))
-        self.log = WriteLog(options.get("write_log"))
+        self.log = WriteLog(options.get("write_log"), context.clock)
         gpu_ids = self.plant.layout.ids["GPU"]
         state_file = Path(options.get("nvml_state") or context.settings.run_dir / FILE_NAME)
         self._limit_of = {
@@ -123,7 +124,7 @@ class LivePlant:
         """Publishers send from here on."""
         for source in frame_sources(self._context.site):
             self._frames.append((source, await Publisher.open(self._context, source.id)))
-        self._base_ns = time.time_ns() - self.plant.time_ns
+        self._base_ns = self._context.clock() - self.plant.time_ns
 
     async def serve(self) -> None:
         """Servers listen once this returns. It takes seconds, in which the plant already runs."""
@@ -145,9 +146,9 @@ class LivePlant:
         """One step every 100 ms until `stop`."""
         while not stop.is_set():
             due_ns = self._base_ns + self.plant.time_ns + STEP_NS
-            wait_s = (due_ns - time.time_ns()) / 1e9
+            wait_s = (due_ns - self._context.clock()) / 1e9
             if wait_s > 10 * STEP_S:  # the wall clock was set back
-                self._base_ns = time.time_ns() - self.plant.time_ns - STEP_NS
+                self._base_ns = self._context.clock() - self.plant.time_ns - STEP_NS
                 self.metrics["resets"] += 1
             elif wait_s > 0:
                 with contextlib.suppress(TimeoutError):

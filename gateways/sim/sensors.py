@@ -54,7 +54,7 @@ class Sensors:
         self.ids = tuple(point.id for point in self.points)
         self._random = np.random.Generator(np.random.PCG64([seed, 1]))
         self._place = {point.id: place for place, point in enumerate(self.points)}
-        self._bound = _bind(plant, self.points)
+        self._signals, self._index = _bind(plant, self.points)
         scales = [scale_from_native(point.point_type, point.engineering_unit) for point in self.points]
         self._factor = np.array([factor for factor, _ in scales])
         self._offset = np.array([offset for _, offset in scales])
@@ -76,9 +76,7 @@ class Sensors:
     def read(self, plant: Plant) -> Snapshot:
         """Sample every point now."""
         signals = readings(plant)
-        native = np.empty(len(self.points))
-        for key, places, index in self._bound:
-            native[places] = signals[key][index]
+        native = np.concatenate([signals[key] for key in self._signals])[self._index]
         now_ns = plant.time_ns
         fresh = native * self._factor + self._offset
         fresh += self._noise * self._random.standard_normal(len(fresh))
@@ -130,15 +128,13 @@ def _key(layout: Layout, asset: Asset) -> str:
     return asset.type
 
 
-_Bound = tuple[tuple[str, str], NDArray[np.intp], NDArray[np.intp]]
-
-
-def _bind(plant: Plant, points: tuple[Point, ...]) -> list[_Bound]:
-    """Groups of points with the signal that they show: (key, places of the points, index into the signal)."""
+def _bind(plant: Plant, points: tuple[Point, ...]) -> tuple[list[tuple[str, str]], NDArray[np.intp]]:
+    """The signals that are shown, by key, and for each point its index in all of them, one behind the other."""
     layout, signals = plant.layout, readings(plant)
-    groups: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+    begins: dict[tuple[str, str], int] = {}
+    end, indices = 0, []
     findings: list[Finding] = []
-    for place, point in enumerate(points):
+    for point in points:
         asset = layout.site.assets[point.asset]
         key = (_key(layout, asset), point.point_type)
         if key not in signals:
@@ -149,12 +145,10 @@ def _bind(plant: Plant, points: tuple[Point, ...]) -> list[_Bound]:
             continue
         host = asset.part_of if asset.type in ("Sensor", "Tank") and asset.part_of else asset.id
         index = layout.index(host) if len(signals[key]) > 1 else 0
-        places, indices = groups.setdefault(key, ([], []))
-        places.append(place)
-        indices.append(index)
+        if key not in begins:
+            begins[key] = end
+            end += len(signals[key])
+        indices.append(begins[key] + index)
     if findings:
         raise ConfigurationError(findings)
-    return [
-        (key, np.array(places, dtype=np.intp), np.array(indices, dtype=np.intp))
-        for key, (places, indices) in groups.items()
-    ]
+    return list(begins), np.array(indices, dtype=np.intp)

@@ -36,6 +36,7 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
+_LOOK_AGAIN_S = 5.0
 LOOK_EVERY_S = 0.2
 """A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
 
@@ -226,9 +227,14 @@ class System:
         """Go on with a fresh log before memory runs out: the same act as restoring a site on an empty Kafka.
 
         Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried
-        over to the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order.
+        over to the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order. While
+        somebody is still starting, who could not be held, it waits.
         """
         began = time.monotonic()
+        if starting := [role for role in (*SOURCE_ROLES, "recorder") if not self._is_up(role)]:
+            log.info("the embedded log is rolled once %s is up", ", ".join(starting))
+            self._roll_not_before = began + _LOOK_AGAIN_S
+            return
         log.info(
             "the embedded log has %.0f MB, %d records in a partition: rolling to a fresh one",
             self.resources.broker_mb,
@@ -280,15 +286,22 @@ class System:
         child = self.processes.children.get(role)
         if child is None:
             return 0
-        status = self.observer.status.get(role, {})
-        if child.pid is None or status.get("pid") != child.pid:
+        if not self._is_up(role):
             return 1  # it is starting again: what its predecessor had read says nothing
+        status = self.observer.status[role]
         positions: Mapping[str, Any] = status.get("metrics", {}).get("positions", {})
         try:
             ends = await self.bus.ends(topic)
         except UnreachableError:
             return 1  # nobody knows: it is asked again
         return sum(max(0, end - int(positions.get(str(tp.partition), 0))) for tp, end in ends.items())
+
+    def _is_up(self, role: str) -> bool:
+        """Whether a role that was started has said its status: before that, a signal to hold would end it."""
+        child = self.processes.children.get(role)
+        if child is None:
+            return True
+        return child.pid is not None and self.observer.status.get(role, {}).get("pid") == child.pid
 
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
@@ -299,9 +312,8 @@ class System:
     async def _end_in_order(self) -> None:
         for role in SOURCE_ROLES:
             await self.processes.end(role)
-        self.processes.signal(
-            "recorder", signal.SIGUSR1
-        )  # what it says of itself would come behind the worker
+        if self._is_up("recorder"):  # what it says of itself would come behind the worker
+            self.processes.signal("recorder", signal.SIGUSR1)
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()

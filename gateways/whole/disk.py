@@ -1,19 +1,23 @@
 """The disk of the simulation: SQLite as it is, but whoever is killed has its files closed, and a disk may be full.
 
-Rules: what was committed stays, whatever happens to the process; a full disk refuses what writes, as SQLite says it.
+Rules: what was committed stays, whatever happens to the process; a full disk refuses what writes, as SQLite says it,
+and has no room for a recorder; nobody waits for the real one, as the machine itself does not go down here.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest.mock import patch
 
 from gateways.whole.process import PROCESS
+from streams.recorder import retention
 
+FREE_BYTES: Final = 100_000_000_000
 _WRITES = ("insert", "update", "delete")
 
 
@@ -53,7 +57,16 @@ class Disk:
                 process.disk.append(connection)
             return connection
 
-        with patch.object(sqlite3, "connect", connected):
+        def free_bytes(_: Path) -> int:
+            process = PROCESS.get()
+            return 0 if process is not None and process.name in disk.full else FREE_BYTES
+
+        with (
+            patch.object(sqlite3, "connect", connected),
+            patch.object(retention, "free_bytes", free_bytes),
+            patch.object(os, "fdatasync", lambda _: None),
+            patch.object(os, "fsync", lambda _: None),
+        ):
             yield
 
     def check(self, owner: str, sql: str) -> None:

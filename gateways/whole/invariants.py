@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from gateways.whole.field import Field, Write
 from gateways.whole.reference import Reference, is_fact
@@ -134,6 +134,18 @@ def cap_holds(field: Field) -> Iterator[str]:
         cap = asset.constants.get("power_cap")
         if cap is not None and asset.constant_units["power_cap"] == "kW" and field.power_kw_max > cap:
             yield f"the plant drew {field.power_kw_max:.0f} kW, its cap is {cap:.0f} kW"
+
+
+def left_behind(name: str, metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What a role that ended because it was told to has not settled, though nothing kept it from that."""
+    for source, publisher in metrics.get("publishers", {}).items():
+        if publisher["unsent"]:
+            unsent = publisher["unsent"]
+            yield f"{name} was stopped, and {unsent} records of {source} are neither sent nor in its spool"
+    covered = metrics.get("acknowledged")
+    if covered is not None and covered != metrics["positions"]:
+        read = metrics["positions"]
+        yield f"{name} was stopped, and its snapshots do not cover what it had read: {covered} of {read}"
 
 
 def _some(names: object) -> str:

@@ -1,6 +1,7 @@
 """An event loop whose time is virtual, and a guard over what would make two runs of one seed differ.
 
-Rules: nothing waits: where nothing is to do, time jumps to the next timer. No thread, no socket, no child process; what
+Rules: nothing waits: where nothing is to do, time jumps to the next timer; timers of one moment go off in the order in
+which they were set, so that one more or less moves no other. No thread, no socket, no child process; what
 is asked of an executor is done at once, in the loop, and its answer comes `EXECUTOR_S` later. Within `guarded()`,
 whoever asks the machine for a clock or for randomness gets an error that names the way round.
 """
@@ -13,8 +14,12 @@ import random
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
@@ -40,21 +45,42 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
-        self._selector = self
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = count()
+        self._ready: deque[asyncio.Handle]
 
     def time(self) -> float:
         """Virtual."""
         return self._now_s
 
-    def select(self, timeout_s: float | None) -> list[Any]:
-        """What the base class does when it may wait: `timeout_s` is 0 while something is to do."""
-        if timeout_s is None:
-            raise InvariantError("the simulation stands still: no task has anything to do, and no timer runs")
-        self._now_s += timeout_s
-        return []
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As the base class, whose heap has no order for timers of one moment, and compares them in Python."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
 
-    def _process_events(self, events: list[Any]) -> None:
-        """There are none: no socket, no pipe."""
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It stays where it is until its time comes."""
+
+    def _run_once(self) -> None:
+        """What the base class does between two looks at its sockets: what is to do now, and no wait."""
+        timers, ready = self._timers, self._ready
+        if not ready:
+            while timers and timers[0][2].cancelled():
+                heappop(timers)
+            if not timers:
+                raise InvariantError(
+                    "the simulation stands still: no task has anything to do, and no timer runs"
+                )
+            self._now_s = max(self._now_s, timers[0][0])
+        while timers and timers[0][0] <= self._now_s:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def _write_to_self(self) -> None:
         """It need not be woken: it never sleeps. Other threads there are none."""

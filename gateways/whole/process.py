@@ -7,12 +7,19 @@ while they are cancelled; its disk stays as it was committed. A task is of the p
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+class Closes(Protocol):
+    """What a process has of its disk."""
+
+    def close(self) -> None:
+        """It ends: whatever it does from here on reaches no disk."""
+        ...
 
 
 class Process:
@@ -21,7 +28,7 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_alive = True
-        self.disk: list[sqlite3.Connection] = []
+        self.disk: list[Closes] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
@@ -40,8 +47,8 @@ class Process:
     def kill(self) -> None:
         """End it here: open transactions are rolled back, what it had in memory or on its way is gone."""
         self.is_alive = False
-        for connection in self.disk:
-            connection.close()
+        for held in self.disk:
+            held.close()
         for task in list(self._tasks):
             task.cancel()
 

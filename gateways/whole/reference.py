@@ -10,11 +10,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
 
+from gateways.whole.activations import RuleSets
 from gateways.whole.tap import Accepted, handed
 from rules.engine.engine import Engine
 from rules.engine.inputs import FACT_SOURCE, Fact, Gap, Input, Receipt
@@ -23,8 +23,6 @@ from rules.errors import UndecodableError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.record import Record, TopicPartition
-from streams.rule_sets.kept_rules import FOLDER, KeptRules
-from streams.rule_sets.rule_set import rule_set_of
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, TOPICS
 from streams.wire import decode_input, decode_output, encode_output
 
@@ -43,15 +41,23 @@ class Steps(Protocol):
         ...
 
 
-def undisturbed_engines(site_dir: Path, site: Site, tables: Path) -> Callable[[str], Engine]:
-    """The production engine by unit, with the rules of the site's folder. `tables`: the workers' run folder.
+def undisturbed_engines(site: Site, rules: RuleSets) -> Callable[[str], Engine]:
+    """The production engine by unit: it begins with the site's own rules, and knows what all others mean."""
 
-    Raises ConfigurationError where the rules are wrong.
-    """
-    rule_set = rule_set_of(site_dir, site)
-    kept = KeptRules(rule_set, site, tables / FOLDER)
-    compiled = {unit: kept.tables(unit) for unit in site.units}
-    return lambda unit: Engine(compiled[unit], site, unit, rule_set.digest)
+    def engine(unit: str) -> Engine:
+        own = rules.sets["own"].digest
+        meanings = {
+            digest: meaning if isinstance(meaning, str) else meaning[unit]
+            for digest, meaning in rules.meanings.items()
+        }
+        begun = meanings[own]
+        assert not isinstance(begun, str)
+        made = Engine(begun, site, unit, own)
+        for digest, meaning in meanings.items():
+            made.offer(digest, meaning)
+        return made
+
+    return engine
 
 
 @dataclass(slots=True)
@@ -119,11 +125,9 @@ class Reference:
             self._positions[place] = records[-1].offset + 1
             digest = self._digests.setdefault(place, hashlib.sha256())
             for record in records:
-                digest.update(b"%d %d " % (record.offset, record.timestamp_ms))
-                digest.update(record.key or b"-")
-                for name, value in record.headers:
-                    digest.update(name.encode() + value)
-                digest.update(record.value or b"-")
+                headers = [part for name, value in record.headers for part in (name.encode(), value)]
+                said = b"%d %d " % (record.offset, record.timestamp_ms), record.key or b"-", *headers
+                digest.update(b"".join((*said, record.value or b"-")))
             yield from records
 
     def _take_event(self, record: Record) -> None:

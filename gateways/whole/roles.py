@@ -21,11 +21,14 @@ from gateways.opcua.points import SourcePoints
 from gateways.sim.frames import FrameSource
 from gateways.whole.field import Field, FieldTarget
 from gateways.whole.group import Group, GroupInput
+from gateways.whole.process import PROCESS
+from gateways.whole.recorded import Recordings
 from gateways.whole.tap import Accepted, Tap
 from rules.quality import BAD_NO_COMMUNICATION, quality_of_status
 from rules.site.model import Source
 from streams import ticker, worker
 from streams.publisher import Publisher
+from streams.recorder import recorder
 from streams.role import RoleContext
 
 Role = Callable[[RoleContext], Coroutine[Any, Any, None]]
@@ -35,14 +38,16 @@ READ_AFTER_S: Final = 0.001
 ACTUATORS: Final = "actuators"
 WORKER: Final = "worker"
 TICKER: Final = "ticker"
+RECORDER: Final = "recorder"
 
 
-def roles_of(field: Field, group: Group, accepted: Accepted) -> dict[str, Role]:
+def roles_of(field: Field, group: Group, accepted: Accepted, recordings: Recordings) -> dict[str, Role]:
     """Every role of a site, by the name of its instance."""
     site = field.plant.layout.site
     roles: dict[str, Role] = {TICKER: ticker.run, f"{TICKER}-2": ticker.run}
     for name in (WORKER, f"{WORKER}-2"):
         roles[name] = partial(_worker, group=group)
+    roles[RECORDER] = partial(_recorder, recordings=recordings)
     roles[ACTUATORS] = partial(_actuators, field=field, accepted=accepted)
     for frames in field.frames:
         roles[frames.id] = partial(_frames, field=field, accepted=accepted, source=frames)
@@ -54,6 +59,14 @@ def roles_of(field: Field, group: Group, accepted: Accepted) -> dict[str, Role]:
 
 async def _worker(context: RoleContext, group: Group) -> None:
     await worker.run(context, lambda callbacks: GroupInput(group, context.bus, callbacks))
+
+
+async def _recorder(context: RoleContext, recordings: Recordings) -> None:
+    process = PROCESS.get()
+    assert process is not None
+    recordings.take_over()
+    process.disk.append(recordings)
+    await recorder.run(context)
 
 
 async def _frames(context: RoleContext, field: Field, accepted: Accepted, source: FrameSource) -> None:
@@ -120,16 +133,16 @@ class _Server:
         changed = ((values != self._values) | (status != self._status)) & ~is_stale
         self._values = np.where(changed, values, self._values)
         self._status = np.where(changed, status, self._status)
-        stamps = shown.time_ns[places] + self._field.start_ns
+        stamps = (shown.time_ns[places] + self._field.start_ns).tolist()
+        samples = list(map(_sample, stamps, values.tolist(), status.tolist()))
         for row in np.flatnonzero(changed).tolist():
-            table.reported(row, _sample(stamps[row], values[row], status[row]))
+            table.reported(row, samples[row])
         for row in table.silent():
-            table.confirmed(row, _sample(stamps[row], values[row], status[row]))
+            table.confirmed(row, samples[row])
 
 
-def _sample(stamp: np.int64, value: np.float64, status: np.uint32) -> Sample:
-    code = int(status)
-    return Sample(int(stamp), int(stamp), float(value), quality_of_status(code), code)
+def _sample(stamp_ns: int, value: float, status: int) -> Sample:
+    return Sample(stamp_ns, stamp_ns, value, quality_of_status(status), status)
 
 
 async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> None:

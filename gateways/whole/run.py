@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateways.whole.activations import RuleSets
 from gateways.whole.disk import Disk
 from gateways.whole.loop import VirtualLoop, guarded
 from gateways.whole.process import task_factory
@@ -50,7 +51,8 @@ class Simulator:
         self._site = site
         self._folder = folder
         self._tables = folder / "workers"
-        self._undisturbed = undisturbed or undisturbed_engines(site_dir, site, self._tables)
+        self._rules = RuleSets.of(site_dir, site, self._tables)
+        self._undisturbed = undisturbed or undisturbed_engines(site, self._rules)
 
     def run(self, seed: int, duration_s: float, troubles: Sequence[Trouble] | None = None) -> Outcome:
         """`troubles`: in place of those that the seed gives. Raises what the simulation itself fails with."""
@@ -62,11 +64,14 @@ class Simulator:
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             loop: Any = runner.get_loop()
             loop.set_task_factory(task_factory)
-            with disk.mounted(), guarded():
+            with disk.mounted(), self._rules.offered(), guarded():
                 names = instances(seed, self._site)
-                setting = Setting(self._site_dir, self._site, self._tables, folder, self._undisturbed)
+                setting = Setting(
+                    self._site_dir, self._site, self._tables, folder, self._rules, self._undisturbed
+                )
                 whole = Whole(setting, seed, names, disk, loop)
                 broken = runner.run(whole.run(duration_s, drawn))
+        broken += whole.recording()
         outcome = Outcome(seed, drawn, duration_s, broken, whole.reference.digest(), whole.counts())
         outcome.cpu_s = time.process_time() - began_s
         return outcome

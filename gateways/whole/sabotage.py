@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from gateways.sim.faults import FAULTS, Fault
+from gateways.whole.activations import Operator
 from gateways.whole.bus import Network
 from gateways.whole.disk import Disk
 from gateways.whole.field import Field
@@ -25,7 +26,8 @@ class Sabotage:
 
     def __init__(
         self, loop: VirtualLoop, log: MemoryBus, network: Network, disk: Disk, field: Field,
-        processes: Mapping[str, Process],
+        processes: Mapping[str, Process], operator: Operator,
+        stop_role: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.clock_ns: dict[str, int] = {}
         self.down_s: dict[str, float] = {}
@@ -35,6 +37,8 @@ class Sabotage:
         self._network = network
         self._disk = disk
         self._field = field
+        self._operator = operator
+        self._stop_role = stop_role
         self._processes = processes
         self._begin: dict[str, Callable[[Trouble], None]] = {
             "kill": self._kill,
@@ -50,6 +54,8 @@ class Sabotage:
             "server-away": self._server_away,
             "server-deaf": self._server_deaf,
             "plant": self._plant,
+            "activate": self._activate,
+            "stop": self._stop,
         }
 
     def begin(self, trouble: Trouble) -> None:
@@ -74,6 +80,10 @@ class Sabotage:
     def _kill(self, trouble: Trouble) -> None:
         self.down_s[trouble.target] = trouble.length_s
         self._processes[trouble.target].kill()
+
+    def _stop(self, trouble: Trouble) -> None:
+        self.down_s[trouble.target] = trouble.length_s
+        self._stop_role(trouble.target)
 
     def _crash(self, trouble: Trouble) -> None:
         self._network.crash[WORKER] = (trouble.target, round(trouble.size))
@@ -124,6 +134,9 @@ class Sabotage:
     def _server_deaf(self, trouble: Trouble) -> None:
         self._field.deaf.add(trouble.target)
         self._later(trouble, self._field.deaf.discard, trouble.target)
+
+    def _activate(self, trouble: Trouble) -> None:
+        self._operator.begin(trouble.target, trouble.size, trouble.length_s)
 
     def _plant(self, trouble: Trouble) -> None:
         name, _, target = trouble.target.partition(":")

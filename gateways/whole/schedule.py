@@ -1,9 +1,11 @@
 """What goes wrong in a run, and when: drawn from the seed before the run begins, printed, and read back.
 
     kill:worker@42.1s+3s               kill -9, started again after 3 s
+    stop:worker@52s+1s                 SIGTERM: it ends in its own time, and is started again 1 s later
     away:broker@60s+12s                nobody reaches the broker for 12 s
     clock:ticker*-4.5@80s+20s          its clock is 4.5 s behind for 20 s
     plant:pump_trip:CDU-A@90s+40s      a fault of the plant (docs/plant.md)
+    activate:other*1.5@100s+30s        other rules rule 1.5 s after they were published, for 30 s
 
 Rules: one random source, used here and nowhere else; a schedule says all that is drawn, so that leaving an entry out
 changes nothing else.
@@ -20,7 +22,7 @@ from typing import Final, NamedTuple
 from gateways.sim.effects import targets_of
 from gateways.sim.faults import FAULTS
 from gateways.sim.layout import layout_of
-from gateways.whole.roles import ACTUATORS, TICKER, WORKER
+from gateways.whole.roles import ACTUATORS, RECORDER, TICKER, WORKER
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
@@ -68,6 +70,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "server-away": Kind(),
     "server-deaf": Kind(),
     "plant": Kind(),
+    "activate": Kind(0.0, 4.0),
+    "stop": Kind(),
 }
 
 
@@ -87,10 +91,11 @@ class Trouble:
 
 
 def instances(seed: int, site: Site) -> list[str]:
-    """The roles that run, by name: even seeds have two workers, every fourth has two tickers."""
+    """The roles that run, by name: even seeds have two workers, every fourth two tickers, every third a recorder."""
     sources = [source.id for source in site.sources.values() if source.kind in ("opcua", "nvml", "simulator")]
     names = [TICKER, WORKER, ACTUATORS, *sources]
-    return names + [f"{WORKER}-2"] * (seed % 2 == 0) + [f"{TICKER}-2"] * (seed % 4 == 0)
+    names += [f"{WORKER}-2"] * (seed % 2 == 0) + [f"{TICKER}-2"] * (seed % 4 == 0)
+    return names + [RECORDER] * (seed % 3 == 0)
 
 
 def targets(seed: int, site: Site) -> dict[str, list[str]]:
@@ -98,7 +103,8 @@ def targets(seed: int, site: Site) -> dict[str, list[str]]:
     roles = instances(seed, site)
     workers = [name for name in roles if name.startswith(WORKER)]
     tickers = [name for name in roles if name.startswith(TICKER)]
-    sources = [name for name in roles if name in site.sources]
+    others = [RECORDER] * (RECORDER in roles)
+    sources = [name for name in roles if name in site.sources and name != RECORDER]
     servers = [source.id for source in site.sources.values() if source.kind == "opcua"] + ["nvml"]
     topics = [topic.name for topic in (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS)]
     layout = layout_of(site)
@@ -108,15 +114,17 @@ def targets(seed: int, site: Site) -> dict[str, list[str]]:
         "crash": topics,
         "away": ["broker"],
         "slow-partition": [f"{topic}/{number}" for topic in topics for number in range(PARTITIONS)],
-        "slow-reader": [*workers, ACTUATORS],
+        "slow-reader": [*workers, ACTUATORS, *others],
         "lose-ack": [*sources, ACTUATORS, *workers],
         "refuse": [*sources, ACTUATORS, *workers],
         "repeat": [EVENTS.name],
-        "clock": [*tickers, *sources],
-        "disk-full": [*sources, ACTUATORS],
+        "clock": [*tickers, *sources, *others],
+        "disk-full": [*sources, ACTUATORS, *others],
         "server-away": servers,
         "server-deaf": servers,
         "plant": [*faults, "frequency_dip"],
+        "activate": ["other", "bad"],
+        "stop": roles,
     }
     return {kind: names for kind, names in found.items() if names}
 

@@ -16,15 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateways.whole.activations import Operator, RuleSets
 from gateways.whole.bus import FaultyBus, Network
 from gateways.whole.disk import Disk
 from gateways.whole.field import Field
 from gateways.whole.group import Group
-from gateways.whole.invariants import Life, broken
+from gateways.whole.invariants import Life, broken, left_behind
 from gateways.whole.loop import VirtualLoop
 from gateways.whole.process import Process
+from gateways.whole.recorded import Recordings, recording_holds
 from gateways.whole.reference import Reference, Steps
-from gateways.whole.roles import ACTUATORS, TICKER, WORKER, Role, roles_of
+from gateways.whole.roles import ACTUATORS, RECORDER, TICKER, WORKER, Role, roles_of
 from gateways.whole.sabotage import Sabotage
 from gateways.whole.schedule import PARTITIONS, Trouble
 from gateways.whole.tap import Accepted
@@ -35,20 +37,23 @@ from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.snapshots import LOG_KEY
-from streams.topics import EVENTS, SNAPSHOTS, TOPICS
+from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, TOPICS
 
 START_NS: Final = 1_800_000_000_000_000_000
 RESTART_S: Final = 1.0
 FOLLOW_EVERY_S: Final = 2.0
+STOP_WITHIN_S: Final = 30.0
 SETTLE_S: Final = 5.0
 END_WITHIN_S: Final = 300.0
 """After the last trouble: spools drain, receipts come, the workers read to the end."""
 SPOOL_MB: Final = 0.15
 """Less than settings allow, so that an outage fills it."""
+SEGMENT_S: Final = 60.0
 KEPT_RECORDS: Final = 1000
 """Of each partition of `events`, besides what no snapshot covers yet: repeats are taken from them."""
 _ENGINE_COUNTS: Final = (
     "alarms_raised", "alarms_cleared", "late", "out_of_order", "repeats", "gaps", "backfill", "clock_corrected",
+    "activations",
 )  # fmt: skip
 
 
@@ -59,6 +64,7 @@ class Setting(NamedTuple):
     site: Site
     tables: Path
     folder: Path
+    rules: RuleSets
     undisturbed: Callable[[str], Steps]
 
 
@@ -77,13 +83,17 @@ class Whole:
         self._field = Field(setting.site, seed, self.now_ns, START_NS)
         self._group = Group(PARTITIONS)
         self._accepted = Accepted()
+        self._recordings = Recordings(setting.folder / "recordings")
         self.reference = Reference(self._log, self._accepted, setting.undisturbed)
-        roles = roles_of(self._field, self._group, self._accepted)
+        roles = roles_of(self._field, self._group, self._accepted, self._recordings)
         self._roles: dict[str, Role] = {name: roles[name] for name in names}
         self._processes: dict[str, Process] = {}
         self._contexts: dict[str, RoleContext] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
-        self._sabotage = Sabotage(loop, self._log, network, disk, self._field, self._processes)
+        self._operator = Operator(self._bus, setting.site, setting.rules.sets, PARTITIONS, self.now_ns)
+        self._sabotage = Sabotage(
+            loop, self._log, network, disk, self._field, self._processes, self._operator, self._stop_role
+        )
         self._lives: list[Life] = []
         self._ends: dict[str, list[str]] = {}
         self._broken: list[str] = []
@@ -114,9 +124,16 @@ class Whole:
         self.reference.finish()
         return self._broken + broken(self.reference, self._field, self._lives, self._ends)
 
+    def recording(self) -> list[str]:
+        """What does not hold of the recording; nothing where none was made."""
+        return (
+            list(recording_holds(self._recordings.folder, self.reference)) if RECORDER in self._roles else []
+        )
+
     def counts(self) -> dict[str, int]:
         """What happened, for people."""
         reference, counts = self.reference, self._counts + self._sabotage.counts + self.reference.counts
+        counts += self._operator.counts
         counts["accepted"] = self._accepted.count
         counts["outputs"] = len(reference.said)
         counts["commands"] = len(reference.commands)
@@ -142,7 +159,7 @@ class Whole:
             if name == ACTUATORS:
                 self._lives.append((began_ns, self.now_ns()))
             if process.is_alive:
-                self._note_end(name, main)
+                self._note_end(context, main)
                 process.kill()
             else:
                 self._counts["killed"] += 1
@@ -157,20 +174,37 @@ class Whole:
         settings = Settings.model_construct(run_dir=run_dir)
         settings.spool = settings.spool.model_copy(update={"limit_mb": SPOOL_MB})
         settings.broker.partitions = PARTITIONS
+        recorder = {"folder": str(self._recordings.folder), "segment_s": SEGMENT_S}
+        settings.recorder = settings.recorder.model_copy(update=recorder)
         made = RoleContext(name, setting.site, setting.site_dir, settings, self._bus, asyncio.Event())
         made.clock = lambda: self.now_ns() + self._sabotage.clock_ns.get(name, 0)
         return made
 
-    def _note_end(self, name: str, main: asyncio.Task[None]) -> None:
+    def _note_end(self, context: RoleContext, main: asyncio.Task[None]) -> None:
+        name = context.name
         error = asyncio.CancelledError() if main.cancelled() else main.exception()
         if error is None:
-            if not self._stopping:
+            if not context.stop.is_set():
                 self._ends.setdefault(name, []).append("it returned")
+            self._counts["stopped"] += 1
+            self._broken += left_behind(name, context.metrics)
             return
         self._counts["ended by themselves"] += 1
         is_of_disk = isinstance(error, sqlite3.OperationalError) or "the publisher of" in str(error)
         if not (isinstance(error, UnreachableError) or (self._disk.refused and is_of_disk)):
             self._ends.setdefault(name, []).append(f"{type(error).__name__}: {error}")
+
+    def _stop_role(self, name: str) -> None:
+        """As a supervisor does it: tell it to end, and kill it where it does not."""
+        process = self._processes[name]
+        self._contexts[name].stop.set()
+
+        def lose_patience() -> None:
+            if process.is_alive:
+                self._broken.append(f"{name} did not end within {STOP_WITHIN_S:g} s of its stop")
+                process.kill()
+
+        self._loop.call_later(STOP_WITHIN_S, lose_patience)
 
     async def _cause(self, troubles: Sequence[Trouble]) -> None:
         for trouble in troubles:
@@ -191,7 +225,8 @@ class Whole:
             covered = self._group.committed.get(place.partition, 0)
             read = self.reference.position(place) - KEPT_RECORDS
             self._log.truncate(place, min(covered, read))
-        self._log.compact(SNAPSHOTS.name)
+        for topic in (SNAPSHOTS, RULE_SETS):
+            self._log.compact(topic.name)
 
     # The end.
 
@@ -205,13 +240,17 @@ class Whole:
         names = list(self._roles)
         workers = [name for name in names if name.startswith(WORKER)]
         tickers = [name for name in names if name.startswith(TICKER)]
-        await self._stop([name for name in names if name not in (*workers, *tickers, ACTUATORS)])
+        last = [name for name in names if name == RECORDER]
+        for name in last:
+            self._contexts[name].hold()  # what it says of its disk is for the workers, who end before it
+        await self._stop([name for name in names if name not in (*workers, *tickers, *last, ACTUATORS)])
         await self._until(self._is_answered, until_s)
         await self._stop(tickers)
         await self._until(self._is_read, until_s)
         await self._stop([ACTUATORS])
         await self._until(self._is_read, until_s)
         await self._stop(workers)
+        await self._stop(last)
 
     async def _stop(self, names: Sequence[str]) -> None:
         for name in names:

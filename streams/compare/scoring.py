@@ -117,12 +117,13 @@ class Score:
         without = self.incidents - len(self.found)
         if without:
             said.append(
-                f"Anything of {without} of {self.incidents} incidents: nothing was recorded in their span."
+                f"Anything of {without} of {self.incidents} incidents: nothing was recorded in their span, and they "
+                "are left out of what is detected."
             )
         if self.found:
             said.append(
-                f"Whether {self.detected} of {self.incidents} is much, by itself: a rule that is always true detects "
-                f"{self.always_true}."
+                f"Whether {self.detected} of {self.always_true} is much, by itself: a rule that is always true detects "
+                "all of them."
             )
         return said
 

@@ -9,7 +9,7 @@ activates. Facts between units are made anew. Only alarms are kept.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -21,7 +21,7 @@ from rules.language.candidates import RuleAlone, with_value
 from rules.language.load import load_rules
 from rules.language.program import OWN_RULES, Program, Rule, make_program
 from rules.site.model import Site
-from streams.compare.episodes import Episode
+from streams.compare.episodes import Episode, cut_behind
 from streams.compare.spans import Span
 from streams.facts import Courier
 from streams.recording.recording import Recording
@@ -29,7 +29,7 @@ from streams.recording.segments import missed_before
 from streams.replay.inputs import Reader, Watch
 from streams.replay.replayed import Replay
 from streams.replay.seek import Begin
-from streams.replay.start import WHOLE
+from streams.replay.start import WHOLE, Part, Share
 
 BATCH: Final = 128
 Values = Mapping[str, str]
@@ -90,20 +90,21 @@ class Swept:
 
 def run_side_by_side(
     recordings: Sequence[Recording],
+    share: Share,
+    watch: Watch | None,
     site: Site,
     program: Program,
-    units: Collection[str],
-    watch: Watch | None = None,
 ) -> Swept:
-    """The program's rules over the recordings, one after the other as one log, in some units."""
+    """The program's rules over the recordings, one after the other as one log, in a share of their units."""
     result = Replay(site, program)
-    reader = Reader(recordings, result, WHOLE, Begin(), units, watch=watch)
-    engines = {unit: Engine(program, site, unit) for unit in units}
+    units = units_of(program, site)
+    reader = Reader(recordings, result, WHOLE, Begin(), units, share, watch=watch)
+    engines = {unit: Engine(program, site, unit) for unit in share.units}
     makes_facts = bool(parts_of(program, site).facts())
     swept = Swept([[] for _ in program.rules])
     heard = _Heard(swept)
     courier = Courier()
-    waiting: dict[str, list[Input]] = {unit: [] for unit in units}
+    waiting: dict[str, list[Input]] = {unit: [] for unit in engines}
     for value in itertools.chain(reader.until_damage(), reader.behind_damage()):
         if makes_facts and isinstance(value, Fact):
             continue
@@ -177,3 +178,16 @@ def _episode(raised: Alarm) -> Episode:
     return Episode(
         raised.raised_id, raised.unit, raised.rule, raised.asset, raised.severity, "", raised.raised_ns, None
     )
+
+
+def within(swept: Swept, part: Part) -> None:
+    """Leave what was raised in a part of the recording: what stood when it began, is none of it, as in a comparison."""
+    end_ns = part.to_ns
+    for place, episodes in enumerate(swept.episodes):
+        kept = episodes if end_ns is None else cut_behind(episodes, lambda _: end_ns)
+        swept.episodes[place] = [one for one in kept if one.raised_ns >= part.from_ns]
+    first_ns, last_ns = swept.first_ns, swept.last_ns
+    if first_ns is not None and last_ns is not None:
+        first_ns = max(first_ns, part.from_ns)
+        last_ns = last_ns if end_ns is None else min(last_ns, end_ns)
+        swept.first_ns, swept.last_ns = (first_ns, last_ns) if first_ns < last_ns else (None, None)

@@ -44,7 +44,7 @@ async def run(context: RoleContext) -> None:
     if "file" in context.options or not points:
         await record(context)
         return
-    retention = Retention(_folder(context), context.settings.recorder)
+    retention = Retention(_folder(context), context.settings.recorder, context.clock)
     tasks = [
         asyncio.create_task(record(context)),
         asyncio.create_task(tell_space(context, points, retention)),
@@ -91,7 +91,7 @@ async def _record(context: RoleContext) -> None:
         await _keep_recording(context, reader, await _open_file(context, path))
         return
     with sole_writer(path):
-        retention = Retention(path, context.settings.recorder)
+        retention = Retention(path, context.settings.recorder, context.clock)
         if await _room(context, retention):
             tape, reader = await open_segments(context, path, start, retention)
             await _keep_recording(context, reader, tape)
@@ -103,7 +103,7 @@ async def _open_file(context: RoleContext, path: Path) -> FileTape:
         log.info("%s was there before: it is %s now", path, aside)
     rule_set = await newest_rule_set(context.bus) or rule_set_of(context.site_dir, context.site)
     attachments = site_attachments(rule_set)
-    return FileTape(path, recording_metadata(context.site, attachments), attachments)
+    return FileTape(path, recording_metadata(context.site, attachments), attachments, context.clock)
 
 
 async def _keep_recording(context: RoleContext, reader: Reader, tape: Tape) -> None:

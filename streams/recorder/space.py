@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,15 +39,16 @@ async def tell_space(context: RoleContext, points: Sequence[Point], retention: R
             context.metrics["room_gb"] = round(room_bytes / 1e9, 3)
             if not context.metrics.get("holding"):
                 for point in points:
-                    _publish(publisher, context.site.assets[point.asset].unit, point, room_bytes)
+                    _publish(publisher, context, point, room_bytes)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(context.stop.wait(), source.period_ns / 1e9)
     finally:
         await publisher.close()
 
 
-def _publish(publisher: Publisher, unit: str, point: Point, room_bytes: int) -> None:
-    now = np.array([time.time_ns()])
+def _publish(publisher: Publisher, context: RoleContext, point: Point, room_bytes: int) -> None:
+    unit = context.site.assets[point.asset].unit
+    now = np.array([context.clock()])
     value = np.array([convert(float(room_bytes), "B", point.engineering_unit)])
     good = np.array([Quality.GOOD], np.uint8)
     publisher.publish_readings(unit, (point.id,), now, now, value, good, np.zeros(1, np.uint32))

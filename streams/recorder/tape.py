@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +72,21 @@ class Tape(Protocol):
 class FileTape:
     """One file for the whole log."""
 
-    def __init__(self, file: Path, metadata: Mapping[str, str], attachments: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        metadata: Mapping[str, str],
+        attachments: Mapping[str, bytes],
+        clock_ns: Callable[[], int],
+    ) -> None:
         self.file = file
+        self._clock_ns = clock_ns
         self._writer = RecordingWriter(file, attachments=attachments, metadata=metadata)
 
     async def take(self, records: Sequence[Record]) -> None:
         """Append."""
         for record in records:
-            self._writer.write(record, time.time_ns())
+            self._writer.write(record, self._clock_ns())
 
     async def look(self) -> bool:
         """End the chunk."""
@@ -119,7 +125,6 @@ class SegmentTape:
         folder: Path,
         ruling: _Ruling,
         retention: Retention,
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.file = folder
         self.retention = retention
@@ -127,7 +132,7 @@ class SegmentTape:
         self._settings = context.settings.recorder
         self._folder = folder
         self._ruling = ruling
-        self._clock_ns = clock_ns
+        self._clock_ns = context.clock
         self._positions: dict[TopicPartition, int] = {}
         self._logs: frozenset[str] = frozenset()
         self._writer: RecordingWriter | None = None

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
@@ -23,7 +24,7 @@ from streams.recording.index import index_findings
 from streams.recording.missing import WITHOUT_HOLES, Missing, MissingRecords
 from streams.recording.recorded_site import RULES_KEY
 from streams.recording.recording import CUT, Advance, Recording, watched
-from streams.recording.segments import missed_before
+from streams.recording.segments import heads_of, missed_before
 from streams.sequences import SequenceTracker
 from streams.topics import EVENTS
 from streams.wire import decode_input
@@ -66,6 +67,9 @@ class Checked:
     """Records that the offsets of a topic say there were; the first thousand."""
 
     missing: int = 0
+    unknown_behind: list[Path] = field(default_factory=list)
+    """Files that were cut off, or that nobody can read, where no offset behind them says how much is missing."""
+
     missed: list[str] = field(default_factory=list)
     """What nobody recorded of logs that were replaced by fresh ones, a line for each."""
 
@@ -115,9 +119,11 @@ def check_recordings(recordings: Sequence[Recording], advance: Advance) -> Check
             named[topic] += one.records
         file.unread = named - read
         file.damage = recording.damage
-        file.index = list(islice(index_findings(recording.path), FINDINGS))
-        file.attachments = _attachment_findings(recording)
+        if recording.is_readable:
+            file.index = list(islice(index_findings(recording.path), FINDINGS))
+            file.attachments = _attachment_findings(recording)
     found.holes = holes.holes
+    found.unknown_behind = _unknown_behind(recordings)
     found.missed = missed_before(recordings)
     found.missing = sum(one.records for one in holes.spans.values())
     return found
@@ -153,6 +159,22 @@ class _Sources:
                     record.partition, record.offset, log_ns,
                 )
             )  # fmt: skip
+
+
+def _unknown_behind(recordings: Sequence[Recording]) -> list[Path]:
+    """Of those that were cut off, the ones behind which no segment says by its head that it is of the same log."""
+    unknown: list[Path] = []
+    waiting: list[Path] = []
+    logs: frozenset[str] = frozenset()
+    for recording in recordings:
+        if recording.is_readable:
+            heads = heads_of(recording)
+            if not logs & heads[0].logs:
+                unknown += waiting
+            waiting, logs = [], heads[-1].logs
+        if recording.is_cut_off:
+            waiting.append(recording.path)
+    return unknown + waiting
 
 
 def _attachment_findings(recording: Recording) -> list[str]:

@@ -26,6 +26,7 @@ WRAPPED: Final = "wrapped"
 _CHANNEL: Final = int(Opcode.CHANNEL)
 _MESSAGE_OPCODE: Final = int(Opcode.MESSAGE)
 _MESSAGE = struct.Struct("<HIQQ")
+_CHANNEL_ID = struct.Struct("<H")
 
 
 class Place(NamedTuple):
@@ -76,13 +77,16 @@ class Chunks:
         """The records of a chunk, decompressed. Once for each record of a recording: every line counts."""
         position, end, places = 0, len(data), self._places
         read_head, read_message = RECORD_HEAD.unpack_from, _MESSAGE.unpack_from
+        read_channel = _CHANNEL_ID.unpack_from
         head, message_head = RECORD_HEAD.size, _MESSAGE.size
         while position < end:
             opcode, length = read_head(data, position)
             start = position + head
             position = start + length
             if opcode == _CHANNEL:
-                self.learn(channel_of(data[start:position]))
+                # a file names thousands, and its index has named them already
+                if read_channel(data, start)[0] not in places:
+                    self.learn(channel_of(data[start:position]))
             elif opcode == _MESSAGE_OPCODE:
                 channel, low, log_ns, publish_ns = read_message(data, start)
                 place = places.get(channel)

@@ -95,6 +95,8 @@ class Damage:
 
     lines: list[str] = field(default_factory=list)
     lacks_records: bool = False
+    is_cut_off: bool = False
+    """Whether the data have no end: what lay behind the last record nobody knows."""
 
     def lost(self, line: str) -> None:
         """Something that costs records."""
@@ -146,6 +148,7 @@ def walk(
             if found is None:
                 rest = f", and nothing can be read from byte {at} on" if at < len(view) else ""
                 damage.lost(f"the file ends at byte {len(view)} without its index: it was cut off{rest}")
+                damage.is_cut_off = True
                 return
             damage.lost(f"no record begins at byte {at}: reading goes on at byte {found}")
             at = search_from = found

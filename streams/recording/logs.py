@@ -89,6 +89,9 @@ def logs_of(recordings: Sequence[Recording]) -> Logs:
     """The logs of recordings that follow each other."""
     logs = Logs([], [])
     for recording in recordings:
+        if not recording.is_readable:
+            logs.begins.append(max(len(logs.found) - 1, 0))
+            continue
         first, *others = _pieces(recording)
         if logs.found and logs.found[-1].goes_on_in(first):
             logs.found[-1].join(first)
@@ -140,6 +143,8 @@ def joined_heads(recordings: Sequence[Recording]) -> list[Head]:
     """The heads of a copy of recordings that follow each other: of the log that they begin with, and of fresh ones."""
     logs, said = logs_of(recordings), dict[int, Head]()
     for recording, begin in zip(recordings, logs.begins, strict=True):
+        if not recording.is_readable:
+            continue
         for number, one in enumerate(heads_of(recording), begin):
             said.setdefault(number, one)
     found = ((said.get(number, Head({}, frozenset())), one) for number, one in enumerate(logs.found))

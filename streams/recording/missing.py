@@ -64,6 +64,9 @@ class MissingRecords:
 
         `is_part`: reading begins somewhere in the recording, and what lies before that is not missed.
         """
+        if not recording.is_readable:  # what follows it goes on behind what was before it, as its offsets say
+            self._due.clear()
+            return
         self._heads = heads_of(recording)
         begins, logs, _ = self._heads[0]
         # what a cut holds beside `events` was chosen by its cause, not by its offset

@@ -234,13 +234,18 @@ class Named(NamedTuple):
 class Recording:
     """An existing file. Attachments and metadata are read at once, records as one asks for them.
 
-    The index is read when it is first asked for: of a folder's many segments few are.
+    The index is read when it is first asked for: of a folder's many segments few are. `size`: so many bytes of a file
+    that may grow are read, 0 for all that are there.
 
     Raises ConfigurationError when the file isn't there or is no MCAP file.
     """
 
-    def __init__(self, path: Path) -> None:
+    is_readable = True
+    """False of a segment that only keeps its place among others (`segments.open_recordings`)."""
+
+    def __init__(self, path: Path, size: int = 0) -> None:
         self.path = path
+        self._size = size
         self.attachments: dict[str, bytes] = {}
         self.metadata: dict[str, str] = {}
         self._left_out: list[str] = []
@@ -263,7 +268,7 @@ class Recording:
     @cached_property
     def named(self) -> Mapping[tuple[str, int], Named]:
         """What the index names, by topic and partition; empty where it can't be read."""
-        return {} if self._index is None else _named(self._index)
+        return {} if self._index is None else _named(self._index, self.places)
 
     @property
     def first_ns(self) -> int:
@@ -294,7 +299,7 @@ class Recording:
         with self.path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ConfigurationError([Finding(str(self.path), 0, 0, "not a recording (no MCAP file)")])
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            with mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ) as view:
                 yield view
 
     def _keep_attachment(self, body: bytes) -> None:
@@ -322,6 +327,11 @@ class Recording:
     def lacks_records(self) -> bool:
         """Whether records are missing from what was read so far: a chunk was left out, or the file was cut off."""
         return self._damage.lacks_records
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nobody knows what lay behind its last record; known when an iterator over the records has ended."""
+        return self._damage.is_cut_off
 
     @property
     def lacks_only_its_end(self) -> bool:
@@ -385,7 +395,7 @@ class Recording:
     @cached_property
     def found(self) -> Mapping[tuple[str, int], Named]:
         """What can be found, by topic and partition: as `named`, and of a file that has no index yet, too."""
-        return _named(self.index) if self.is_sought else {}
+        return _named(self.index, self.places) if self.is_sought else {}
 
     @cached_property
     def places(self) -> dict[int, Place]:
@@ -414,16 +424,15 @@ class Recording:
                         yield number, stored
 
 
-def _named(index: FileIndex) -> dict[tuple[str, int], Named]:
+def _named(index: FileIndex, places: Mapping[int, Place]) -> dict[tuple[str, int], Named]:
     """A partition's first record is the first of a channel of its lowest segment."""
     records: Counter[tuple[str, int]] = Counter()
     firsts: dict[tuple[str, int], tuple[int, int]] = {}
-    for channel in map(channel_of, index.channels):
-        place = place_of(channel)
+    for channel, place in places.items():
         partition = place.topic, place.partition
-        first = int(channel.metadata.get("segment", "0")), place.base_offset
+        first = place.log, place.base_offset
         firsts[partition] = min(first, firsts.get(partition, first))
-        records[partition] += index.messages.get(channel.id, 0)
+        records[partition] += index.messages.get(channel, 0)
     return {partition: Named(records[partition], first) for partition, (_, first) in firsts.items()}
 
 

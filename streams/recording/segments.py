@@ -4,17 +4,18 @@ Rules: a segment's name is the time of its beginning (UTC), above that of every 
 as the log does; a file has such a name only once its head is on disk. The head says with what the segment begins
 (`positions`: the offset of the next record, by topic and partition; `logs`: the ids of the log that gave them), and
 `missed`, what of the log before it nobody recorded. So the files alone say where a recorder has to go on, and a hole
-between two of them is found by their offsets.
+between two of them is found by their offsets. A segment of which nothing can be read keeps its place among them.
 """
 
 from __future__ import annotations
 
 import fcntl
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ import orjson
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.record import TopicPartition
+from streams.recording.chunks import Stored
+from streams.recording.file import Damage
 from streams.recording.recording import Recording, RecordingWriter
 from streams.rule_sets.rule_set import activated_digest
 
@@ -31,12 +34,14 @@ LOGS_KEY: Final = "logs"
 MISSED_KEY: Final = "missed"
 FRESH_LOGS_KEY: Final = "fresh_logs"
 """The heads of the logs that follow in a copy of several segments, in their order."""
+_HEAD_KEYS: Final = frozenset({POSITIONS_KEY, LOGS_KEY, MISSED_KEY, FRESH_LOGS_KEY})
 
 LOCK: Final = "recorder.lock"
 UNFINISHED: Final = ".new"
 """What a file that has no whole head yet is called behind its name."""
 
 _NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{3}Z\.mcap")
+_NO_HELP: Final = "nothing in it can be repaired: let a second recorder's copy take its place"
 _FORMAT: Final = "%Y%m%dT%H%M%S"
 
 Positions = Mapping[TopicPartition, int]
@@ -69,6 +74,75 @@ def with_segments(paths: Iterable[Path]) -> list[Path]:
             raise ConfigurationError([Finding(str(path), 0, 0, "no segments of a recording in this folder")])
         files += found
     return files
+
+
+class UnreadableSegment(Recording):
+    """A segment of which nothing can be read, in the place where it lies: no records, and damage that says why.
+
+    Site and rules are those of a segment `beside` it, so that a log can begin with it.
+    """
+
+    is_readable = False
+
+    def __init__(self, path: Path, why: str, beside: Recording) -> None:
+        self.path = path
+        self.attachments = beside.attachments
+        self.metadata = {key: text for key, text in beside.metadata.items() if key not in _HEAD_KEYS}
+        self._damage = Damage()
+        self._damage.lost(f"nothing of the segment {path.name} can be read: {why}")
+        self._damage.is_cut_off = True
+
+    @cached_property
+    def _index(self) -> None:
+        return
+
+    @cached_property
+    def _to_find_by(self) -> None:
+        return
+
+    @property
+    def lacks_only_its_end(self) -> bool:
+        """It lacks all."""
+        return False
+
+    def stored(self, topics: Collection[str] | None = None, chunk: int = 0) -> Iterator[Stored]:
+        """No record."""
+        return iter(())
+
+    def in_chunks(self, numbers: Iterable[int], topics: Collection[str]) -> Iterator[tuple[int, Stored]]:
+        """No record."""
+        return iter(())
+
+
+def open_recordings(paths: Iterable[Path]) -> list[Recording]:
+    """Files, and folders as their segments, to be read one after the other as one log.
+
+    Of several segments one that can't be read is an `UnreadableSegment`. Raises ConfigurationError for any other file
+    that can't be read or isn't there, for a folder without segments, and where no segment at all can be read.
+    """
+    opened: list[tuple[Path, Recording | ConfigurationError]] = []
+    for path in with_segments(paths):
+        try:
+            opened.append((path, _open_segment(path) if _NAME.fullmatch(path.name) else Recording(path)))
+        except ConfigurationError as error:
+            if not (_NAME.fullmatch(path.name) and path.exists()):
+                raise
+            opened.append((path, error))
+    readable = [one for _, one in opened if isinstance(one, Recording)]
+    if not readable:
+        errors = (one for _, one in opened if isinstance(one, ConfigurationError))
+        raise ConfigurationError([replace(one, hint=_NO_HELP) for error in errors for one in error.findings])
+    return [
+        one if isinstance(one, Recording) else UnreadableSegment(path, one.findings[0].message, readable[0])
+        for path, one in opened
+    ]
+
+
+def _open_segment(path: Path) -> Recording:
+    recording = Recording(path)
+    if not recording.metadata and next(recording.stored(), None) is None:
+        raise ConfigurationError([Finding(str(path), 0, 0, "it was cut off within its head")])
+    return recording
 
 
 @contextmanager
@@ -121,8 +195,7 @@ def _head_in(metadata: Mapping[str, str]) -> Head:
 
 def with_heads(metadata: Mapping[str, str], heads: Sequence[Head]) -> dict[str, str]:
     """The metadata of a copy that begins with the first of `heads`, and has the others where fresh logs begin."""
-    keys = (POSITIONS_KEY, LOGS_KEY, MISSED_KEY, FRESH_LOGS_KEY)
-    kept = {key: text for key, text in metadata.items() if key not in keys}
+    kept = {key: text for key, text in metadata.items() if key not in _HEAD_KEYS}
     first, *others = heads
     if first.positions or first.logs:
         kept |= head(*first)

@@ -1,7 +1,8 @@
 """The inputs of a replay out of recordings, in the order of the log, and beside them what was said to them.
 
 Rules: what can't be decoded is counted by its reason; what is of units that nobody asks for is passed by; what a
-restored state has is skipped by its offset; reading ends soon after the end of the part that is asked for.
+restored state has is skipped by its offset; reading ends soon after the end of the part that is asked for. Who has a
+share of the units hears the ticks of all, so that every share ends at the same record.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from rules.engine.inputs import FACT_SOURCE, Fact, Input, Tick
 from rules.errors import UndecodableError
+from streams.record import header
 from streams.recording.chunks import Place, Stored
 from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.missing import MissingRecords
@@ -20,13 +22,15 @@ from streams.recording.recording import Recording
 from streams.recording.segments import heads_of
 from streams.replay.replayed import OUTPUT_TOPICS, Replay, told
 from streams.replay.seek import BEGINNING, Begin, ChunkPlace
-from streams.replay.start import Part
+from streams.replay.start import Part, Share
 from streams.replay.verification import Comparison
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output
 
 Watch = Callable[[int], bool]
 """Hears the event time (ns) of each tick before it is taken in, may wait, and says whether to read on."""
+
+_TICK: Final = b"tick/1"
 
 PATIENCE_NS: Final = 60_000_000_000
 """How far one unit's ticks may be behind another's where a part ends."""
@@ -59,6 +63,11 @@ class RecordedOutputs:
             self.comparison.record(place.topic, output.unit, output.id, value)
         elif output.unit in self.units or output.unit in self.others:
             self.behind += 1
+
+    def add(self, other: RecordedOutputs) -> None:
+        """What was said of other units."""
+        self.comparison.add(other.comparison)
+        self.behind += other.behind
 
     def take_fact(self, fact: Fact, is_intact: bool) -> None:
         """What one unit has told another."""
@@ -102,13 +111,17 @@ def in_order(
 
 @dataclass(slots=True)
 class Reader:
-    """Reads what a part of the log needs, and no further: the log of one unit may be behind that of another."""
+    """Reads what a part of the log needs, and no further: the log of one unit may be behind that of another.
+
+    `units`: all that are asked for; `share`: those whose inputs are given.
+    """
 
     recordings: Sequence[Recording]
     result: Replay
     part: Part
     begin: Begin
     units: Collection[str]
+    share: Share
     recorded: RecordedOutputs | None = None
     watch: Watch | None = None
     is_over: bool = False
@@ -124,15 +137,25 @@ class Reader:
     _missing: MissingRecords = field(init=False)
     _records: Iterator[tuple[bool, int, Stored]] = field(init=False)
     _logs: Logs = field(init=False)
-    _others: frozenset[bytes] = field(init=False)
-    """Keys of the site's units that nobody asks for."""
+    _keys: frozenset[bytes] = field(init=False)
+    """Of the units of the share."""
+
+    _elsewhere: frozenset[bytes] = field(init=False)
+    """Keys of the other units that are asked for."""
+
+    _site_keys: frozenset[bytes] = field(init=False)
+    _tellers: frozenset[bytes] = field(init=False)
+    """The sources of facts that units of the share tell."""
 
     def __post_init__(self) -> None:
         topics = {EVENTS.name, *(OUTPUT_TOPICS if self.recorded is not None else ())}
         self._missing = MissingRecords(topics)
         self._records = in_order(self.recordings, self._missing, self.begin.at, topics)
-        self._logs = logs_of(self.recordings) if self.begin.engines else Logs([], [])
-        self._others = frozenset(unit.encode() for unit in self.result.site.units if unit not in self.units)
+        self._logs = logs_of(self.recordings) if self.begin.next_places else Logs([], [])
+        self._keys = frozenset(unit.encode() for unit in self.share.units)
+        self._elsewhere = frozenset(unit.encode() for unit in self.units) - self._keys
+        self._site_keys = frozenset(unit.encode() for unit in self.result.site.units)
+        self._tellers = frozenset(f"{FACT_SOURCE}{unit}".encode() for unit in self.share.units)
 
     def until_damage(self) -> Iterator[Input]:
         """The inputs of the part up to the first record that is missing."""
@@ -153,7 +176,7 @@ class Reader:
                 yield made
         spans = self._missing.spans.items()
         self.result.missing = {place: one for place, one in spans if place[0] == EVENTS.name}
-        if self.recorded is not None:
+        if self.recorded is not None and self.share.is_first:
             self.recorded.behind += sum(one.records for place, one in spans if place[0] != EVENTS.name)
 
     def _items(self) -> Iterator[tuple[bool, int, Stored]]:
@@ -171,20 +194,20 @@ class Reader:
             if recorded is not None:
                 recorded.take(place, value, is_intact)
             return None
-        if place.key in self._others:
+        is_ours = place.key in self._keys or (self.share.is_first and place.key not in self._site_keys)
+        if not is_ours and not self._concerns(place):
             return None
         try:
             made = decode_input(place.key, place.headers, value)
         except UndecodableError as error:
-            result.undecodable[error.reason] += 1
+            if is_ours:
+                result.undecodable[error.reason] += 1
             return None
         if made.unit not in result.site.units:
             result.undecodable["unknown-unit"] += 1
             result.unknown_units.add(made.unit)
             return None
-        if made.unit not in self.units:
-            return None
-        is_covered = made.unit in self.begin.engines and self.begin.covers(
+        is_covered = made.unit in self.begin.next_places and self.begin.covers(
             made.unit, LogPlace(self._logs.of(self.last_file, place), offset)
         )
         if not is_covered:
@@ -195,7 +218,13 @@ class Reader:
                 return None
         if recorded is not None and isinstance(made, Fact):  # who told it may have begun before who was told
             recorded.take_fact(made, is_intact)
-        return None if is_covered else made
+        return made if is_ours and not is_covered else None
+
+    def _concerns(self, place: Place) -> bool:
+        """Whether the share needs an input of another unit: its ticks, and what units of the share have told it."""
+        return place.key in self._elsewhere and (
+            header(place.headers, "schema") == _TICK or header(place.headers, "source") in self._tellers
+        )
 
     def _is_behind(self, value: Input, to_ns: int, log_ns: int) -> bool:
         """Whether an input lies behind the part: from a unit's first tick after its end on."""

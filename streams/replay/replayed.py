@@ -84,6 +84,31 @@ class Replay:
     behind_damage: int = 0
     """Records of `events` that follow the first damage."""
 
+    def add(self, other: Replay) -> None:
+        """What another share of the units of the same part has found. What every share finds alike stays as it is."""
+        self.frames += other.frames
+        self.readings += other.readings
+        self.not_available += other.not_available
+        self.first_ns = min((ns for ns in (self.first_ns, other.first_ns) if ns is not None), default=None)
+        self.last_ns = max((ns for ns in (self.last_ns, other.last_ns) if ns is not None), default=None)
+        self.gaps += other.gaps
+        self.undecodable += other.undecodable
+        self.counters |= other.counters
+        self.sums += other.sums
+        self.raised |= other.raised
+        self.alarms |= other.alarms
+        self.commands += other.commands
+        self.ends_ns |= other.ends_ns
+        self.begins |= other.begins
+        self.silent |= other.silent
+
+    def put_in_order(self) -> None:
+        """Units as the site has them, gaps by their time: however it was put together."""
+        units = [unit for unit in self.site.units if unit in self.ends_ns]
+        self.counters = {unit: self.counters[unit] for unit in units}
+        self.ends_ns = {unit: self.ends_ns[unit] for unit in units}
+        self.gaps.sort(key=lambda gap: (gap.from_ns, gap.to_ns, gap.unit, gap.identity))
+
     def digest(self, topic: str) -> str:
         """Of a topic's outputs in any order: the sum of their SHA-256, modulo 2**256."""
         return f"{self.sums[topic] % (1 << 256):064x}"

@@ -40,7 +40,10 @@ BEGINNING: Final = ChunkPlace()
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """From where to read, the restored engines by unit, and the first place on `events` that each has not seen."""
+    """From where to read, the restored engines by unit, and the first place on `events` that each has not seen.
+
+    Of a share of the units only their engines are kept, and the places of all.
+    """
 
     at: ChunkPlace = BEGINNING
     engines: Mapping[str, Engine] = field(default_factory=dict)
@@ -161,10 +164,12 @@ def _backwards(
 ) -> Iterator[tuple[ChunkPlace, list[Stored]]]:
     """The chunks that hold records of a topic, from `last` on back, with these records in their order.
 
-    It ends with the first, or before a recording whose chunks can't be found.
+    It ends with the first, or before a recording whose chunks can't be found, though it has some.
     """
     for file in range(last.file, -1, -1):
         recording = recordings[file]
+        if not recording.is_readable:
+            continue  # it has nothing, wherever that lay
         if not recording.is_sought:
             return
         chunk = last.chunk if file == last.file else recording.chunks - 1
@@ -193,5 +198,6 @@ def _place_before(
                 left.discard(number)
         if not left:
             return at
-    unsought = (file for file in range(last.file, -1, -1) if not recordings[file].is_sought)
+    back = range(last.file, -1, -1)
+    unsought = (file for file in back if recordings[file].is_readable and not recordings[file].is_sought)
     return ChunkPlace(next(unsought, 0))

@@ -30,6 +30,13 @@ class Part:
 WHOLE = Part()
 
 
+class Share(NamedTuple):
+    """What of a part one process works on: some units. `is_first`: it also counts what is of no unit of the site."""
+
+    units: frozenset[str]
+    is_first: bool = True
+
+
 def cut_from_ns(recordings: Sequence[Recording]) -> int:
     """Where a cut begins: what it holds before that is there to come to the state with which it begins. 0: no cut."""
     begin = recordings[0].metadata.get(CUT, "/").partition("/")[0]

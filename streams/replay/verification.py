@@ -167,6 +167,16 @@ class Comparison:
             sides = self._sides[topic, unit] = _Sides()
         return sides
 
+    def rest(self) -> None:
+        """Nothing comes any more: what has met need not be known."""
+        for sides in self._sides.values():
+            sides.met.clear()
+
+    def add(self, other: Comparison) -> None:
+        """What was compared elsewhere, of other units."""
+        self._sides |= other._sides
+        self.has_recorded = self.has_recorded or other.has_recorded
+
     def finish(
         self,
         ends: Mapping[str, InputsEnd | FactsEnd],

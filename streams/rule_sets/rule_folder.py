@@ -86,13 +86,21 @@ def load_program(site_dir: Path, site: Site, override: Path | None = None) -> Pr
     """The program of a site. Raises ConfigurationError with every finding when a rule is wrong."""
     from rules.language.load import load_rules  # a start that finds tables of the rules does without
 
-    texts, findings = read_rules(site_dir, site, override)
-    if override is None or override.is_relative_to(site_dir):  # else their names are what the user gave
-        texts, findings = as_opened(texts, findings, site_dir)
+    texts, findings = read_as_opened(site_dir, site, override)
     program, of_rules = load_rules(texts, site)
     if program is None or findings:
         raise ConfigurationError([*findings, *of_rules])
     return program
+
+
+def read_as_opened(
+    site_dir: Path, site: Site, override: Path | None = None
+) -> tuple[dict[str, str], list[Finding]]:
+    """`read_rules`, with the names by which the user can open the files."""
+    texts, findings = read_rules(site_dir, site, override)
+    if override is None or override.is_relative_to(site_dir):  # else their names are what the user gave
+        return as_opened(texts, findings, site_dir)
+    return texts, findings
 
 
 def as_opened(

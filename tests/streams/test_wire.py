@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -237,6 +238,25 @@ def test_readings_are_read_alike_with_and_without_arrow(value: Readings) -> None
     for one in (*by_arrow, with_layout):
         assert isinstance(one, Readings)
         assert same(one, value)
+
+
+@given(readings())
+def test_readings_are_written_as_arrow_would_write_them(value: Readings) -> None:
+    lists = [pa.array(value.points, pa.utf8()), value.time_ns, value.server_ns, value.values, value.quality]
+    scalars = [pa.array([value.identity.sequence]), pa.array([value.ingest_ns])]
+    columns = [*scalars, *map(frame_bytes.one_row, [*lists, value.status])]
+    batch = pa.RecordBatch.from_arrays(columns, schema=readings_bytes.READINGS_SCHEMA)
+    assert encode_input(value, partitions=1).value == batch.serialize().to_pybytes()
+
+
+def test_readings_with_a_column_of_another_length_are_not_sent() -> None:
+    numbers = np.array([3, 4])
+    value = Readings(
+        "row-a", Identity("s", 1, 5), 7, ("P-1.Flow", "P-2.Speed"), numbers, numbers, numbers[:1] / 3,
+        np.zeros(2, np.uint8), np.zeros(2, np.uint32),
+    )  # fmt: skip
+    with pytest.raises(InvariantError, match="other lengths"):
+        encode_input(value, partitions=1)
 
 
 def test_damaged_readings_are_read_alike_with_and_without_arrow() -> None:

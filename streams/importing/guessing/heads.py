@@ -40,12 +40,21 @@ class Head:
 
 
 def read_head(path: Path) -> Head:
-    """Raises ConfigurationError for a file that is of no format known here."""
+    """Raises ConfigurationError for a file that is of no format known here, or has nothing in it."""
+    head = _read_head(path)
+    if head.table is None and not head.samples:
+        raise _no_head(path, f"there is no series in it ({head.format})", "")
+    return head
+
+
+def _read_head(path: Path) -> Head:
     try:
         with path.open("rb") as file:
             data = file.read(HEAD_BYTES)
     except OSError as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error.strerror}")]) from None
+    if not data.strip():
+        raise _no_head(path, "it is empty", "")
     whole = len(data) < HEAD_BYTES
     if data.startswith(b"PAR1"):
         return _parquet(path)
@@ -62,6 +71,10 @@ def read_head(path: Path) -> Head:
     if encoding == "cp1252":
         head.questions.append("the file is not UTF-8: is its encoding cp1252 (Windows, western Europe)?")
     return head
+
+
+def _no_head(path: Path, message: str, hint: str = "docs/import.md lists the formats") -> ConfigurationError:
+    return ConfigurationError([Finding(str(path), 0, 0, message, hint)])
 
 
 def _decoded(data: bytes) -> tuple[str, str | None]:
@@ -131,9 +144,7 @@ def _remote(path: Path) -> Head:
         samples = [_named(one.labels) for one in found]
     except ConfigurationError:
         message = "neither text, nor Parquet, nor an answer of Prometheus: its format is not known here"
-        raise ConfigurationError(
-            [Finding(str(path), 0, 0, message, "docs/import.md lists the formats")]
-        ) from None
+        raise _no_head(path, message) from None
     return Head("remote-read", samples=samples)
 
 
@@ -201,7 +212,7 @@ def _table(path: Path, lines: Sequence[str]) -> Head:
     delimiter, rows = split_head([line for line in lines if line.strip()])
     if len(rows) < 2:
         message = "no table (a line of names and rows of as many cells), and no other format known here"
-        raise ConfigurationError([Finding(str(path), 1, 0, message, "docs/import.md lists the formats")])
+        raise _no_head(path, message)
     columns = [[row[index] for row in rows[1:]] for index in range(len(rows[0]))]
     head = Head("tsv" if delimiter == "\t" else "csv", table=judge(rows[0], columns, delimiter))
     odd = sum(bool(line.strip()) for line in lines) - len(rows)

@@ -1,6 +1,7 @@
 """`headrace bench replay`, small: its keys are there, and its recording is one that a worker could have written."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def test_the_bench_says_what_it_measured(capfd: pytest.CaptureFixture[str]) -> N
     assert sum(said["split_ms"].values()) == pytest.approx(said["cpu_s"] * 1e3, rel=0.3)
     assert min(said["bytes_per_reading"], said["rss_mb_max"]) > 0
     assert (said["compared"] > 100, said["differences"]) == (True, 0)
+    cores = said["all_cores"]
+    assert cores["jobs"] == len(os.sched_getaffinity(0))
+    assert cores["x_real_time"] == pytest.approx(said["recorded_s"] / cores["wall_s"], rel=0.05)
+    assert cores["start_s"] > 0
+    assert cores["cpu_s"] > 0
 
 
 @pytest.mark.parametrize("samples", [1, 10])

@@ -206,6 +206,25 @@ def test_known_incidents_score_both_sides(diff: Diff, rules: Callable[..., Path]
     assert "2 detected by recorded, 1 by slow.yaml, 2 by a rule" in (tmp_path / "d.html").read_text()
 
 
+def test_incidents_of_another_time_are_refused(
+    diff: Diff, rules: Callable[..., Path], tmp_path: Path
+) -> None:
+    known = tmp_path / "known.csv"
+    known.write_text("at\n2025-01-01T12:00:00Z\n2027-01-01T12:00:00Z\n")
+    slow = rules("slow.yaml", ("2 s", "5 s"))
+    code, said = diff("--rules", slow, "--diff", "recorded", "--incidents", known)
+    assert code == 2
+    assert said["findings"][0]["message"] == (
+        "none of its incidents (2025-01-01 12:00:00 to 2027-01-01 12:00:00) has anything to do with what is recorded "
+        "(2026-01-01 00:00:00 to 2026-01-01 00:01:29)"
+    )
+    known.write_text("at\n2026-01-01T11:00:00Z\n")  # its run-up is recorded
+    assert diff("--rules", slow, "--diff", "recorded", "--incidents", known)[0] == 1
+    of = ("--from", "2026-01-01T00:00:30Z", "--to", "2026-01-01T00:01:00Z")
+    known.write_text("from,to\n2026-01-01T00:00:05Z,2026-01-01T00:00:14Z\n")
+    assert diff("--rules", slow, "--diff", "recorded", "--incidents", known, *of)[0] == 2
+
+
 def test_the_terminal_says_it_in_a_few_lines(
     recording: Path, rules: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +256,9 @@ def test_the_terminal_says_it_in_a_few_lines(
         (["--seed", "2"], "add --closed-loop to --seed"),
         (["--diff", "recorded", "--rules", "ok.yaml", "--no-verify"], "leave it out with --diff"),
         (["--to-kafka", "127.0.0.1:1", "--no-verify"], "leave it out with --diff and --to-kafka"),
+        (["--diff", "recorded", "--rules", "ok.yaml", "--jobs", "2"], "leave --jobs out"),
+        (["--to-kafka", "127.0.0.1:1", "--jobs", "2"], "leave --jobs out"),
+        (["--speed", "10", "--jobs", "2"], "leave --jobs out"),
         (
             ["--diff", "recorded", "--rules", "ok.yaml", "--closed-loop", "--fault", "trip@1s"],
             "unknown fault 'trip'",

@@ -84,6 +84,24 @@ def test_incidents_and_a_reference_are_detected(swept: Sweep, tmp_path: Path, re
     assert [one["to_detect"] for one in said["candidates"]] == [4, 4, 4]
     assert swept("--param", "on_delay=1 s", "--reference", "pump-slo")[0] == 2
     assert swept("--param", "on_delay=1 s", "--reference", "x", "--incidents", str(incidents))[0] == 2
+    incidents.write_text(json.dumps([["2026-02-01T00:00:11Z", "2026-02-01T00:00:15Z"]]))
+    code, said = swept("--param", "on_delay=2,12 s", "--incidents", str(incidents))
+    assert (code, "has anything to do with" in said["error"]) == (2, True)
+
+
+def test_a_part_counts_what_was_raised_in_it_by_rules_that_know_what_was_before(
+    swept: Sweep, tmp_path: Path
+) -> None:
+    """Each pump is slow from second 10 to 20 and from 40 on, and its alarm comes 2 s later."""
+    _, said = swept("--param", "on_delay=1,2,25 s", "--from", "30", "--to", "2026-01-01T00:01:00Z")
+    assert (said["from"][:19], said["to"][:19]) == ("2026-01-01T00:00:30", "2026-01-01T00:01:00")
+    assert [one["alarms"] for one in said["candidates"]] == [2, 2, 2, 0]
+    _, said = swept("--param", "on_delay=30 s", "--from", "65")
+    assert [one["alarms"] for one in said["candidates"]] == [0, 2], "the delay began before the part"
+    incidents = tmp_path / "known.json"
+    incidents.write_text(json.dumps([["2026-01-01T00:00:11Z", "2026-01-01T00:00:15Z"]]))
+    assert swept("--param", "on_delay=1 s", "--incidents", str(incidents), "--from", "30")[0] == 2
+    assert swept("--param", "on_delay=1 s", "--from", "2027-01-01")[0] == 2
 
 
 def test_a_value_that_is_no_rule_is_refused_by_its_candidate(swept: Sweep) -> None:

@@ -1,5 +1,6 @@
 """`headrace test`: exit codes, what it prints of a failure, and how it finds the site of a file."""
 
+import shutil
 from pathlib import Path
 
 import orjson
@@ -61,6 +62,31 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert scenario["alarms"] == [
         {"rule": "rack-flow-low", "asset": "R01", "raised_s": 5.0, "cleared_s": None}
     ]
+
+
+def test_rules_of_another_folder_are_tried_in_place_of_the_sites(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = tmp_path_factory.mktemp("candidate")
+    file = candidate / "rack.yaml"
+    file.write_text(GOOD_RULE.replace("RackLiquidFlow < 100 L/min", "RackLiquidFlow < 30 L/min"))
+    assert run_app(["test", str(folder), "--rules", str(candidate), "--json"]) == 1
+    (scenario,) = orjson.loads(capsys.readouterr().out)["scenarios"]
+    assert (scenario["ok"], scenario["alarms"]) == (False, [])
+    assert run_app(["test", str(folder), "--rules", str(candidate), "--coverage"]) == 1
+    assert f"{file}:4:" in capsys.readouterr().out, "the operand stands in the candidate's file"
+    file.write_text("rules: {oops: {when: 1}}")
+    assert run_app(["test", str(folder), "--rules", str(candidate)]) == 2
+    assert str(file) in capsys.readouterr().err
+
+
+def test_rules_of_another_folder_are_of_one_site(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "site"
+    shutil.copytree(folder, other)
+    assert run_app(["test", str(folder), str(other), "--rules", str(folder / "rules")]) == 2
+    assert "rules are of one site" in capsys.readouterr().err
 
 
 def test_an_operand_that_was_never_true_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

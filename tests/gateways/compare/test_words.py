@@ -57,11 +57,16 @@ def test_a_detection_stands_beside_that_of_an_alarm_that_is_always_true() -> Non
     incidents = [KnownIncident(T0 + begin * S, T0 + (begin + 100) * S, False) for begin in (0, 1000, 9000)]
     found = comparison([episode(10, 20)], [episode(10, 20), episode(1010, 1020)], incidents=incidents)
     assert list(detected(found)) == [
-        "Of 3 known incidents: 1 detected by recorded, 2 by candidate, 2 by a rule that is always true."
+        "Of 2 known incidents that have samples, of 3 in all: 1 detected by recorded, 2 by candidate, 2 by a rule that "
+        "is always true."
     ]
     assert found.scores is not None
     figures = {one.name: one for one in score_figures(found.scores)}
-    assert (figures["detected"].before, figures["detected"].after) == ("1 of 3", "2 of 3")
+    assert (figures["detected"].before, figures["detected"].after) == ("1 of 2", "2 of 2")
+    none = comparison([episode(10, 20)], [episode(10, 20)], incidents=incidents[2:])
+    assert list(detected(none)) == [
+        "Nothing was recorded in the spans of the known incidents (1): nobody knows what would have detected them."
+    ]
     assert figures["false alarms per day"].after == "–"  # not a day outside of the spans
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from tests.gateways.nvml.hosts import (
 )
 
 PERIOD_NS = 100_000_000
+HOUR_NS = 3_600_000_000_000
 TEMPERATURE = FIELD_INDEX["temperature"]
 
 
@@ -204,3 +206,17 @@ async def test_several_assets_are_several_frames_of_one_sample(path, tmp_path):
     first, second = frames(context.bus)[:2]
     assert (first.asset, second.asset) == ("R1-T1", "R1-T2")
     assert first.time_ns[0] == second.time_ns[0]
+
+
+async def test_samples_are_of_the_roles_clock(path, tmp_path):
+    context = await make_context(tmp_path)
+    context.clock = lambda: time.time_ns() + HOUR_NS
+    before_ns = time.time_ns() + HOUR_NS
+    async with running(context):
+        await until(lambda: frames(context.bus))
+        NvmlState.create(path, GPUS)
+        await until(lambda: good(context.bus))
+    after_ns = time.time_ns() + HOUR_NS
+    (gap,) = gaps(context.bus)
+    times = [frame.time_ns[0] for frame in frames(context.bus)]
+    assert all(before_ns <= time_ns <= after_ns for time_ns in (gap.from_ns, gap.to_ns, *times))

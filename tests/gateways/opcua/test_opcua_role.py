@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 
 import orjson
 import pytest
@@ -16,6 +17,8 @@ from streams.settings import load_settings
 from streams.topics import TOPICS
 from streams.wire import decode_input
 from tests.gateways.opcua.harness import ServerProcess, make_site, point, until
+
+HOUR_NS = 3_600_000_000_000
 
 
 async def context_of(site, tmp_path):
@@ -87,3 +90,25 @@ async def test_without_an_opcua_source_the_role_has_nothing_to_do_and_says_so(tm
     assert context.metrics["points"] == 0
     context.stop.set()
     await task
+
+
+async def test_what_the_role_says_is_of_its_clock(tmp_path):
+    server = ServerProcess.asyncua("live")
+    context = await context_of(make_site([point("live")], server.port), tmp_path)
+    context.clock = lambda: time.time_ns() + HOUR_NS
+    before_ns = time.time_ns() + HOUR_NS
+    task = asyncio.create_task(role.run(context))
+    try:
+        await until(lambda: context.state == "ready" and context.metrics["points_bad"] == 0)
+        await until(lambda: (context.metrics["sources"]["plant"]["clock_skew_ms"] or 0) < -3_000_000)
+        server.kill()
+        await until(lambda: context.metrics["points_bad"] == 1)
+        server.start()
+        await until(lambda: context.metrics["points_bad"] == 0, 30)
+    finally:
+        context.stop.set()
+        await task
+        server.kill()
+    values = (await inputs_of(context))["row-a"]
+    (gap,) = [value for value in values if isinstance(value, Gap)]
+    assert before_ns < gap.from_ns < gap.to_ns < time.time_ns() + HOUR_NS

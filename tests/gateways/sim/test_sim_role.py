@@ -245,6 +245,30 @@ async def test_what_a_pause_has_held_up_is_made_up_for_but_not_shown_with_times_
     assert all(frame.ingest_ns - int(frame.time_ns[0]) < 900_000_000 for frame in frames)
 
 
+async def test_the_plant_runs_on_the_roles_clock(site: Site, tmp_path: Path) -> None:
+    hour_ns = 3_600_000_000_000
+    before_ns = time.time_ns() + hour_ns
+    plant = await context(site, tmp_path, free_port(), write_log=str(tmp_path / "writes.jsonl"))
+    plant.clock = lambda: time.time_ns() + hour_ns
+    live = role.LivePlant(plant)
+    await live.start()
+    running = asyncio.create_task(live.run(plant.stop))
+    try:
+        async with asyncio.timeout(20):
+            while live.metrics["steps"] < 3:
+                await asyncio.sleep(0.01)
+        live.log.add("opcua", "a", "b", 1.0, 2.0)
+    finally:
+        plant.stop.set()
+        await running
+        await live.close()
+    (write,) = map(orjson.loads, (tmp_path / "writes.jsonl").read_text().splitlines())
+    found = [decode_input(one.key, one.headers, one.value) for one in plant.bus.records(EVENTS.name)]
+    times = [int(value.time_ns[0]) for value in found if isinstance(value, Frame)]
+    assert times
+    assert all(before_ns < ns < time.time_ns() + hour_ns for ns in (write["at_ns"], *times))
+
+
 async def test_a_taken_port_is_named(site: Site, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

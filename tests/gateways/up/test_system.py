@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from gateways.up.command import UpRequest
-from gateways.up.system import System
+from gateways.up.processes import Child
+from gateways.up.system import SOURCE_ROLES, System
 from rules.engine.inputs import Identity, Tick
 from streams.record import Message, Record
 from streams.settings import Settings
@@ -21,8 +22,8 @@ from streams.wire import encode_input
 NARVIK = Path(__file__).parents[3] / "examples" / "narvik"
 
 
-def status(role: str, state: str) -> Message:
-    body = {"role": role, "state": state, "metrics": {}}
+def status(role: str, state: str, pid: int = 0) -> Message:
+    body = {"role": role, "state": state, "pid": pid, "metrics": {}}
     return Message(STATUS.name, 0, role.encode(), orjson.dumps(body), ())
 
 
@@ -78,3 +79,32 @@ async def test_nothing_is_started_once_the_end_has_begun(
     ending.cancel()
     await asyncio.wait_for(starting, 10)
     assert started == []
+
+
+async def test_a_roll_holds_nobody_who_is_still_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal to hold would end it: its handler comes with the loop that says the status."""
+    system = System(UpRequest(NARVIK, free_ports=True), load_site(NARVIK), Settings(), tmp_path, 0.0)
+    held: list[str] = []
+    monkeypatch.setattr(system.processes, "signal", lambda role, _: held.append(role))
+
+    async def not_drained(_: float) -> bool:
+        return False  # so that the roll ends there
+
+    monkeypatch.setattr(system, "_drained", not_drained)
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    child = Child("ticker", "ticker", NARVIK, {}, tmp_path / "ticker.log", {}, process)
+    system.processes.children["ticker"] = child
+    try:
+        await system.roll()
+        see(system, status("ticker", "ready", process.pid - 1))  # its predecessor's last word
+        await system.roll()
+        assert held == []
+        see(system, status("ticker", "starting", process.pid))
+        await system.roll()
+        assert held[0] == "opcua"
+        assert set(held) == {*SOURCE_ROLES, "recorder"}
+    finally:
+        process.kill()
+        await process.wait()

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from gateways.actuators.ledger import CommandLedger
+from gateways.whole.recorded import Recordings
 from gateways.whole.run import Outcome, Simulator
-from gateways.whole.schedule import parse
+from gateways.whole.schedule import instances, parse
+from rules.engine.engine import Engine
 from rules.engine.inputs import Gap
+from streams import ticker
 from streams.outbox import Outbox
+from streams.processor import Processor
 from streams.publisher import Publisher
+from streams.record import Record
+from streams.recorder import tape
+from streams.recording.segments import LastSegment, last_segment
+from streams.role import RoleContext
 from streams.site_folder import load_site
+from streams.topics import ALARMS
 from streams.window import Window
 
 ROOT = Path(__file__).parents[3]
@@ -47,8 +58,9 @@ def test_the_smallest_whole_loop(simulator: Simulator) -> None:
     assert "ended by themselves" not in counts
 
 
-def test_two_processes_write_the_same_log() -> None:
-    words = ("sim", str(SITE_DIR), "--seed", "8", "--hours", "0.02", "--json")
+@pytest.mark.parametrize("seed", ["8", "9"])  # two workers and two tickers; a recorder
+def test_two_processes_write_the_same_log(seed: str) -> None:
+    words = ("sim", str(SITE_DIR), "--seed", seed, "--hours", "0.02", "--json")
     found = []
     # what a machine's environment sets has no part in it
     for hash_seed, snapshot_every_s in (("1", "10"), ("2", "1")):
@@ -64,6 +76,7 @@ def test_two_processes_write_the_same_log() -> None:
             check=True,
         )
         said = json.loads(done.stdout)
+        assert said["broken"] == []
         del said["cpu_s"], said["x_real_time"]
         found.append(said)
     assert found[0] == found[1]
@@ -117,6 +130,119 @@ def test_a_restart_without_a_word_is_found(simulator: Simulator, monkeypatch: py
     monkeypatch.setattr(Publisher, "_accept", silently)
     outcome = run(simulator, "away:broker@20s+2s kill:plant-frames@21.5s+1s")
     assert any("on no log and in no gap" in line for line in outcome.broken)
+
+
+OTHER_RULES = "activate:other*0.5@15s+28s activate:bad*0@18s+20s"
+
+
+def test_rule_sets_come_and_go(simulator: Simulator) -> None:
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES} kill:worker@32s+1s")
+    assert outcome.broken == []
+    # each unit: the first one, the other one, the bad one that is refused, and twice back
+    assert outcome.counts["activations"] == 5 * len(SITE.units)
+
+
+def test_a_worker_that_is_not_told_of_rules_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "lacks", lambda self, digest: False)
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES}")
+    assert any("said with other bytes" in line for line in outcome.broken)
+
+
+def test_a_restart_with_other_rules_than_those_of_the_snapshot_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def with_the_first(self: Processor, unit: str, digest: str) -> object:
+        return self._rules.new_engine(unit)
+
+    monkeypatch.setattr(Processor, "_engine_of", with_the_first)
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES} kill:worker@32s+1s")
+    assert any("said by no undisturbed engine" in line for line in outcome.broken)
+
+
+def test_who_is_told_to_stop_leaves_nothing_behind(simulator: Simulator) -> None:
+    stops = " ".join(
+        f"stop:{name}@{at}s+1s" for name, at in (("worker", 16), ("plant-frames", 21), ("actuators", 26))
+    )
+    outcome = run(simulator, f"{PUMP} {stops}")
+    assert outcome.broken == []
+    assert outcome.counts["stopped"] == 3 + len(instances(1, SITE))
+    assert "killed" not in outcome.counts
+
+
+def test_a_stop_that_leaves_no_snapshots_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(self: Processor) -> None:
+        """As if all were covered."""
+
+    monkeypatch.setattr(Processor, "finish", nothing)
+    outcome = run(simulator, "stop:worker@20s+1s")
+    assert any("its snapshots do not cover" in line for line in outcome.broken)
+
+
+def test_a_role_that_does_not_stop_is_found(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticker_run = ticker.run
+
+    async def deaf(context: RoleContext) -> None:
+        await ticker_run(dataclasses.replace(context, stop=asyncio.Event()))
+
+    monkeypatch.setattr(ticker, "run", deaf)
+    outcome = run(simulator, "stop:ticker@12s+1s", duration_s=70.0)
+    assert "ticker did not end within 30 s of its stop" in outcome.broken
+
+
+RECORDER = "kill:recorder@20.3s+3s stop:recorder@30s+1s disk-full:recorder@36s+4s kill:recorder@43.7s+2s"
+
+
+def test_a_recorder_that_is_killed_records_all(simulator: Simulator) -> None:
+    outcome = run(simulator, f"{PUMP} {OTHER_RULES} {RECORDER}", seed=3)
+    assert outcome.broken == []
+    assert outcome.counts["killed"] == 2
+
+
+def test_a_recorder_that_goes_on_too_far_behind_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def behind(folder: Path) -> LastSegment | None:
+        last = last_segment(folder)
+        if last is None:
+            return None
+        return dataclasses.replace(last, positions={place: end + 1 for place, end in last.positions.items()})
+
+    monkeypatch.setattr(tape, "last_segment", behind)
+    outcome = run(simulator, f"{PUMP} kill:recorder@20.3s+3s", seed=3)
+    assert any(line.startswith("the recording lacks") for line in outcome.broken)
+
+
+def test_a_recorder_that_loses_what_the_worker_said_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = tape.SegmentTape.take
+
+    async def all_but_one(self: tape.SegmentTape, records: Sequence[Record]) -> None:
+        await take(self, [one for one in records if not (one.topic == ALARMS.name and one.offset == 7)])
+
+    monkeypatch.setattr(tape.SegmentTape, "take", all_but_one)
+    outcome = run(simulator, PUMP, seed=3)
+    assert any("the replay of the recording differs in 1 outputs" in line for line in outcome.broken)
+
+
+def test_a_folder_is_left_as_it_was_at_the_kill(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    segment, note = tmp_path / "a.mcap", tmp_path / "a.incident.json"
+    segment.write_bytes(b"whole")
+    note.write_bytes(b"{}")
+    recordings.close()
+    segment.write_bytes(b"whole and more")
+    note.write_bytes(b"{1}")
+    (tmp_path / "b.mcap").write_bytes(b"new")
+    recordings.take_over()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        "a.mcap": b"whole",
+        "a.incident.json": b"{}",
+    }
 
 
 def test_a_failure_is_reduced_to_what_it_needs(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def test_who_runs_is_the_seed_s() -> None:
     counts = [[name.split("-")[0] for name in instances(seed, SITE)] for seed in range(4)]
     assert [names.count("worker") for names in counts] == [2, 1, 2, 1]
     assert [names.count("ticker") for names in counts] == [2, 1, 1, 1]
+    assert [names.count("recorder") for names in counts] == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

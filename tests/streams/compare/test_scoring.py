@@ -80,7 +80,9 @@ def test_an_alarm_that_always_stands_finds_all_that_has_samples() -> None:
     incidents = [fault("01T12:00"), fault("02T06:00"), fault("02T22:00")]
     said = score([episode("01T00:00", None)], RECORDED, incidents)
     assert said.detected == said.always_true == 2
-    assert said.caveats[-1].endswith("a rule that is always true detects 2.")
+    assert said.caveats[-1].endswith(
+        "2 of 2 is much, by itself: a rule that is always true detects all of them."
+    )
 
 
 def test_halves_are_scored_apart() -> None:

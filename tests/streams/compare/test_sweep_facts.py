@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rules.language.candidates import rule_alone
-from streams.compare.sweep import make_candidate, run_side_by_side, side_by_side, units_of
+from streams.compare.sweep import make_candidate, side_by_side
+from streams.compare.sweep_processes import sweep
 from streams.record import Record
 from streams.recording.recording import Recording, RecordingWriter
 from streams.replay.replay import replay
@@ -34,7 +35,7 @@ def test_candidates_hear_what_other_units_tell(
     limits = ["90 kW", "100 kW", "130 kW"]
     rules = [make_candidate(alone, {"limit": limit}, site).rule for limit in limits]
     together = side_by_side([rule for rule in rules if rule is not None], site)
-    swept = run_side_by_side(recordings, site, together, units_of(together, site))
+    swept = sweep(recordings, site, together)
     assert [len(episodes) for episodes in swept.episodes] == [1, 1, 0]
     for limit, episodes in zip(limits, swept.episodes, strict=True):
         (site_dir / "rules" / "racks.yaml").write_text(RACKS_DRAW_MUCH.replace("100 kW", limit))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rules.engine.inputs import Activation, Fact, Input, Tick
 from rules.language.program import Program, Rule, make_program
 from streams.compare.episodes import Episode
-from streams.compare.sweep import run_side_by_side, side_by_side, units_of
+from streams.compare.sweep import side_by_side
+from streams.compare.sweep_processes import sweep
 from streams.record import Record
 from streams.recording.recording import Recording, RecordingWriter
 from streams.replay.replay import replay
@@ -74,7 +75,7 @@ def test_a_candidate_alone_is_the_rule_among_all_others(
     with tempfile.TemporaryDirectory() as folder:
         recordings = recorded(Path(folder) / "log.mcap", one_log(pair))
         together = side_by_side(candidates, site())
-        swept = run_side_by_side(recordings, site(), together, units_of(together, site()))
+        swept = sweep(recordings, site(), together)
         for candidate, episodes in zip(candidates, swept.episodes, strict=True):
             whole = replay(recordings, Chosen(site(), changed(program, candidate)), verify=False)
             alarms = [

@@ -78,6 +78,18 @@ async def test_a_stop_drains_every_topic_to_its_end(tmp_path: Path) -> None:
     assert recording.metadata["site"] == "small"
 
 
+async def test_what_is_recorded_when_is_by_the_roles_clock(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    await send(bus, 4)
+    context = await context_of(tmp_path, bus)
+    context.clock = lambda: 5_000_000_000
+    task = asyncio.create_task(run(context))
+    await recorded(context, 4)
+    context.stop.set()
+    await task
+    assert {log_ns for log_ns, _ in Recording(tmp_path / "run.mcap").timed_records()} == {5_000_000_000}
+
+
 async def test_from_now_on_means_every_rule_set_all_the_same(tmp_path: Path) -> None:
     bus = await bus_with_topics()
     await send(bus, 10)

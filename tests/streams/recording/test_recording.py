@@ -152,6 +152,19 @@ def test_a_file_cut_anywhere_opens_up_to_its_last_whole_chunk(tmp_path: Path) ->
     assert counts[-1] == 40
 
 
+def test_so_many_bytes_of_a_file_that_grows_are_the_same_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    with RecordingWriter(path) as writer:
+        writer.write(record(0), 0)
+        writer.flush()
+        size = path.stat().st_size
+        before = list(Recording(path).records())
+        writer.write(record(1), 1)
+        writer.flush()
+        assert list(Recording(path, size).records()) == before == [record(0)]
+        assert len(list(Recording(path).records())) == 2
+
+
 def test_a_damaged_chunk_is_left_out_and_said(tmp_path: Path) -> None:
     records = [record(i, b"%d-text-%d" % (i, i * 7919)) for i in range(6)]
     write(tmp_path / "a.mcap", records, chunk_every=2)

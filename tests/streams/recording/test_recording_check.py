@@ -111,13 +111,22 @@ def test_a_damaged_chunk_is_said_with_its_place_and_what_it_cost(tmp_path: Path,
     assert (found["sequence"], found["missing"], found["offset"]) == (16, 5, 20)
 
 
-def test_a_file_that_was_cut_off_is_not_whole(tmp_path: Path, check: Check) -> None:
+def test_of_a_file_that_was_cut_off_nobody_knows_how_much_is_missing(
+    tmp_path: Path, check: Check, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "a.mcap"
     ends = write(path, as_records([readings(n) for n in range(1, 31)]))
     path.write_bytes(path.read_bytes()[: ends[-1]])
     code, said = check(path)
     assert code == 1
     assert "it was cut off" in said["files"][0]["damage"][0]
+    assert (said["missing"], said["unknown_behind"]) == (0, [str(path)])
+    run_app(["recording", "check", str(path)])
+    assert capfd.readouterr().out.endswith(
+        "missing: nobody knows what lay behind the end of a.mcap, or how much\n"
+        "sources: 0 restarts, 0 gaps that they report themselves, 0 repeats, 0 records that nobody can read\n"
+        "not whole: 0 records and 0 inputs missing, and nobody knows how many more\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ from streams.wire import decode_input, encode_input, encode_output
 from tests.support.small_sites import HALL
 
 SITE = HALL.replace("rules: [rules]\n", "")
+RECORDED_NS = 1_795_782_615_123_000_000
 
 
 class Recorder:
@@ -428,16 +429,19 @@ async def test_the_role_alone_tells_the_engine_how_much_can_be_recorded(
     monkeypatch.setattr(sys.modules[__name__], "SITE", WITH_POINT)
     recorder = Recorder(tmp_path, bus, reserve_mb=100, runs=run if role else record)
     recorder.context.settings.run_dir = tmp_path
+    recorder.context.clock = lambda: RECORDED_NS
     await recorder.until(4 if role else 1)
     await recorder.stop()
+    assert [file.name for file in segments_in(recorder.folder)] == [segment_name(RECORDED_NS)]
     told = [decode_input(one.key, one.headers, one.value) for one in bus.records("events")]
     assert bool(told) == role
     for reading in told:
         assert isinstance(reading, Readings)
-        assert (reading.unit, reading.points, list(reading.values)) == (
+        assert (reading.unit, reading.points, list(reading.values), list(reading.time_ns)) == (
             "hall",
             ("REC-1.FreeSpace",),
             [2500.0],
+            [RECORDED_NS],
         )
 
 

@@ -22,7 +22,7 @@ from streams.facts import Courier
 from streams.record import Message, Record, TopicPartition
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter
-from streams.recording.segments import head, segment_name, segments_in
+from streams.recording.segments import head, open_recordings, segment_name, segments_in
 from streams.recording.ticks import first_tick_ns
 from streams.replay.replay import replay
 from streams.replay.replayed import Replay
@@ -350,6 +350,26 @@ def test_what_lies_before_the_snapshots_or_behind_the_end_is_not_read(made: Run,
     assert part.verification is not None
     assert (part.verification.differences, part.verification.not_compared) == (0, 0)
     assert part.verification.compared > 10
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_part_is_sought_across_segments_that_can_not_be_read(
+    made: Run, tmp_path: Path, number: int
+) -> None:
+    """Its rule sets may have been in any of them, so each is named; the first has those of this run."""
+    files = [one.path for one in made.write_segments(tmp_path / "kept", size=len(made.log) // 10 + 1)]
+    undamaged = part_of([Recording(file) for file in files], 50, to_ns=T0 + 60 * S)
+    files[number].write_bytes(b"")
+    part = part_of(open_recordings([tmp_path / "kept"]), 50, to_ns=T0 + 60 * S)
+    assert len(part.begins) == 2
+    assert len(part.damage) == 1
+    assert part.verification is not None
+    assert part.verification.differences == 0
+    first, last = undamaged.files
+    if number < first or number > last:
+        assert (part.verification, part.missing) == (undamaged.verification, {})
+    elif number < last:
+        assert part.missing
 
 
 @pytest.mark.parametrize("lacks", [100, 2000, 6000])

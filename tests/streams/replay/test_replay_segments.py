@@ -244,6 +244,22 @@ def test_the_tools_take_a_folder_for_its_segments(
     assert "give the segment that is damaged" in capfdbinary.readouterr().err.decode()
 
 
+def test_a_cut_of_a_folder_that_is_being_written_is_not_damaged(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    records = whole(made)
+    folder.add(records[:100])
+    folder.add(records[100:])
+    last = segments_in(folder.path)[-1]
+    last.write_bytes(last.read_bytes()[: Recording(last).index.start])
+    part = str(tmp_path / "part.mcap")
+    code, said = answer(capfdbinary, "recording", "cut", str(folder.path), "--from", "20", "-o", part)
+    assert (code, said["open"], said["damage"]) == (0, True, [])
+    assert answer(capfdbinary, "replay", part)[1]["damage"] == []
+    code, said = answer(capfdbinary, "recording", "cut", str(last), "-o", part)
+    assert (code, said["open"], len(said["damage"])) == (1, False, 1), "a file by itself was cut off"
+
+
 def test_a_repaired_segment_names_what_its_damage_cost(
     made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
@@ -270,3 +286,109 @@ def test_a_repaired_segment_names_what_its_damage_cost(
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert run_app(["replay", str(tmp_path)]) == 2
     assert run_app(["recording", "info", str(tmp_path)]) == 2
+
+
+def spoil(segment: Path, how: str) -> None:
+    """Leave nothing of a segment that can be read."""
+    data = segment.read_bytes()
+    if how == "no magic":
+        segment.write_bytes(b"\0" * 8 + data[8:])
+    elif how == "empty":
+        segment.write_bytes(b"")
+    elif how == "cut off in its head":
+        segment.write_bytes(data[:60])
+    else:  # what no permission gives: an error of the system, also for root
+        segment.unlink()
+        segment.mkdir()
+
+
+@pytest.mark.parametrize("how", ["no magic", "empty", "cut off in its head", "system error"])
+def test_a_segment_of_which_nothing_can_be_read_is_a_gap(
+    how: str, made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    for at in range(0, len(records), 50):
+        folder.add(records[at : at + 50])
+    lost = segments_in(folder.path)[1]
+    inputs = [record for record in records[50:100] if record.topic == "events"]
+    spoil(lost, how)
+
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    assert code == 1
+    assert [line for line in said["damage"] if lost.name in line] == said["damage"]
+    assert sum(one["records"] for one in said["missing"]) == len(inputs)
+    assert said["verification"]["differences"] == 0
+    assert said["verification"]["not_compared"] > 0
+    if how == "no magic":
+        assert answer(capfdbinary, "replay", str(folder.path), "--jobs", "2") == (code, said)
+
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    (segment,) = [one for one in info["segments"] if one["damage"]]
+    assert (code, segment["file"], segment["records"], segment["open"]) == (1, lost.name, 0, False)
+    assert sum(one["records"] for one in info["gaps"] if one["topic"] == "events") == len(inputs)
+
+    code, checked = answer(capfdbinary, "recording", "check", str(folder.path))
+    (file,) = [one for one in checked["files"] if one["damage"]]
+    assert (code, file["file"], file["index"], file["attachments"]) == (1, str(lost), [], [])
+    assert sum(hole["records"] for hole in checked["holes"] if hole["topic"] == "events") == len(inputs)
+
+    assert checked["unknown_behind"] == []  # the head of the segment behind it says
+
+    copy = folder.path.parent / "copy.mcap"
+    code, cut = answer(capfdbinary, "recording", "cut", str(folder.path), "--from", "1", "-o", str(copy))
+    assert (code, len(cut["damage"])) == (1, 1)
+    code, again = answer(capfdbinary, "replay", str(copy))
+    assert (code, again["missing"][0]["records"]) == (1, said["missing"][0]["records"])
+
+
+def test_a_folder_may_begin_or_end_with_an_unreadable_segment(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    for at in range(0, len(records), 100):
+        folder.add(records[at : at + 100])
+    first, *others = segments_in(folder.path)
+    spoil(others[-1], "no magic")
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    assert (code, len(said["damage"]), said["verification"]["differences"]) == (1, 1, 0)
+    code, checked = answer(capfdbinary, "recording", "check", str(folder.path))
+    assert (code, checked["missing"], checked["unknown_behind"]) == (1, 0, [str(others[-1])])
+    spoil(first, "no magic")
+    code, said = answer(capfdbinary, "replay", str(folder.path), "--no-verify")
+    assert (code, len(said["damage"])) == (1, 2)
+    assert said["inputs"] > 0
+    code, info = answer(capfdbinary, "recording", "info", str(folder.path))
+    assert (code, info["site"]) == (1, load_site(made[0]).name)
+    assert [bool(one["damage"]) for one in info["segments"]] == [True, *([False] * (len(others) - 1)), True]
+    code, _ = answer(
+        capfdbinary, "recording", "strip", str(folder.path), "-o", str(folder.path.parent / "bare.mcap")
+    )
+    assert code == 1
+
+
+def test_a_log_that_was_rolled_in_an_unreadable_segment_is_compared_up_to_there(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    records = whole(made)
+    folder.add(records[:50])
+    folder.add(records[50:100])
+    folder.begin_log("two", records[100:])
+    folder.add(records[100:])
+    spoil(segments_in(folder.path)[1], "no magic")
+    code, said = answer(capfdbinary, "replay", str(folder.path))
+    assert (code, len(said["damage"]), said["verification"]["differences"]) == (1, 1, 0)
+    assert said["verification"]["not_compared"] > 0
+
+
+def test_where_no_segment_can_be_read_each_is_named(
+    made: Made, folder: Folder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    folder.add(whole(made)[:100])
+    folder.add(whole(made)[100:])
+    for segment in segments_in(folder.path):
+        spoil(segment, "no magic")
+    code, said = answer(capfdbinary, "recording", "check", str(folder.path))
+    assert (code, [one["file"] for one in said["findings"]]) == (
+        2,
+        [str(s) for s in segments_in(folder.path)],
+    )

@@ -209,12 +209,24 @@ def test_what_prometheus_gave_needs_one_answer(tmp_path: Path, site: Path, name:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n", b"one column\n1\n", b"\x00\x01\x02", b"{}", b"PAR1", b'{"resultType"']
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"one column\n1\n", "no table"),
+        (b"\x00\x01\x02", "neither text"),
+        (b"{}", "no table"),
+        (b"PAR1", "can't be read"),
+        (b'{"resultType"', "can't be read"),
+        (b'{"status":"success","data":{"resultType":"matrix","result":[]}}', "there is no series in it"),
+    ],
 )
-def test_what_is_of_no_format_is_a_finding(tmp_path: Path, site: Path, data: bytes) -> None:
+def test_what_is_of_no_format_is_one_finding(tmp_path: Path, site: Path, data: bytes, message: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         guess(tmp_path, data)
-    assert raised.value.findings[0].file == str(tmp_path / "data")
+    (finding,) = raised.value.findings
+    assert (finding.file, finding.line) == (str(tmp_path / "data"), 0)
+    assert finding.message.startswith(message)
 
 
 _cell = st.text(max_size=8) | st.sampled_from(
