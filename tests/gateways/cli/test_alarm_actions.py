@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from streams.bus_kafka import KafkaBus
 from streams.settings import BrokerSettings
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output, encode_input, encode_output
-from tests.rules.engine.plant import SITE, START, UNIT, flow, program, site, tick
+from tests.rules.engine.plant import SITE, UNIT, S, flow, program, site, tick
 
 ROOT = Path(__file__).parents[3]
 RULES = """
@@ -47,10 +48,11 @@ async def running(broker: EmbeddedBroker) -> AsyncIterator[list[Alarm]]:
     bus = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap))
     engine, said = Engine(program(RULES), site(), UNIT), list[Alarm]()
     reader, producer = await bus.reader([EVENTS.name]), await bus.producer("worker")
+    now_ns = int(time.time()) * S
     first = [
-        tick(START),
-        flow(1, START, 60, point="R1.RackLiquidFlow"),
-        flow(2, START, 50, point="R2.RackLiquidFlow"),
+        tick(now_ns),
+        flow(1, now_ns, 60, point="R1.RackLiquidFlow"),
+        flow(2, now_ns, 50, point="R2.RackLiquidFlow"),
     ]
     for value in first:
         await producer.send(encode_input(value, 3))

@@ -68,7 +68,7 @@ async def test_the_most_severe_alarms_come_first_and_nothing_is_cut(embedded_bro
     code, out, err = await output("alarms", SITE, "--bootstrap", embedded_broker.bootstrap)
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()[1:]]
-    assert [row[2] for row in rows] == ["urgent", "high-early", "high-late", "old-and-low"]
+    assert [row[3] for row in rows] == ["urgent", "high-early", "high-late", "old-and-low"]
     assert [row[0] for row in rows] == [f"1970-01-01T00:00:0{second}.000" for second in (8, 3, 9, 1)]
     assert out.count(LONG) == 4
     code, out, err = await output("alarms", SITE, "--bootstrap", embedded_broker.bootstrap, "--json")

@@ -55,7 +55,7 @@ def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list
         frame(2, asset=host, source=f"{nvml}/backfill"),
         Receipt("hall", Identity("actuators", 3, 1), "c1", f"{host}{gpu}.power_limit", "failed", 500.0, None, 9,
                 f"opc.tcp://{address}:4840 ({plc.upper()}) does not answer"),
-        Action("hall", Identity(f"action:{plc}-person", 3, 1), "comment", "hot", f"{host}{gpu}", f"{plc}-person", 9),
+        Action("hall", Identity(f"action:{plc}", 3, 1), "comment", "hot", f"{host}{gpu}", plc, 9),
     ]  # fmt: skip
     cause = f"hall:{nvml}:5:1"
     outputs: list[Output] = [
@@ -186,8 +186,8 @@ def test_nothing_of_the_names_is_left_and_nothing_else_changes(
     kind: str,
 ) -> None:
     names = {"plc": plc, "nvml": nvml, "host": host, "address": address}
-    if len({name.lower() for name in names.values()}) < 4:
-        return
+    if len({name.lower() for name in names.values()}) < 4 or any(name.isdigit() for name in names.values()):
+        return  # digits alone stand in times, too
     folder = tmp_path_factory.mktemp("names")
     record(folder / "a.mcap", {**names, "gpu": gpu})
     (folder / "key").write_bytes(b"k" * 16)
