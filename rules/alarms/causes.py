@@ -59,13 +59,13 @@ class Causes:
         return rule in self._causes
 
     def of(self, key: Key, is_believed: Callable[[Key], bool]) -> Key | None:
-        """The cause of an alarm among those that are believed: the first by rule, then the nearest asset."""
+        """The cause of an alarm among those that are believed: the first by rule, then by asset."""
         rule, asset = key
         causes = self._causes.get(rule)
         if not causes or asset not in self._known:
             return None
         above = (asset, *self._above.above(asset))
-        near = [*above, *(part for one in above for part in self._parts.get(one, ()))]
+        near = sorted({*above, *(part for one in above for part in self._parts.get(one, ()))})
         return next(((by, at) for by in causes for at in near if is_believed((by, at))), None)
 
     def explains(self, cause: Key, key: Key) -> bool:

@@ -11,14 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
-from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.engine.outputs import Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
-from rules.language.program import GPU_TYPE, Program
+from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Site
+from tests.rules.engine.twin_alarms import TwinAlarms
 from tests.rules.engine.twin_conditions import (
     Condition,
     Heard,
@@ -51,7 +51,7 @@ def known(number: float, good: bool) -> float | None:
     return number if good and math.isfinite(number) else None
 
 
-class Twin:
+class Twin(TwinAlarms):
     """The whole engine, the slow way."""
 
     def __init__(
@@ -68,9 +68,7 @@ class Twin:
         self.last: dict[str, tuple[int, int]] = {}
         self.first_epoch: dict[str, int] = {}
         self.newest: dict[str, int] = {}
-        self.active: dict[tuple[str, str], Alarm] = {}
-        self.returned: dict[tuple[str, str], Alarm] = {}
-        self.moved: dict[tuple[str, str], int] = {}
+        self.no_alarms()
         self.notes: Counter[tuple[str, str]] = Counter()
         self.off: dict[str, tuple[int, int]] = {}
         self.counters: Counter[str] = Counter()
@@ -83,6 +81,10 @@ class Twin:
         self.told: Counter[str] = Counter()
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
         self.conditions = self.conditions_of(program)
+        self.rules = self.rules_of(program)
+
+    def rules_of(self, program: Program) -> list[Rule]:
+        return [rule for rule in program.rules if set(rule.assets) & set(self.place)]
 
     def conditions_of(self, program: Program) -> list[Condition]:
         return [
@@ -173,74 +175,6 @@ class Twin:
 
     # alarms
 
-    def raise_(
-        self,
-        rule: str,
-        asset: str,
-        severity: Any,
-        at: int,
-        value: float | None,
-        text: str,
-        prefix: str | None,
-    ) -> None:
-        at = self.not_before_the_last(rule, asset, at)
-        name = f"{prefix}:0" if prefix else self.id_of()
-        alarm = Alarm(
-            name, self.unit.id, rule, asset, severity, "unacknowledged", name, at, None, value, text, at_ns=at
-        )
-        self.active[rule, asset] = alarm
-        self.returned.pop((rule, asset), None)
-        self.counters["alarms_raised"] += 1
-        self.out.append(alarm)
-        detail = {"rule": rule, "asset": asset, "severity": severity, "value": value, "message": text}
-        detail["state"] = alarm.state
-        self.entry("alarm-raised", at, detail, f"{prefix}:1" if prefix else None)
-
-    def clear(
-        self,
-        rule: str,
-        asset: str,
-        at: int,
-        value: float | None,
-        text: str,
-        prefix: str | None,
-        is_closed: bool = False,
-    ) -> None:
-        at = self.not_before_the_last(rule, asset, at)
-        was = self.active.pop((rule, asset))
-        name = f"{prefix}:0" if prefix else self.id_of()
-        self.counters["alarms_cleared"] += 1
-        alarm = Alarm(
-            name,
-            self.unit.id,
-            rule,
-            asset,
-            was.severity,
-            "normal" if is_closed else "returned-unacknowledged",
-            was.raised_id,
-            was.raised_ns,
-            at,
-            value,
-            text,
-            at_ns=at,
-        )
-        if not is_closed:
-            self.returned[rule, asset] = alarm
-        self.out.append(alarm)
-        detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
-        detail["state"] = alarm.state
-        self.entry("alarm-cleared", at, detail, f"{prefix}:1" if prefix else None)
-
-    def unknown(self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str) -> None:
-        self.counters["alarms_unknown"] += kind == "unknown"
-        at = self.not_before_the_last(rule, asset, at)
-        was = self.active[rule, asset]
-        since = at if kind == "unknown" else None
-        self.out.append(replace(was, id=self.id_of(), value=value, message=text, unknown_ns=since, at_ns=at))
-        detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": value, "message": text}
-        detail["state"] = was.state
-        self.entry(f"alarm-{kind}", at, detail)
-
     def say(self, condition: Condition, events: list[Said]) -> None:
         rule, asset = condition.rule, condition.asset
         for kind, at, by_deadline, numbers in events:
@@ -252,6 +186,8 @@ class Twin:
                 continue
             if kind == "cleared":
                 self.clear(rule.id, asset, at, value, text, prefix)
+                if rule.suppresses:
+                    self.let_go(at, prefix)
                 continue
             self.raise_(rule.id, asset, rule.severity, at, value, text, prefix)
             for number, target in enumerate(rule.targets.get(asset, ())):
@@ -270,6 +206,7 @@ class Twin:
                         text,
                     )
                 )
+            self.suppress(rule, asset, at, prefix, 2 + len(rule.targets.get(asset, ())))
 
     # time
 
@@ -297,6 +234,12 @@ class Twin:
                 condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 30 * S
 
     def fire(self, until: int) -> None:
+        while (end := min(self.holds.values(), default=until + 1)) <= until:
+            self.fire_conditions(end)
+            self.end_holds(end)
+        self.fire_conditions(until)
+
+    def fire_conditions(self, until: int) -> None:
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]
         for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
             self.say(condition, condition.fire())
@@ -331,26 +274,7 @@ class Twin:
         self.entry("activation", at, detail)
         for c in sorted(closed, key=lambda c: (c.rule.id, c.asset)):
             self.close(c.rule.id, c.asset, at)
-
-    def close(self, rule: str, asset: str, at: int) -> None:
-        """An alarm of a rule that has changed or is gone."""
-        text = f"{asset}: closed, the rule has changed or is gone"
-        if (rule, asset) in self.active:
-            self.clear(rule, asset, at, None, text, None, is_closed=True)
-            del self.moved[rule, asset]
-            return
-        was = self.returned.pop((rule, asset))
-        at = self.not_before_the_last(rule, asset, at)
-        self.out.append(replace(was, id=self.id_of(), state="normal", value=None, message=text, at_ns=at))
-        detail = {"rule": rule, "asset": asset, "severity": was.severity, "value": None, "message": text}
-        detail["state"] = "normal"
-        self.entry("alarm-closed", at, detail)
-        del self.moved[rule, asset]
-
-    def not_before_the_last(self, rule: str, asset: str, at: int) -> int:
-        """An alarm's transitions never go back in time."""
-        self.moved[rule, asset] = max(at, self.moved.get((rule, asset), 0))
-        return self.moved[rule, asset]
+        self.let_go(at, None)
 
     def take_up(self, program: Program, at: int) -> None:
         """A rule of the same meaning goes on; a function of a GPU goes on when any rule looked at it before."""
@@ -375,6 +299,7 @@ class Twin:
             del self.facts[name], self.newest[name]
         fresh: list[Condition] = []
         self.conditions = self.conditions_of(program)
+        self.rules = self.rules_of(program)
         for index, new in enumerate(self.conditions):
             old = known.get((new.rule.definition, new.asset))
             if old is not None:
