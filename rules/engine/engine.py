@@ -224,10 +224,13 @@ class Engine:
 
     def _fire(self, until_ns: int, out: list[Output]) -> None:
         """Deadlines up to `until_ns`, in the order (deadline, rule, asset); of one time, ends of silences come last."""
-        while (end_ns := self._statements.soonest_ns) <= until_ns:
+        statements = self._statements
+        while True:  # what is fired may begin a wait that ends before, or end one
+            end_ns = min(statements.soonest_ns, until_ns)
             self._fire_conditions(end_ns, out)
-            self._statements.expire(out, end_ns)
-        self._fire_conditions(until_ns, out)
+            if statements.soonest_ns > until_ns:
+                return
+            statements.expire(out, end_ns)
 
     def _fire_conditions(self, until_ns: int, out: list[Output]) -> None:
         state, base = self._state, self._compiled.gpu_conditions

@@ -264,7 +264,7 @@ def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -
         {},
         draw(delays_ns),
         draw(delays_ns),
-        "urgent",
+        draw(st.sampled_from(["urgent", "low"])),
         "{asset} " + " ".join(f"{{{name}}}" if name == "value" else f"{{{name}:.17g}}" for name in names),
         {name: _of_assets(term, assets) for name, term in shown.items()},
         targets=targets,
@@ -281,4 +281,14 @@ def programs(draw: st.DrawFn) -> Program:
     kinds = draw(st.lists(st.sampled_from(KINDS), min_size=count, max_size=count))
     known = {kind: (draw(numbers(kind, 2)), draw(numbers(kind, 1))) for kind in sorted(set(kinds))}
     made = [draw(rules(f"rule-{index}", kind, known[kind])) for index, kind in enumerate(kinds)]
+    if draw(st.booleans()):  # never in a circle: a rule explains those behind it
+        names = [rule.id for rule in made]
+        made = [
+            replace(
+                rule, suppresses=tuple(sorted(draw(st.sets(st.sampled_from(names[at + 1 :]), max_size=4))))
+            )
+            if names[at + 1 :]
+            else rule
+            for at, rule in enumerate(made)
+        ]
     return make_program({rule.id: rule for rule in made}, site().digest)

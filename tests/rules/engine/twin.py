@@ -234,10 +234,12 @@ class Twin(TwinAlarms):
                 condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 30 * S
 
     def fire(self, until: int) -> None:
-        while (end := min(self.holds.values(), default=until + 1)) <= until:
+        while True:
+            end = min([until, *self.holds.values()])
             self.fire_conditions(end)
+            if min(self.holds.values(), default=until + 1) > until:
+                return
             self.end_holds(end)
-        self.fire_conditions(until)
 
     def fire_conditions(self, until: int) -> None:
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]

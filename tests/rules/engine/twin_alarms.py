@@ -94,9 +94,7 @@ class TwinAlarms:
             suppressed_by="",
             at_ns=at,
         )
-        if is_over:
-            del self.moved[key]
-        else:
+        if not is_over:
             self.returned[key] = alarm
         self.tell(alarm, "alarm-cleared", f"{prefix}:1" if prefix else None)
 
@@ -118,7 +116,6 @@ class TwinAlarms:
             return
         at = self.not_before_the_last((rule, asset), at)
         was = self.returned.pop((rule, asset))
-        del self.moved[rule, asset]
         self.tell(
             replace(was, id=self.id_of(), state="normal", value=None, message=text, at_ns=at), "alarm-closed"
         )
@@ -127,8 +124,7 @@ class TwinAlarms:
         """An alarm's transitions never go back in time; a wait that ended before comes before."""
         if self.holds.get(key, at) < at:
             self.end_hold(key)
-        self.moved[key] = max(at, self.moved.get(key, 0))
-        return self.moved[key]
+        return max(at, self.moved.get(key, 0))
 
     def stands(self, key: Key, alarm: Alarm, kind: str, name: str | None = None) -> None:
         self.active[key] = alarm
@@ -136,6 +132,10 @@ class TwinAlarms:
 
     def tell(self, alarm: Alarm, kind: str, name: str | None = None) -> None:
         self.out.append(alarm)
+        key = alarm.rule, alarm.asset
+        self.moved[key] = alarm.at_ns
+        if alarm.state == "normal":
+            del self.moved[key]
         detail = {
             "rule": alarm.rule, "asset": alarm.asset, "severity": alarm.severity, "state": alarm.state,
             "value": alarm.value, "message": alarm.message,
@@ -218,6 +218,6 @@ class TwinAlarms:
         """Its cause did not come: it is heard."""
         end = self.holds.pop(key)
         prefix = f"{self.unit.id}:{key[0]}@suppressed:{key[1]}:{end}"
-        own = self.moved[key] = max(end, self.moved.get(key, 0))
+        own = max(end, self.moved.get(key, 0))
         alarm = replace(self.active[key], id=f"{prefix}:0", state="unacknowledged", at_ns=own)
         self.stands(key, alarm, "alarm-unsuppressed", f"{prefix}:1")
