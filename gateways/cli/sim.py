@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from gateways.whole.run import Outcome, Simulator
 from gateways.whole.schedule import Trouble, parse
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.site_folder import load_site
 
@@ -83,7 +84,10 @@ def _outcomes(request: SimRequest, given: tuple[Trouble, ...] | None, folder: Pa
         return
     context = get_context("spawn")
     with ProcessPoolExecutor(request.jobs, context, _prepare, (request, given, folder)) as pool:
-        yield from pool.map(_run, numbers)
+        try:
+            yield from pool.map(_run, numbers)
+        except BrokenProcessPool:
+            raise UnreachableError("a process that ran seeds has died: try again, or with --jobs 1") from None
 
 
 class _Runs:

@@ -92,8 +92,9 @@ def _outputs(recordings: Iterable[Recording]) -> Iterator[Output]:
 
 
 def recorded_time(result: Replay) -> list[Span]:
-    """What of its time a replay had samples of."""
-    return recorded_spans(result.first_ns, result.last_ns, ((gap.from_ns, gap.to_ns) for gap in result.gaps))
+    """What of its time a replay had samples of. What the site has no source for, such as receipts, are none."""
+    gaps = (gap for gap in result.gaps if gap.identity.source in result.site.sources)
+    return recorded_spans(result.first_ns, result.last_ns, ((gap.from_ns, gap.to_ns) for gap in gaps))
 
 
 def _episode(raised: Alarm, last: Alarm) -> Episode:

@@ -9,7 +9,7 @@ activates. Facts between units are made anew. Only alarms are kept.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -102,7 +102,7 @@ def run_side_by_side(
     engines = {unit: Engine(program, site, unit) for unit in share.units}
     makes_facts = bool(parts_of(program, site).facts())
     swept = Swept([[] for _ in program.rules])
-    heard = _Heard(swept)
+    heard = _Heard(swept, site.sources)
     courier = Courier()
     waiting: dict[str, list[Input]] = {unit: [] for unit in engines}
     for value in itertools.chain(reader.until_damage(), reader.behind_damage()):
@@ -139,15 +139,17 @@ def run_side_by_side(
 class _Heard:
     """Takes down what came in, and the alarms."""
 
-    def __init__(self, swept: Swept) -> None:
+    def __init__(self, swept: Swept, sources: Collection[str]) -> None:
         self._swept = swept
+        self._sources = sources
         self._open: dict[str, Episode] = {}
 
     def note(self, value: Input) -> None:
         swept = self._swept
         swept.inputs += 1
         if isinstance(value, Gap):
-            swept.gaps.append((value.from_ns, value.to_ns))
+            if value.identity.source in self._sources:  # a receipt is no sample
+                swept.gaps.append((value.from_ns, value.to_ns))
         elif isinstance(value, Frame | Readings) and len(value.time_ns):
             first_ns, last_ns = int(value.time_ns.min()), int(value.time_ns.max())
             swept.first_ns = first_ns if swept.first_ns is None else min(swept.first_ns, first_ns)

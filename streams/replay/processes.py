@@ -109,14 +109,15 @@ def side_by_side(
 
     try:
         for number in range(1, len(shares)):
-            here, there = spawn.Pipe(duplex=False)
-            told = there, reached, number, work, files, shares[number], gc.get_threshold()
+            here, there = spawn.Pipe()
+            told = there, reached, number, gc.get_threshold()
             processes.append(_Process(spawn.Process(target=_work, args=told, daemon=True), here))
             # inherited: Ctrl-C is heard here alone, and `reached` says where to stop
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             processes[-1].process.start()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             there.close()  # so that its end is seen
+            processes[-1].give(work, files, shares[number])
         first = work(_opened(files), shares[0], _Turns(reached, 0, look, pause))
         reached[0] = _NEVER_NS
         while not all(process.answers for process in processes):
@@ -166,17 +167,30 @@ class _Process(Generic[T]):
     pipe: Connection
     answers: list[T] = field(default_factory=list)
 
+    def give(self, work: Work[T], files: Sequence[_File], share: Share) -> None:
+        """Say what to do. UnreachableError when the process has ended.
+
+        Not with the start: that writes into a pipe whose other end it holds itself, and where more than 64 KiB are to
+        be said to a process that is dead, for ever.
+        """
+        try:
+            self.pipe.send((work, files, share))
+        except OSError:
+            raise self._ended() from None
+
     def look(self) -> None:
         """Take the answer if it has come. UnreachableError when the process has ended without it."""
         try:
             if not self.answers and self.pipe.poll():
                 self.answers.append(self.pipe.recv())
         except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode or 0
-            how = f"was ended by signal {-code}" if code < 0 else f"has failed (exit code {code})"
-            message = f"a process that had a share of the units {how}: try again, or with --jobs 1"
-            raise UnreachableError(message) from None
+            raise self._ended() from None
+
+    def _ended(self) -> UnreachableError:
+        self.process.join()
+        code = self.process.exitcode or 0
+        how = f"was ended by signal {-code}" if code < 0 else f"has failed (exit code {code})"
+        return UnreachableError(f"a process that had a share of the units {how}: try again, or with --jobs 1")
 
     def end(self) -> None:
         """However far it is."""
@@ -186,17 +200,13 @@ class _Process(Generic[T]):
         self.pipe.close()
 
 
-def _work(
-    pipe: Connection,
-    reached: _Reached,
-    number: int,
-    work: Work[T],
-    files: Sequence[_File],
-    share: Share,
-    collects: tuple[int, int, int],
-) -> None:
+def _work(pipe: Connection, reached: _Reached, number: int, collects: tuple[int, int, int]) -> None:
     """The whole life of another process."""
     gc.set_threshold(*collects)
+    try:
+        work, files, share = pipe.recv()
+    except (EOFError, OSError):
+        sys.exit("the process that asked for this work is gone")
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,14 @@ def test_a_wrong_call_says_what_to_do(
 ) -> None:
     assert run_app(["sim", SITE, *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_process_that_dies_is_no_broken_promise(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_self: object, _work: object, _numbers: object) -> Iterator[object]:
+        raise BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "map", killed)
+    assert run_app(["sim", SITE, "--hours", "0.017", "--seeds", "2", "--jobs", "2"]) == 3
+    assert "a process that ran seeds has died" in capsys.readouterr().err

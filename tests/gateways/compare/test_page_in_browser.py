@@ -38,7 +38,7 @@ def test_nothing_sticks_out_and_nothing_is_fetched(
         (1280, "light"), (1280, "dark"), (375, "light"), (375, "dark"),
     ]  # fmt: skip
     for view in views:
-        assert (view["width"], view["out"]) == (view["view"], [])
+        assert (view["width"], view["out"], view["askew"]) == (view["view"], [], [])
         assert (view["fetched"], view["complaints"]) == (1, [])
         assert view["bars"] != "rgb(0, 0, 0)"  # what a style that doesn't reach the drawing leaves
     assert {view["ground"] for view in views if view["scheme"] == "light"} == {"rgb(255, 255, 255)"}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from rules.engine.inputs import Gap, Identity
 from streams.compare.episodes import recorded_time, said_in_recordings, said_in_replay
 from streams.record import Record
 from streams.recording.recording import Recording
@@ -31,6 +32,16 @@ def test_a_replay_and_a_recording_say_the_same(made: Made, written: Written) -> 
     ]
     assert len(said.commands) == 4
     assert recorded_time(result) == [(T0 + 1000, T0 + 29 * S), (T0 + 30 * S, T0 + 89 * S + 1000)]
+
+
+def test_a_gap_in_receipts_is_no_gap_in_samples(made: Made, written: Written) -> None:
+    recording = Recording(written(made[1]))
+    result = replay([recording], choose_site(recording, None, None), verify=False)
+    sampled = recorded_time(result)
+    result.gaps.append(Gap("row-a", Identity("actuators", 1, 1), "restart", T0 + 40 * S, T0 + 80 * S, 0))
+    assert recorded_time(result) == sampled
+    result.gaps.append(Gap("row-a", Identity("plc", 6, 1), "restart", T0 + 40 * S, T0 + 80 * S, 0))
+    assert recorded_time(result) != sampled
 
 
 def test_words_said_again_change_nothing(made: Made, written: Written) -> None:

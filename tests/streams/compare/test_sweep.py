@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rules.engine.inputs import Gap, Identity
 from rules.language.candidates import rule_alone
 from rules.language.program import Program
 from rules.site.model import Site
@@ -17,6 +19,7 @@ from streams.record import Record
 from streams.recording.recording import Recording
 from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import load_site
+from streams.wire import encode_input
 from tests.streams.replay.conftest import T0, S
 
 Written = Callable[[list[Record]], Path]
@@ -71,6 +74,18 @@ def test_candidates_are_heard_side_by_side(
     assert (swept.first_ns, swept.last_ns) == (T0 + 1000, T0 + 89 * S + 1000)
     assert len(swept.gaps) == 2
     assert not swept.lacks
+
+
+def test_a_gap_in_receipts_is_no_gap_in_samples(made: Made, written: Written) -> None:
+    site, records = load_site(made[0]), made[1]
+    told = encode_input(Gap("row-a", Identity("actuators", 1, 1), "restart", T0 + 40 * S, T0 + 80 * S, 0), 2)
+    last = records[-1]
+    assert (told.topic, told.partition) == (last.topic, last.partition)
+    more = replace(last, offset=last.offset + 1, key=told.key, value=told.value, headers=told.headers)
+    program = program_of(site, candidates(site, rule_texts(made[0], site), on_delay=["2 s"]))
+    swept = sweep([Recording(written([*records, more]))], site, program)
+    assert swept.gaps == [(T0 + 29 * S, T0 + 30 * S)] * 2
+    assert swept.inputs == sweep([Recording(written(records))], site, program).inputs + 1
 
 
 def test_what_the_language_refuses_is_said(small: tuple[Site, list[Recording], dict[str, str]]) -> None:

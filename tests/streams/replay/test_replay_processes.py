@@ -8,6 +8,8 @@ import pickle
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from multiprocessing import resource_tracker, util
 from pathlib import Path
 
 import orjson
@@ -190,6 +192,25 @@ def test_a_process_that_dies_is_an_error_at_once(work: Work[None], how: str) -> 
     shares = [Share(frozenset("a")), Share(frozenset("b"), is_first=False)]
     with pytest.raises(UnreachableError, match=how):
         side_by_side(work, [], shares, None)
+
+
+def goes_on(_recordings: Sequence[Recording], _share: Share, _watch: Watch | None, _much: bytes) -> None:
+    """Work that takes more room than a pipe has."""
+
+
+def test_a_process_that_dies_before_it_knows_its_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource_tracker.ensure_running()  # which is started in the same way
+    start = util.spawnv_passfds
+
+    def start_dead(path: bytes, arguments: Sequence[str], passed: Sequence[int]) -> int:
+        pid = start(path, arguments, passed)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    monkeypatch.setattr(util, "spawnv_passfds", start_dead)
+    shares = [Share(frozenset("a")), Share(frozenset("b"), is_first=False)]
+    with pytest.raises(UnreachableError, match="was ended by signal 9"):
+        side_by_side(partial(goes_on, _much=bytes(1 << 20)), [], shares, None)
 
 
 def hears_ctrl_c(_recordings: Sequence[Recording], _share: Share, _watch: Watch | None) -> bool:

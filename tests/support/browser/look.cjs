@@ -1,6 +1,6 @@
 // look.cjs CHROMIUM PAGE FOLDER: the page as a desk and a phone show it, light and dark, all details open.
-// One JSON line a view: what sticks out to the right, what was fetched, what the browser complains about, the ground's
-// colour; a picture of each in FOLDER.
+// One JSON line a view: what sticks out to the right, which lines of time have other ends than their axis, what was
+// fetched, what the browser complains about, the ground's colour; a picture of each in FOLDER.
 const { pathToFileURL } = require("node:url");
 const path = require("node:path");
 const puppeteer = require("puppeteer-core");
@@ -23,8 +23,12 @@ async function look(browser, width, scheme) {
       (one) => one.getClientRects().length && one.getBoundingClientRect().right > innerWidth + 1,
     );
     const bar = document.querySelector("path.after");
+    const axis = document.querySelector(".axis .labels");
+    const ends = (one) => [one.getBoundingClientRect().left, one.getBoundingClientRect().right].map(Math.round).join();
+    const lanes = [...document.querySelectorAll(".line svg")].filter((one) => ends(one) !== ends(axis));
     return {
       width: document.documentElement.scrollWidth,
+      askew: lanes.map((one) => one.getAttribute("aria-label")),
       out: out.map((one) => `${one.tagName} ${one.textContent.trim().slice(0, 40)}`),
       ground: getComputedStyle(document.body).backgroundColor,
       bars: bar && getComputedStyle(bar).fill,
