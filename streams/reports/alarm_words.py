@@ -1,0 +1,117 @@
+"""What a recording holds of the alarm system: every word on `alarms`, what people were refused, and when it ran.
+
+Rules: a word that is said again (a worker that was restarted, a log that was rolled) is one word; what can't be decoded
+is counted; the system ran where there are ticks, and where they are more than a minute apart nothing was recorded.
+Words from before the part are kept, as an alarm that stands in it may have gone off earlier. Memory is that of the
+words, whatever the length of the recording. So the order of recordings counts, and how a log is cut into them does not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from rules.engine.outputs import Alarm, Entry, Output
+from rules.errors import UndecodableError
+from streams.compare.spans import Span
+from streams.recording.recording import Recording
+from streams.recording.ticks import file_at, ticks
+from streams.replay.start import Part
+from streams.topics import ALARMS, EVENTS, JOURNAL
+from streams.wire import decode_output
+
+AWAY_NS: Final = 60_000_000_000
+"""Ticks that are further apart than this: in between nothing was recorded."""
+Name = tuple[str, str, str]
+"""Unit, rule and asset."""
+
+
+@dataclass(slots=True)
+class AlarmWords:
+    """`words`: of each alarm in their order, up to the end of the part; `refused`: in the part.
+
+    `ran`: spans of ticks within the part, sorted; `begin_ns`, `end_ns`: of the part, as far as it is recorded.
+    `transitions`: lines of the journal about alarms up to the end; `undecodable`: records by reason. `has_alarms`,
+    `has_journal`: whether the recording has any record of that topic. `is_partial`: Ctrl-C ended it.
+    """
+
+    words: dict[Name, list[Alarm]] = field(default_factory=dict)
+    refused: list[Entry] = field(default_factory=list)
+    ran: list[Span] = field(default_factory=list)
+    begin_ns: int = 0
+    end_ns: int = 0
+    transitions: Counter[str] = field(default_factory=Counter)
+    undecodable: Counter[str] = field(default_factory=Counter)
+    has_alarms: bool = False
+    has_journal: bool = False
+    is_partial: bool = False
+
+    def said(self, unit: str) -> int:
+        """How many words there are on the alarms of a unit."""
+        return sum(len(words) for name, words in self.words.items() if name[0] == unit)
+
+
+def read_alarm_words(recordings: Sequence[Recording], of: Part, watch: Callable[[int], bool]) -> AlarmWords:
+    """Of recordings of one log, in their order. `watch` hears the time of each tick, and says whether to go on."""
+    found = AlarmWords()
+    _read_ticks(recordings, of, watch, found)
+    seen: set[str] = set()
+    for output in _outputs(recordings, found):
+        if (of.units is not None and output.unit not in of.units) or output.id in seen:
+            continue
+        seen.add(output.id)
+        if isinstance(output, Alarm) and output.at_ns <= found.end_ns:
+            found.words.setdefault((output.unit, output.rule, output.asset), []).append(output)
+        elif isinstance(output, Entry) and output.at_ns <= found.end_ns:
+            found.transitions[output.unit] += output.kind.startswith("alarm-")
+            if output.kind == "action-refused" and output.at_ns >= found.begin_ns:
+                found.refused.append(output)
+    return found
+
+
+def _read_ticks(
+    recordings: Sequence[Recording], of: Part, watch: Callable[[int], bool], found: AlarmWords
+) -> None:
+    """When the system ran. What lies before the part or well behind it is not read, file by file."""
+    first = file_at(recordings, of.from_ns)
+    last = len(recordings) if of.to_ns is None else file_at(recordings, of.to_ns) + 1
+    to_ns = (1 << 62) if of.to_ns is None else of.to_ns
+    begin_ns = last_ns = None
+    for recording in recordings[first : last + 1]:
+        for at_ns in ticks(recording.stored({EVENTS.name})):
+            if not of.from_ns <= at_ns <= to_ns:
+                continue
+            if begin_ns is None or last_ns is None:
+                begin_ns, found.begin_ns = at_ns, max(of.from_ns, at_ns)
+            elif at_ns - last_ns > AWAY_NS:
+                found.ran.append((begin_ns, last_ns))
+                begin_ns = at_ns
+            # units tick one after the other: the time of one may lie behind that of another
+            last_ns = at_ns if last_ns is None else max(last_ns, at_ns)
+            if not watch(at_ns):
+                found.is_partial = True
+                break
+        if found.is_partial:
+            break
+    if begin_ns is not None and last_ns is not None:
+        found.ran.append((begin_ns, last_ns))
+    found.ran = [span for span in found.ran if span[0] < span[1]]
+    found.end_ns = last_ns or 0
+    if of.to_ns is not None and not found.is_partial and last_ns is not None:
+        found.end_ns = of.to_ns
+
+
+def _outputs(recordings: Sequence[Recording], found: AlarmWords) -> Iterator[Output]:
+    """What was said on `alarms` and `journal`: by the index, few chunks of a quiet day have any."""
+    for recording in recordings:
+        for topic in (ALARMS.name, JOURNAL.name):
+            for _, place, _, _, value in recording.of_topic(topic):
+                found.has_alarms |= topic == ALARMS.name
+                found.has_journal |= topic == JOURNAL.name
+                try:
+                    if value is not None:
+                        yield decode_output(place.headers, value)
+                except UndecodableError as error:
+                    found.undecodable[error.reason] += 1
