@@ -78,8 +78,8 @@ def _report(recordings: Sequence[Recording], asked: Asked) -> AlarmReport:
 def _print(report: AlarmReport, output: Path | None) -> None:
     for one in report.positions:
         print(f"{one.unit} at {report.site}")
-        rows = [(each.value, each.target, _MET[each.meets], each.name) for each in figures(one)]
-        print_table(("", "target", "", "figure"), rows)
+        rows = [(each.name, each.value, each.target, _MET[each.meets]) for each in figures(one)]
+        print_table(("figure", "value", "target", ""), rows)
         for name, count in one.kpis.top:
             print(f"  {count:>6,}  {name[1]} {name[2]}")
         for each in one.chattering:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rules.engine.outputs import Alarm, Entry, Output
@@ -62,13 +62,21 @@ def read_alarm_words(recordings: Sequence[Recording], of: Part, watch: Callable[
         if (of.units is not None and output.unit not in of.units) or output.id in seen:
             continue
         seen.add(output.id)
-        if isinstance(output, Alarm) and output.at_ns <= found.end_ns:
-            found.words.setdefault((output.unit, output.rule, output.asset), []).append(output)
+        if isinstance(output, Alarm):
+            word = output if output.at_ns else _timed(output)
+            if word.at_ns <= found.end_ns:
+                found.words.setdefault((output.unit, output.rule, output.asset), []).append(word)
         elif isinstance(output, Entry) and output.at_ns <= found.end_ns:
             found.transitions[output.unit] += output.kind.startswith("alarm-")
             if output.kind == "action-refused" and output.at_ns >= found.begin_ns:
                 found.refused.append(output)
     return found
+
+
+def _timed(word: Alarm) -> Alarm:
+    """A word from before alarms said the time of their transition: of what it does say, the last."""
+    said = (word.raised_ns, word.cleared_ns, word.unknown_ns, word.acknowledged_ns)
+    return replace(word, at_ns=max(at_ns for at_ns in said if at_ns is not None))
 
 
 def _read_ticks(
