@@ -9,13 +9,14 @@ words, whatever the length of the recording. So the order of recordings counts, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from rules.alarms.standing import NO_END_NS
 from rules.engine.outputs import Alarm, Entry, Output
 from rules.errors import UndecodableError
-from streams.compare.spans import Span
+from streams.compare.spans import Span, cut
 from streams.recording.recording import Recording
 from streams.recording.ticks import file_at, ticks
 from streams.replay.start import Part
@@ -70,6 +71,9 @@ def read_alarm_words(recordings: Sequence[Recording], of: Part, watch: Callable[
             found.transitions[output.unit] += output.kind.startswith("alarm-")
             if output.kind == "action-refused" and output.at_ns >= found.begin_ns:
                 found.refused.append(output)
+    if found.ran:
+        last_ns = max((words[-1].at_ns for words in found.words.values()), default=0)
+        found.end_ns = min(found.end_ns, max(found.ran[-1][1], last_ns))
     return found
 
 
@@ -82,33 +86,31 @@ def _timed(word: Alarm) -> Alarm:
 def _read_ticks(
     recordings: Sequence[Recording], of: Part, watch: Callable[[int], bool], found: AlarmWords
 ) -> None:
-    """When the system ran. What lies before the part or well behind it is not read, file by file."""
+    """When the system ran. Recordings that lie before the part or behind it are not read."""
     first = file_at(recordings, of.from_ns)
     last = len(recordings) if of.to_ns is None else file_at(recordings, of.to_ns) + 1
-    to_ns = (1 << 62) if of.to_ns is None else of.to_ns
-    begin_ns = last_ns = None
-    for recording in recordings[first : last + 1]:
-        for at_ns in ticks(recording.stored({EVENTS.name})):
-            if not of.from_ns <= at_ns <= to_ns:
-                continue
-            if begin_ns is None or last_ns is None:
-                begin_ns, found.begin_ns = at_ns, max(of.from_ns, at_ns)
-            elif at_ns - last_ns > AWAY_NS:
-                found.ran.append((begin_ns, last_ns))
-                begin_ns = at_ns
-            # units tick one after the other: the time of one may lie behind that of another
-            last_ns = at_ns if last_ns is None else max(last_ns, at_ns)
-            if not watch(at_ns):
-                found.is_partial = True
-                break
-        if found.is_partial:
+    to_ns = NO_END_NS if of.to_ns is None else of.to_ns
+    spans: list[Span] = []
+    for at_ns in _ticks(recordings[first : last + 1]):
+        # units tick one after the other: the time of one may lie behind that of another
+        if spans and at_ns - spans[-1][1] <= AWAY_NS:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], at_ns))
+        else:
+            spans.append((at_ns, at_ns))
+        if at_ns > to_ns + AWAY_NS:
             break
-    if begin_ns is not None and last_ns is not None:
-        found.ran.append((begin_ns, last_ns))
-    found.ran = [span for span in found.ran if span[0] < span[1]]
-    found.end_ns = last_ns or 0
-    if of.to_ns is not None and not found.is_partial and last_ns is not None:
-        found.end_ns = of.to_ns
+        if not watch(at_ns):
+            found.is_partial = True
+            break
+    if spans:
+        found.begin_ns, last_ns = max(of.from_ns, spans[0][0]), spans[-1][1]
+        # what the last samples caused may lie behind the last tick
+        found.end_ns = last_ns if found.is_partial else min(to_ns, last_ns + AWAY_NS)
+        found.ran = cut(spans, [(found.begin_ns, min(to_ns, last_ns))])
+
+
+def _ticks(recordings: Iterable[Recording]) -> Iterator[int]:
+    return (at_ns for recording in recordings for at_ns in ticks(recording.stored({EVENTS.name})))
 
 
 def _outputs(recordings: Sequence[Recording], found: AlarmWords) -> Iterator[Output]:
