@@ -22,7 +22,7 @@ _QUIET_WORDS: dict[Quiet, str] = {
     "suppressed": "suppressed by a cause",
     "shelved": "shelved",
     "out-of-service": "out of service",
-    "waiting": "over before the hold-off was",
+    "waiting": "only within the hold-off",
 }
 _IN = {"10 min": "10 min", "hour": "an hour", "day": "a day"}
 
