@@ -44,7 +44,12 @@ class AlarmReport(NamedTuple):
 def figures(one: Position) -> Iterator[Measured]:
     """All of an operator position."""
     for figure in measured(one.kpis):
-        yield figure._replace(name="annunciated" if figure.name == "alarms" else figure.name)
+        if figure.name == "alarms":
+            yield figure._replace(name="annunciated")
+        elif figure.name.startswith("stale") and one.kpis.rates["day"].average is None:
+            yield figure._replace(meets=None)  # what went off in less than a day can't be stale yet
+        else:
+            yield figure
     yield Measured("floods", "", f"{one.kpis.floods:,}")
     acknowledging = one.acknowledging
     yield Measured("time to acknowledge, mean", "", _duration(acknowledging.mean_ns))

@@ -34,7 +34,7 @@ def plot(annunciated: Sequence[int], unheard: Sequence[int], begin_ns: int, end_
     width = each * _PERIOD_NS / _DAY_NS
     lefts = [start * _PERIOD_NS / _DAY_NS for start in range(first, last + 1, each)]
     with styled():
-        figure = Figure(figsize=(9.0, 2.6), layout="constrained")
+        figure = Figure(figsize=(4.8, 2.2), layout="constrained")
         axes = figure.subplots()
         axes.bar(lefts, heard, width=width, align="edge", color=COLOURS["--after"], linewidth=0)
         axes.bar(
@@ -47,10 +47,10 @@ def plot(annunciated: Sequence[int], unheard: Sequence[int], begin_ns: int, end_
         )
         axes.set_xlim(lefts[0], lefts[-1] + width)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        locator = dates.AutoDateLocator(tz=UTC, maxticks=8)  # type: ignore[no-untyped-call]
+        locator = dates.AutoDateLocator(tz=UTC, maxticks=5)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(
-            dates.ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
+            dates.ConciseDateFormatter(locator, tz=UTC, show_offset=False)  # type: ignore[no-untyped-call]
         )
         axes.grid(visible=True, axis="y")
         axes.set_axisbelow(True)
