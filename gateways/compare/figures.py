@@ -44,7 +44,7 @@ def kpi_figures(sides: tuple[Kpis, Kpis]) -> Iterator[Figure]:
 
 def measured(one: Kpis) -> Iterator[Measured]:
     """Of an alarm system."""
-    yield Measured("alarms", "", f"{one.alarms:,}")
+    yield Measured("annunciated", "", f"{one.alarms:,}")
     for period, target in (("day", 150), ("hour", 6), ("10 min", 1)):
         average = one.rates[period].average
         yield Measured(

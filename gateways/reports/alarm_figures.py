@@ -44,9 +44,7 @@ class AlarmReport(NamedTuple):
 def figures(one: Position) -> Iterator[Measured]:
     """All of an operator position."""
     for figure in measured(one.kpis):
-        if figure.name == "alarms":
-            yield figure._replace(name="annunciated")
-        elif figure.name.startswith("stale") and one.kpis.rates["day"].average is None:
+        if figure.name.startswith("stale") and one.kpis.rates["day"].average is None:
             yield figure._replace(meets=None)  # what went off in less than a day can't be stale yet
         else:
             yield figure

@@ -1,13 +1,13 @@
 """Figures of an alarm system: how many alarms reach a person, how they come, and which rules they are of.
 
-Rules: an alarm counts at the time of its episode: in a comparison when it was raised, in a report (`streams.reports`)
-when it was annunciated; the engine's own count, too, as somebody has to read them. Rates are of recorded time, and none
-is given for a period that is longer than all of it. Periods are of the clock (10 minutes from :00); those count in
-which something was recorded, or an alarm raised.
+Rules: an alarm counts when it is annunciated, and each time that it is (`rules.alarms.annunciation`): what was raised
+and never heard does not; the engine's own count, too, as somebody has to read them. Rates are of recorded time, and
+none is given for a period that is longer than all of it. Periods are of the clock (10 minutes from :00); those count in
+which something was recorded, or an alarm annunciated.
 
 Source: ANSI/ISA-18.2-2016 and IEC 62682:2014, clause 16 (monitoring and assessment), with the recommended targets for
 one operator position; EEMUA publication 191 has the same rates. A flood begins with more than 10 alarms in 10 minutes
-and ends with the first 10 minutes of fewer than 5; an alarm chatters that is raised three times or more in a minute;
+and ends with the first 10 minutes of fewer than 5; an alarm chatters that is annunciated three times in a minute;
 one is stale that stands for more than 24 hours.
 """
 
@@ -78,7 +78,8 @@ class Kpis:
 
 
 def kpis(episodes: Sequence[Episode], recorded: Sequence[Span]) -> Kpis:
-    """Episodes in the order of their raising; `recorded`: spans with samples, sorted, without overlaps."""
+    """Episodes in any order; `recorded`: spans with samples, sorted, without overlaps."""
+    episodes = list(_annunciated(episodes))
     raised = sorted(one.raised_ns for one in episodes)
     names = Counter((one.unit, one.rule, one.asset) for one in episodes)
     top = tuple(sorted(names.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP])
@@ -97,6 +98,17 @@ def kpis(episodes: Sequence[Episode], recorded: Sequence[Span]) -> Kpis:
         sum(count for _, count in top) / len(raised) if raised else None,
         {severity: severities[severity] for severity in get_args(Severity)},
     )
+
+
+def _annunciated(episodes: Iterable[Episode]) -> Iterator[Episode]:
+    """One for each time that it was, up to the next time."""
+    for one in episodes:
+        if one.annunciated_ns is None:
+            yield one
+            continue
+        ends = [*one.annunciated_ns[1:], one.cleared_ns]
+        for begin_ns, end_ns in zip(one.annunciated_ns, ends, strict=False):
+            yield one._replace(raised_ns=begin_ns, cleared_ns=end_ns, annunciated_ns=None)
 
 
 def _rate(raised: Sequence[int], recorded_ns: int, period_ns: int) -> Rate:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
+from rules.alarms.annunciation import SILENT, is_annunciated
 from rules.alarms.life_cycle import NEEDS_ACKNOWLEDGEMENT
 from rules.engine.outputs import Alarm
 from streams.compare.episodes import Episode
@@ -21,7 +22,6 @@ from streams.compare.spans import Span
 
 Quiet = Literal["shelved", "suppressed", "out-of-service", "waiting"]
 """Why an alarm is not heard; `waiting`: for its cause."""
-_QUIET: Final = frozenset(get_args(Quiet))
 _NEEDED: Final = frozenset(state.value for state in NEEDS_ACKNOWLEDGEMENT)
 
 
@@ -60,7 +60,7 @@ def history(words: Sequence[Alarm], end_ns: int) -> History:
             found.raisings.append(_episode(word))
         _end(found.raisings, word, word.cleared_ns)
         _end(found.annunciated, word, word.at_ns if reason is not None else word.cleared_ns)
-        if _is_annunciated(before, word):
+        if is_annunciated(before, word):
             found.annunciated.append(_episode(word))
             waits_since_ns = word.at_ns
         acknowledged_ns = word.acknowledged_ns
@@ -80,17 +80,11 @@ def history(words: Sequence[Alarm], end_ns: int) -> History:
 
 
 def _reason(word: Alarm) -> Quiet | None:
-    if word.state not in _QUIET:
+    if word.state not in SILENT:
         return None
     if word.state == "suppressed" and not word.suppressed_by:
         return "waiting"
-    return word.state  # type: ignore[return-value]  # one of `_QUIET`
-
-
-def _is_annunciated(before: Alarm | None, word: Alarm) -> bool:
-    if word.state != "unacknowledged":
-        return False
-    return word.id == word.raised_id or (before is not None and before.state in _QUIET)
+    return word.state
 
 
 def _episode(word: Alarm) -> Episode:

@@ -18,10 +18,16 @@ from gateways.sim.faults import parse_fault
 from rules.engine.engine import Engine
 from rules.engine.inputs import Tick
 from rules.engine.outputs import Alarm, Command, Entry
+from streams.compare.episodes import said_in_recordings
+from streams.compare.kpis import kpis
 from streams.facts import Courier
 from streams.record import Record
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import RecordingWriter
+from streams.recording.segments import open_recordings
+from streams.replay.start import WHOLE
+from streams.reports.alarm_words import read_alarm_words
+from streams.reports.alarms import positions
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import rule_set_of
 from streams.site_folder import load_site
@@ -93,6 +99,16 @@ def test_of_a_pump_trip_the_cause_is_heard_and_its_consequences_are_not(report: 
     assert (said["partial"], said["page"]) == (False, None)
     assert any("too little to say how many alarms come in 10 min" in line for line in said["cannot_know"])
     assert [one["value"] for one in row["figures"] if one["name"] == "alarms per day, average"] == ["–"]
+
+
+def test_a_comparison_has_the_same_figures(trip: Path) -> None:
+    recordings = open_recordings([trip])
+    found = read_alarm_words(recordings, WHOLE, lambda _: True)
+    for one in positions(found, ["row-a", "row-b"]):
+        said = said_in_recordings(recordings, {one.unit})
+        assert said is not None
+        assert kpis(said.episodes, found.ran) == one.kpis
+        assert len(said.episodes) == one.raised
 
 
 def test_a_unit_alone_and_its_words(
