@@ -22,6 +22,7 @@ from gateways.cli import alarm_commands
 from gateways.cli.arguments import DEMO_SITE, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
 from gateways.cli.replay_commands import recording_app, replay
+from gateways.cli.report_command import report_app
 from gateways.cli.sweep_command import sweep
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.findings import Finding
@@ -269,6 +270,7 @@ alarm_commands.register(app)
 app.command()(replay)
 app.command()(sweep)
 app.add_typer(recording_app, name="recording")
+app.add_typer(report_app, name="report")
 app.add_typer(bench_app, name="bench")
 
 

@@ -27,46 +27,47 @@ class Figure(NamedTuple):
     meets: tuple[bool | None, bool | None] = (None, None)
 
 
+class Measured(NamedTuple):
+    """A figure of one alarm system; `meets` as of `Figure`."""
+
+    name: str
+    target: str
+    value: str
+    meets: bool | None = None
+
+
 def kpi_figures(sides: tuple[Kpis, Kpis]) -> Iterator[Figure]:
-    """Of the alarm system."""
-    yield _figure("alarms", "", [f"{one.alarms:,}" for one in sides])
+    """Of the alarm systems of both sides."""
+    for before, after in zip(*map(measured, sides), strict=True):
+        yield Figure(before.name, before.target, before.value, after.value, (before.meets, after.meets))
+
+
+def measured(one: Kpis) -> Iterator[Measured]:
+    """Of an alarm system."""
+    yield Measured("annunciated", "", f"{one.alarms:,}")
     for period, target in (("day", 150), ("hour", 6), ("10 min", 1)):
-        rates = [one.rates[period] for one in sides]
-        yield _figure(
-            f"alarms per {period}, average", f"at most {target}",
-            [_average(rate) for rate in rates],
-            [None if rate.average is None else rate.average <= target for rate in rates],
+        average = one.rates[period].average
+        yield Measured(
+            f"alarms per {period}, average", f"at most {target}", _average(one.rates[period]),
+            None if average is None else average <= target,
         )  # fmt: skip
-    for period, most in (("hour", None), ("10 min", 10)):
-        peaks = [one.rates[period].peak for one in sides]
-        yield _figure(
-            f"most in one {'hour' if period == 'hour' else 'period of 10 min'}",
-            "" if most is None else f"at most {most}",
-            [f"{peak:,}" for peak in peaks],
-            [None if most is None else peak <= most for peak in peaks],
-        )
-    yield _figure(
-        "time in a flood", "under 1 %",
-        [_share(one.flood_share) for one in sides],
-        [None if one.flood_share is None else one.flood_share < 0.01 for one in sides],
+    yield Measured("most in one hour", "", f"{one.rates['hour'].peak:,}")
+    peak = one.rates["10 min"].peak
+    yield Measured("most in one period of 10 min", "at most 10", f"{peak:,}", peak <= 10)
+    yield Measured(
+        "time in a flood", "under 1 %", share_text(one.flood_share),
+        None if one.flood_share is None else one.flood_share < 0.01,
     )  # fmt: skip
-    yield _figure(
-        "alarms that chatter", "none",
-        [f"{len(one.chattering):,}" for one in sides],
-        [not one.chattering for one in sides],
-    )  # fmt: skip
-    yield _figure(
-        "stale, more than 24 h", "under 5 on any day",
-        [f"{one.stale:,}" for one in sides],
-        [None if one.stale else True for one in sides],
-    )  # fmt: skip
-    yield _figure(
-        "share of the ten most frequent", "at most 5 %",
-        [_share(one.top_share) for one in sides],
+    yield Measured("alarms that chatter", "none", f"{len(one.chattering):,}", not one.chattering)
+    yield Measured(
+        "stale, more than 24 h", "under 5 on any day", f"{one.stale:,}", None if one.stale else True
+    )
+    yield Measured(
+        "share of the ten most frequent", "at most 5 %", share_text(one.top_share),
         # ten of fewer than 200 alarms are more than that, however they come
-        [None if one.top_share is None or one.names < 200 else one.top_share <= 0.05 for one in sides],
+        None if one.top_share is None or one.names < 200 else one.top_share <= 0.05,
     )  # fmt: skip
-    yield _figure("low / medium / high / urgent", "80 / 15 / 5 %, few urgent", [_split(one) for one in sides])
+    yield Measured("low / medium / high / urgent", "80 / 15 / 5 %, few urgent", _split(one))
 
 
 def score_figures(sides: tuple[Score, Score]) -> Iterator[Figure]:
@@ -89,23 +90,22 @@ def score_figures(sides: tuple[Score, Score]) -> Iterator[Figure]:
     )  # fmt: skip
     yield _figure(
         "time in alarm", "always true: 100 %",
-        [_share(one.in_alarm_ns / one.recorded_ns if one.recorded_ns else None) for one in sides],
+        [share_text(one.in_alarm_ns / one.recorded_ns if one.recorded_ns else None) for one in sides],
     )  # fmt: skip
-    yield _figure("... outside of all spans", "", [_share(one.outside_share) for one in sides])
+    yield _figure("... outside of all spans", "", [share_text(one.outside_share) for one in sides])
 
 
-def _figure(
-    name: str, target: str, values: list[str], meets: list[bool | None] | list[bool] | None = None
-) -> Figure:
-    before, after = meets or (None, None)
-    return Figure(name, target, values[0], values[1], (before, after))
+def _figure(name: str, target: str, values: list[str]) -> Figure:
+    before, after = values
+    return Figure(name, target, before, after)
 
 
 def _average(rate: Rate) -> str:
     return UNKNOWN if rate.average is None else f"{rate.average:.3g}"
 
 
-def _share(share: float | None) -> str:
+def share_text(share: float | None) -> str:
+    """`12.5 %`."""
     return UNKNOWN if share is None else f"{share:.1%}".replace("%", " %")
 
 

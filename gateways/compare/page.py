@@ -101,7 +101,7 @@ class Page(NamedTuple):
 
 def page(site: str, found: Comparison, limits: Sequence[str]) -> str:
     """The page as text. `limits`: what the comparison can't know."""
-    return filled("page.html.j2", page=_page(site, found, limits), width=WIDTH, height=HEIGHT)
+    return filled("compare/page.html.j2", page=_page(site, found, limits), width=WIDTH, height=HEIGHT)
 
 
 def _page(site: str, found: Comparison, limits: Sequence[str]) -> Page:

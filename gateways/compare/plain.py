@@ -40,7 +40,7 @@ def plain(found: Comparison, limits: Sequence[str]) -> dict[str, Any]:
             }
             for change in found.rules
         ],
-        "kpis": {"before": _kpis(found.kpis[0]), "after": _kpis(found.kpis[1])},
+        "kpis": {"before": plain_kpis(found.kpis[0]), "after": plain_kpis(found.kpis[1])},
         "incidents": None
         if found.scores is None
         else {"before": _score(found.scores[0]), "after": _score(found.scores[1])},
@@ -123,21 +123,23 @@ def _total(total: Total) -> dict[str, Any]:
     }
 
 
-def _kpis(one: Kpis) -> dict[str, Any]:
+def plain_kpis(one: Kpis) -> dict[str, Any]:
+    """Of an alarm system."""
     return {
         "alarms": one.alarms,
         "rates": {name: rate._asdict() for name, rate in one.rates.items()},
         "flood_share": one.flood_share,
         "floods": one.floods,
-        "chattering": [{**_named(name), "raised": count} for name, count in sorted(one.chattering.items())],
+        "chattering": [{**named(name), "raised": count} for name, count in sorted(one.chattering.items())],
         "stale": one.stale,
-        "top": [{**_named(name), "raised": count} for name, count in one.top],
+        "top": [{**named(name), "raised": count} for name, count in one.top],
         "top_share": one.top_share,
         "priorities": one.priorities,
     }
 
 
-def _named(name: tuple[str, str, str]) -> dict[str, str]:
+def named(name: tuple[str, str, str]) -> dict[str, str]:
+    """An alarm by its unit, rule and asset."""
     return dict(zip(("unit", "rule", "asset"), name, strict=True))
 
 

@@ -38,7 +38,7 @@ def sweep_page(result: SweepResult) -> str:
     lines = list(_lines(result))
     best = [line for line in lines if line.is_best]
     return filled(
-        "sweep.html.j2",
+        "compare/sweep.html.j2",
         result=result,
         period=f"{moment(result.recorded[0][0])[:19]} to {moment(result.recorded[-1][1])[:19]} UTC"
         if result.recorded

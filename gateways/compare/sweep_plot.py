@@ -1,37 +1,20 @@
 """Detection against nuisance, a point for each candidate, as an SVG for a page.
 
-Rules: the same numbers give the same bytes; colours are those of the page's style sheet, so that it is light or dark
-with the page; text is text. Candidates that lie on one point share its label.
+Rules: those of `svg`; candidates that lie on one point share its label.
 """
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-_COLOURS: Final = {"--ink": "#010203", "--soft": "#040506", "--rule": "#070809", "--after": "#0a0b0c",
-                   "--before": "#0d0e0f"}  # fmt: skip
-"""What matplotlib draws with, each put into the place of a variable of the style sheet."""
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "headrace",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": _COLOURS["--ink"],
-    "axes.labelcolor": _COLOURS["--ink"],
-    "axes.edgecolor": _COLOURS["--soft"],
-    "xtick.color": _COLOURS["--soft"],
-    "ytick.color": _COLOURS["--soft"],
-    "grid.color": _COLOURS["--rule"],
-}
-_NO_METADATA: Final = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+from gateways.compare.svg import COLOURS, styled, svg_of
+
 _WIDE: Final = 100
 """Above so many alarms, the axis is a logarithm."""
 _NEAR_AXIS: Final = 0.1
@@ -52,7 +35,7 @@ class Dot(NamedTuple):
 
 def plot(dots: Sequence[Dot], to_detect: int, nuisance: str) -> str:
     """The SVG element."""
-    with mpl.rc_context(_STYLE):
+    with styled():
         figure = Figure(figsize=(4.6, 3.3), layout="constrained")
         axes = figure.subplots()
         _draw(axes, dots)
@@ -71,17 +54,11 @@ def plot(dots: Sequence[Dot], to_detect: int, nuisance: str) -> str:
         axes.grid(visible=True)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=_NO_METADATA)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for name, colour in _COLOURS.items():
-        svg = svg.replace(colour, f"var({name})")
-    return svg
+        return svg_of(figure)
 
 
 def _draw(axes: Axes, dots: Sequence[Dot]) -> None:
-    for is_best, colour in ((False, _COLOURS["--soft"]), (True, _COLOURS["--after"])):
+    for is_best, colour in ((False, COLOURS["--soft"]), (True, COLOURS["--after"])):
         some = [dot for dot in dots if dot.is_best == is_best]
         axes.scatter(
             [dot.nuisance for dot in some], [dot.detected for dot in some],
@@ -90,7 +67,7 @@ def _draw(axes: Axes, dots: Sequence[Dot]) -> None:
     now = [dot for dot in dots if dot.is_now]
     axes.scatter(
         [dot.nuisance for dot in now], [dot.detected for dot in now],
-        s=110, marker="s", facecolor="none", edgecolor=_COLOURS["--before"], linewidth=1.6,
+        s=110, marker="s", facecolor="none", edgecolor=COLOURS["--before"], linewidth=1.6,
     )  # fmt: skip
     labels: dict[tuple[float, int], list[str]] = defaultdict(list)
     for dot in dots:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rules.alarms.annunciation import is_annunciated
 from rules.engine.outputs import Alarm, Command, Output, Severity
 from rules.errors import UndecodableError
 from streams.compare.spans import Span, length_ns, recorded_spans
@@ -23,7 +24,8 @@ from streams.wire import decode_output
 class Episode(NamedTuple):
     """One occurrence of an alarm, in event time; severity and message are those of its raising.
 
-    `id` is that of its raising; `cleared_ns` is None where it stood at the end.
+    `id` is that of its raising; `cleared_ns` is None where it stood at the end. `annunciated_ns`: when a person was
+    told, none where nobody was; None where that was when it was raised.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Episode(NamedTuple):
     message: str
     raised_ns: int
     cleared_ns: int | None
+    annunciated_ns: tuple[int, ...] | None = None
 
     def span(self, end_ns: int) -> Span:
         """From raised to cleared, or to `end_ns` where it stood."""
@@ -55,13 +58,17 @@ class Said:
 def said_in_replay(result: Replay) -> Said:
     """Out of the result of a replay, which can then be let go."""
     alarms = result.alarms.items()
-    return _said((_episode(result.raised[id_], alarm) for id_, alarm in alarms), result.commands)
+    told = result.annunciated
+    episodes = (_episode(result.raised[id_], alarm, told.get(id_, ())) for id_, alarm in alarms)
+    return _said(episodes, result.commands)
 
 
 def said_in_recordings(recordings: Iterable[Recording], units: Collection[str]) -> Said | None:
     """Out of the topics `alarms` and `commands` of recordings of one log; None where neither has a word of `units`."""
     firsts: dict[str, Alarm] = {}
+    lasts: dict[str, Alarm] = {}
     cleared: dict[str, Alarm] = {}
+    told: dict[str, dict[int, None]] = {}
     commands: dict[str, Command] = {}
     for output in _outputs(recordings):
         if output.unit not in units:
@@ -70,12 +77,16 @@ def said_in_recordings(recordings: Iterable[Recording], units: Collection[str]) 
             commands.setdefault(output.id, output)
         elif isinstance(output, Alarm) and output.raised_id:
             firsts.setdefault(output.raised_id, output)
+            if is_annunciated(lasts.get(output.raised_id), output):
+                told.setdefault(output.raised_id, {})[output.at_ns or output.raised_ns] = None
+            lasts[output.raised_id] = output
             if output.cleared_ns is not None:
                 cleared.setdefault(output.raised_id, output)
     if not firsts and not commands:
         return None
     return _said(
-        (_episode(first, cleared.get(id_, first)) for id_, first in firsts.items()), commands.values()
+        (_episode(first, cleared.get(id_, first), told.get(id_, ())) for id_, first in firsts.items()),
+        commands.values(),
     )
 
 
@@ -97,10 +108,10 @@ def recorded_time(result: Replay) -> list[Span]:
     return recorded_spans(result.first_ns, result.last_ns, ((gap.from_ns, gap.to_ns) for gap in gaps))
 
 
-def _episode(raised: Alarm, last: Alarm) -> Episode:
+def _episode(raised: Alarm, last: Alarm, annunciated_ns: Iterable[int]) -> Episode:
     return Episode(
         raised.raised_id, raised.unit, raised.rule, raised.asset, raised.severity, raised.message,
-        raised.raised_ns, last.cleared_ns,
+        raised.raised_ns, last.cleared_ns, tuple(sorted(annunciated_ns)),
     )  # fmt: skip
 
 
@@ -116,4 +127,7 @@ def cut_behind(episodes: Iterable[Episode], end_ns: Callable[[Episode], int]) ->
     for one in episodes:
         if one.raised_ns <= end_ns(one):
             goes_on = one.cleared_ns is not None and one.cleared_ns > end_ns(one)
+            told = one.annunciated_ns
+            if told is not None:
+                one = one._replace(annunciated_ns=tuple(ns for ns in told if ns <= end_ns(one)))  # noqa: PLW2901
             yield one._replace(cleared_ns=None) if goes_on else one

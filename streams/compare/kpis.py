@@ -1,12 +1,13 @@
 """Figures of an alarm system: how many alarms reach a person, how they come, and which rules they are of.
 
-Rules: an alarm counts when it is raised; the engine's own count, too, as somebody has to read them. Rates are of
-recorded time, and none is given for a period that is longer than all of it. Periods are of the clock (10 minutes from
-:00); those count in which something was recorded, or an alarm raised.
+Rules: an alarm counts when it is annunciated, and each time that it is (`rules.alarms.annunciation`): what was raised
+and never heard does not; the engine's own count, too, as somebody has to read them. Rates are of recorded time, and
+none is given for a period that is longer than all of it. Periods are of the clock (10 minutes from :00); those count in
+which something was recorded, or an alarm annunciated.
 
 Source: ANSI/ISA-18.2-2016 and IEC 62682:2014, clause 16 (monitoring and assessment), with the recommended targets for
 one operator position; EEMUA publication 191 has the same rates. A flood begins with more than 10 alarms in 10 minutes
-and ends with the first 10 minutes of fewer than 5; an alarm chatters that is raised three times or more in a minute;
+and ends with the first 10 minutes of fewer than 5; an alarm chatters that is annunciated three times in a minute;
 one is stale that stands for more than 24 hours.
 """
 
@@ -35,6 +36,14 @@ Name = tuple[str, str, str]
 """Unit, rule and asset."""
 
 
+class Flood(NamedTuple):
+    """Whole periods of 10 minutes that follow each other, in ns, and how many alarms came in them."""
+
+    begin_ns: int
+    end_ns: int
+    alarms: int
+
+
 class Rate(NamedTuple):
     """Alarms in a period: the average over the recorded time (None where that is shorter), and the fullest one."""
 
@@ -46,43 +55,60 @@ class Rate(NamedTuple):
 class Kpis:
     """Of one side. `rates` by period; `flood_share`: of the recorded 10 minutes, those in a flood.
 
-    `names`: how many different alarms; `chattering`: those that chatter, each with how often it was raised in such
-    minutes; `stale`: episodes; `top`: the most frequent alarms, and `top_share` what they are of all; `priorities`: how
-    many episodes of each severity.
+    `flooded`: the floods; `names`: how many different alarms; `chattering`: those that chatter, each with how often it
+    was raised in such minutes; `stale`: episodes; `top`: the most frequent alarms, `top_share` what they are of all;
+    `priorities`: how many episodes of each severity.
     """
 
     alarms: int
     names: int
     rates: dict[str, Rate]
     flood_share: float | None
-    floods: int
+    flooded: tuple[Flood, ...]
     chattering: dict[Name, int]
     stale: int
     top: tuple[tuple[Name, int], ...]
     top_share: float | None
     priorities: dict[Severity, int]
 
+    @property
+    def floods(self) -> int:
+        """How many."""
+        return len(self.flooded)
+
 
 def kpis(episodes: Sequence[Episode], recorded: Sequence[Span]) -> Kpis:
-    """Episodes in the order of their raising; `recorded`: spans with samples, sorted, without overlaps."""
+    """Episodes in any order; `recorded`: spans with samples, sorted, without overlaps."""
+    episodes = list(_annunciated(episodes))
     raised = sorted(one.raised_ns for one in episodes)
     names = Counter((one.unit, one.rule, one.asset) for one in episodes)
     top = tuple(sorted(names.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP])
     end_ns = recorded[-1][1] if recorded else 0
-    floods, flood_share = _floods(raised, recorded)
+    flooded, flood_share = _floods(raised, recorded)
     severities = Counter(one.severity for one in episodes)
     return Kpis(
         len(raised),
         len(names),
         {name: _rate(raised, length_ns(recorded), period_ns) for name, period_ns in PERIODS_NS.items()},
         flood_share,
-        floods,
+        flooded,
         dict(_chattering(episodes)),
-        sum(one.lasted_ns(end_ns) > STALE_NS for one in episodes),
+        sum(is_stale(one, end_ns) for one in episodes),
         top,
         sum(count for _, count in top) / len(raised) if raised else None,
         {severity: severities[severity] for severity in get_args(Severity)},
     )
+
+
+def _annunciated(episodes: Iterable[Episode]) -> Iterator[Episode]:
+    """One for each time that it was, up to the next time."""
+    for one in episodes:
+        if one.annunciated_ns is None:
+            yield one
+            continue
+        ends = [*one.annunciated_ns[1:], one.cleared_ns]
+        for begin_ns, end_ns in zip(one.annunciated_ns, ends, strict=False):
+            yield one._replace(raised_ns=begin_ns, cleared_ns=end_ns, annunciated_ns=None)
 
 
 def _rate(raised: Sequence[int], recorded_ns: int, period_ns: int) -> Rate:
@@ -90,19 +116,22 @@ def _rate(raised: Sequence[int], recorded_ns: int, period_ns: int) -> Rate:
     return Rate(len(raised) * period_ns / recorded_ns if recorded_ns >= period_ns else None, peak)
 
 
-def _floods(raised: Sequence[int], recorded: Sequence[Span]) -> tuple[int, float | None]:
-    """How many floods, and their share of the periods of 10 minutes."""
-    counts = Counter(at_ns // PERIODS_NS["10 min"] for at_ns in raised)
+def _floods(raised: Sequence[int], recorded: Sequence[Span]) -> tuple[tuple[Flood, ...], float | None]:
+    """The floods, and their share of the periods of 10 minutes."""
+    period_ns = PERIODS_NS["10 min"]
+    counts = Counter(at_ns // period_ns for at_ns in raised)
     periods = sorted({*_periods(recorded), *counts})
-    flooded: list[int] = []
-    floods = 0
+    floods: list[Flood] = []
     for number in periods:
-        goes_on = flooded[-1:] == [number - 1] and counts[number] >= FLOOD_ENDS
-        if goes_on or counts[number] > FLOOD_BEGINS:
-            floods += not goes_on
-            flooded.append(number)
-    is_known = length_ns(recorded) >= PERIODS_NS["10 min"]
-    return floods, len(flooded) / len(periods) if is_known else None
+        begin_ns, count = number * period_ns, counts[number]
+        if floods and floods[-1].end_ns == begin_ns and count >= FLOOD_ENDS:
+            last = floods[-1]
+            floods[-1] = Flood(last.begin_ns, begin_ns + period_ns, last.alarms + count)
+        elif count > FLOOD_BEGINS:
+            floods.append(Flood(begin_ns, begin_ns + period_ns, count))
+    flooded = sum(one.end_ns - one.begin_ns for one in floods) // period_ns
+    is_known = length_ns(recorded) >= period_ns
+    return tuple(floods), flooded / len(periods) if is_known else None
 
 
 def _periods(recorded: Iterable[Span]) -> Iterator[int]:
@@ -117,12 +146,21 @@ def _chattering(episodes: Sequence[Episode]) -> Iterator[tuple[Name, int]]:
     for one in episodes:
         times.setdefault((one.unit, one.rule, one.asset), []).append(one.raised_ns)
     for name, raised in times.items():
-        raised.sort()
-        bursts = (
-            range(last - CHATTER + 1, last + 1)
-            for last in range(CHATTER - 1, len(raised))
-            if raised[last] - raised[last - CHATTER + 1] < MINUTE_NS
-        )
-        chattered = {place for burst in bursts for place in burst}
+        chattered = chattering_places(sorted(raised))
         if chattered:
             yield name, len(chattered)
+
+
+def chattering_places(raised: Sequence[int]) -> set[int]:
+    """Which of the times of one alarm, in their order, lie with `CHATTER` of them in a minute."""
+    bursts = (
+        range(last - CHATTER + 1, last + 1)
+        for last in range(CHATTER - 1, len(raised))
+        if raised[last] - raised[last - CHATTER + 1] < MINUTE_NS
+    )
+    return {place for burst in bursts for place in burst}
+
+
+def is_stale(episode: Episode, end_ns: int) -> bool:
+    """Whether it stood for too long, up to `end_ns` where it still did."""
+    return episode.lasted_ns(end_ns) > STALE_NS

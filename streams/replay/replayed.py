@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from rules.alarms.annunciation import is_annunciated
 from rules.engine.inputs import Fact, Frame, Gap, Identity, Input, Readings
 from rules.engine.outputs import Alarm, Command, Output
 from rules.language.program import Program
@@ -53,6 +54,9 @@ class Replay:
     raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     """First and last word on each occurrence of an alarm, by the id of its raising."""
+
+    annunciated: dict[str, list[int]] = field(default_factory=dict)
+    """When each was, by the id of its raising; of what nobody heard nothing."""
 
     commands: list[Command] = field(default_factory=list)
     ends_ns: dict[str, int] = field(default_factory=dict)
@@ -97,6 +101,7 @@ class Replay:
         self.sums += other.sums
         self.raised |= other.raised
         self.alarms |= other.alarms
+        self.annunciated |= other.annunciated
         self.commands += other.commands
         self.ends_ns |= other.ends_ns
         self.begins |= other.begins
@@ -169,6 +174,8 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
         hear(message.topic, output.unit, output.id, value)
     if isinstance(output, Alarm) and output.raised_id:
         result.raised.setdefault(output.raised_id, output)
+        if is_annunciated(result.alarms.get(output.raised_id), output):
+            result.annunciated.setdefault(output.raised_id, []).append(output.at_ns)
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):
         result.commands.append(output)

@@ -13,13 +13,16 @@ import pytest
 from gateways.compare.sweep_page import sweep_page
 from tests.gateways.compare.test_page import full
 from tests.gateways.compare.test_sweep_page import sweep
+from tests.gateways.reports.test_alarm_page import report
 from tests.support.node import node_environment
 
 BROWSER = Path(__file__).parents[2] / "support" / "browser"
 pytestmark = pytest.mark.node
 
 
-@pytest.mark.parametrize("made", [full, lambda: sweep_page(sweep())], ids=["comparison", "sweep"])
+@pytest.mark.parametrize(
+    "made", [full, lambda: sweep_page(sweep()), report], ids=["comparison", "sweep", "alarms"]
+)
 def test_nothing_sticks_out_and_nothing_is_fetched(
     request: pytest.FixtureRequest, tmp_path: Path, made: Callable[[], str]
 ) -> None:

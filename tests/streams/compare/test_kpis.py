@@ -78,6 +78,17 @@ def test_the_ten_most_frequent_and_the_priorities() -> None:
     assert said.priorities == {"urgent": 0, "high": 27, "medium": 0, "low": 9}
 
 
+def test_what_is_annunciated_counts_each_time_and_what_nobody_heard_does_not() -> None:
+    twice = episode(0, 2 * DAY)._replace(annunciated_ns=(HOUR, 2 * HOUR))
+    unheard = episode(0, 2 * DAY, "unheard")._replace(annunciated_ns=())
+    said = of(twice, unheard, hours=48)
+    assert (said.alarms, said.names) == (2, 1)
+    assert said.top == ((("row-a", "hot", "P-1"), 2),)
+    assert said.stale == 1  # from its last annunciation on
+    assert said.rates["10 min"].peak == 1
+    assert said == of(episode(HOUR, HOUR), episode(2 * HOUR, 46 * HOUR), hours=48)
+
+
 def test_nothing_was_said() -> None:
     said = of()
     assert (said.alarms, said.flood_share, said.top_share) == (0, 0.0, None)
