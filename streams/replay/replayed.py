@@ -1,7 +1,7 @@
 """What a replay has found: what came in, what came of it, and between what it can be compared.
 
-Rules: what comes twice is counted once; a fact is known by what it says, not by its number, as a recording that began
-later counts its sender's facts otherwise.
+Rules: what comes twice is counted once; a fact and a line of the journal are known by what they say, not by their
+numbers, as a recording that began later counts them otherwise (`headrace journal verify` is for the chain).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
+from rules.engine.chain import entry_bytes
 from rules.engine.inputs import Fact, Frame, Gap, Identity, Input, Readings
-from rules.engine.outputs import Alarm, Command, Output
+from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
@@ -165,6 +166,8 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
     message = encode_output(output, 1)
     value = message.value or b""
     result.sums[message.topic] += int.from_bytes(hashlib.sha256(value).digest(), "big")
+    if heard_by:
+        value = compared(output, value)
     for hear in heard_by:
         hear(message.topic, output.unit, output.id, value)
     if isinstance(output, Alarm) and output.raised_id:
@@ -172,6 +175,11 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):
         result.commands.append(output)
+
+
+def compared(output: Output, value: bytes) -> bytes:
+    """The bytes by which an output is known: its `value`, of a line of the journal without its place in the chain."""
+    return entry_bytes(replace(output, number=0, previous="")) if isinstance(output, Entry) else value
 
 
 def told(fact: Fact) -> tuple[str, str, str, bytes]:
