@@ -99,6 +99,9 @@ class UnitChain:
     _link: tuple[Line, Line, bool | None] | None = None
     """Two lines that do not fit, and whether the second one is vouched for; None while nobody knows."""
 
+    _rivals: tuple[Line, Line] | None = None
+    """The last line, and what was said in its place later; nobody knows yet which of them is the right one."""
+
     _missing: range = range(0)
     _again: tuple[Line, int] | None = None
     """Lines of before the first one, which a worker says again: the first of them, and the number that is due."""
@@ -117,7 +120,9 @@ class UnitChain:
         self._vouch(line)
         follows = line.previous == last.hash
         if line.number == last.number + 1:
-            if not follows and self.broken is None and self._link is None:
+            if self._rivals is not None:
+                self._settle(line.previous)
+            elif not follows and self.broken is None and self._link is None:
                 self._link = last, line, None
             self._append(line)
         elif follows and line.hash != last.hash:
@@ -177,6 +182,8 @@ class UnitChain:
             self.repeats += 1
             if self._again is not None and line.number == self._again[1] == self.first:
                 self._again = None
+        elif line.number == self.end.number:
+            self._rivals = self._rivals or (self._last(), line)
         elif line.number == 1 and line.previous == "":
             self._break(
                 "begun again", line,
@@ -185,6 +192,20 @@ class UnitChain:
             )  # fmt: skip
         else:
             self._break("changed", line, f"number {line.number} was there already, and said something else")
+
+    def _last(self) -> Line:
+        assert self.last is not None
+        return self.last
+
+    def _settle(self, right: str) -> None:
+        """Of two lines of one number, the one that is not `right` was changed."""
+        if self._rivals is not None:
+            first, second = self._rivals
+            wrong = first if second.hash == right else second
+            self._break(
+                "changed", wrong, "was said twice, in different words, and the other one is named by others"
+            )
+            self._rivals = None
 
     def _before(self, line: Line) -> None:
         """A line of before the first one: a worker that was restarted, if all that follows it comes as well."""
@@ -214,6 +235,9 @@ class UnitChain:
 
     def finish(self, keys: Mapping[str, Ed25519PublicKey]) -> list[Finding]:
         """What is wrong with the unit, the chain first. `keys`: by id; none: signatures are not looked at."""
+        if self._rivals is not None:
+            number = self._rivals[0].number
+            self._settle(next((head.hash for head, _ in self.heads if head.number == number), ""))
         found = [one for one in (self._of_link(), self.broken, self._of_order()) if one is not None][:1]
         is_whole = not found
         for head, place in self.heads:
@@ -272,10 +296,19 @@ class UnitChain:
             known = self._known(head.number)
             if known not in (_UNKNOWN, bytes.fromhex(head.hash) if len(head.hash) == 64 else b""):
                 last = self.last
-                if is_whole and last is not None and head.number == last.number:
+                agreed = any(
+                    other.number == head.number and other.hash == self.end.hash for other, _ in self.heads
+                )
+                if is_whole and last is not None and head.number == last.number and not agreed:
                     text = f"is not what the head behind it ({place}) says"
                     return [Finding(self.unit, "changed", last.number, last.id, last.place, text)]
                 return finding("wrong head", f"number {head.number} is not what the head says")
+            if (
+                not head.key
+                and self.last is not None
+                and (head.number, head.at_ns) != (self.end.number, self.last.at_ns)
+            ):
+                return finding("wrong head", "the head that closes a copy is not of its last line")
         if key is not None and (self.signed is None or head.number >= self.signed.number):
             self.signed = head
         return []

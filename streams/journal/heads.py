@@ -81,7 +81,7 @@ def head_of(value: bytes) -> Head:
     if not isinstance(said, dict) or any(type(said.get(name)) is not kind for name, kind in _FIELDS.items()):
         raise UndecodableError("bad-envelope", "no head")
     head = Head(**{name: said[name] for name in _FIELDS})
-    if head.as_bytes() != value:
+    if head.number < 1 or head.as_bytes() != value:
         raise UndecodableError("bad-envelope", "a head in other bytes than it is written in")
     return head
 

@@ -89,8 +89,25 @@ def test_a_line_said_again_with_other_bytes_is_named(upto: int, number: int) -> 
     again = LINES[number - 1].replace(b'"missing"', b'"Missing"')
     found = first([*LINES[:upto], again, *CLOSED[upto:]])
     assert found is not None
-    what = "changed" if number > 1 else "begun again"
+    what = "begun again" if number == 1 < upto else "changed"
     assert (found.what, found.number, found.place) == (what, number, str(upto))
+
+
+def test_of_two_words_on_the_last_line_the_next_one_knows_the_right_one() -> None:
+    wrong = LINES[4].replace(b'"missing"', b'"Missing"')
+    found = first([*LINES[:4], wrong, *LINES[2:5], *CLOSED[5:]])
+    assert found is not None
+    assert (found.what, found.number, found.place) == ("changed", 5, "4")
+    found = first([*LINES[:5], *LINES[2:4], wrong, *CLOSED[5:]])
+    assert found is not None
+    assert (found.what, found.number, found.place) == ("changed", 5, "7")
+    found = first([*LINES[:8], wrong, *LINES[5:]])
+    assert found is not None
+    assert (found.what, found.number, found.place) == ("changed", 5, "8")
+    last = LINES[8].replace(b'"missing"', b'"Missing"')
+    found = first([*LINES[:8], last, *CLOSED[7:]])
+    assert found is not None
+    assert (found.what, found.number, found.place) == ("changed", 9, "8")
 
 
 def test_a_chain_that_begins_again_is_no_repeat() -> None:
