@@ -7,6 +7,7 @@ numbers, as a recording that began later counts them otherwise (`headrace journa
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from rules.engine.chain import entry_bytes
 from rules.engine.inputs import Fact, Frame, Gap, Identity, Input, Readings
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.language.program import Program
@@ -177,9 +177,12 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
         result.commands.append(output)
 
 
+_PLACE_IN_CHAIN: Final = re.compile(rb',"number":\d+,"previous":"[0-9a-f]*"(?=},"id":)')
+
+
 def compared(output: Output, value: bytes) -> bytes:
     """The bytes by which an output is known: its `value`, of a line of the journal without its place in the chain."""
-    return entry_bytes(replace(output, number=0, previous="")) if isinstance(output, Entry) else value
+    return _PLACE_IN_CHAIN.sub(b"", value, 1) if isinstance(output, Entry) else value
 
 
 def told(fact: Fact) -> tuple[str, str, str, bytes]:
