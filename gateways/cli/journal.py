@@ -117,7 +117,7 @@ def _words(verifier: Verifier, found: list[Finding], damage: list[str], with_key
         what = f"{one.unit or 'unit unknown'}: {one.what}"
         number = f" number {one.number}" if one.number else ""
         name = f" ({one.id})" if one.id else ""
-        place = f" at {one.place}" if one.place else ""
+        place = f", {one.place}" if one.place else ""
         yield f"{what}{number}{name}{place}: {one.message}"
     if len(found) > SHOWN:
         yield f"{len(found) - SHOWN} more: --json lists them"

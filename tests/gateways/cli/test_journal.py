@@ -85,7 +85,7 @@ def test_a_recording_with_a_line_less_names_it(
     path = write(tmp_path / "less.mcap", said)
     assert run_app(["journal", "verify", str(path)]) == 1
     words = capfd.readouterr().out
-    assert f"row-a: removed number 2 at before {path}: journal/0 offset 1" in words
+    assert f"row-a: removed number 2, before {path}: journal/0 offset 1" in words
     assert words.endswith("the chain does not hold\n")
 
 

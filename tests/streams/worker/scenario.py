@@ -110,7 +110,7 @@ class MemoryfulEngine:
         except orjson.JSONDecodeError:
             raise HeadraceError("not a state of this engine") from None
         self.last, self.total = said["last"], said["total"]
-        self.now_ns, self.end = said["now_ns"], ChainEnd(*said["end"])
+        self.now_ns, self.end = said.get("now_ns", 0), ChainEnd(*said.get("end", ()))
 
 
 @dataclass
