@@ -9,6 +9,8 @@ Rules that this module obeys:
 - A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`).
 - On a replay's log (`replay_mark`) all that is sent is marked, and no fact is sent that the recording holds; on any
   other log a marked record is not evaluated.
+- With a key, a signed head of the journal follows the lines of each hour of event time, and those before a clean stop;
+  not on a replay's log.
 - An offset that is missing in the middle of a partition is a broken invariant: stop, start from the snapshots. Not on
   a log `with_holes` (the embedded broker), where it is counted: whoever was refused there has sent again.
 """
@@ -23,6 +25,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rules.engine.chain import ChainEnd
 from rules.engine.inputs import Activation, Fact, Input
 from rules.engine.outputs import Output
 from rules.engine.tables import Compiled
@@ -31,6 +34,7 @@ from rules.site.model import Site
 from streams.bus import Bus, Producer
 from streams.crash_switch import CrashSwitch
 from streams.dead_letter import dead_letter
+from streams.journal.heads import Signer, head_message
 from streams.outbox import Outbox
 from streams.record import Record
 from streams.replay_mark import Marking, is_replayed, replay_of
@@ -49,6 +53,7 @@ class Engine(Protocol):
 
     counters: Counter[str]
     rules_digest: str
+    now_ns: int
 
     def lacks(self, rules_digest: str) -> bool:
         """Whether an activation would find no offer."""
@@ -64,6 +69,10 @@ class Engine(Protocol):
 
     def step(self, inputs: Sequence[Input]) -> Sequence[Output]:
         """React to inputs, in order."""
+        ...
+
+    def chain_end(self) -> ChainEnd:
+        """The last line that it has said for the journal."""
         ...
 
     def snapshot(self) -> bytes:
@@ -101,6 +110,8 @@ class _Unit:
     number: int
     covered: int
     due_s: float
+    head_number: int = 0
+    """The line that the last head names that was said here."""
 
 
 @dataclass(slots=True)
@@ -139,6 +150,8 @@ class Processor:
         on_failure: Callable[[BaseException], None],
         crash: CrashSwitch,
         with_holes: bool = False,
+        signer: Signer | None = None,
+        head_every_s: float = 3600.0,
         clock_s: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -152,6 +165,8 @@ class Processor:
         self._on_failure = on_failure
         self._crash = crash
         self._with_holes = with_holes
+        self._signer = signer
+        self._head_every_ns = int(head_every_s * 1e9)
         self._clock_s = clock_s
         self._clock_ns = clock_ns
         self._outbox = Outbox(self._producer, on_failure)
@@ -284,11 +299,14 @@ class Processor:
             oldest_ms.setdefault(unit.id, record.timestamp_ms)
         for partition in self._partitions.values():
             for unit in partition.units.values():
+                due_ns = self._head_due_ns(unit)
                 outputs = await self._step(unit, batches[unit.id]) if unit.id in batches else ()
                 unit.next_offset = max(unit.next_offset, partition.position)
                 self.counts.steps += unit.id in batches
                 for output in outputs:
                     await self._publish(output, oldest_ms[unit.id])
+                if due_ns is not None and unit.engine.now_ns >= due_ns:
+                    await self._say_head(unit)
         self._snapshot_if_due()
 
     async def _step(self, unit: _Unit, inputs: Sequence[Input]) -> Sequence[Output]:
@@ -345,6 +363,22 @@ class Processor:
 
         await self._outbox.send(encode_output(output, self._count), acknowledged)
         self._crash.at("publish")
+
+    def _head_due_ns(self, unit: _Unit) -> int | None:
+        """Event time of the next head: a multiple, so that a restart puts none off."""
+        if self._signer is None:
+            return None
+        return (unit.engine.now_ns // self._head_every_ns + 1) * self._head_every_ns
+
+    async def _say_head(self, unit: _Unit) -> None:
+        if self._signer is None or self._producer.mark is not None:
+            return
+        end = unit.engine.chain_end()
+        if end.number > unit.head_number:
+            head = self._signer.head(unit.id, end, unit.engine.now_ns)
+            await self._outbox.send(head_message(head, self._count))
+            unit.head_number = end.number
+            self.counts.heads += 1
 
     async def _dead_letter(self, record: Record, error: UndecodableError) -> None:
         self.counts.dead_letters[error.reason] += 1
@@ -432,6 +466,7 @@ class Processor:
                 await self._writing
             for partition in self._partitions.values():
                 for unit in partition.units.values():
+                    await self._say_head(unit)
                     if unit.next_offset > unit.covered:
                         await self._write(partition, unit, self._capture(unit))
                 await self._acknowledge_covered(partition)

@@ -79,6 +79,15 @@ class WorkerSettings(BaseModel, extra="forbid"):
     )
 
 
+class JournalSettings(BaseModel, extra="forbid"):
+    """Signed heads of the journal (docs/journal.md)."""
+
+    key: Path | None = Field(
+        None, description="file of the private key (PEM) that signs; without it nothing is signed"
+    )
+    head_every_s: float = Field(3600.0, gt=0, description="of event time, between two heads of a unit")
+
+
 class RecorderSettings(BaseModel, extra="forbid"):
     """How the always-on recorder keeps the log."""
 
@@ -106,6 +115,7 @@ class Settings(BaseSettings):
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     ticker: TickerSettings = Field(default_factory=TickerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
 
     @classmethod

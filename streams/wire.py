@@ -22,6 +22,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rules.engine.chain import ENTRY_SCHEMA, entry_bytes
 from rules.engine.inputs import (
     Action,
     ActionKind,
@@ -57,13 +58,15 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "fact/1": Fact,
     "action/1": Action,
 }
-_OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, "entry/1": Entry}
+_OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, ENTRY_SCHEMA: Entry}
 _OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
     **{kind: name for name, kind in _ENVELOPED.items()},
     **{kind: name for name, kind in _OUTPUTS.items()},
 }
+HEAD_SCHEMA: Final = "head/1"
+"""Of a head on `journal` (`streams/journal/heads.py`): no output, and nothing that a reader of outputs counts."""
 _TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
 
 
@@ -122,10 +125,13 @@ def encode_output(value: Output, partitions: int) -> Message:
     kind = type(value)
     key = value.key if isinstance(value, Alarm) else value.unit
     name = _NAME_OF[kind]
-    fields = _finite(value)
-    body = orjson.dumps(
-        {"schema": name, "id": value.id, "unit": value.unit, "body": fields}, option=orjson.OPT_SORT_KEYS
-    )
+    if isinstance(value, Entry):
+        body = entry_bytes(value)
+    else:
+        body = orjson.dumps(
+            {"schema": name, "id": value.id, "unit": value.unit, "body": _finite(value)},
+            option=orjson.OPT_SORT_KEYS,
+        )
     return Message(
         _TOPIC_OF[kind].name,
         partition_of(value.unit, partitions),
@@ -277,6 +283,11 @@ def _decode_envelope(name: str, unit: str, value: bytes) -> Input:
             raise UndecodableError("bad-envelope", f"'{field}' must be {kind.__name__}")
     identity = Identity(envelope["source"], envelope["epoch"], envelope["sequence"])
     return cast("Input", _build(_ENVELOPED[name], envelope["body"], unit=unit, identity=identity))
+
+
+def is_head(headers: Headers) -> bool:
+    """Whether a record of `journal` is a head, which readers of outputs pass by."""
+    return header(headers, "schema") == HEAD_SCHEMA.encode()
 
 
 def decode_output(headers: Headers, value: bytes | None) -> Output:

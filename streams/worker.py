@@ -23,6 +23,7 @@ from streams.bus import Producer
 from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.crash_switch import CrashSwitch
 from streams.faust_app import LOGGERS, Callbacks, FaustInput, Membership
+from streams.journal.heads import read_signer
 from streams.log_limit import limit_logs
 from streams.processor import Processor
 from streams.role import RoleContext
@@ -138,6 +139,8 @@ class _Worker:
             on_failure=self._fail,
             crash=CrashSwitch(context.options.get("crash_at", ""), settings.run_dir),
             with_holes=with_holes,
+            signer=None if settings.journal.key is None else read_signer(settings.journal.key),
+            head_every_s=settings.journal.head_every_s,
             clock_s=loop.time,
             clock_ns=context.clock,
         )

@@ -52,6 +52,8 @@ class Counts:
     """Offsets that retention had taken before the worker came to them: input that is lost."""
     facts_left_to_replay: int = 0
     """Facts that were not sent, because the recording that is fed into the log holds them."""
+    heads: int = 0
+    """Signed heads of the journal."""
     steps: int = 0
     snapshots: int = 0
     snapshot_bytes: int = 0
@@ -92,6 +94,7 @@ class Counts:
             "redelivered": self.redelivered,
             "skipped_offsets": self.skipped_offsets,
             "facts_left_to_replay": self.facts_left_to_replay,
+            "heads": self.heads,
             "steps": self.steps,
             "snapshots": {
                 "written": self.snapshots,

@@ -17,7 +17,7 @@ from rules.engine.outputs import Alarm, Command, Entry
 from streams.recording.recording import Recording
 from streams.recording.ticks import first_tick_ns
 from streams.replay.replayed import OUTPUT_TOPICS
-from streams.wire import decode_output
+from streams.wire import decode_output, is_head
 
 BESIDE = ": "
 """Between what a line is about and what is said of it."""
@@ -31,6 +31,8 @@ def expected(path: Path, title: str) -> str:
     alarms: dict[str, tuple[Alarm, Alarm]] = {}
     rest: list[Command | Entry] = []
     for record in recording.records(OUTPUT_TOPICS):
+        if is_head(record.headers):
+            continue
         output = decode_output(record.headers, record.value)
         if isinstance(output, Alarm):
             alarms[output.raised_id] = alarms.get(output.raised_id, (output, output))[0], output

@@ -21,6 +21,7 @@ import typer
 from gateways.cli import alarm_commands
 from gateways.cli.arguments import DEMO_SITE, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
+from gateways.cli.journal_commands import journal_app
 from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.report_command import report_app
 from gateways.cli.sweep_command import sweep
@@ -271,6 +272,7 @@ app.command()(replay)
 app.command()(sweep)
 app.add_typer(recording_app, name="recording")
 app.add_typer(report_app, name="report")
+app.add_typer(journal_app, name="journal")
 app.add_typer(bench_app, name="bench")
 
 

@@ -24,7 +24,7 @@ from rules.site.model import Site
 from streams.record import Record
 from streams.sequences import SequenceTracker
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS
-from streams.wire import decode_input, decode_output
+from streams.wire import decode_input, decode_output, is_head
 
 _TEMPERATURE = FIELD_INDEX["temperature"]
 _POWER = FIELD_INDEX["power_instant"]
@@ -98,7 +98,8 @@ class Observer:
             if record.topic == EVENTS.name:
                 self._see_event(record)
             elif record.topic in {ALARMS.name, COMMANDS.name, JOURNAL.name}:
-                self._see_output(record)
+                if not is_head(record.headers):
+                    self._see_output(record)
             elif record.topic == DEAD_LETTERS.name:
                 reasons = [
                     value.decode(errors="replace")

@@ -24,7 +24,7 @@ from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.record import Record, TopicPartition
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, TOPICS
-from streams.wire import decode_input, decode_output, encode_output
+from streams.wire import decode_input, decode_output, encode_output, is_head
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
 BATCH: Final = 23
@@ -172,6 +172,8 @@ class Reference:
             self.expected[output.id] = encode_output(output, 1).value or b""
 
     def _take_output(self, record: Record) -> None:
+        if is_head(record.headers):
+            return
         value = record.value or b""
         self._said(orjson.loads(value)["id"], value)
         if record.topic == COMMANDS.name:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rules.alarms.causes import Causes
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
+from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
 from rules.engine.inputs import (
     FACT_SOURCE,
@@ -146,6 +147,10 @@ class Engine:
         """The last (epoch, sequence) of each source that it has taken in."""
         return self._sources.heard()
 
+    def chain_end(self) -> ChainEnd:
+        """The last line that it has said for the journal."""
+        return self._statements.chain_end
+
     def silent_points(self) -> frozenset[str]:
         """Points of the unit of which it never took in a sample."""
         times = self._state.points.times
@@ -179,6 +184,7 @@ class Engine:
             "sources": self._sources.saved(),
             "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
+            "chain_end": [*self._statements.chain_end],
         }
         return snapshot.pack(header, self._compiled, self._state)
 
@@ -196,6 +202,8 @@ class Engine:
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
         self._statements.restore(header["alarms"], header["orphans"], kept | OWN_RULES)
+        # A state of before the chain: it begins here.
+        self._statements.chain_end = ChainEnd(*header.get("chain_end", ()))
         if self.now_ns != LONG_AGO:
             self._begin(self.now_ns)
 

@@ -81,13 +81,18 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the journal: alarm transitions, gaps, late and repeated inputs, activations, receipts."""
+    """A line of the journal: alarm transitions, gaps, late and repeated inputs, activations, receipts.
+
+    `number`: 1, 2, … of its unit; `previous`: SHA-256 of the line before it (`rules/engine/chain.py`), "" in the first.
+    """
 
     id: str
     unit: str
     kind: str
     at_ns: int
     detail: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    number: int = 0
+    previous: str = ""
 
 
 Output = Alarm | Command | Entry | Fact

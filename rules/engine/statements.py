@@ -1,7 +1,8 @@
 """Transitions to outputs: alarms, commands and journal entries, with ids that come from their cause.
 
 Rules: an output's bytes depend on its cause alone (an input or a deadline) and on the program, never on the
-batch, the density of ticks or the moment. Of one transition: the alarm, its journal entry, then its commands.
+batch, the density of ticks or the moment; a journal entry's `number` and `previous` on the entries before it as well.
+Of one transition: the alarm, its journal entry, then its commands.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rules.alarms.actions import ENDED
 from rules.alarms.causes import Causes, Key
 from rules.alarms.life_cycle import Event, Silence
 from rules.alarms.standing import NO_END_NS, Reason, Standing
+from rules.engine.chain import ChainEnd, entry_bytes, hash_of
 from rules.engine.inputs import Action, Identity
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.engine.tables import Spoken
@@ -62,6 +64,7 @@ class Statements:
     `standing` by (rule, asset): all that are not simply normal, part of a snapshot as `orphans` are. `active`: those of
     them whose condition holds. `soonest_ns`: no silence ends before it. Orphans are active alarms of rules that a
     restore found changed or gone: `settle` ends them. `causes`: which alarm explains which, by the rules.
+    `chain_end`: the last line of the journal, part of a snapshot too.
     """
 
     def __init__(self, unit: str, site: Site, counters: Counter[str]) -> None:
@@ -71,13 +74,17 @@ class Statements:
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []
+        self.chain_end = ChainEnd()
         self.soonest_ns = NO_END_NS
         self._unsettled = False
         self.counters = counters
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
         """A line of the journal."""
-        out.append(Entry(cause.next_id(), self.unit, kind, at_ns, detail))
+        number, previous = self.chain_end
+        line = Entry(cause.next_id(), self.unit, kind, at_ns, detail, number + 1, previous)
+        self.chain_end = ChainEnd(line.number, hash_of(entry_bytes(line)))
+        out.append(line)
 
     # -- conditions
 

@@ -30,7 +30,7 @@ from streams.recording.recording import Advance, Recording, watched
 from streams.recording.tables import BATCH_ROWS, Hide, plain_schemas, schemas, table_of
 from streams.site_folder import SITE_FILE
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL
-from streams.wire import decode_input, decode_output
+from streams.wire import decode_input, decode_output, is_head
 
 Format = Literal["parquet", "csv"]
 TOPICS: Final = frozenset({EVENTS.name, ALARMS.name, COMMANDS.name, JOURNAL.name})
@@ -130,7 +130,7 @@ def _values(
     """Inputs and outputs that have a table."""
     last: dict[tuple[str, str], tuple[int, int]] = {}
     for record in watched(_records(recordings, TOPICS), advance):
-        if record.value is None:
+        if record.value is None or is_head(record.headers):
             continue
         value: Input | Output
         try:

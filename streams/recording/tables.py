@@ -70,7 +70,10 @@ def schemas(site: Site | None, hide: Hide) -> dict[str, pa.Schema]:
             ("rule", text), ("asset", text), ("by", text), ("at_ns", _TIME), ("occurrence", text),
             ("until_ns", _TIME), ("one_shot", pa.bool_()), ("comment", text),
         ],
-        "journal": [("id", text), ("unit", text), ("kind", text), ("at_ns", _TIME), ("detail", text)],
+        "journal": [
+            ("id", text), ("unit", text), ("kind", text), ("at_ns", _TIME), ("detail", text),
+            ("number", pa.int64()), ("previous", text),
+        ],
     }  # fmt: skip
     return {name: pa.schema(fields) for name, fields in found.items()}
 

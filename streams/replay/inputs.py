@@ -20,7 +20,7 @@ from streams.recording.logs import LogPlace, Logs, logs_of
 from streams.recording.missing import MissingRecords
 from streams.recording.recording import Recording
 from streams.recording.segments import heads_of
-from streams.replay.replayed import OUTPUT_TOPICS, Replay, told
+from streams.replay.replayed import OUTPUT_TOPICS, Replay, compared, told
 from streams.replay.seek import BEGINNING, Begin, ChunkPlace
 from streams.replay.start import Part, Share
 from streams.replay.verification import Comparison
@@ -60,7 +60,7 @@ class RecordedOutputs:
             return  # garbage on an output topic is no word of the engine
         if output.unit in self.units and is_intact:
             self.comparison.has_recorded = True
-            self.comparison.record(place.topic, output.unit, output.id, value)
+            self.comparison.record(place.topic, output.unit, output.id, compared(output, value))
         elif output.unit in self.units or output.unit in self.others:
             self.behind += 1
 

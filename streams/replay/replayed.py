@@ -1,12 +1,13 @@
 """What a replay has found: what came in, what came of it, and between what it can be compared.
 
-Rules: what comes twice is counted once; a fact is known by what it says, not by its number, as a recording that began
-later counts its sender's facts otherwise.
+Rules: what comes twice is counted once; a fact and a line of the journal are known by what they say, not by their
+numbers, as a recording that began later counts them otherwise (`headrace journal verify` is for the chain).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from rules.alarms.annunciation import is_annunciated
 from rules.engine.inputs import Fact, Frame, Gap, Identity, Input, Readings
-from rules.engine.outputs import Alarm, Command, Output
+from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.language.program import Program
 from rules.quality import Quality
 from rules.site.model import Site
@@ -170,6 +171,8 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
     message = encode_output(output, 1)
     value = message.value or b""
     result.sums[message.topic] += int.from_bytes(hashlib.sha256(value).digest(), "big")
+    if heard_by:
+        value = compared(output, value)
     for hear in heard_by:
         hear(message.topic, output.unit, output.id, value)
     if isinstance(output, Alarm) and output.raised_id:
@@ -179,6 +182,14 @@ def keep(output: Output, result: Replay, heard_by: Sequence[Hear] = ()) -> None:
         result.alarms[output.raised_id] = output
     elif isinstance(output, Command):
         result.commands.append(output)
+
+
+_PLACE_IN_CHAIN: Final = re.compile(rb',"number":\d+,"previous":"[0-9a-f]*"(?=},"id":)')
+
+
+def compared(output: Output, value: bytes) -> bytes:
+    """The bytes by which an output is known: its `value`, of a line of the journal without its place in the chain."""
+    return _PLACE_IN_CHAIN.sub(b"", value, 1) if isinstance(output, Entry) else value
 
 
 def told(fact: Fact) -> tuple[str, str, str, bytes]:

@@ -16,6 +16,7 @@ from gateways.up.view import render
 from rules.engine.inputs import Frame, Gap, Identity, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from streams.journal.heads import Head, head_message
 from streams.record import Message, Record
 from streams.site_folder import load_site
 from streams.wire import encode_input, encode_output
@@ -187,6 +188,11 @@ def test_the_view_shows_racks_alarms_and_commands(observer: Observer) -> None:
         "500 W",
     ):
         assert text in shown
+
+
+def test_a_head_of_the_journal_is_no_garbage(observer: Observer) -> None:
+    observer.see(record(head_message(Head("row-a", 1, "ab" * 32, 7), 3)))
+    assert not observer.unreadable
 
 
 def test_percentiles_of_nothing_are_nothing() -> None:

@@ -6,12 +6,15 @@ engine. What a rule computes is in `twin_conditions`, functions of time in `twin
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
+
+import orjson
 
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
 from rules.engine.outputs import Command, Entry, Output
@@ -78,6 +81,7 @@ class Twin(TwinAlarms):
         self.facts: dict[str, Heard] = {}
         self.tellings = tellings(program.rules, site)
         self.begun = 0
+        self.number, self.previous = 0, ""
         self.told: Counter[str] = Counter()
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
         self.conditions = self.conditions_of(program)
@@ -111,7 +115,13 @@ class Twin(TwinAlarms):
         return f"{self.prefix}:{self.said - 1}"
 
     def entry(self, kind: str, at: int, detail: dict[str, Any], name: str | None = None) -> None:
-        self.out.append(Entry(name or self.id_of(), self.unit.id, kind, at, detail))
+        self.number += 1
+        line = Entry(name or self.id_of(), self.unit.id, kind, at, detail, self.number, self.previous)
+        body = {"kind": kind, "at_ns": at, "detail": detail, "number": self.number, "previous": self.previous}
+        value = {"schema": "entry/1", "id": line.id, "unit": line.unit, "body": body}
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        self.previous = hashlib.sha256(text).hexdigest()
+        self.out.append(line)
 
     # identity
 

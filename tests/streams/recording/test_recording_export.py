@@ -22,6 +22,7 @@ from rules.engine.inputs import Action, Identity, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.quality import Quality
+from streams.journal.heads import Head, head_message
 from streams.record import Record
 from streams.recording import export as recording_export
 from streams.recording.recording import RecordingWriter
@@ -63,7 +64,7 @@ def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list
               f"{host}{gpu}: 92 °C, {host} is warm; {host.lower()}, too"),
         Command(f"{cause}:1", "hall", "hot", f"{host}{gpu}", f"{host}{gpu}.power_limit", 500.0, "W", 7, 99,
                 f"{host}{gpu}: 92 °C"),
-        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3}),
+        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3}, 9, "cd" * 32),
     ]  # fmt: skip
     return inputs, outputs
 
@@ -71,6 +72,7 @@ def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list
 def record(path: Path, names: dict[str, str]) -> None:
     inputs, outputs = things(**names)
     messages = [encode_output(output, 1) for output in outputs]
+    messages.append(head_message(Head("hall", 1, "ab" * 32, 7), 1))
     site = {"site.yaml": SITE.format(**names).encode()}
     with RecordingWriter(path, attachments=site, metadata={"site": "small", "rules": "[]"}) as writer:
         for one in as_records(inputs):
@@ -105,6 +107,7 @@ def test_every_kind_has_its_table_with_types_and_units(
         "readings": 2, "frames": 4, "alarms": 1, "commands": 1, "receipts": 1, "actions": 1, "journal": 1,
     }  # fmt: skip
     assert said["repeats"] == 1
+    assert said["undecodable"] == {}  # a head of the journal is no garbage
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"{n}.parquet" for n in TABLES
     )
@@ -125,6 +128,8 @@ def test_every_kind_has_its_table_with_types_and_units(
     assert table(tmp_path / "out", "receipts").column("read_back").to_pylist() == [None]
     assert table(tmp_path / "out", "alarms").column("cleared_ns").to_pylist() == [None]
     assert json.loads(table(tmp_path / "out", "journal").column("detail")[0].as_py())["missing"] == 3
+    [line] = rows(table(tmp_path / "out", "journal"))
+    assert (line["number"], line["previous"]) == (9, "cd" * 32)
 
 
 def test_rows_are_written_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

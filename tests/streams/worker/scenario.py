@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import orjson
 
+from rules.engine.chain import ChainEnd, entry_bytes, hash_of
 from rules.engine.inputs import Activation, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import HeadraceError
@@ -20,6 +21,7 @@ from rules.site.model import Site, Unit
 from streams.bus import Producer
 from streams.bus_memory import MemoryBus
 from streams.crash_switch import CrashSwitch
+from streams.journal.heads import Signer
 from streams.processor import Processor
 from streams.record import Message, TopicPartition, header
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS, partition_of
@@ -47,6 +49,8 @@ class MemoryfulEngine:
         self.withdrawn: list[str] = []
         self.last: dict[str, int] = {}
         self.total = 0.0
+        self.now_ns = 0
+        self.end = ChainEnd()
         self.counters: Counter[str] = Counter()
 
     def step(self, inputs: Sequence[Input]) -> list[Output]:
@@ -60,7 +64,12 @@ class MemoryfulEngine:
             self.total += float(value.values.sum()) if isinstance(value, Readings) else 0.5
             cause = f"{self.unit}:{identity.source}:{identity.epoch}:{identity.sequence}"
             at_ns = identity.sequence
-            out.append(Entry(f"{cause}:0", self.unit, "seen", at_ns, {"total": self.total}))
+            self.now_ns = value.time_ns if isinstance(value, Tick) else self.now_ns
+            number, previous = self.end
+            said = {"total": self.total}
+            line = Entry(f"{cause}:0", self.unit, "seen", at_ns, said, number + 1, previous)
+            self.end = ChainEnd(number + 1, hash_of(entry_bytes(line)))
+            out.append(line)
             if identity.sequence % 3 == 0:
                 up = identity.sequence % 2 == 0
                 out.append(
@@ -88,8 +97,12 @@ class MemoryfulEngine:
         self.withdrawn = [*self.withdrawn, *self.offers]
         self.offers = {}
 
+    def chain_end(self) -> ChainEnd:
+        return self.end
+
     def snapshot(self) -> bytes:
-        return orjson.dumps({"last": self.last, "total": self.total}, option=orjson.OPT_SORT_KEYS)
+        state = {"last": self.last, "total": self.total, "now_ns": self.now_ns, "end": [*self.end]}
+        return orjson.dumps(state, option=orjson.OPT_SORT_KEYS)
 
     def restore(self, state: bytes) -> None:
         try:
@@ -97,6 +110,7 @@ class MemoryfulEngine:
         except orjson.JSONDecodeError:
             raise HeadraceError("not a state of this engine") from None
         self.last, self.total = said["last"], said["total"]
+        self.now_ns, self.end = said.get("now_ns", 0), ChainEnd(*said.get("end", ()))
 
 
 @dataclass
@@ -147,6 +161,8 @@ class Plant:
     starts: list[dict[int, int]] = field(default_factory=list)
     processors: list[Processor] = field(default_factory=list)
     batch_seed: int = 0
+    signer: Signer | None = None
+    head_every_s: float = 1.0
 
     async def ready(self) -> Plant:
         """With a log that begins as one should."""
@@ -185,6 +201,8 @@ class Plant:
             on_failure=self.failures.append,
             crash=CrashSwitch(crash_at, self.run_dir, end),
             with_holes=with_holes,
+            signer=self.signer,
+            head_every_s=self.head_every_s,
             clock_s=lambda: self.now_s,
         )
         self.processors.append(processor)

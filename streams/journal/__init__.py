@@ -1,0 +1,1 @@
+"""The journal as evidence: its heads, what verifies its chain, and copies of it."""
