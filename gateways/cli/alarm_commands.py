@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -36,30 +37,6 @@ def alarms(
     raise typer.Exit(show_alarms(site, follow, bootstrap, as_json))
 
 
-def ack(
-    names: AlarmsArgument,
-    site: SiteOption = DEMO_SITE,
-    comment: CommentOption = "",
-    by: ByOption = None,
-    bootstrap: BootstrapOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Acknowledge alarms: somebody has seen them."""
-    _act("acknowledge", names, site, by, bootstrap, as_json, comment)
-
-
-def reset(
-    names: AlarmsArgument,
-    site: SiteOption = DEMO_SITE,
-    comment: CommentOption = "",
-    by: ByOption = None,
-    bootstrap: BootstrapOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Reset latched alarms that are over and acknowledged."""
-    _act("reset", names, site, by, bootstrap, as_json, comment)
-
-
 def shelve(
     names: AlarmsArgument,
     why: WhyOption,
@@ -72,18 +49,6 @@ def shelve(
 ) -> None:
     """Do not hear alarms for a while."""
     _act("shelve", names, site, by, bootstrap, as_json, why, length, one_shot)
-
-
-def unshelve(
-    names: AlarmsArgument,
-    site: SiteOption = DEMO_SITE,
-    comment: CommentOption = "",
-    by: ByOption = None,
-    bootstrap: BootstrapOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Hear shelved alarms again: what is true rises at once."""
-    _act("unshelve", names, site, by, bootstrap, as_json, comment)
 
 
 def out_of_service(
@@ -99,18 +64,6 @@ def out_of_service(
     _act("remove-from-service", names, site, by, bootstrap, as_json, why, length)
 
 
-def in_service(
-    names: AlarmsArgument,
-    site: SiteOption = DEMO_SITE,
-    comment: CommentOption = "",
-    by: ByOption = None,
-    bootstrap: BootstrapOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Put alarms back into service: what is true rises at once."""
-    _act("return-to-service", names, site, by, bootstrap, as_json, comment)
-
-
 def comment(
     names: AlarmsArgument,
     text: Annotated[str, typer.Option("--text", help="The comment.", metavar="TEXT")],
@@ -123,9 +76,36 @@ def comment(
     _act("comment", names, site, by, bootstrap, as_json, text)
 
 
+def _at_once(kind: ActionKind) -> Callable[..., None]:
+    """The command of an action that needs nothing but the names of alarms."""
+
+    def command(
+        names: AlarmsArgument,
+        site: SiteOption = DEMO_SITE,
+        comment: CommentOption = "",
+        by: ByOption = None,
+        bootstrap: BootstrapOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        _act(kind, names, site, by, bootstrap, as_json, comment)
+
+    return command
+
+
+_AT_ONCE: Final[Mapping[str, tuple[ActionKind, str]]] = {
+    "ack": ("acknowledge", "Acknowledge alarms: somebody has seen them."),
+    "reset": ("reset", "Reset latched alarms that are over and acknowledged."),
+    "unshelve": ("unshelve", "Hear shelved alarms again: what is true rises at once."),
+    "in-service": ("return-to-service", "Put alarms back into service: what is true rises at once."),
+}
+
+
 def register(app: typer.Typer) -> None:
     """Add them to the command line."""
-    for command in (alarms, ack, reset, shelve, unshelve, out_of_service, in_service, comment):
+    app.command()(alarms)
+    for name, (kind, text) in _AT_ONCE.items():
+        app.command(name, help=text)(_at_once(kind))
+    for command in (shelve, out_of_service, comment):
         app.command()(command)
 
 
