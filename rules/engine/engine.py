@@ -234,9 +234,9 @@ class Engine:
         """Deadlines up to `until_ns`, in the order (deadline, rule, asset); of one time, ends of silences come last."""
         statements = self._statements
         while True:  # what is fired may begin a wait that ends before, or end one
-            end_ns = min(statements.soonest_ns, until_ns)
+            end_ns = statements.next_end_ns(until_ns)
             self._fire_conditions(end_ns, out)
-            if statements.soonest_ns > until_ns:
+            if end_ns == until_ns < statements.soonest_ns:
                 return
             statements.expire(out, end_ns)
 

@@ -101,7 +101,7 @@ class Statements:
     ) -> None:
         """A condition became true: another occurrence of its alarm, and the journal says so."""
         key = rule, asset
-        alarm, at_ns = self._at(out, key, severity, at_ns)
+        alarm, said_ns = self._at(out, key, severity, at_ns)
         self._expect_cause(alarm, key, severity, at_ns)
         alarm.move(Event.RAISE)
         name = cause.next_id()
@@ -110,7 +110,7 @@ class Statements:
         alarm.by = alarm.comment = ""
         self.active[key] = alarm
         self.counters["alarms_raised"] += 1
-        self._say(out, cause, "alarm-raised", key, at_ns, value, message, name)
+        self._say(out, cause, "alarm-raised", key, said_ns, value, message, name)
 
     def clear_alarm(
         self,
@@ -125,12 +125,12 @@ class Statements:
     ) -> None:
         """A condition returned; a shelving for this once ends with it."""
         key = rule, asset
-        alarm, at_ns = self._at(out, key, self.active[key].severity, at_ns)
+        alarm, said_ns = self._at(out, key, self.active[key].severity, at_ns)
         alarm.move(Event.LATCH if latches else Event.CLEAR)
         self._no_longer_true(key, alarm, at_ns)
         if Silence.SUPPRESSED in alarm.silences and not latches:
             alarm.sound(Silence.SUPPRESSED)  # nothing is left to explain
-        self._say(out, cause, "alarm-cleared", key, at_ns, value, message)
+        self._say(out, cause, "alarm-cleared", key, said_ns, value, message)
         shelving = alarm.silences.get(Silence.SHELVED)
         if shelving is not None and shelving.one_shot:
             self._sound(out, cause, key, Silence.SHELVED, at_ns)
@@ -187,11 +187,11 @@ class Statements:
         """Nobody knows any more whether an alarm that stands still holds, or it is known again."""
         key = rule.id, asset
         message = render(rule.message, asset, shown)
-        alarm, at_ns = self._at(out, key, rule.severity, at_ns)
+        alarm, said_ns = self._at(out, key, rule.severity, at_ns)
         self.counters["alarms_unknown"] += is_unknown
         alarm.unknown_ns = at_ns if is_unknown else None
         kind = "alarm-unknown" if is_unknown else "alarm-known"
-        self._say(out, cause, kind, key, at_ns, shown.get(VALUE), message)
+        self._say(out, cause, kind, key, said_ns, shown.get(VALUE), message)
 
     # -- people
 
@@ -289,6 +289,12 @@ class Statements:
 
     # -- time
 
+    def next_end_ns(self, until_ns: int) -> int:
+        """When the next silence ends, `until_ns` at the latest: exactly, as the order of what is said depends on it."""
+        if self.soonest_ns <= until_ns:
+            self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
+        return min(self.soonest_ns, until_ns)
+
     def expire(self, out: list[Output], until_ns: int) -> None:
         """End the silences whose time is up, in the order (time, rule, asset)."""
         while self.soonest_ns <= until_ns:
@@ -314,7 +320,10 @@ class Statements:
     # -- the rest
 
     def _at(self, out: list[Output], key: Key, severity: str, at_ns: int) -> tuple[Standing, int]:
-        """An alarm as it is at a time, and the time that its next transition has: none goes back."""
+        """An alarm as it is at a time, and the time that its next transition has: none goes back.
+
+        When its condition became true, false or unknown is the condition's own time all the same.
+        """
         alarm = self.standing.get(key)
         if alarm is None:
             alarm = self.standing[key] = Standing(severity)
@@ -388,7 +397,7 @@ class Statements:
             alarm.by = alarm.comment = ""
             kind = "alarm-closed"
             if key in self.active:
-                self._no_longer_true(key, alarm, own_ns)
+                self._no_longer_true(key, alarm, max(at_ns, alarm.raised_ns))
                 kind = "alarm-cleared"
             text = f"{key[1]}: closed, the rule has changed or is gone"
             self._say(out, cause, kind, key, own_ns, None, text)

@@ -247,7 +247,7 @@ class Twin(TwinAlarms):
         while True:
             end = min([until, *self.holds.values()])
             self.fire_conditions(end)
-            if min(self.holds.values(), default=until + 1) > until:
+            if end == until < min(self.holds.values(), default=until + 1):
                 return
             self.end_holds(end)
 

@@ -50,7 +50,7 @@ class TwinAlarms:
         prefix: str | None,
     ) -> None:
         key = rule, asset
-        at = self.not_before_the_last(key, at)
+        said = self.not_before_the_last(key, at)
         state, by = "unacknowledged", ""
         if any(rule in other.suppresses for other in self.rules):
             cause = self.cause_of(key)
@@ -61,7 +61,7 @@ class TwinAlarms:
         name = f"{prefix}:0" if prefix else self.id_of()
         alarm = Alarm(
             name, self.unit.id, rule, asset, severity, state, name, at, None, value, text,  # type: ignore[arg-type]
-            suppressed_by=by, at_ns=at,
+            suppressed_by=by, at_ns=said,
         )  # fmt: skip
         self.returned.pop(key, None)
         self.counters["alarms_raised"] += 1
@@ -78,7 +78,7 @@ class TwinAlarms:
         is_closed: bool = False,
     ) -> None:
         key = rule, asset
-        at = self.not_before_the_last(key, at)
+        said = self.not_before_the_last(key, at)
         was = self.active.pop(key)
         self.holds.pop(key, None)
         self.counters["alarms_cleared"] += 1
@@ -92,7 +92,7 @@ class TwinAlarms:
             value=value,
             message=text,
             suppressed_by="",
-            at_ns=at,
+            at_ns=said,
         )
         if not is_over:
             self.returned[key] = alarm
@@ -101,10 +101,10 @@ class TwinAlarms:
     def unknown(self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str) -> None:
         self.counters["alarms_unknown"] += kind == "unknown"
         key = rule, asset
-        at = self.not_before_the_last(key, at)
+        said = self.not_before_the_last(key, at)
         since = at if kind == "unknown" else None
         alarm = replace(
-            self.active[key], id=self.id_of(), value=value, message=text, unknown_ns=since, at_ns=at
+            self.active[key], id=self.id_of(), value=value, message=text, unknown_ns=since, at_ns=said
         )
         self.stands(key, alarm, f"alarm-{kind}")
 
@@ -112,6 +112,7 @@ class TwinAlarms:
         """An alarm of a rule that has changed or is gone."""
         text = f"{asset}: closed, the rule has changed or is gone"
         if (rule, asset) in self.active:
+            at = max(at, self.active[rule, asset].raised_ns)
             self.clear(rule, asset, at, None, text, None, is_closed=True)
             return
         at = self.not_before_the_last((rule, asset), at)
