@@ -63,3 +63,16 @@ def test_a_broker_that_ends_by_itself_is_no_good_end(command: Command) -> None:
     _, words = process.communicate(timeout=20)
     assert process.returncode == 3
     assert "its log, which was in its memory, is gone" in words
+
+
+@pytest.mark.parametrize("bootstrap", ["kafka.plant:9092", "127.0.0.1:9092,127.0.0.1:9093", ":9092"])
+def test_another_machine_or_several_brokers_are_refused(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError("it starts")
+
+    monkeypatch.setattr("gateways.cli.broker.EmbeddedBroker", started)
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", bootstrap)
+    assert run_app(["broker"]) == 2
+    assert f"'{bootstrap}', and the embedded broker serves this machine only" in capfd.readouterr().err
