@@ -132,8 +132,13 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file_secret_settings, yaml
 
 
-def load_settings(file: Path | None = None, secrets: Path | None = None, **given: Any) -> Settings:
-    """Read the settings; raises ConfigurationError with a finding for every key or value that is wrong."""
+def load_settings(
+    file: Path | None = None, secrets: Path | None = None, option: str = "", **given: Any
+) -> Settings:
+    """Read the settings; raises ConfigurationError with a finding for every key or value that is wrong.
+
+    `option`: that of the command line which `given` comes from; what is wrong in it is said of the option.
+    """
     findings = _unknown_environment()
     bound = type(
         "Settings",
@@ -151,7 +156,7 @@ def load_settings(file: Path | None = None, secrets: Path | None = None, **given
         where = str(file) if file else "settings"
         findings.extend(
             Finding(
-                where,
+                option if option and _is_in(given, item["loc"]) else where,
                 0,
                 0,
                 f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}",
@@ -162,6 +167,14 @@ def load_settings(file: Path | None = None, secrets: Path | None = None, **given
     if findings:
         raise ConfigurationError(findings)
     return settings
+
+
+def _is_in(given: Any, location: tuple[int | str, ...]) -> bool:
+    for part in location:
+        if not isinstance(given, Mapping) or part not in given:
+            return False
+        given = given[part]
+    return True
 
 
 def _path(location: tuple[int | str, ...]) -> str:

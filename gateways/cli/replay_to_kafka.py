@@ -45,7 +45,7 @@ def replay_to_kafka(
     refuse_two_sites(recordings)
     units = recorded_rules(recordings[0]).load_site(f"{recordings[0].path}:").units if part[2] else ()
     of = part_of(recordings, *part, units)
-    broker = load_settings(broker={"bootstrap": bootstrap}).broker
+    broker = load_settings(option="--to-kafka", broker={"bootstrap": bootstrap}).broker
     silence_logs()
     name = ", ".join(path.resolve().name for path in paths)
     with paced(recordings, of, times) as pace:
