@@ -23,6 +23,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 
 PREFIX = "HEADRACE_"
+BOOTSTRAP_VARIABLE = f"{PREFIX}BROKER__BOOTSTRAP"
 
 
 class BrokerSettings(BaseModel, extra="forbid"):

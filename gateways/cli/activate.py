@@ -65,7 +65,8 @@ def activate_rules(
     where = f"site '{site.name}' at {settings.broker.bootstrap}"
     print(f"{where}: rules {rule_set.digest[:12]} are to rule", file=sys.stderr, flush=True)
     began_s = time.monotonic()
-    answers, metrics = asyncio.run(_activate(KafkaBus(settings.broker), site, site_dir, rule_set, patience_s))
+    bus = KafkaBus(settings.broker, "--bootstrap") if bootstrap else KafkaBus(settings.broker)
+    answers, metrics = asyncio.run(_activate(bus, site, site_dir, rule_set, patience_s))
     refused = {unit for unit, entry in answers.items() if entry.kind != "activation"}
     if as_json:
         answer = {

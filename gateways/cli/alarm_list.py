@@ -26,7 +26,7 @@ async def running_site(site_dir: Path, bootstrap: str | None) -> AsyncIterator[t
     site = load_site(site_dir)
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
     broker = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given).broker
-    bus = KafkaBus(broker)
+    bus = KafkaBus(broker, "--bootstrap") if bootstrap else KafkaBus(broker)
     try:
         if not await bus.partitions(ALARMS.name):
             raise UnreachableError(

@@ -77,7 +77,7 @@ async def _feed(
         # a pace that waits does so beside the loop, which goes on sending
         return await asyncio.to_thread(pace, event_ns) if waits else pace(event_ns)
 
-    bus = KafkaBus(broker)
+    bus = KafkaBus(broker, "--to-kafka")
     try:
         mark = await open_log(bus, recordings, name, broker.partitions)
         return await feed(recordings, bus, mark, part, watch)

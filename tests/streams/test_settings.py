@@ -72,3 +72,14 @@ def test_commands_name_their_option(
 ) -> None:
     assert run_app(words) == 2
     assert f"{option}: error: broker.bootstrap: 'foo' is no address" in capsys.readouterr().err
+
+
+def test_where_no_broker_answers_the_option_is_named_that_said_where(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    address = f"127.0.0.1:{unused_port}"
+    assert run_app(["alarms", "--bootstrap", address]) == 3
+    assert "say where it is (--bootstrap)" in capsys.readouterr().err
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", address)
+    assert run_app(["alarms"]) == 3
+    assert "say where it is (HEADRACE_BROKER__BOOTSTRAP)" in capsys.readouterr().err
