@@ -16,7 +16,7 @@ from gateways.broker import HOST, EmbeddedBroker
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.log_limit import silence_logs
-from streams.settings import BrokerSettings, load_settings
+from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings, load_settings
 
 _LOOK_EVERY_S = 5.0
 _HERE = (HOST, "localhost")
@@ -35,7 +35,8 @@ def run_broker(port: int | None, as_json: bool) -> int:
     host, _, number = settings.broker.bootstrap.strip().rpartition(":")
     if host not in _HERE:
         raise ConfigurationError([_not_here(settings.broker.bootstrap)])
-    broker = EmbeddedBroker(int(number), settings.run_dir, settings.broker.partitions)
+    said_by = BOOTSTRAP_VARIABLE if port is None else "--port"
+    broker = EmbeddedBroker(int(number), settings.run_dir, settings.broker.partitions, said_by)
     asyncio.run(_run(broker, settings.broker, as_json))
     return 0
 

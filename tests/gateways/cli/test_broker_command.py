@@ -54,7 +54,9 @@ def test_a_recording_can_be_replayed_into_it_and_a_signal_ends_it(
 def test_a_port_that_is_taken_is_refused(command: Command, capfd: pytest.CaptureFixture[str]) -> None:
     port = str(command[1]["bootstrap"]).rsplit(":", 1)[1]
     assert run_app(["broker", "--port", port]) == 3
-    assert f"port {port}" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"port {port}" in said
+    assert "choose another port (--port)" in said
 
 
 def test_a_broker_that_ends_by_itself_is_no_good_end(command: Command) -> None:
