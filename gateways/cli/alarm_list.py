@@ -25,8 +25,8 @@ async def running_site(site_dir: Path, bootstrap: str | None) -> AsyncIterator[t
     """The site of a folder, and the log on which it runs. UnreachableError: no broker there, or no site on it."""
     site = load_site(site_dir)
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
-    broker = load_settings(site_dir / "headrace.yaml", **given).broker
-    bus = KafkaBus(broker)
+    broker = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given).broker
+    bus = KafkaBus(broker, "--bootstrap") if bootstrap else KafkaBus(broker)
     try:
         if not await bus.partitions(ALARMS.name):
             raise UnreachableError(

@@ -13,26 +13,39 @@ import sys
 from typing import Any
 
 from gateways.broker import HOST, EmbeddedBroker
-from rules.errors import UnreachableError
+from rules.errors import ConfigurationError, UnreachableError
+from rules.findings import Finding
 from streams.log_limit import silence_logs
-from streams.settings import BrokerSettings, load_settings
+from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings, load_settings
 
 _LOOK_EVERY_S = 5.0
+_HERE = (HOST, "localhost")
 
 
 def run_broker(port: int | None, as_json: bool) -> int:
     """0 when it was told to stop; its address on stdout as soon as it answers.
 
-    `port` None: that of the setting `broker.bootstrap`. ConfigurationError: a setting is wrong. UnreachableError: the
-    port is taken, or the process ended by itself, and its log with it.
+    `port` None: that of the setting `broker.bootstrap`. ConfigurationError: a setting is wrong, or it names another
+    machine or several brokers. UnreachableError: the port is taken, or the process ended by itself, and its log with
+    it.
     """
     silence_logs()
     given: dict[str, Any] = {} if port is None else {"broker": {"bootstrap": f"{HOST}:{port}"}}
     settings = load_settings(**given)
-    number = int(settings.broker.bootstrap.rsplit(":", 1)[1])
-    broker = EmbeddedBroker(number, settings.run_dir, settings.broker.partitions)
+    host, _, number = settings.broker.bootstrap.strip().rpartition(":")
+    if host not in _HERE:
+        raise ConfigurationError([_not_here(settings.broker.bootstrap)])
+    said_by = BOOTSTRAP_VARIABLE if port is None else "--port"
+    broker = EmbeddedBroker(int(number), settings.run_dir, settings.broker.partitions, said_by)
     asyncio.run(_run(broker, settings.broker, as_json))
     return 0
+
+
+def _not_here(bootstrap: str) -> Finding:
+    message = (
+        f"broker.bootstrap is '{bootstrap}', and the embedded broker serves this machine only, at one address"
+    )
+    return Finding("settings", 0, 0, message, f"{HOST}:PORT, or --port")
 
 
 async def _run(broker: EmbeddedBroker, settings: BrokerSettings, as_json: bool) -> None:

@@ -45,7 +45,7 @@ def replay_to_kafka(
     refuse_two_sites(recordings)
     units = recorded_rules(recordings[0]).load_site(f"{recordings[0].path}:").units if part[2] else ()
     of = part_of(recordings, *part, units)
-    broker = load_settings(broker={"bootstrap": bootstrap}).broker
+    broker = load_settings(option="--to-kafka", broker={"bootstrap": bootstrap}).broker
     silence_logs()
     name = ", ".join(path.resolve().name for path in paths)
     with paced(recordings, of, times) as pace:
@@ -77,7 +77,7 @@ async def _feed(
         # a pace that waits does so beside the loop, which goes on sending
         return await asyncio.to_thread(pace, event_ns) if waits else pace(event_ns)
 
-    bus = KafkaBus(broker)
+    bus = KafkaBus(broker, "--to-kafka")
     try:
         mark = await open_log(bus, recordings, name, broker.partitions)
         return await feed(recordings, bus, mark, part, watch)

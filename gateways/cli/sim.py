@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +52,11 @@ def sim(request: SimRequest) -> int:
     site = load_site(request.site_dir)
     given = None if request.troubles is None else parse(request.troubles, request.seed, site)
     failed = 0
-    with tempfile.TemporaryDirectory(prefix="headrace-sim-") as folder:
-        for outcome in _outcomes(request, given, Path(folder)):
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-sim-") as folder,
+        closing(_outcomes(request, given, Path(folder))) as outcomes,
+    ):
+        for outcome in outcomes:
             failed += bool(outcome.broken)
             repeat = repeat_command(
                 request.site_dir, outcome, request.hours, given is not None or request.reduce
@@ -75,7 +81,9 @@ def _check(request: SimRequest) -> None:
         raise ConfigurationError(findings)
 
 
-def _outcomes(request: SimRequest, given: tuple[Trouble, ...] | None, folder: Path) -> Iterator[Outcome]:
+def _outcomes(
+    request: SimRequest, given: tuple[Trouble, ...] | None, folder: Path
+) -> Generator[Outcome, None, None]:
     """In the order of the seeds, each as soon as it and those before it are there."""
     numbers = range(request.seed, request.seed + request.seeds)
     if request.jobs == 1 or request.seeds == 1:
@@ -85,9 +93,38 @@ def _outcomes(request: SimRequest, given: tuple[Trouble, ...] | None, folder: Pa
     context = get_context("spawn")
     with ProcessPoolExecutor(request.jobs, context, _prepare, (request, given, folder)) as pool:
         try:
-            yield from pool.map(_run, numbers)
+            for future in _handed_out(pool, numbers):
+                yield future.result()
         except BrokenProcessPool:
-            raise UnreachableError("a process that ran seeds has died: try again, or with --jobs 1") from None
+            raise _died() from None
+        except BaseException:
+            # Ctrl-C does not wait for seeds that run; and none is cancelled, which a pool that breaks can't take
+            for process in active_children():
+                process.terminate()
+            raise
+
+
+def _handed_out(pool: ProcessPoolExecutor, numbers: Iterable[int]) -> list[Future[Outcome]]:
+    """All seeds, to processes that do not hear Ctrl-C: it is this one that ends them."""
+    ensure_running()  # or the first start would begin the tracker, which lets signals through again
+    heard: list[int] = []
+    # a start that is interrupted leaves a process without what it needs; the mask is inherited
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        futures = [pool.submit(_run, number) for number in numbers]
+    except OSError:  # of the pipes of a pool that has just broken
+        raise _died() from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
+    return futures
+
+
+def _died() -> UnreachableError:
+    return UnreachableError("a process that ran seeds has died: try again, or with --jobs 1")
 
 
 class _Runs:

@@ -1,7 +1,7 @@
 """A sweep as one HTML page: the trade-offs that are worth a look, the plot, and every candidate in a table.
 
 Rules: those of the page of a comparison (`page`): all text is escaped, nothing is fetched, nothing runs; the same
-result gives the same bytes.
+result gives the same bytes. A candidate that is the rule as it is, written again, is not told as a trade-off.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROWS: Final = 500
 
 
 class Line(NamedTuple):
-    """A candidate: its number, its values, its figures, and what is to be said of it."""
+    """A candidate: its number, its values, its figures, and what is to be said of it; number 0 is the rule as it is."""
 
     number: int
     values: Sequence[str]
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 def sweep_page(result: SweepResult) -> str:
     """The page as text."""
     lines = list(_lines(result))
-    best = [line for line in lines if line.is_best]
+    best = [line for line in lines if line.is_best and not line.is_now]
     return filled(
         "compare/sweep.html.j2",
         result=result,
@@ -57,14 +57,14 @@ def sweep_page(result: SweepResult) -> str:
 
 
 def _lines(result: SweepResult) -> list[Line]:
-    best = result.front
+    best, now = result.front, result.candidates[0].rule
     return [
         Line(
             place,
             [candidate.values.get(name, one.now or "none") for name, one in result.parameters.items()],
             {} if score is None else dict(figures(result, score)),
             candidate.refused,
-            not place,
+            candidate.rule == now,
             place in best,
         )
         for place, (candidate, score) in enumerate(zip(result.candidates, result.scores, strict=True))

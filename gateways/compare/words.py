@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-from streams.compare.changes import Kind
+from streams.compare.changes import CommandChange, EpisodeChange, Kind
 from streams.compare.comparison import Comparison
 from streams.compare.scoring import Score
 from streams.times import iso_utc
@@ -101,9 +101,8 @@ def _paired(found: Comparison) -> str:
         return "No alarm of one side is one of the other."
     total = found.total()
     kinds = Counter({kind: count for kind, count in total.kinds.items() if kind not in ("added", "gone")})
-    same = sum(not change.kinds for change in both)
     said = kind_words(kinds, total.raised_by_ns, total.lasted_by_ns)
-    return f"Of {counted(len(both), 'alarm')} that both raise: {_and_same(said, same)}."
+    return f"Of {counted(len(both), 'alarm')} that both raise: {_and_same(said, both)}."
 
 
 def _commands(found: Comparison) -> str:
@@ -111,12 +110,15 @@ def _commands(found: Comparison) -> str:
         return "Neither side gives a command."
     kinds = Counter(kind for change in found.commands for kind in change.kinds)
     said = kind_words(kinds, [change.given_by_ns for change in found.commands], [])
-    same = sum(not change.kinds for change in found.commands)
-    return f"Of {counted(len(found.commands), 'command')}: {_and_same(said, same)}."
+    return f"Of {counted(len(found.commands), 'command')}: {_and_same(said, found.commands)}."
 
 
-def _and_same(said: list[str], same: int) -> str:
-    return ", ".join([*said, *([f"{same:,} the same"] if same else [])])
+def _and_same(said: list[str], changes: Sequence[EpisodeChange | CommandChange]) -> str:
+    """How many changed, and in what; one can be earlier and longer, so these need not add up, but those do."""
+    changed = sum(bool(change.kinds) for change in changes)
+    same = len(changes) - changed
+    words = [f"{changed:,} changed ({', '.join(said)})"] if changed else []
+    return ", ".join([*words, *([f"{same:,} the same"] if same else [])])
 
 
 def detected(found: Comparison) -> Iterator[str]:

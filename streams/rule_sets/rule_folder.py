@@ -40,6 +40,9 @@ def read_rules(
         if override is None and not path.exists():
             findings.append(_not_there(site_dir, name))
             continue
+        if override is not None and (path / SITE_FILE).is_file():
+            findings.append(_a_site(path, name))
+            continue
         if not files:
             findings.append(Finding(name, 0, 0, "no rule file in this folder", "*.yaml or *.yml"))
         for file in files:
@@ -68,6 +71,12 @@ def _not_there(site_dir: Path, name: str) -> Finding:
         if node.scalar == name:
             return node.document.report(node.line, node.column, f"no folder or file '{name}'", hint)
     return Finding(name, 0, 0, "no such folder or file", hint)
+
+
+def _a_site(path: Path, name: str) -> Finding:
+    """Where a site's folder is given as one of rules."""
+    hint = str(path / "rules") if (path / "rules").is_dir() else "the folder or file of its rules"
+    return Finding(name, 0, 0, f"a site's folder, with a {SITE_FILE}, is no folder of rules", hint)
 
 
 def _name(path: Path, site_dir: Path) -> str:

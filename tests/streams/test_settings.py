@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from gateways.cli.main import run_app
 from rules.errors import ConfigurationError
 from streams.settings import load_settings
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_the_environment_wins_over_secrets_and_these_over_the_file(
@@ -45,3 +48,38 @@ def test_an_address_without_host_and_port_is_an_error(address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"broker\.bootstrap: '.*' is no address, write host:port$"):
         load_settings(broker={"bootstrap": address})
     assert load_settings(broker={"bootstrap": "one:9092, [::1]:9093"}).broker.bootstrap
+
+
+def test_what_an_option_gives_is_said_of_the_option_and_the_rest_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text("broker: {partitions: 0}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file, option="--bootstrap", broker={"bootstrap": "foo"})
+    said = {finding.message.split(":")[0]: finding.file for finding in caught.value.findings}
+    assert said == {"broker.bootstrap": "--bootstrap", "broker.partitions": str(file)}
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["alarms", "--bootstrap", "foo"], "--bootstrap"),
+        (["activate", "--bootstrap", "foo"], "--bootstrap"),
+        (["replay", str(GOLDEN / "pump_trip.mcap"), "--to-kafka", "foo"], "--to-kafka"),
+    ],
+)
+def test_commands_name_their_option(
+    words: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(words) == 2
+    assert f"{option}: error: broker.bootstrap: 'foo' is no address" in capsys.readouterr().err
+
+
+def test_where_no_broker_answers_the_option_is_named_that_said_where(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    address = f"127.0.0.1:{unused_port}"
+    assert run_app(["alarms", "--bootstrap", address]) == 3
+    assert "say where it is (--bootstrap)" in capsys.readouterr().err
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", address)
+    assert run_app(["alarms"]) == 3
+    assert "say where it is (HEADRACE_BROKER__BOOTSTRAP)" in capsys.readouterr().err

@@ -54,7 +54,9 @@ def test_a_recording_can_be_replayed_into_it_and_a_signal_ends_it(
 def test_a_port_that_is_taken_is_refused(command: Command, capfd: pytest.CaptureFixture[str]) -> None:
     port = str(command[1]["bootstrap"]).rsplit(":", 1)[1]
     assert run_app(["broker", "--port", port]) == 3
-    assert f"port {port}" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"port {port}" in said
+    assert "choose another port (--port)" in said
 
 
 def test_a_broker_that_ends_by_itself_is_no_good_end(command: Command) -> None:
@@ -63,3 +65,16 @@ def test_a_broker_that_ends_by_itself_is_no_good_end(command: Command) -> None:
     _, words = process.communicate(timeout=20)
     assert process.returncode == 3
     assert "its log, which was in its memory, is gone" in words
+
+
+@pytest.mark.parametrize("bootstrap", ["kafka.plant:9092", "127.0.0.1:9092,127.0.0.1:9093", ":9092"])
+def test_another_machine_or_several_brokers_are_refused(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def started(*_: object) -> None:
+        raise AssertionError("it starts")
+
+    monkeypatch.setattr("gateways.cli.broker.EmbeddedBroker", started)
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", bootstrap)
+    assert run_app(["broker"]) == 2
+    assert f"'{bootstrap}', and the embedded broker serves this machine only" in capfd.readouterr().err

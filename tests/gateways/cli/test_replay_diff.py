@@ -232,7 +232,7 @@ def test_the_terminal_says_it_in_a_few_lines(
     assert run_app(["replay", str(recording), "--rules", str(slow), "--diff", "recorded"]) == 1
     said = capfd.readouterr().out.splitlines()
     assert said[0] == "small: slow.yaml: the same 6 alarms as recorded, and not all at the same time."
-    assert said[1] == "Of 6 alarms that both raise: 4 later by 3 s, 2 the same."
+    assert said[1] == "Of 6 alarms that both raise: 4 changed (4 later by 3 s), 2 the same."
     assert any(line.startswith("pump-slow  4 ") and line.endswith("4 later by 3 s") for line in said)
     assert "What this can't know:" in said
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateways.actuators.ledger import CommandLedger
 from gateways.cli.main import run_app
 
-SITE = str(Path(__file__).parents[3] / "examples" / "narvik-small")
+ROOT = Path(__file__).parents[3]
+SITE = str(ROOT / "examples" / "narvik-small")
 TROUBLES = "plant:pump_trip:CDU-A@14s+10s kill:actuators@22s+2s"
 
 
@@ -62,12 +69,45 @@ def test_a_wrong_call_says_what_to_do(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [BrokenProcessPool("terminated abruptly"), OSError("handle is closed")])
 def test_a_process_that_dies_is_no_broken_promise(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(_self: object, _work: object, _numbers: object) -> Iterator[object]:
-        raise BrokenProcessPool("terminated abruptly")
+    """The pool says so in two ways, while seeds are handed out."""
 
-    monkeypatch.setattr(ProcessPoolExecutor, "map", killed)
+    def broken(_self: object, _work: object, _number: int) -> object:
+        raise error
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
     assert run_app(["sim", SITE, "--hours", "0.017", "--seeds", "2", "--jobs", "2"]) == 3
     assert "a process that ran seeds has died" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_all_processes_at_once_and_without_a_traceback() -> None:
+    """Seeds of a week, so that one that is waited for would be seen."""
+    words = ["sim", SITE, "--hours", "168", "--seeds", "8", "--jobs", "2"]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "gateways.cli.main", *words],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        process = psutil.Process(command.pid)
+        while len(workers := _workers(process)) < 2:
+            assert command.poll() is None
+        os.killpg(command.pid, signal.SIGINT)
+        _, said = command.communicate(timeout=60)
+    finally:
+        for one in [command, *(_workers(process) if command.poll() is None else ())]:
+            one.kill()
+    assert command.returncode == 130
+    assert said == ""
+    assert not any(worker.is_running() for worker in workers)
+
+
+def _workers(process: psutil.Process) -> list[psutil.Process]:
+    found = []
+    for child in process.children():
+        with contextlib.suppress(psutil.Error):  # of one that is just ending
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found

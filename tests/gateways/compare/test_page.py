@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,19 @@ def test_it_is_for_phones_and_for_the_dark() -> None:
     assert "@media (prefers-color-scheme: dark)" in text
     assert "@media (max-width: 700px)" in text
     assert not re.search(r"(?<!max-)(?<!min-)width: ?\d{3,}px", text)
+
+
+def test_a_phone_that_hides_the_heads_of_tables_says_which_side_a_number_is_of() -> None:
+    said = Checked(full())
+    cells = [a for tag, a in said.seen if tag == "td"]
+    sides = {(one["class"] or "").split(" ")[0]: one.get("data-of") for one in cells if "class" in one}
+    assert {side: sides[side] for side in SIDES} == SIDES
+    captions = [a["class"] for tag, a in said.seen if tag == "caption"]
+    assert captions == list(SIDES)
+    assert [text for text in said.said if text in SIDES.values()][-2:] == list(SIDES.values())
+
+
+SIDES = {"before": "recorded", "after": Path(EVIL).name}
 
 
 def test_how_long_it_is_does_not_grow_with_the_recording() -> None:

@@ -33,7 +33,10 @@ def score(number: int) -> Score:
 def sweep() -> SweepResult:
     """Twenty candidates, the last of them refused, of a rule whose names are markup."""
     candidates = [
-        Candidate({} if not number else {"limit": f"{number} * <b>design</b>", "on_delay": "1 s"}, RULE)
+        Candidate(
+            {} if not number else {"limit": f"{number} * <b>design</b>", "on_delay": "1 s"},
+            replace(RULE, on_delay_ns=number),
+        )
         for number in range(20)
     ]
     refused = Candidate({"limit": "0", "on_delay": "1 s"}, None, "'until' is true where <i>'when'</i> is")
@@ -61,10 +64,11 @@ def test_texts_are_no_markup_and_everything_is_there() -> None:
         "&lt;chunk&gt; 3",
         "#19",
         "as it is ★",
+        "; no candidate beats it. To be detected",
         "where &lt;i&gt;",
     ):
         assert shown in text
-    assert "20 candidates, 1 worth a look" in text
+    assert "20 candidates, 0 worth a look" in text
     assert text.count("<svg") == 1
 
 
@@ -75,3 +79,17 @@ def test_without_anything_to_detect_there_is_no_plot() -> None:
     assert "<svg" not in text
     assert "There is nothing to detect" in text
     assert "20 candidates, 0 worth a look" in text
+
+
+def test_the_rule_as_it_is_and_its_twin_are_no_trade_offs() -> None:
+    """Of three that no other beats, one is the rule as it is and one has its values."""
+    result = sweep()
+    scores = [*result.scores]
+    scores[1] = scores[2] = scores[0]
+    twin = result.candidates[1]._replace(rule=result.candidates[0].rule)
+    candidates = [result.candidates[0], twin, *result.candidates[2:]]
+    text = sweep_page(replace(result, candidates=candidates, scores=scores))
+    assert "20 candidates, 1 worth a look" in text
+    assert text.count("<li><b>#") == text.count("<li><b>#2</b>") == 1
+    assert text.count("As it is") == 1
+    assert "#1 as it is ★" in text

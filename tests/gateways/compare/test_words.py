@@ -28,8 +28,8 @@ def test_the_verdict_names_what_is_gone_and_added_first() -> None:
     )
     assert list(verdict(found)) == [
         "candidate: 2 alarms in place of 3, 2 gone and 1 added.",
-        "Of 1 alarm that both raise: 1 later by 2 s.",
-        "Of 2 commands: 1 later by 1 s, 1 the same.",
+        "Of 1 alarm that both raise: 1 changed (1 later by 2 s).",
+        "Of 2 commands: 1 changed (1 later by 1 s), 1 the same.",
     ]
 
 
@@ -37,7 +37,7 @@ def test_the_verdict_where_all_stay() -> None:
     moved = comparison([episode(10, 20), episode(900, 910)], [episode(9, 21), episode(900, 910)])
     assert list(verdict(moved)) == [
         "candidate: the same 2 alarms as recorded, and not all at the same time.",
-        "Of 2 alarms that both raise: 1 earlier by 1 s, 1 longer by 2 s, 1 the same.",
+        "Of 2 alarms that both raise: 1 changed (1 earlier by 1 s, 1 longer by 2 s), 1 the same.",
         "Neither side gives a command.",
     ]
     ordered = comparison([episode(10, 20)], [episode(10, 20)], ([command(1, 5.0)], [command(1, 6.0)]))

@@ -51,6 +51,16 @@ def test_what_can_not_be_read_is_a_finding(site: Site, tmp_path: Path) -> None:
         rule_texts(NARVIK, site, tmp_path)
 
 
+def test_the_folder_of_a_site_is_no_folder_of_rules(site: Site, tmp_path: Path) -> None:
+    candidate = tmp_path / "candidate"
+    shutil.copytree(NARVIK, candidate)
+    with pytest.raises(ConfigurationError) as raised:
+        load_program(NARVIK, site, candidate)
+    [said] = raised.value.findings
+    assert (said.file, said.hint) == (str(candidate), str(candidate / "rules"))
+    assert "a site's folder, with a site.yaml, is no folder of rules" in said.message
+
+
 def test_a_file_that_can_not_be_read_hides_no_finding_of_another(site: Site, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xff")
     (tmp_path / "b.yaml").mkdir()
