@@ -16,6 +16,7 @@ from gateways.whole.reference import Reference, is_fact
 from streams.recording.recording import Recording
 from streams.recording.segments import with_segments
 from streams.replay.replay import replay
+from streams.replay.replayed import without_place
 from streams.replay.rules import choose_site
 
 SHOWN: Final = 5
@@ -65,7 +66,7 @@ def recording_holds(folder: Path, reference: Reference) -> Iterator[str]:
         yield "the recording has no outputs to compare"
     elif compared.differences:
         yield f"the replay of the recording differs in {compared.differences} outputs, first in {compared.first}"
-    expected = {name: value for name, value in reference.expected.items() if not is_fact(name)}
+    expected = {name: without_place(value) for name, value in reference.expected.items() if not is_fact(name)}
     others = {name for name in expected.keys() | heard.keys() if expected.get(name) != heard.get(name)}
     if others:
         some = ", ".join(sorted(others)[:SHOWN])

@@ -71,14 +71,17 @@ def of_copy(path: Path) -> Iterator[Stated]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8", newline="") as text:
-        reader = csv.DictReader(text, strict=True)
-        _check_columns(path, reader.fieldnames or ())
-        before = reader.line_num
-        for row in reader:
-            yield f"{path}:{before + 1}", row
+    limit = csv.field_size_limit(sys.maxsize)  # of the whole process
+    try:
+        with path.open(encoding="utf-8", newline="") as text:
+            reader = csv.DictReader(text, strict=True)
+            _check_columns(path, reader.fieldnames or ())
             before = reader.line_num
+            for row in reader:
+                yield f"{path}:{before + 1}", row
+                before = reader.line_num
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -189,7 +189,12 @@ _PLACE_IN_CHAIN: Final = re.compile(rb',"number":\d+,"previous":"[0-9a-f]*"(?=},
 
 def compared(output: Output, value: bytes) -> bytes:
     """The bytes by which an output is known: its `value`, of a line of the journal without its place in the chain."""
-    return _PLACE_IN_CHAIN.sub(b"", value, 1) if isinstance(output, Entry) else value
+    return without_place(value) if isinstance(output, Entry) else value
+
+
+def without_place(value: bytes) -> bytes:
+    """A line of the journal without its place in the chain; other outputs as they are."""
+    return _PLACE_IN_CHAIN.sub(b"", value, 1)
 
 
 def told(fact: Fact) -> tuple[str, str, str, bytes]:
