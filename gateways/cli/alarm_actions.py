@@ -20,6 +20,7 @@ import orjson
 from gateways.cli.alarm_list import last_words, running_site
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
+from rules.alarms.life_cycle import NEEDS_ACKNOWLEDGEMENT
 from rules.engine.inputs import ACTION_SOURCE, Action, ActionKind, Identity
 from rules.engine.outputs import Alarm, Entry
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
@@ -35,7 +36,7 @@ ANSWER_S: Final = 10.0
 _READ_S: Final = 0.2
 
 _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
-    "acknowledge": lambda alarm: "unacknowledged" in alarm.state,
+    "acknowledge": lambda alarm: alarm.state in NEEDS_ACKNOWLEDGEMENT,
     "reset": lambda alarm: alarm.state == "latched-acknowledged",
     "shelve": lambda alarm: alarm.state not in ("normal", "shelved", "out-of-service"),
     "unshelve": lambda alarm: alarm.shelved_until_ns is not None,

@@ -9,50 +9,33 @@ circle.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
 
-from rules.language.upward import Upward
-from rules.site.model import Site
+from rules.language.upward import Upward, feeders_of
+from rules.site.model import Site, Unit
 
 Key = tuple[str, str]
 """Rule and asset: names an alarm of a unit."""
 
 
-class OfRule(Protocol):
-    """What is asked of a rule."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def suppresses(self) -> tuple[str, ...]: ...
-
-
 class Causes:
-    """Of the rules of a unit."""
+    """Of a unit. `suppresses`: by rule those whose alarms its own explains."""
 
-    def __init__(self, site: Site, rules: Iterable[OfRule]) -> None:
-        self.suppresses: dict[str, frozenset[str]] = {
-            rule.id: frozenset(rule.suppresses) for rule in rules if rule.suppresses
-        }
+    def __init__(self, site: Site, unit: Unit, suppresses: Mapping[str, Iterable[str]]) -> None:
+        self.suppresses = {rule: frozenset(others) for rule, others in suppresses.items() if others}
         self._causes: dict[str, tuple[str, ...]] = {}
         """The rules that suppress one, in order."""
         for cause in sorted(self.suppresses):
             for rule in self.suppresses[cause]:
                 self._causes[rule] = (*self._causes.get(rule, ()), cause)
+        # who explains nothing asks for no relations, and they are many
+        assets = unit.assets if self.suppresses else ()
+        self._known = {asset.id for asset in assets}
+        self._part_of = {asset.id: asset.part_of for asset in assets if asset.part_of is not None}
         self._parts: dict[str, list[str]] = defaultdict(list)
-        self._part_of: dict[str, str] = {}
-        feeders: dict[str, list[str]] = defaultdict(list)
-        if self.suppresses:
-            for asset in site.assets.values():
-                if asset.part_of is not None:
-                    self._parts[asset.part_of].append(asset.id)
-                    self._part_of[asset.id] = asset.part_of
-                for fed in asset.feeds:
-                    feeders[fed].append(asset.id)
-        self._above = Upward(site, feeders, within_unit=True)
-        self._known = site.assets
+        for part, whole in self._part_of.items():
+            self._parts[whole].append(part)
+        self._above = Upward(site, feeders_of(assets), within_unit=True)
 
     def is_consequence(self, rule: str) -> bool:
         """Whether another rule's alarm may explain it."""

@@ -86,7 +86,7 @@ class Engine:
         """The first tick that this state saw: an engine that lost its state tells facts in a later epoch."""
         self._told: Counter[str] = Counter()
         """The last sequence of the facts for each unit."""
-        self._statements = Statements(unit_id, site, self.counters)
+        self._statements = Statements(self.unit, site, self.counters)
         self._sources = Sources(site, self._statements)
         self._counts = np.zeros(4, np.int64)
         compiled = rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit)
@@ -110,7 +110,8 @@ class Engine:
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
-        self._statements.causes = Causes(self._site, compiled.rules)
+        suppresses = {rule.id: rule.suppresses for rule in compiled.rules}
+        self._statements.causes = Causes(self._site, self.unit, suppresses)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))

@@ -22,7 +22,7 @@ from rules.engine.inputs import Action, Identity
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.engine.tables import Spoken
 from rules.language.message import render
-from rules.site.model import Site
+from rules.site.model import Site, Unit
 
 Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
@@ -67,10 +67,10 @@ class Statements:
     `chain_end`: the last line of the journal, part of a snapshot too.
     """
 
-    def __init__(self, unit: str, site: Site, counters: Counter[str]) -> None:
-        self.unit = unit
+    def __init__(self, unit: Unit, site: Site, counters: Counter[str]) -> None:
+        self.unit = unit.id
         self.site = site
-        self.causes = Causes(site, ())
+        self.causes = Causes(site, unit, {})
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []

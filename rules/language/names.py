@@ -20,7 +20,7 @@ from rules.language.quantities import Quantity, find_constant, hint, holders, sh
 from rules.language.signals import Sensor, Signal, gpu_sensor
 from rules.language.terms import Limit, Term
 from rules.language.unit_algebra import TEMPERATURE, on_scale, spelled
-from rules.language.upward import Upward
+from rules.language.upward import Upward, feeders_of
 from rules.site import units
 from rules.site.model import SILENT_NS, Asset, Site
 from rules.site.types import POINT_UNITS
@@ -37,11 +37,9 @@ class Names:
         self.site = site
         self.definitions = definitions
         of_type: dict[str, list[str]] = defaultdict(list)
-        feeders: dict[str, list[str]] = defaultdict(list)
         for asset in site.assets.values():
             of_type[asset.type].append(asset.id)
-            for fed in asset.feeds:
-                feeders[fed].append(asset.id)
+        feeders = feeders_of(site.assets.values())
         self._in_unit = Upward(site, feeders, within_unit=True)
         self._anywhere = Upward(site, feeders, within_unit=False)
         self._of_type = {asset_type: tuple(assets) for asset_type, assets in of_type.items()}

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
-from rules.site.model import Site
+from rules.site.model import Asset, Site
+
+
+def feeders_of(assets: Iterable[Asset]) -> Mapping[str, Sequence[str]]:
+    """Which of `assets` feed each asset directly."""
+    feeders: dict[str, list[str]] = defaultdict(list)
+    for asset in assets:
+        for fed in asset.feeds:
+            feeders[fed].append(asset.id)
+    return feeders
 
 
 class Upward:

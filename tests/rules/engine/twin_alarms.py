@@ -5,6 +5,7 @@ It knows nobody who acts: no alarm is acknowledged, shelved or out of service he
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from rules.site.model import Site, Unit
 Key = tuple[str, str]
 
 
-class TwinAlarms:
+class TwinAlarms(ABC):
     """The alarms of a unit. `holds`: until when an alarm waits for the one that explains it."""
 
     site: Site
@@ -33,11 +34,13 @@ class TwinAlarms:
         self.holds: dict[Key, int] = {}
         self.known_above: dict[str, set[str]] = {}
 
+    @abstractmethod
     def id_of(self) -> str:
-        raise NotImplementedError
+        """The id of the next output of what is taken in."""
 
+    @abstractmethod
     def entry(self, kind: str, at: int, detail: dict[str, Any], name: str | None = None) -> None:
-        raise NotImplementedError
+        """A line of the journal."""
 
     def raise_(
         self,
