@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from rules.alarms.annunciation import is_annunciated
 from rules.engine.inputs import Activation, Fact, Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.errors import UndecodableError
@@ -66,7 +67,7 @@ class Observer:
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
     raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
-    heard: set[str] = field(default_factory=set)
+    annunciated: set[str] = field(default_factory=set)
     """The ids of those that operators heard: not shelved, suppressed or out of service all the time."""
     """First and last word on every occurrence, by the id of its raise."""
     commands: dict[str, SeenCommand] = field(default_factory=dict)
@@ -189,9 +190,9 @@ class Observer:
         if isinstance(output, Alarm):
             if output.raised_id:
                 self.raised.setdefault(output.raised_id, output)
+                if is_annunciated(self.alarms.get(output.raised_id), output):
+                    self.annunciated.add(output.raised_id)
                 self.alarms[output.raised_id] = output
-                if output.state == "unacknowledged":
-                    self.heard.add(output.raised_id)
         elif isinstance(output, Command):
             self.commands[output.id] = SeenCommand(
                 output, record.timestamp_ms * 1_000_000, self.receipts.get(output.id)

@@ -55,7 +55,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "restarts": cost.restarts,
         "rolls": cost.rolls,
         "broken_ids": observer.broken_ids,
-        "annunciated": len(observer.heard),
+        "annunciated": len(observer.annunciated),
         "alarms": [
             plain_alarm(alarm, observer.raised[alarm.raised_id])
             for alarm in sorted(observer.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,18 @@ def test_the_same_id_with_other_bytes_is_a_broken_invariant(observer: Observer) 
     observer.see(record(encode_output(command(cause_ns=1), 3)))
     observer.see(record(encode_output(command(cause_ns=2), 3)))
     assert summarize(observer, cost())["broken_ids"] == 1
+
+
+def test_what_is_suppressed_is_annunciated_when_nothing_explains_it_any_more(observer: Observer) -> None:
+    heard = alarm()
+    quiet = replace(
+        heard, id="b1", raised_id="b1", asset="R02", state="suppressed", suppressed_by="row-a:x:CDU-A"
+    )
+    for one in (heard, quiet, replace(quiet, id="b2", unknown_ns=9)):
+        observer.see(record(encode_output(one, 3)))
+    assert (summarize(observer, cost())["annunciated"], len(summarize(observer, cost())["alarms"])) == (1, 2)
+    observer.see(record(encode_output(replace(quiet, id="b3", state="unacknowledged", suppressed_by=""), 3)))
+    assert summarize(observer, cost())["annunciated"] == 2
 
 
 def test_an_alarm_is_one_line_from_its_raise_to_its_clearing(observer: Observer) -> None:
