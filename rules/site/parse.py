@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from rules.findings import Finding
 from rules.site.expand import Expansion, nearest_asset
@@ -24,11 +25,12 @@ from rules.strict_yaml import DURATION_NS, Node, load
 KEYS = ("name", "tick", "fact_period", "alarms", "rules", "sources", "templates", "units")
 TICK_NS = 100 * DURATION_NS["ms"]
 FACT_PERIOD_NS = DURATION_NS["s"]
-SILENCES_NS = {"shelving_max": 8 * DURATION_NS["h"], "out_of_service_max": 30 * DURATION_NS["d"]}
-"""For how long a person may silence an alarm, where the file says nothing else."""
-HOLD_OFF_NS = DURATION_NS["s"]
-HOLD_OFF_MAX_NS = 2 * DURATION_NS["s"]
-"""How long an alarm may wait for its cause before it is heard."""
+ALARM_KEYS = {
+    "shelving_max": (1, 400 * DURATION_NS["d"]),
+    "out_of_service_max": (1, 400 * DURATION_NS["d"]),
+    "hold_off": (0, 2 * DURATION_NS["s"]),
+}
+"""Keys of `alarms`, each with the shortest and the longest time that it may be; `model.Site` has what they are else."""
 
 
 def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
@@ -49,9 +51,10 @@ def _read(root: Node, text: str) -> Site | None:
         if key in fields
     }
     paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
-    alarms = fields["alarms"].fields((*SILENCES_NS, "hold_off")) if "alarms" in fields else {}
-    hold_off_ns = alarms["hold_off"].as_duration_ns(0, HOLD_OFF_MAX_NS) if "hold_off" in alarms else None
-    silences_ns = {key: alarms[key].as_duration_ns() for key in SILENCES_NS if key in alarms}
+    alarms = fields["alarms"].fields(tuple(ALARM_KEYS)) if "alarms" in fields else {}
+    alarms_ns: dict[str, Any] = {
+        f"{key}_ns": node.as_duration_ns(*ALARM_KEYS[key]) for key, node in alarms.items()
+    }
     table = read_sources(fields.get("sources"))
     reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
     reader.all_templates()
@@ -62,7 +65,7 @@ def _read(root: Node, text: str) -> Site | None:
     _check_addresses(table, expansion)
     if not root.document.findings:
         _warn_of_unused(fields.get("templates"), reader, table, expansion)
-    return Site(
+    site = Site(
         name=name or "",
         digest=text_digest(text),
         tick_ns=periods_ns.get("tick") or TICK_NS,
@@ -73,10 +76,8 @@ def _read(root: Node, text: str) -> Site | None:
         actuators=expansion.build_actuators(source_of_gpu),
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
-        shelving_max_ns=silences_ns.get("shelving_max") or SILENCES_NS["shelving_max"],
-        out_of_service_max_ns=silences_ns.get("out_of_service_max") or SILENCES_NS["out_of_service_max"],
-        hold_off_ns=HOLD_OFF_NS if hold_off_ns is None else hold_off_ns,
     )
+    return replace(site, **{key: ns for key, ns in alarms_ns.items() if ns is not None})
 
 
 def text_digest(text: str) -> str:
