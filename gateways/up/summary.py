@@ -144,14 +144,15 @@ def in_words(summary: Mapping[str, Any]) -> str:
     """The summary for people, at the end of a run."""
     latency = summary["latency_ms"]["sample_to_receipt"]
     done = sum(command["status"] == "done" for command in summary["commands"])
+    heard = summary["annunciated"]
+    quiet = "" if heard == len(summary["alarms"]) else f", {heard} of them annunciated and the others silent"
     lines = [
         f"{summary['wall_s']:.0f} s, start and end included: {summary['readings']:,} readings in "
         f"{summary['frames']:,} frames, {summary['not_available']:,} values not available",
         f"lost {summary['lost']}, duplicates {summary['duplicates']}, late {summary['late']}, "
         f"out of order {summary['out_of_order']}, dead letters {summary['dead_letters']}, "
         f"restarts {summary['restarts']}",
-        f"alarms {len(summary['alarms'])}, {summary['annunciated']} of them annunciated, the others explained by these "
-        f"or silenced; commands {len(summary['commands'])}, of these {done} done"
+        f"alarms {len(summary['alarms'])}{quiet}; commands {len(summary['commands'])}, of these {done} done"
         + (
             f"; sample to receipt p50 {latency['p50']} ms, p99 {latency['p99']} ms"
             if latency["count"]
