@@ -67,9 +67,9 @@ class Observer:
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
     raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
+    """First and last word on every occurrence, by the id of its raise."""
     annunciated: set[str] = field(default_factory=set)
     """The ids of those that operators heard: not shelved, suppressed or out of service all the time."""
-    """First and last word on every occurrence, by the id of its raise."""
     commands: dict[str, SeenCommand] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     """The first of each command, by the command's id."""

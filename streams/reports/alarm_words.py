@@ -21,7 +21,7 @@ from streams.recording.recording import Recording
 from streams.recording.ticks import file_at, ticks
 from streams.replay.start import Part
 from streams.topics import ALARMS, EVENTS, JOURNAL
-from streams.wire import decode_output
+from streams.wire import decode_output, is_head
 
 AWAY_NS: Final = 60_000_000_000
 """Ticks that are further apart than this: in between nothing was recorded."""
@@ -121,7 +121,7 @@ def _outputs(recordings: Sequence[Recording], found: AlarmWords) -> Iterator[Out
                 found.has_alarms |= topic == ALARMS.name
                 found.has_journal |= topic == JOURNAL.name
                 try:
-                    if value is not None:
+                    if value is not None and not is_head(place.headers):
                         yield decode_output(place.headers, value)
                 except UndecodableError as error:
                     found.undecodable[error.reason] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from gateways.cli.replay_pace import Pace
 from rules.site.model import Site
 from streams.compare.kpis import Rate
+from streams.journal.heads import Head, head_message
 from streams.recording.segments import open_recordings
 from streams.replay.start import Part
 from streams.reports.alarm_words import AlarmWords, read_alarm_words
@@ -124,6 +126,15 @@ def test_what_only_the_journal_has_is_counted(site: Site, write: Write) -> None:
     log = log_of(unit.until(4 * 3600), ticks(4))
     lost = [pair for pair in log if pair[1].topic == "alarms"][:7]
     assert report(write([pair for pair in log if pair not in lost])).unrecorded == 7
+
+
+def test_a_signed_head_of_the_journal_is_no_word_and_no_garbage(site: Site, write: Write) -> None:
+    log = log_of(busy(site).until(4 * 3600), ticks(4))
+    head = head_message(Head("row-a", 1, "0" * 64, T0 + HOUR), 2)
+    garbage = replace(head, headers=(("schema", b"odd/1"),))
+    paths = write([*log, (T0 + HOUR, head), (T0 + HOUR, garbage)])
+    assert read(paths).undecodable == {"unknown-schema": 1}
+    assert report(paths) == report(write(log))
 
 
 def test_words_said_again_change_nothing(site: Site, write: Write) -> None:
