@@ -5,13 +5,16 @@ Groups are no part of it: the worker's group is Faust's; everybody else reads fr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Final, Literal, Protocol
 
+from rules.errors import UnreachableError
 from streams.record import Message, Record, TopicPartition
 from streams.topics import Topic
 
 Start = Literal["earliest", "latest"]
+
+_PATIENCE_S: Final = 10
 
 MAX_MESSAGE_BYTES = 1_000_000
 """Key, value and headers of one message: below every broker's default of 1 MiB for a batch."""
@@ -97,3 +100,20 @@ class Bus(Protocol):
     async def close(self) -> None:
         """Let go of whatever the bus itself holds."""
         ...
+
+
+async def up_to_the_end(bus: Bus, reader: Reader, topic: str) -> AsyncIterator[Record]:
+    """What a reader of all of `topic` has before it, up to where that ends now; the last read may go beyond.
+
+    The reader has to begin at the earliest record, and not at 0: of a partition from which retention has taken all, it
+    would never be said where it is. UnreachableError where nothing comes any more before the end.
+    """
+    ends = await bus.ends(topic)
+    empty = 0
+    while any(reader.positions()[place] < end for place, end in ends.items()):
+        records = await reader.read(timeout_s=1.0)
+        for record in records:
+            yield record
+        empty = 0 if records else empty + 1
+        if empty == _PATIENCE_S:
+            raise UnreachableError(f"'{topic}' brings nothing any more, before its end: {dict(ends)}")

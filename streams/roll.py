@@ -22,7 +22,7 @@ from itertools import islice
 
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
-from streams.bus import Bus
+from streams.bus import Bus, up_to_the_end
 from streams.record import Message, Record
 from streams.replay_mark import mark_log, replay_of
 from streams.snapshots import LOG_KEY, log_ids
@@ -31,7 +31,6 @@ from streams.wire import decode_output
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 10
 _SEND_WITHIN_S = 30.0
 _SEND_AT_ONCE = 500
 _PAUSE_S = 0.1
@@ -105,19 +104,11 @@ async def _last_words(bus: Bus, topic: str) -> list[Message]:
 
 async def _records(bus: Bus, topic: str) -> AsyncIterator[Record]:
     """Every record of `topic`, up to where it ends now."""
-    left = {place: end for place, end in (await bus.ends(topic)).items() if end > 0}
-    reader = await bus.reader([topic], dict.fromkeys(left, 0)) if left else None
-    empty = 0
-    while reader is not None and left:
-        records = await reader.read(timeout_s=1.0)
-        for record in records:
+    reader = await bus.reader([topic])
+    try:
+        async for record in up_to_the_end(bus, reader, topic):
             yield record
-        done = reader.positions()
-        left = {place: end for place, end in left.items() if done[place] < end}
-        empty = 0 if records else empty + 1
-        if empty == _PATIENCE_S:
-            raise UnreachableError(f"'{topic}' brings nothing any more, before its end: {left}")
-    if reader is not None:
+    finally:
         await reader.close()
 
 

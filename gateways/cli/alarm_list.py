@@ -11,7 +11,7 @@ from typing import Any
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus, Reader
+from streams.bus import Bus, Reader, up_to_the_end
 from streams.bus_kafka import KafkaBus
 from streams.record import Record
 from streams.settings import load_settings
@@ -39,11 +39,10 @@ async def running_site(site_dir: Path, bootstrap: str | None) -> AsyncIterator[t
 
 
 async def last_words(bus: Bus, reader: Reader, units: Container[str]) -> dict[str, Alarm]:
-    """The last word on each alarm of these units, by key; the reader goes on behind them."""
-    ends = await bus.ends(ALARMS.name)
+    """The last word on each alarm of these units, by key; the reader goes on behind them. UnreachableError."""
     last: dict[str, Alarm] = {}
-    while any(reader.positions().get(partition, 0) < end for partition, end in ends.items()):
-        last.update({alarm.key: alarm for alarm in decoded(await reader.read(timeout_s=1.0), units)})
+    async for record in up_to_the_end(bus, reader, ALARMS.name):
+        last.update({alarm.key: alarm for alarm in decoded([record], units)})
     return last
 
 

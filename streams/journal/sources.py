@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet
 
-from rules.errors import ConfigurationError, UndecodableError, UnreachableError
+from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
-from streams.bus import Bus
+from streams.bus import Bus, up_to_the_end
 from streams.journal.chain import Line, line_of
 from streams.journal.heads import Head, head_of
-from streams.record import Record, TopicPartition
+from streams.record import Record
 from streams.recording.recording import Recording
 from streams.topics import JOURNAL
 
@@ -24,7 +24,6 @@ COPIES: Final = (".jsonl", ".csv", ".parquet")
 COLUMNS: Final = ("unit", "number", "at_ns", "kind", "id", "record")
 """Of a copy as a table. `record` is what is verified; the others are what it says, and have to agree."""
 HEAD_KIND: Final = "head"
-_PATIENCE: Final = 10
 
 
 class Stated(NamedTuple):
@@ -118,20 +117,10 @@ def _agreed(row: dict[Any, Any]) -> bytes | None:
 
 async def of_log(bus: Bus) -> AsyncIterator[Stated]:
     """The journal of a running log, up to where it ends now. UnreachableError where it brings nothing any more."""
-    left = {place: end for place, end in (await bus.ends(JOURNAL.name)).items() if end > 0}
-    if not left:
-        return
-    reader = await bus.reader([JOURNAL.name], dict.fromkeys(left, 0))
-    empty = 0
+    reader = await bus.reader([JOURNAL.name])
     try:
-        while any(reader.positions()[place] < end for place, end in left.items()):
-            records = await reader.read(timeout_s=1.0)
-            for record in records:
-                if record.offset < left[TopicPartition(record.topic, record.partition)]:
-                    yield _stated(record)
-            empty = 0 if records else empty + 1
-            if empty == _PATIENCE:
-                raise UnreachableError(f"'{JOURNAL.name}' brings nothing any more, before its end")
+        async for record in up_to_the_end(bus, reader, JOURNAL.name):
+            yield _stated(record)
     finally:
         await reader.close()
 

@@ -10,7 +10,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from gateways.whole.bus import FaultyBus, Network
 from rules.errors import UnreachableError
-from streams.bus import MAX_MESSAGE_BYTES, Bus, Reader
+from streams.bus import MAX_MESSAGE_BYTES, Bus, Reader, up_to_the_end
 from streams.bus_kafka import KafkaBus
 from streams.bus_memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
@@ -234,3 +234,29 @@ async def test_a_reader_at_the_end_misses_nothing_while_several_producers_append
         ]
         assert mine == [f"{number}:{count}".encode() for count in range(each)]
     await reader.close()
+
+
+async def test_a_topic_is_read_up_to_its_end(bus: Bus, topic: str) -> None:
+    await send(bus, [*numbered(topic, 0, 600), *numbered(topic, 2, 1, 600)])
+    reader = await bus.reader([topic])
+    found = [record async for record in up_to_the_end(bus, reader, topic)]
+    assert sorted(int(record.value or b"") for record in found) == list(range(601))
+    assert reader.positions() == await bus.ends(topic)
+    assert not [record async for record in up_to_the_end(bus, reader, topic)]
+    await reader.close()
+
+
+async def test_a_topic_that_brings_nothing_before_its_end_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bus = MemoryBus()
+    await bus.create_topics([Topic("full", "", "")], 1)
+    await send(bus, numbered("full", 0, 1))
+    reader = await bus.reader(["full"])
+
+    async def nothing(timeout_s: float) -> Sequence[Record]:
+        return ()
+
+    monkeypatch.setattr(reader, "read", nothing)
+    with pytest.raises(UnreachableError, match="'full' brings nothing any more"):
+        [record async for record in up_to_the_end(bus, reader, "full")]
