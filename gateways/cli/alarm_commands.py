@@ -8,10 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, BootstrapOption, JsonOption, SiteArgument
 from rules.engine.inputs import ActionKind
 
-BootstrapOption = Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")]
 AlarmsArgument = Annotated[
     list[str],
     typer.Argument(help="unit:rule:asset, or a pattern such as 'row-a:gpu-*:R01-*'.", metavar="ALARM…"),

@@ -27,6 +27,8 @@ FromOption = Annotated[
 ToOption = Annotated[
     str | None, typer.Option("--to", help="As --from; of an alarm when it cleared.", metavar="T")
 ]
+UnitsOption = Annotated[list[str] | None, typer.Option("--unit", help="Only this unit; repeatable.")]
+BootstrapOption = Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")]
 RulesOption = Annotated[
     Path | None,
     typer.Option("--rules", help="Rule files, a folder or file, in place of the site's own.", metavar="DIR"),

@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from gateways.cli import alarm_commands
-from gateways.cli.arguments import DEMO_SITE, JsonOption, RulesOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, BootstrapOption, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
 from gateways.cli.journal_commands import journal_app
 from gateways.cli.replay_commands import recording_app, replay
@@ -232,7 +232,7 @@ def activate(
     within: Annotated[
         str, typer.Option(help="How long the workers may take to get ready.", metavar="TIME")
     ] = "60s",
-    bootstrap: Annotated[str | None, typer.Option(help="host:port of the broker.", metavar="ADDRESS")] = None,
+    bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let the rules of the site's files rule the running site, from now on: alarms of rules that are the same go on."""

@@ -15,6 +15,7 @@ from gateways.cli.arguments import (
     OtherSiteOption,
     RecordingsArgument,
     ToOption,
+    UnitsOption,
 )
 
 recording_app = typer.Typer(help="Look into recordings and make copies of them.", no_args_is_help=True)
@@ -34,7 +35,7 @@ def replay(
     speed: Annotated[
         str, typer.Option(help="max, or how many times real time, in event time.", metavar="max|N")
     ] = "max",
-    unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
+    unit: UnitsOption = None,
     to_kafka: Annotated[
         str | None,
         typer.Option(help="Feed it into the empty log of this broker instead.", metavar="HOST:PORT"),

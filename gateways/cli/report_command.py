@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import FromOption, JsonOption, RecordingsArgument, ToOption
+from gateways.cli.arguments import FromOption, JsonOption, RecordingsArgument, ToOption, UnitsOption
 
 report_app = typer.Typer(help="Figures for people who answer for the plant.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def alarms(
     recordings: RecordingsArgument,
     begin: FromOption = None,
     end: ToOption = None,
-    unit: Annotated[list[str] | None, typer.Option(help="Only this unit; repeatable.")] = None,
+    unit: UnitsOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A page (HTML) with the plot.", metavar="FILE")
     ] = None,
