@@ -32,7 +32,7 @@ def verify(paths: Sequence[Path], public_keys: Sequence[Path], bootstrap: str | 
     """Whether the chain of each unit holds; 1 where it does not."""
     keys = {key_id(key): key for key in map(read_public, public_keys)}
     verifier, damage = Verifier(), list[str]()
-    if len(paths) == 1 and (paths[0] / SITE_FILE).is_file():
+    if len(paths) == 1 and _is_site(paths[0]):
         asyncio.run(_take_log(paths[0], bootstrap, verifier))
     else:
         _take(_stated(paths, damage), verifier)
@@ -64,10 +64,11 @@ def _take(stated: Iterable[Stated], verifier: Verifier) -> None:
 
 def _stated(paths: Sequence[Path], damage: list[str]) -> Iterator[Stated]:
     """The records of copies, or of recordings, that follow each other; `damage` of recordings is added."""
-    if any((path / SITE_FILE).is_file() for path in paths):
-        raise ConfigurationError(
-            [Wrong(str(paths[0]), 0, 0, "a site is verified alone: name it, and nothing else")]
-        )
+    for path in paths:
+        if _is_site(path):
+            text = "a site: its log is verified alone, with nothing else named, and copied from a recording of it"
+            hint = f"headrace record {path} -o FILE records it"
+            raise ConfigurationError([Wrong(str(path), 0, 0, text, hint)])
     if all(map(is_copy, paths)):
         for path in paths:
             yield from of_copy(path)
@@ -77,6 +78,10 @@ def _stated(paths: Sequence[Path], damage: list[str]) -> Iterator[Stated]:
     recordings = open_recordings(paths)
     yield from of_recordings(recordings)
     damage += [f"{one.path}: {line}" for one in recordings for line in one.damage]
+
+
+def _is_site(path: Path) -> bool:
+    return (path / SITE_FILE).is_file()
 
 
 def _body(verifier: Verifier, found: list[Finding], damage: list[str], with_keys: bool) -> dict[str, Any]:

@@ -147,6 +147,10 @@ def test_what_is_no_journal_is_said(
     assert verify(capfd, recording, tmp_path / "odd.csv")[0] == 2
     assert verify(capfd, SITE, recording)[0] == 2
     assert run_app(["journal", "export", str(recording), "-o", str(tmp_path / "copy.txt")]) == 2
+    capfd.readouterr()
+    assert run_app(["journal", "export", SITE, "-o", str(tmp_path / "copy.jsonl")]) == 2
+    assert f"headrace record {SITE}" in capfd.readouterr().err
+    assert not (tmp_path / "copy.jsonl").exists()
 
 
 def test_a_key_is_made_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
