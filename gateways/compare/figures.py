@@ -60,8 +60,10 @@ def measured(one: Kpis) -> Iterator[Measured]:
     )  # fmt: skip
     yield Measured("alarms that chatter", "none", f"{len(one.chattering):,}", not one.chattering)
     yield Measured(
-        "stale, more than 24 h", "under 5 on any day", f"{one.stale:,}", None if one.stale else True
-    )
+        "stale, more than 24 h", "under 5 on any day", f"{one.stale:,}",
+        # what went off in less than a day can't be stale yet
+        None if one.stale or one.rates["day"].average is None else True,
+    )  # fmt: skip
     yield Measured(
         "share of the ten most frequent", "at most 5 %", share_text(one.top_share),
         # ten of fewer than 200 alarms are more than that, however they come

@@ -43,11 +43,7 @@ class AlarmReport(NamedTuple):
 
 def figures(one: Position) -> Iterator[Measured]:
     """All of an operator position."""
-    for figure in measured(one.kpis):
-        if figure.name.startswith("stale") and one.kpis.rates["day"].average is None:
-            yield figure._replace(meets=None)  # what went off in less than a day can't be stale yet
-        else:
-            yield figure
+    yield from measured(one.kpis)
     yield Measured("floods", "", f"{one.kpis.floods:,}")
     acknowledging = one.acknowledging
     yield Measured("time to acknowledge, mean", "", _duration(acknowledging.mean_ns))

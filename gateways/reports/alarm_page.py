@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from gateways.compare.figures import Measured
+from gateways.compare.figures import Measured, share_text
 from gateways.compare.template import filled
 from gateways.compare.words import counted, duration, moment
 from gateways.reports.alarm_figures import AlarmReport, figures, limits, suggestion
 from gateways.reports.alarm_plot import plot
-from streams.reports.alarm_words import Name
+from streams.compare.kpis import Name
 from streams.reports.alarms import Position
 
 UNITS: Final = 40
@@ -116,7 +116,7 @@ def _block(one: Position) -> Block:
         f"{counted(total, 'alarm')}, {said}",
         missed,
         of,
-        _some((_alarm(name), f"{count:,}", _percent(count, total)) for name, count in one.kpis.top),
+        _some((_alarm(name), f"{count:,}", share_text(count / total)) for name, count in one.kpis.top),
         _some((_alarm(each.name), f"{each.count:,}", suggestion(each.delays)) for each in one.chattering),
         _some(
             (moment(each.begin_ns)[:16], moment(each.end_ns)[:16], f"{each.alarms:,}")
@@ -130,10 +130,6 @@ def _block(one: Position) -> Block:
 
 def _alarm(name: Name) -> str:
     return f"{name[1]} {name[2]}"
-
-
-def _percent(count: int, total: int) -> str:
-    return f"{count / total:.1%}".replace("%", " %")
 
 
 def _some(lines: Iterator[tuple[str, ...]]) -> Some:

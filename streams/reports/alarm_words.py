@@ -16,6 +16,7 @@ from typing import Final
 from rules.alarms.standing import NO_END_NS
 from rules.engine.outputs import Alarm, Entry, Output
 from rules.errors import UndecodableError
+from streams.compare.kpis import Name
 from streams.compare.spans import Span, cut
 from streams.recording.recording import Recording
 from streams.recording.ticks import file_at, ticks
@@ -25,8 +26,6 @@ from streams.wire import decode_output, is_head
 
 AWAY_NS: Final = 60_000_000_000
 """Ticks that are further apart than this: in between nothing was recorded."""
-Name = tuple[str, str, str]
-"""Unit, rule and asset."""
 
 
 @dataclass(slots=True)

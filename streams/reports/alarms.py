@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from streams.compare.episodes import Episode
-from streams.compare.kpis import Kpis, is_stale, kpis
+from streams.compare.kpis import Kpis, Name, is_stale, kpis
 from streams.compare.spans import Span, length_ns
-from streams.reports.alarm_words import AlarmWords, Name
+from streams.reports.alarm_words import AlarmWords
 from streams.reports.delays import Delays, delays
 from streams.reports.histories import History, Quiet, history
 
