@@ -22,9 +22,11 @@ from rules.engine.chain import ENTRY_SCHEMA, ChainEnd, hash_of
 from rules.errors import UndecodableError
 from streams.journal.heads import Head, head_of, is_signed, looks_like_head
 
-HASH_BYTES: Final = 32
-_UNKNOWN: Final = bytes(HASH_BYTES)
+_HASH_BYTES: Final = 32
+_UNKNOWN: Final = bytes(_HASH_BYTES)
 """In the place of a line that has not come."""
+_LARGEST_HOLE: Final = 1_000_000
+"""A number that lies further ahead was changed: no hole of that size is worth its memory."""
 
 What = Literal[
     "changed", "removed", "reordered", "begun again", "unreadable", "wrong head", "cut", "not signed"
@@ -134,7 +136,7 @@ class UnitChain:
         elif line.number < self.first:
             self._before(line)
         else:
-            self._repeat(line)
+            self._repeat(line, last)
 
     def _begin(self, line: Line) -> None:
         if line.number == 0:
@@ -160,42 +162,36 @@ class UnitChain:
                 self.unit, "removed", last.number + 1, "", f"before {line.place}",
                 f"number {names} is missing before number {line.number} ({line.id})",
             )  # fmt: skip
-        if (
-            line.number - last.number > 1_000_000
-        ):  # a number that was changed: no gap of that size is worth its memory
+        if line.number - last.number > _LARGEST_HOLE:
             return
         self._hashes += _UNKNOWN * (line.number - last.number - 1)
         self._append(line)
 
-    def _repeat(self, line: Line) -> None:
+    def _repeat(self, line: Line, last: Line) -> None:
         known = self._known(line.number)
         if line.number in self._missing and self.broken is not None and self.broken.what == "removed":
             self.broken = Finding(
                 self.unit, "reordered", line.number, line.id, line.place,
-                f"number {line.number} comes behind number {self.end.number}",
+                f"number {line.number} comes behind number {last.number}",
             )  # fmt: skip
         if known == _UNKNOWN:
-            start = (line.number - self.first) * HASH_BYTES
-            self._hashes[start : start + HASH_BYTES] = bytes.fromhex(line.hash)
+            start = (line.number - self.first) * _HASH_BYTES
+            self._hashes[start : start + _HASH_BYTES] = bytes.fromhex(line.hash)
             self.lines += 1
         elif known.hex() == line.hash:
             self.repeats += 1
             if self._again is not None and line.number == self._again[1] == self.first:
                 self._again = None
-        elif line.number == self.end.number:
-            self._rivals = self._rivals or (self._last(), line)
+        elif line.number == last.number:
+            self._rivals = self._rivals or (last, line)
         elif line.number == 1 and line.previous == "":
             self._break(
                 "begun again", line,
-                f"the chain begins again behind number {self.end.number}: what was before it was removed, "
+                f"the chain begins again behind number {last.number}: what was before it was removed, "
                 "or a worker has lost its state there",
             )  # fmt: skip
         else:
             self._break("changed", line, f"number {line.number} was there already, and said something else")
-
-    def _last(self) -> Line:
-        assert self.last is not None
-        return self.last
 
     def _settle(self, right: str) -> None:
         """Of two lines of one number, the one that is not `right` was changed."""
@@ -220,8 +216,8 @@ class UnitChain:
             self._break("reordered", line, f"number {self._again[1]} should be here")
 
     def _known(self, number: int) -> bytes:
-        start = (number - self.first) * HASH_BYTES
-        return bytes(self._hashes[start : start + HASH_BYTES])
+        start = (number - self.first) * _HASH_BYTES
+        return bytes(self._hashes[start : start + _HASH_BYTES])
 
     def _vouch(self, line: Line) -> None:
         if self._link is not None and self._link[2] is None and line.number == self._link[1].number + 1:
@@ -294,7 +290,7 @@ class UnitChain:
             )
         if head.number >= self.first and self.first:
             known = self._known(head.number)
-            if known not in (_UNKNOWN, bytes.fromhex(head.hash) if len(head.hash) == 64 else b""):
+            if known not in (_UNKNOWN, bytes.fromhex(head.hash)):
                 last = self.last
                 agreed = any(
                     other.number == head.number and other.hash == self.end.hash for other, _ in self.heads
@@ -331,9 +327,7 @@ class Verifier:
             one: Line | Head = head_of(value) if looks_like_head(value) else line_of(value, place)
             if key is not None and one.unit != key:
                 raise UndecodableError("bad-envelope", f"of unit '{one.unit}', filed under '{key}'")
-            if isinstance(one, Head):
-                bytes.fromhex(one.hash)
-        except (UndecodableError, ValueError) as error:
+        except UndecodableError as error:
             self.unreadable.append(
                 Finding(key or "", "unreadable", 0, "", place, f"can't be read: {error}"[:200])
             )

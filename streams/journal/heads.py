@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -69,6 +70,7 @@ def looks_like_head(value: bytes) -> bool:
 
 
 _MARK: Final = orjson.dumps({"schema": HEAD_SCHEMA})[1:-1]
+_HASH: Final = re.compile("[0-9a-f]{64}")
 _FIELDS: Final = {"unit": str, "number": int, "hash": str, "at_ns": int, "key": str, "signature": str}
 
 
@@ -81,7 +83,7 @@ def head_of(value: bytes) -> Head:
     if not isinstance(said, dict) or any(type(said.get(name)) is not kind for name, kind in _FIELDS.items()):
         raise UndecodableError("bad-envelope", "no head")
     head = Head(**{name: said[name] for name in _FIELDS})
-    if head.number < 1 or head.as_bytes() != value:
+    if head.number < 1 or _HASH.fullmatch(head.hash) is None or head.as_bytes() != value:
         raise UndecodableError("bad-envelope", "a head in other bytes than it is written in")
     return head
 

@@ -66,6 +66,8 @@ def test_a_head_is_read_as_it_was_written_and_not_otherwise(signer: Signer, tmp_
         b"[]",
         b"{",
         head.as_bytes().replace(b'"number":3', b'"number":"3"'),
+        replace(head, hash="00" * 31).as_bytes(),
+        replace(head, hash=head.hash.upper()).as_bytes(),
     ):
         with pytest.raises(UndecodableError):
             head_of(value)

@@ -1,3 +1,5 @@
+"""Delays against chattering, of occurrences whose times are known."""
+
 from __future__ import annotations
 
 from streams.compare.episodes import Episode
@@ -27,11 +29,8 @@ def test_short_ones_ask_for_an_on_delay_and_short_gaps_for_an_off_delay() -> Non
 
 def test_the_edges_of_a_delay() -> None:
     found = delays(raisings((0, 2), (4, 6), (8, 10)))
-    assert [cut.cut for cut in found.on[:3]] == [
-        0,
-        0,
-        3,
-    ]  # 1, 2, 5 s: what lasts as long as the delay goes off
+    # 1, 2, 5 s: what lasts as long as the delay goes off
+    assert [cut.cut for cut in found.on[:3]] == [0, 0, 3]
     assert [cut.cut for cut in found.off[:3]] == [0, 0, 2]
 
 
