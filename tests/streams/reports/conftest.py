@@ -44,7 +44,7 @@ class Unit:
     """Says what the engine would, at times in s from `T0`."""
 
     def __init__(self, site: Site, unit: str = "row-a", asset: str = "P-1") -> None:
-        self._statements = Statements(unit, site, Counter())
+        self._statements = Statements(site.units[unit], site, Counter())
         self._unit, self._asset, self._inputs = unit, asset, 0
         self.outputs: list[Output] = []
 
