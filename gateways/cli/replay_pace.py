@@ -21,8 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.recording.recording import Recording
-from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
-from streams.replay.start import Part
+from streams.replay.start import Part, span_of
 
 _SHOWN_EVERY_S = 0.2
 
@@ -121,9 +120,8 @@ class Pace:
 
 def paced(recordings: Sequence[Recording], of: Part, speed: float | None = None) -> Pace:
     """For a replay of a part of recordings, with a bar where somebody looks at stderr."""
-    begin_ns = of.from_ns or begin_of_log_ns(recordings) or 0
-    end_ns = end_of_log_ns(recordings) if of.to_ns is None else of.to_ns
-    return Pace((begin_ns, end_ns), speed, console=terminal())
+    begin_ns, end_ns = span_of(recordings, of)
+    return Pace((begin_ns or 0, end_ns), speed, console=terminal())
 
 
 def terminal() -> Console | None:

@@ -11,7 +11,7 @@ from rules.findings import Finding, nearest
 from streams.compare.incidents import KnownIncident, load_incidents
 from streams.recording.recording import Recording
 from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
-from streams.replay.start import Part
+from streams.replay.start import Part, span_of
 from streams.times import iso_utc
 
 
@@ -49,15 +49,14 @@ def part_of(
 def incidents_of(name: str, recordings: Sequence[Recording], of: Part) -> list[KnownIncident]:
     """Those of a file. Raises ConfigurationError as `load_incidents` does, and where the part has to do with none."""
     known = load_incidents(name)
-    begin_ns = of.from_ns or begin_of_log_ns(recordings)
-    end_ns = end_of_log_ns(recordings) if of.to_ns is None else of.to_ns
-    if begin_ns is None or end_ns is None:
+    from_ns, to_ns = span_of(recordings, of)
+    if from_ns is None or to_ns is None:
         return known
-    if not any(one.begin_ns <= end_ns and begin_ns <= one.end_ns for one in known):
+    if not any(one.begin_ns <= to_ns and from_ns <= one.end_ns for one in known):
         last_ns = max(one.end_ns for one in known)
         text = (
             f"none of its incidents ({moment(known[0].end_ns)[:19]} to {moment(last_ns)[:19]}) has anything to do with "
-            f"what is recorded ({moment(begin_ns)[:19]} to {moment(end_ns)[:19]})"
+            f"what is recorded ({moment(from_ns)[:19]} to {moment(to_ns)[:19]})"
         )
         hint = "is it the file of another recording, or are its times of another zone? UTC where none is said"
         raise ConfigurationError([Finding(name, 0, 0, text, hint)])

@@ -18,7 +18,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
-from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from gateways.whole.run import Outcome, Simulator
 from gateways.whole.schedule import Trouble, parse
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
+from streams.interrupts import unheard
 from streams.site_folder import load_site
 
 SHORTEST_S = 60.0
@@ -106,17 +106,15 @@ def _outcomes(
 
 def _handed_out(pool: ProcessPoolExecutor, numbers: Iterable[int]) -> list[Future[Outcome]]:
     """All seeds, to processes that do not hear Ctrl-C: it is this one that ends them."""
-    ensure_running()  # or the first start would begin the tracker, which lets signals through again
     heard: list[int] = []
-    # a start that is interrupted leaves a process without what it needs; the mask is inherited
+    # a start that is interrupted leaves a process without what it needs
     handler = signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        futures = [pool.submit(_run, number) for number in numbers]
+        with unheard():
+            futures = [pool.submit(_run, number) for number in numbers]
     except OSError:  # of the pipes of a pool that has just broken
         raise _died() from None
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
     if heard:
         raise KeyboardInterrupt

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gateways.whole.reference import Reference, is_fact
-from streams.recording.recording import Recording
-from streams.recording.segments import with_segments
+from streams.recording.segments import open_recordings
 from streams.replay.replay import replay
 from streams.replay.replayed import without_place
 from streams.replay.rules import choose_site
@@ -49,7 +48,7 @@ class Recordings:
 
 def recording_holds(folder: Path, reference: Reference) -> Iterator[str]:
     """What of the recording is not as it has to be."""
-    recordings = [Recording(file) for file in with_segments([folder])]
+    recordings = open_recordings([folder])
     heard: dict[str, bytes] = {}
 
     def hear(_: str, __: str, name: str, value: bytes) -> None:

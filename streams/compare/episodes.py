@@ -125,9 +125,9 @@ def _said(episodes: Iterable[Episode], commands: Iterable[Command]) -> Said:
 def cut_behind(episodes: Iterable[Episode], end_ns: Callable[[Episode], int]) -> Iterator[Episode]:
     """What was raised up to an end; an episode that goes on behind it stands."""
     for one in episodes:
-        if one.raised_ns <= end_ns(one):
-            goes_on = one.cleared_ns is not None and one.cleared_ns > end_ns(one)
-            told = one.annunciated_ns
-            if told is not None:
-                one = one._replace(annunciated_ns=tuple(ns for ns in told if ns <= end_ns(one)))  # noqa: PLW2901
-            yield one._replace(cleared_ns=None) if goes_on else one
+        until_ns, told = end_ns(one), one.annunciated_ns
+        if one.raised_ns <= until_ns:
+            yield one._replace(
+                cleared_ns=None if one.cleared_ns is None or one.cleared_ns > until_ns else one.cleared_ns,
+                annunciated_ns=None if told is None else tuple(ns for ns in told if ns <= until_ns),
+            )

@@ -10,18 +10,17 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable, Collection, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from rules.errors import UnreachableError
 from rules.site.model import Site
+from streams.interrupts import unheard
 from streams.recording.recording import Recording
 from streams.recording.ticks import begin_of_log_ns, end_of_log_ns
 from streams.replay.inputs import Watch
@@ -92,7 +91,6 @@ def side_by_side(
         return [work(recordings, shares[0], watch)]
     files = [(one.path, one.path.stat().st_size) if one.is_readable else one for one in recordings]
     spawn = multiprocessing.get_context("spawn")
-    ensure_running()  # or the first start would begin the tracker, which lets signals through again
     reached: _Reached = spawn.RawArray("q", [*(0 for _ in shares), _NEVER_NS])
     processes = list[_Process[T]]()
 
@@ -112,10 +110,8 @@ def side_by_side(
             here, there = spawn.Pipe()
             told = there, reached, number, gc.get_threshold()
             processes.append(_Process(spawn.Process(target=_work, args=told, daemon=True), here))
-            # inherited: Ctrl-C is heard here alone, and `reached` says where to stop
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            processes[-1].process.start()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with unheard():  # Ctrl-C is heard here alone, and `reached` says where to stop
+                processes[-1].process.start()
             there.close()  # so that its end is seen
             processes[-1].give(work, files, shares[number])
         first = work(_opened(files), shares[0], _Turns(reached, 0, look, pause))

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError
 from streams.recording.recording import CUT, Recording
-from streams.recording.ticks import file_at
+from streams.recording.ticks import begin_of_log_ns, end_of_log_ns, file_at
 from streams.times import time_ns_of
 from streams.topics import ALARMS
 from streams.wire import decode_output
@@ -28,6 +28,12 @@ class Part:
 
 
 WHOLE = Part()
+
+
+def span_of(recordings: Sequence[Recording], part: Part) -> tuple[int | None, int | None]:
+    """Where a part begins and ends in event time, in ns; None where the recordings have no tick to tell."""
+    from_ns = part.from_ns or begin_of_log_ns(recordings)
+    return from_ns, end_of_log_ns(recordings) if part.to_ns is None else part.to_ns
 
 
 class Share(NamedTuple):

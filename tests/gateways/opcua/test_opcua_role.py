@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import time
+from contextlib import asynccontextmanager
 
 import orjson
 import pytest
@@ -40,21 +41,34 @@ async def inputs_of(context):
     return found
 
 
-async def test_readings_and_gaps_reach_the_log_in_one_sequence_per_unit(tmp_path):
-    server = ServerProcess.asyncua("live")
-    points = [point("live"), point("live", asset="B1")]
-    context = await context_of(make_site(points, server.port), tmp_path)
+@asynccontextmanager
+async def running(context, server):
+    """The role, once it has every point; at the end both it and the server are ended."""
     task = asyncio.create_task(role.run(context))
     try:
         await until(lambda: context.state == "ready" and context.metrics["points_bad"] == 0)
-        server.kill()
-        await until(lambda: context.metrics["points_bad"] == 2)
-        server.start()
-        await until(lambda: context.metrics["points_bad"] == 0, 30)
+        yield
     finally:
         context.stop.set()
         await task
         server.kill()
+
+
+async def away_for_a_while(context, server):
+    """The server is killed, and is there again; every point notices both."""
+    server.kill()
+    await until(lambda: context.metrics["points_bad"] == context.metrics["points"])
+    server.start()
+    await until(lambda: context.metrics["points_bad"] == 0, 30)
+
+
+async def test_readings_and_gaps_reach_the_log_in_one_sequence_per_unit(tmp_path):
+    server = ServerProcess.asyncua("live")
+    points = [point("live"), point("live", asset="B1")]
+    context = await context_of(make_site(points, server.port), tmp_path)
+    async with running(context, server):
+        assert context.metrics["points"] == 2
+        await away_for_a_while(context, server)
     units = await inputs_of(context)
     assert sorted(units) == ["row-a", "row-b"]
     for values in units.values():
@@ -97,18 +111,9 @@ async def test_what_the_role_says_is_of_its_clock(tmp_path):
     context = await context_of(make_site([point("live")], server.port), tmp_path)
     context.clock = lambda: time.time_ns() + HOUR_NS
     before_ns = time.time_ns() + HOUR_NS
-    task = asyncio.create_task(role.run(context))
-    try:
-        await until(lambda: context.state == "ready" and context.metrics["points_bad"] == 0)
+    async with running(context, server):
         await until(lambda: (context.metrics["sources"]["plant"]["clock_skew_ms"] or 0) < -3_000_000)
-        server.kill()
-        await until(lambda: context.metrics["points_bad"] == 1)
-        server.start()
-        await until(lambda: context.metrics["points_bad"] == 0, 30)
-    finally:
-        context.stop.set()
-        await task
-        server.kill()
+        await away_for_a_while(context, server)
     values = (await inputs_of(context))["row-a"]
     (gap,) = [value for value in values if isinstance(value, Gap)]
     assert before_ns < gap.from_ns < gap.to_ns < time.time_ns() + HOUR_NS

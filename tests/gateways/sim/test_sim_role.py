@@ -219,24 +219,35 @@ async def test_frames_and_nvml_limits(site: Site, tmp_path: Path) -> None:
     assert plant.metrics["writes"] == 2
 
 
-async def test_what_a_pause_has_held_up_is_made_up_for_but_not_shown_with_times_long_past(
-    site: Site, tmp_path: Path
-) -> None:
-    plant = await context(site, tmp_path, free_port())
+@asynccontextmanager
+async def live_plant(plant: RoleContext) -> AsyncIterator[role.LivePlant]:
+    """The plant in this process, from its third step on."""
     live = role.LivePlant(plant)
     await live.start()
     running = asyncio.create_task(live.run(plant.stop))
     try:
-        async with asyncio.timeout(20):
-            while live.metrics["steps"] < 3:
-                await asyncio.sleep(0.01)
-            live._base_ns -= 1_200_000_000  # as after 1.2 s in which the machine did something else
-            while live.metrics["steps"] < 30:
-                await asyncio.sleep(0.01)
+        await steps(live, 3)
+        yield live
     finally:
         plant.stop.set()
         await running
         await live.close()
+
+
+async def steps(live: role.LivePlant, count: int) -> None:
+    """Wait until it has made so many."""
+    async with asyncio.timeout(20):
+        while live.metrics["steps"] < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_a_pause_has_held_up_is_made_up_for_but_not_shown_with_times_long_past(
+    site: Site, tmp_path: Path
+) -> None:
+    plant = await context(site, tmp_path, free_port())
+    async with live_plant(plant) as live:
+        live._base_ns -= 1_200_000_000  # as after 1.2 s in which the machine did something else
+        await steps(live, 30)
     records = plant.bus.records(EVENTS.name)
     found = [decode_input(record.key, record.headers, record.value) for record in records]
     frames = [value for value in found if isinstance(value, Frame) and value.asset == "R03"]
@@ -250,18 +261,8 @@ async def test_the_plant_runs_on_the_roles_clock(site: Site, tmp_path: Path) -> 
     before_ns = time.time_ns() + hour_ns
     plant = await context(site, tmp_path, free_port(), write_log=str(tmp_path / "writes.jsonl"))
     plant.clock = lambda: time.time_ns() + hour_ns
-    live = role.LivePlant(plant)
-    await live.start()
-    running = asyncio.create_task(live.run(plant.stop))
-    try:
-        async with asyncio.timeout(20):
-            while live.metrics["steps"] < 3:
-                await asyncio.sleep(0.01)
+    async with live_plant(plant) as live:
         live.log.add("opcua", "a", "b", 1.0, 2.0)
-    finally:
-        plant.stop.set()
-        await running
-        await live.close()
     (write,) = map(orjson.loads, (tmp_path / "writes.jsonl").read_text().splitlines())
     found = [decode_input(one.key, one.headers, one.value) for one in plant.bus.records(EVENTS.name)]
     times = [int(value.time_ns[0]) for value in found if isinstance(value, Frame)]

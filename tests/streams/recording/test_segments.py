@@ -1,28 +1,23 @@
+"""Segments of a folder: where they end and go on, and what of the log nobody recorded between them."""
+
 from __future__ import annotations
 
 import asyncio
-import errno
-import hashlib
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rules.engine.inputs import Readings
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
-from streams.bus_memory import MemoryBus
-from streams.record import Message, Record, TopicPartition
+from streams.record import TopicPartition
 from streams.recorder.incidents import incidents_in
-from streams.recorder.recorder import record, run
+from streams.recorder.recorder import run
 from streams.recording.missing import MissingRecords
 from streams.recording.recorded_site import recorded_rules
-from streams.recording.recording import Recording, RecordingWriter
+from streams.recording.recording import Recording
 from streams.recording.segments import (
     begin_ns,
     head_positions,
@@ -31,73 +26,11 @@ from streams.recording.segments import (
     segments_in,
     with_segments,
 )
-from streams.role import RoleContext
 from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message
-from streams.settings import BrokerSettings, RecorderSettings, Settings
 from streams.site_folder import load_site
 from streams.snapshots import Snapshot, log_ids, snapshot_messages
-from streams.topics import TOPICS
-from streams.wire import decode_input, encode_input, encode_output
-from tests.support.small_sites import HALL
-
-SITE = HALL.replace("rules: [rules]\n", "")
-RECORDED_NS = 1_795_782_615_123_000_000
-
-
-class Recorder:
-    """A recorder that was started on a folder."""
-
-    def __init__(
-        self,
-        folder: Path,
-        bus: MemoryBus,
-        runs: Callable[[RoleContext], Coroutine[Any, Any, None]] = run,
-        **settings: float,
-    ) -> None:
-        folder.mkdir(exist_ok=True)
-        (folder / "site.yaml").write_text(SITE)
-        self.folder = folder / "kept"
-        self.context = RoleContext(
-            "recorder", load_site(folder), folder,
-            Settings(
-                _env_file=None, recorder=RecorderSettings(**settings), broker=BrokerSettings(partitions=2)
-            ),
-            bus, asyncio.Event(),
-            options={"folder": str(self.folder)},
-        )  # fmt: skip
-        self._task = asyncio.create_task(runs(self.context))
-
-    async def until(self, records: int) -> None:
-        async with asyncio.timeout(10):
-            while self.context.metrics.get("records", 0) < records and not self._task.done():
-                await asyncio.sleep(0)
-
-    async def stop(self) -> None:
-        self.context.stop.set()
-        await self._task
-
-
-async def bus_with_topics() -> MemoryBus:
-    bus = MemoryBus()
-    await bus.create_topics(TOPICS, 2)
-    await log_ids(bus, await bus.producer("worker"))
-    return bus
-
-
-async def send(bus: MemoryBus, count: int) -> None:
-    producer = await bus.producer("test")
-    for number in range(count):
-        value = b'{"n":"%s"}' % hashlib.sha512(b"%d" % number).hexdigest().encode()
-        await producer.send(Message("events", number % 2, b"hall", value, (("schema", b"odd/1"),)))
-    await producer.flush()
-
-
-def events_of(files: list[Path]) -> list[Record]:
-    return [record for file in files for record in Recording(file).records({"events"})]
-
-
-def in_partitions(records: list[Record]) -> list[Record]:
-    return sorted(records, key=lambda record: (record.partition, record.offset))
+from streams.wire import encode_input, encode_output
+from tests.streams.recorder.recorders import SITE, Recorder, bus_with_topics, events_of, in_partitions, send
 
 
 def test_names_say_when_and_sort_by_it() -> None:
@@ -305,72 +238,6 @@ async def test_the_snapshots_of_a_rolled_log_say_whether_all_was_recorded(
     assert len(events_of(segments_in(recorder.folder))) == 14
 
 
-def disk_with(monkeypatch: pytest.MonkeyPatch, free_mb: float) -> dict[str, float]:
-    """What the disk has left, to be changed by the test."""
-    left = {"mb": free_mb}
-    monkeypatch.setattr("streams.recorder.retention.free_bytes", lambda _: round(left["mb"] * 1e6))
-    return left
-
-
-async def test_a_full_disk_ends_the_segment_and_recording_goes_on_when_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    bus = await bus_with_topics()
-    disk = disk_with(monkeypatch, 200)
-    recorder = Recorder(tmp_path, bus, reserve_mb=100)
-    await send(bus, 10)
-    await recorder.until(11)
-    disk["mb"] = 99
-    async with asyncio.timeout(10):
-        while not recorder.context.metrics.get("disk_full"):
-            await asyncio.sleep(0.01)
-    (file,) = segments_in(recorder.folder)
-    assert Recording(file).damage == []
-    assert "recording stops: the disk has less" in caplog.text
-    await send(bus, 6)
-    disk["mb"] = 200
-    await recorder.until(17)
-    assert recorder.context.metrics["disk_full"] is False
-    await recorder.stop()
-    files = segments_in(recorder.folder)
-    assert [len(events_of([file])) for file in files] == [10, 6]
-    assert in_partitions(events_of(files)) == in_partitions(bus.records("events"))
-
-
-async def test_a_recorder_that_starts_on_a_full_disk_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bus = await bus_with_topics()
-    disk = disk_with(monkeypatch, 50)
-    recorder = Recorder(tmp_path, bus, reserve_mb=100)
-    async with asyncio.timeout(10):
-        while not recorder.context.metrics.get("disk_full"):
-            await asyncio.sleep(0.01)
-    assert segments_in(recorder.folder) == []
-    await send(bus, 2)
-    disk["mb"] = 200
-    await recorder.until(3)
-    await recorder.stop()
-    assert len(events_of(segments_in(recorder.folder))) == 2
-
-
-async def test_a_stop_on_a_full_disk_says_what_is_not_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bus = await bus_with_topics()
-    disk = disk_with(monkeypatch, 200)
-    recorder = Recorder(tmp_path, bus, reserve_mb=100)
-    recorder.context.options["drain_s"] = "0.1"
-    await recorder.until(1)
-    disk["mb"] = 99
-    async with asyncio.timeout(10):
-        while not recorder.context.metrics.get("disk_full"):
-            await asyncio.sleep(0.01)
-    await send(bus, 7)
-    await recorder.stop()
-    assert recorder.context.metrics["undrained"] == 7
-
-
 async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path: Path) -> None:
     bus = await bus_with_topics()
     producer = await bus.producer("worker")
@@ -384,67 +251,6 @@ async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path:
     assert [one["id"] for one in incident.alarms] == ["a:1"]
 
 
-async def test_a_write_that_fails_ends_the_recorder_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bus = await bus_with_topics()
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(RecordingWriter, "write", full)
-    await send(bus, 1)
-    recorder = Recorder(tmp_path, bus)
-    with pytest.raises(UnreachableError, match=r"can't be written: .*No space left"):
-        await recorder.stop()
-
-
-async def test_no_room_is_told_while_publishers_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bus = await bus_with_topics()
-    monkeypatch.setattr(sys.modules[__name__], "SITE", WITH_POINT)
-    recorder = Recorder(tmp_path, bus)
-    recorder.context.settings.run_dir = tmp_path
-    recorder.context.hold()
-    async with asyncio.timeout(10):
-        while "room_gb" not in recorder.context.metrics:
-            await asyncio.sleep(0)
-    await recorder.until(1)
-    await recorder.stop()  # which would send what waits
-    assert bus.records("events") == []
-
-
-WITH_POINT = SITE.replace("{range: 0..100 %}", "{range: 0..100 %, source: plc}").replace(
-    "units:", "  recorder: {kind: recorder, period: 10 ms}\nunits:"
-) + (
-    "      REC-1:\n        type: System\n        points: {FreeSpace: {range: 0..10000 MB, source: recorder}}\n"
-)
-
-
-@pytest.mark.parametrize("role", [True, False])
-async def test_the_role_alone_tells_the_engine_how_much_can_be_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: bool
-) -> None:
-    bus = await bus_with_topics()
-    disk_with(monkeypatch, 2600)
-    monkeypatch.setattr(sys.modules[__name__], "SITE", WITH_POINT)
-    recorder = Recorder(tmp_path, bus, reserve_mb=100, runs=run if role else record)
-    recorder.context.settings.run_dir = tmp_path
-    recorder.context.clock = lambda: RECORDED_NS
-    await recorder.until(4 if role else 1)
-    await recorder.stop()
-    assert [file.name for file in segments_in(recorder.folder)] == [segment_name(RECORDED_NS)]
-    told = [decode_input(one.key, one.headers, one.value) for one in bus.records("events")]
-    assert bool(told) == role
-    for reading in told:
-        assert isinstance(reading, Readings)
-        assert (reading.unit, reading.points, list(reading.values), list(reading.time_ns)) == (
-            "hall",
-            ("REC-1.FreeSpace",),
-            [2500.0],
-            [RECORDED_NS],
-        )
-
-
 def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     for name in ("20261127T124015.123Z.mcap", "20261127T123015.123Z.mcap", "notes.txt", "run.mcap"):
@@ -455,29 +261,6 @@ def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(ConfigurationError, match="no segments"):
         with_segments([tmp_path])
-
-
-async def test_what_was_recorded_is_on_the_disk_and_not_in_its_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: dict[int, list[int]] = {}
-
-    def note(descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        synced.setdefault(status.st_ino, []).append(status.st_size)
-
-    monkeypatch.setattr("streams.recording.recording.os.fdatasync", note)
-    bus = await bus_with_topics()
-    recorder = Recorder(tmp_path, bus, segment_s=0.001)
-    await send(bus, 10)
-    async with asyncio.timeout(10):
-        while not recorder.folder.exists() or len(segments_in(recorder.folder)) < 2:
-            await asyncio.sleep(0.01)
-    await recorder.stop()
-    files = segments_in(recorder.folder)
-    assert [synced[file.stat().st_ino][-1] for file in files] == [file.stat().st_size for file in files]
-    # its head, its chunk while it was open, and its end
-    assert len(set(synced[files[0].stat().st_ino])) == 3
 
 
 async def test_a_second_recorder_of_a_folder_is_refused(tmp_path: Path) -> None:
