@@ -211,13 +211,13 @@ def truths(draw: st.DrawFn, kind: str, depth: int, known: tuple[Number, ...] = (
     return Term("and" if shape == "and" else "or", (first, draw(truths(kind, depth - 1, known))))
 
 
-def _of_assets(term: Term, assets: tuple[str, ...]) -> Term:
+def of_assets(term: Term, assets: tuple[str, ...]) -> Term:
     """The term as a rule for these assets has it."""
     if term.op in OVER:
         return replace(term, members={asset: term.members[asset] for asset in assets})
     return replace(
         term,
-        args=tuple(_of_assets(arg, assets) for arg in term.args),
+        args=tuple(of_assets(arg, assets) for arg in term.args),
         number=Limit(term.number.value, {a: x for a, x in term.number.by_asset.items() if a in assets}),
         points={a: name for a, name in term.points.items() if a in assets},
     )
@@ -240,7 +240,7 @@ def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -
     assets = draw(st.sampled_from(ASSETS[kind]))
     targets = {asset: _targets(kind, asset) for asset in assets} if draw(st.booleans()) else {}
     if shape == "silent":
-        silent = _of_assets(draw(st.sampled_from(SIGNALS[kind][:3])), assets)
+        silent = of_assets(draw(st.sampled_from(SIGNALS[kind][:3])), assets)
         timeouts = {asset: draw(st.sampled_from([150 * MS, S, 2500 * MS])) for asset in assets}
         text = draw(st.sampled_from(["{asset} is silent", "{asset}: {value}"]))
         return Rule(rule_id, kind, assets, None, None, silent, timeouts, 0, 0, "high", text, targets=targets)
@@ -258,15 +258,15 @@ def rules(draw: st.DrawFn, rule_id: str, kind: str, known: tuple[Number, ...]) -
         rule_id,
         kind,
         assets,
-        _of_assets(when, assets),
-        _of_assets(until, assets) if until else None,
+        of_assets(when, assets),
+        of_assets(until, assets) if until else None,
         None,
         {},
         draw(delays_ns),
         draw(delays_ns),
         draw(st.sampled_from(["urgent", "low"])),
         "{asset} " + " ".join(f"{{{name}}}" if name == "value" else f"{{{name}:.17g}}" for name in names),
-        {name: _of_assets(term, assets) for name, term in shown.items()},
+        {name: of_assets(term, assets) for name, term in shown.items()},
         targets=targets,
     )
 

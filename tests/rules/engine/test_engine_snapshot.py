@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rules.engine.engine import Engine
 from rules.engine.outputs import Alarm
 from rules.errors import HeadraceError
 from tests.rules.engine.plant import LOW, MS, START, UNIT, S, flow, frame, program, site, tick
+from tests.rules.engine.terms_of_rules import of_assets
 
 HOT = """
   hot:
@@ -114,3 +117,24 @@ def test_what_a_new_rule_looks_at_is_unknown_until_it_was_seen() -> None:
     assert not [one for one in said if isinstance(one, Alarm)]
     said = new.step([frame(4, START + 100 * MS, 10, asset="R2")])
     assert [(one.rule, one.value) for one in said if isinstance(one, Alarm)] == [("cold", 10.0)]
+
+
+def test_what_a_rule_looks_at_of_some_gpus_is_known_of_all_of_its_unit() -> None:
+    """The first looks at those of the second rack only; the one that is taken up needs those of both."""
+    looks = """
+  cold:
+    for: {}
+    when: avg(GPU.temperature) < 50 degC
+    severity: low
+    message: "{{asset}} {{value}}"
+"""
+    racks = program(looks.format("Rack"))
+    [rule] = racks.rules
+    assert rule.when is not None
+    second = replace(rule, assets=("R2",), when=of_assets(rule.when, ("R2",)))
+    old = Engine(replace(racks, rules=(second,)), site(), UNIT)
+    old.step([tick(START), frame(1, START, 10), frame(2, START, 60, asset="R2")])
+    new = engine(looks.format("CDU"))
+    new.restore(old.snapshot())
+    said = new.step([frame(3, START + 100 * MS, 60, asset="R2")])
+    assert [(one.rule, one.value) for one in said if isinstance(one, Alarm)] == [("cold", 35.0)]

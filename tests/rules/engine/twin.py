@@ -76,7 +76,7 @@ class Twin(TwinAlarms):
         self.off: dict[str, tuple[int, int]] = {}
         self.counters: Counter[str] = Counter()
         self.points: dict[str, Sample] = {}
-        self.looks = looks(program.rules)
+        self.looks = looks(program.rules, self.unit.gpus)
         self.kept: dict[tuple[str, str], Sample] = {}
         self.facts: dict[str, Heard] = {}
         self.tellings = tellings(program.rules, site)
@@ -300,7 +300,7 @@ class Twin(TwinAlarms):
         for (_, gpu), look in self.looks.items():
             functions |= {(gpu, name): function for name, function in look.functions.items()}
         seen = set(self.looks)
-        self.looks = looks(program.rules)
+        self.looks = looks(program.rules, self.unit.gpus)
         self.kept = {key: sample for key, sample in self.kept.items() if key in self.looks and key in seen}
         for (_, gpu), look in self.looks.items():
             for name in look.functions:

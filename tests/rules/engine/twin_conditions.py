@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -420,14 +420,24 @@ class Look:
         return Sample(now.t, evaluate(self.term, now))
 
 
-def looks(rules: Iterable[Rule]) -> dict[tuple[str, str], Look]:
-    """Of all rules together, by term and GPU."""
+def looks(rules: Iterable[Rule], gpus: Collection[str]) -> dict[tuple[str, str], Look]:
+    """Of all rules together, by term and GPU: what a rule looks at of one of the unit's GPUs is known of all of them.
+
+    So are functions of time: a rule of more GPUs, taken up later, does not begin with what was there all the time.
+    """
     found: dict[tuple[str, str], Look] = {}
     for rule in rules:
         for top in (rule.when, rule.until, rule.silent, *rule.shown.values()):
             for term in top.walk() if top else ():
-                inner = term.args[0] if term.op in OVER else None
-                for gpu in {gpu for members in term.members.values() for gpu in members} if inner else ():
-                    if any(below.op == "field" for below, _ in inner.signals(gpu)):
-                        found[name_of(inner), gpu] = Look(inner, gpu)
+                if term.op in OVER:
+                    members = {gpu for members in term.members.values() for gpu in members}
+                    looked_at = term.args[0] if members & set(gpus) else None
+                else:
+                    looked_at = term if term.op in FUNCTIONS and rule.asset_type == GPU_TYPE else None
+                if looked_at is None:
+                    continue
+                points = [below.points for below in looked_at.walk() if below.op == "point"]
+                for gpu in gpus:
+                    if all(gpu in of for of in points):
+                        found[name_of(looked_at), gpu] = Look(looked_at, gpu)
     return found
