@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, Final, cast
 
 from rules.alarms import actions
-from rules.alarms.actions import ENDED
+from rules.alarms.actions import ENDED, REFUSED
 from rules.alarms.causes import Causes, Key
 from rules.alarms.life_cycle import Event, Silence
 from rules.alarms.standing import NO_END_NS, Reason, Standing
@@ -28,6 +28,7 @@ Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
 """What a message shows, by name; `value` is the number that the alarm carries."""
 VALUE: Final = "value"
+_NOTHING: Final[Detail] = {}
 ENDS: Final = "@"
 """Between a rule and a silence, in the id of what its end has caused."""
 
@@ -202,12 +203,17 @@ class Statements:
         action: Action,
         severity: Severity | None,
         at_ns: int,
+        denied: str,
+        signers: Detail,
     ) -> None:
-        """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be."""
+        """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be.
+
+        `denied`: why they have no right to it; `signers`: whose word it is, for the journal (`rules/access`).
+        """
         key = action.rule, action.asset
         known = self.standing.get(key)
-        refusal = "there is no such alarm"
-        if severity is not None or known is not None:
+        refusal = denied or "there is no such alarm"
+        if not denied and (severity is not None or known is not None):
             refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
@@ -217,12 +223,13 @@ class Statements:
                 "asset": action.asset,
                 "by": action.by,
                 "reason": refusal,
+                **signers,
             }
-            self.entry(out, cause, "action-refused", at_ns, detail)
+            self.entry(out, cause, REFUSED, at_ns, detail)
             return
         alarm, at_ns = self._at(out, key, severity or "low", at_ns)
         kind = actions.do(alarm, action, at_ns)
-        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
+        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message, more=signers)
         if action.action == "remove-from-service":
             self._let_go(out, cause, at_ns)
         elif action.action == "return-to-service":
@@ -343,8 +350,9 @@ class Statements:
         value: float | None,
         message: str,
         name: str | None = None,
+        more: Detail = _NOTHING,
     ) -> None:
-        """The alarm as it is now, and its line in the journal."""
+        """The alarm as it is now, and its line in the journal, which has `more`."""
         alarm, (rule, asset) = self.standing[key], key
         alarm.value, alarm.message, alarm.last_ns = value, message, at_ns
         shelving, service = alarm.silences.get(Silence.SHELVED), alarm.silences.get(Silence.OUT_OF_SERVICE)
@@ -365,7 +373,7 @@ class Statements:
             "rule": rule, "asset": asset, "severity": severity, "state": state, "value": value, "message": message,
         }  # fmt: skip
         if alarm.by:
-            detail |= {"by": alarm.by, "comment": alarm.comment}
+            detail |= {"by": alarm.by, "comment": alarm.comment, **more}
         self.entry(out, cause, kind, at_ns, detail)
         self.soonest_ns = min(self.soonest_ns, alarm.ends_ns)
         if alarm.is_forgettable:
