@@ -17,7 +17,9 @@ import logging
 from typing import Any, Final
 
 from asyncua import ua
+from asyncua.common.connection import SecureConnection
 from asyncua.common.utils import ServiceError
+from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.server.binary_server_asyncio import BinaryServer, OPCUAProtocol
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
@@ -47,10 +49,22 @@ _REFUSED: Final = _requests(
 log = logging.getLogger("headrace.scada")
 
 
+class _Connection(SecureConnection):  # type: ignore[misc]
+    """A client may send the certificates of its authorities behind its own: the stack reads one."""
+
+    def select_policy(self, uri: str, peer_certificate: bytes | None, mode: Any = None) -> None:
+        """By the client's own certificate."""
+        super().select_policy(uri, first_of(peer_certificate) if peer_certificate else None, mode)
+
+
 class Channel(UaProcessor):  # type: ignore[misc]
     """`iserver` is our server (`server.py`): its `pki`, its `identity`, and whether it offers security None."""
 
     session: Any
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._connection = _Connection(SecurityPolicyNone(), self._limits)
 
     @property
     def certificate(self) -> bytes | None:
@@ -64,8 +78,8 @@ class Channel(UaProcessor):  # type: ignore[misc]
 
     def open_secure_channel(self, algohdr: Any, seqhdr: Any, body: Any) -> None:
         """ServiceError: nobody trusts it, or it is renewed by somebody else."""
-        shown, known = algohdr.SenderCertificate, self._connection.security_policy.peer_certificate
-        if (shown or None) != (known or None):
+        shown = first_of(algohdr.SenderCertificate) if algohdr.SenderCertificate else None
+        if shown != self.certificate:
             raise ServiceError(_CODES.BadSecurityChecksFailed)
         is_renewal = self._connection.is_open()
         if shown and not is_renewal and not self.iserver.pki.is_trusted(shown):

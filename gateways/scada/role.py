@@ -45,6 +45,9 @@ from streams.wire import decode_input, decode_output
 log = logging.getLogger("headrace.scada")
 
 READ_S: Final = 0.2
+ALARMS_PAUSE_S: Final = 0.05
+INPUTS_PAUSE_S: Final = 0.2
+"""A fetch costs the embedded broker as much as its log is long (decision 0030): many records at once are cheaper."""
 BEAT_S: Final = 1.0
 
 
@@ -170,7 +173,8 @@ class Scada:
             await self.server.start()
             self.context.ready()
             while True:
-                self.see_alarms(await reader.read(READ_S))
+                self.see_alarms(await reader.read(READ_S, limit=2_000))
+                await asyncio.sleep(ALARMS_PAUSE_S)
         finally:
             await reader.close()
 
@@ -184,6 +188,7 @@ class Scada:
         try:
             while True:
                 await self.see_inputs(await reader.read(READ_S, limit=2_000))
+                await asyncio.sleep(INPUTS_PAUSE_S)
         finally:
             await reader.close()
 
@@ -210,12 +215,17 @@ class Scada:
                 self.context.bus, self.context.site, "scada", self.key, self.context.clock
             ) as sender:
                 self.methods.sender = sender
-                await self.context.stop.wait()
+                await _for_ever()
         except UnreachableError as error:
             log.warning("nobody can act: %s", error)
-            await self.context.stop.wait()
+            await _for_ever()
         finally:
             self.methods.sender = None
+
+
+async def _for_ever() -> None:
+    """Until it is cancelled."""
+    await asyncio.Event().wait()
 
 
 def _check(context: RoleContext) -> None:

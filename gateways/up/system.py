@@ -71,6 +71,7 @@ class System:
             },
         )
         self.endpoints = self._endpoints()
+        self.scada_endpoint = self._scada_endpoint()
         self._roll_not_before = 0.0
         self._rolling = False
         self._changing = asyncio.Lock()
@@ -94,6 +95,18 @@ class System:
                     "program, change the endpoint in site.yaml, or use --free-ports"
                 )
         return options
+
+    def _scada_endpoint(self) -> str:
+        """Where SCADA finds its server; refuses a port that is taken."""
+        url = urlsplit(self.settings.scada.endpoint)
+        if self.request.free_ports:
+            return f"opc.tcp://127.0.0.1:{free_port()}{url.path}"
+        if url.port and not port_is_free(url.port):
+            raise UnreachableError(
+                f"port {url.port}, which the SCADA server needs, is taken: end the other program, set scada.endpoint in "
+                "headrace.yaml, or use --free-ports"
+            )
+        return self.settings.scada.endpoint
 
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
@@ -177,6 +190,7 @@ class System:
         await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
+        await self._start_unless_ending("scada", {"endpoint": self.scada_endpoint})
 
     async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:
         async with self._changing:
@@ -317,7 +331,7 @@ class System:
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()
-        for role in ("actuators", "worker", "recorder"):
+        for role in ("actuators", "worker", "scada", "recorder"):
             await self.processes.end(role)
         await self._settle()
 
