@@ -20,6 +20,7 @@ from rules.engine.inputs import Input
 from rules.engine.outputs import Alarm, Output
 from rules.site.model import Site
 from rules.site.parse import parse_site
+from streams.bus import Bus
 from streams.bus_memory import MemoryBus
 from streams.role import RoleContext, status_message
 from streams.settings import AccessSettings, ScadaSettings, Settings
@@ -76,11 +77,11 @@ def site_folder(folder: Path, with_users: bool = True) -> Path:
 class Live:
     """`send` puts readings and the like on the log; the engine of `row` says what it makes of them."""
 
-    def __init__(self, folder: Path, port: int, **settings: Any) -> None:
+    def __init__(self, folder: Path, port: int, bus: Bus | None = None, **settings: Any) -> None:
         site, findings = parse_site((folder / "site.yaml").read_text(), "site.yaml")
         assert site is not None, findings
         self.site: Site = site
-        self.bus = MemoryBus()
+        self.bus: Bus = bus or MemoryBus()
         self.endpoint = f"opc.tcp://127.0.0.1:{port}/headrace"
         has_users = (folder / "users.yaml").exists()
         given = Settings(
@@ -96,6 +97,17 @@ class Live:
 
     async def start(self) -> list[asyncio.Task[None]]:
         """Worker, ticker and role; returns when clients are let in."""
+        tasks = await self.start_worker()
+        tasks.append(asyncio.create_task(role.run(self.context)))
+        while self.context.state != "ready":
+            for task in tasks:
+                if task.done():
+                    task.result()
+            await asyncio.sleep(0.01)
+        return tasks
+
+    async def start_worker(self) -> list[asyncio.Task[None]]:
+        """Worker and ticker."""
         await self.bus.create_topics(TOPICS, 3)
         self.producer = await self.bus.producer("test")
         from rules.language.load import load_rules
@@ -111,12 +123,6 @@ class Live:
             people["scada"] = user("scada", "engineer", "*")
             now_ns = time.time_ns()
             await self.send(listing(now_ns, people, at_ns=now_ns))
-        tasks.append(asyncio.create_task(role.run(self.context)))
-        while self.context.state != "ready":
-            for task in tasks:
-                if task.done():
-                    task.result()
-            await asyncio.sleep(0.01)
         return tasks
 
     async def send(self, value: Input) -> None:
@@ -137,13 +143,16 @@ class Live:
         await (await self.producer.send(encode_output(output, 3)))
 
     async def _work(self, reader: Any) -> None:
-        while True:
-            for record in await reader.read(0.1):
-                value = decode_input(record.key, record.headers, record.value)
-                for output in self.engines[value.unit].step([value]):
-                    if isinstance(output, Alarm):
-                        self.said.append(output)
-                    await self.say(output)
+        try:
+            while True:
+                for record in await reader.read(0.1):
+                    value = decode_input(record.key, record.headers, record.value)
+                    for output in self.engines[value.unit].step([value]):
+                        if isinstance(output, Alarm):
+                            self.said.append(output)
+                        await self.say(output)
+        finally:
+            await reader.close()
 
     async def _tick(self) -> None:
         worker = RoleContext("worker", self.site, Path(), self.context.settings, self.bus, asyncio.Event())
