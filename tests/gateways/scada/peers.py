@@ -88,7 +88,9 @@ class Peer:
     async def events(self, condition: str, count: int) -> list[dict[str, Any]]:
         """The events of a condition, once there are as many."""
         for _ in range(400):
-            found = [one for one in await self.ask("events") if str(one["ConditionId"]).endswith(f"s={condition}")]
+            found = [
+                one for one in await self.ask("events") if str(one["ConditionId"]).endswith(f"s={condition}")
+            ]
             if len(found) >= count:
                 return found
             await asyncio.sleep(0.05)
@@ -99,7 +101,11 @@ class Peer:
 async def peer(command: Sequence[Any], env: Mapping[str, str] | None = None) -> AsyncIterator[Peer]:
     """A client that is connected. RefusedError: it was not let in."""
     process = await asyncio.create_subprocess_exec(
-        *map(str, command), env=env, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24
+        *map(str, command),
+        env=env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
     )
     made = Peer(process)
     try:

@@ -13,7 +13,10 @@ from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss, SecurityPolicyBasic256Sha256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-POLICIES = {"Basic256Sha256": SecurityPolicyBasic256Sha256, "Aes256Sha256RsaPss": SecurityPolicyAes256Sha256RsaPss}
+POLICIES = {
+    "Basic256Sha256": SecurityPolicyBasic256Sha256,
+    "Aes256Sha256RsaPss": SecurityPolicyAes256Sha256RsaPss,
+}
 
 
 async def certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -38,7 +41,11 @@ async def secured(
     made = Client(endpoint, timeout=5)
     made.application_uri = f"urn:{own[0].stem}"
     await made.set_security(
-        POLICIES[policy], own[0], own[1], server_certificate=server, mode=ua.MessageSecurityMode.SignAndEncrypt
+        POLICIES[policy],
+        own[0],
+        own[1],
+        server_certificate=server,
+        mode=ua.MessageSecurityMode.SignAndEncrypt,
     )
     if name:
         made.set_user(name)

@@ -218,7 +218,9 @@ async def test_a_password_is_for_one_session_and_never_in_clear(opened: Site) ->
             token.Password, token.EncryptionAlgorithm = password, by
             params = ua.ActivateSessionParameters(UserIdentityToken=token)
             assert await status_of(other.uaclient.activate_session(params)) == "BadIdentityTokenInvalid"
-        token.Password, token.EncryptionAlgorithm = other._encrypt_password(PASSWORD, POLICIES["Basic256Sha256"].URI)
+        token.Password, token.EncryptionAlgorithm = other._encrypt_password(
+            PASSWORD, POLICIES["Basic256Sha256"].URI
+        )
         params = ua.ActivateSessionParameters(UserIdentityToken=token)
         assert await status_of(other.uaclient.activate_session(params)) == "Good"
 
@@ -258,7 +260,9 @@ async def test_another_session_s_subscription_is_as_good_as_none(opened: Site) -
         assert await status_of(calls.delete_monitored_items(delete)) == unknown
         (deleted,) = await calls.delete_subscriptions([number])
         assert deleted.name == unknown
-        (moved,) = await calls.transfer_subscriptions(ua.TransferSubscriptionsParameters(SubscriptionIds=[number]))
+        (moved,) = await calls.transfer_subscriptions(
+            ua.TransferSubscriptionsParameters(SubscriptionIds=[number])
+        )
         assert moved.StatusCode.name == "BadUserAccessDenied"
         await opened.plant.flow(60)
         await until(lambda: events.of(LOW_R1))
@@ -275,7 +279,9 @@ async def test_nothing_can_be_written_or_added(opened: Site) -> None:
         assert await status_of(ada.uaclient.register_server(ua.RegisteredServer())) == "BadServiceUnsupported"
 
 
-async def test_on_a_site_without_users_everybody_sees_and_nobody_acts(tmp_path: Path, unused_port: int) -> None:
+async def test_on_a_site_without_users_everybody_sees_and_nobody_acts(
+    tmp_path: Path, unused_port: int
+) -> None:
     async with live(site_folder(tmp_path / "site", with_users=False), unused_port) as plant:
         async with client(plant.endpoint) as one:
             answer = await call(one, node(LOW_R1), "AlarmConditionType_ShelvingState_TimedShelve", 1000.0)
