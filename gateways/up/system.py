@@ -103,8 +103,8 @@ class System:
             return f"opc.tcp://127.0.0.1:{free_port()}{url.path}"
         if url.port and not port_is_free(url.port):
             raise UnreachableError(
-                f"port {url.port}, which the SCADA server needs, is taken: end the other program, set scada.endpoint in "
-                "headrace.yaml, or use --free-ports"
+                f"port {url.port}, which the SCADA server needs, is taken: end the other program, set scada.endpoint "
+                "in headrace.yaml, or use --free-ports"
             )
         return self.settings.scada.endpoint
 

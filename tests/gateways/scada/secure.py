@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ POLICIES = {
 
 async def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """(certificate, key) of an application `urn:NAME`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     key, made = folder / f"{name}.pem", folder / f"{name}.der"
     await setup_self_signed_certificate(
         key, made, f"urn:{name}", "localhost", [ExtendedKeyUsageOID.CLIENT_AUTH], {}
