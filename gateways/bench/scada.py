@@ -165,9 +165,12 @@ async def _transitions(
         "per_s": round(said["said"] / said["wall_s"], 1),
         "delivered": delivered,
         "lost": said["said"] * len(clients) - delivered,
-        "age_ms": {name: round(float(np.percentile(ages, q)), 1) for name, q in (("p50", 50), ("p99", 99), ("max", 100))},
+        "age_ms": {
+            name: round(float(np.percentile(ages, percent)), 1)
+            for name, percent in (("p50", 50), ("p99", 99), ("max", 100))
+        },
         "server_core_percent": round(100 * said["cpu_s"] / said["wall_s"], 1),
         "memory_mb": round(memory[-1], 1),
         "memory_growth_mb": round(tail[-1] - tail[0], 1),
         "dropped_for_one_that_does_not_read": lost_of_stuck,
-    }  # fmt: skip
+    }

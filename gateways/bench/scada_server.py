@@ -1,4 +1,4 @@
-"""The process that `headrace bench scada` measures: the role `scada` on a log in memory, and words on alarms to feed it.
+"""The process that `headrace bench scada` measures: the role `scada` on a log in memory, and words to feed it.
 
 Usage: python -m gateways.bench.scada_server SITE ENDPOINT FOLDER. Commands are JSON lists, a line each, and each is
 answered with a JSON line: `["stand", N]` so many alarms stand; `["say", PER_S, SECONDS]` so many words a second;
