@@ -108,7 +108,7 @@ class MonitoredItems:
     def _create_data_item(self, number: int, request: Any) -> Any:
         node, attribute = request.ItemToMonitor.NodeId, request.ItemToMonitor.AttributeId
         given = request.RequestedParameters
-        if given.Filter is not None and not isinstance(given.Filter, ua.DataChangeFilter):
+        if not isinstance(given.Filter, ua.DataChangeFilter) and not _is_nothing(given.Filter):
             raise ServiceError(_CODES.BadMonitoredItemFilterUnsupported)
         now = self.address_space.read_attribute_value(node, attribute)
         if now.Value is None and node not in self.address_space:
@@ -148,7 +148,7 @@ class MonitoredItems:
             if item is None:
                 raise ServiceError(_CODES.BadMonitoredItemIdInvalid)
             if isinstance(item, EventItem):
-                if given.Filter is not None:
+                if not _is_nothing(given.Filter):
                     item.select, item.where = self._filter(given.Filter)
                 item.modify(given, _limit(given.QueueSize, EVENTS_MAX))
             else:
@@ -210,6 +210,13 @@ class MonitoredItems:
 
     async def trigger_statuschange(self, _code: Any) -> None:
         """The stack calls it where a subscription has expired: nobody is left to be told."""
+
+
+def _is_nothing(extension: Any) -> bool:
+    """Whether a client has left an extension object out."""
+    return extension is None or (
+        isinstance(extension, ua.ExtensionObject) and extension.TypeId == ua.NodeId(ua.ObjectIds.Null)
+    )
 
 
 def _limit(requested: int, most: int) -> int:
