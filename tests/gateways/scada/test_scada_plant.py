@@ -212,7 +212,9 @@ async def processed(session: Any, wanted: Any, begin: Any, end: Any, name: str) 
         AggregateType=[ua.NodeId(getattr(ua.ObjectIds, f"AggregateFunction_{name}", 11426))],
     )
     params = ua.HistoryReadParameters(
-        HistoryReadDetails=details, ReleaseContinuationPoints=False, NodesToRead=[ua.HistoryReadValueId(NodeId=wanted)]
+        HistoryReadDetails=details,
+        ReleaseContinuationPoints=False,
+        NodesToRead=[ua.HistoryReadValueId(NodeId=wanted)],
     )
     (result,) = await session.uaclient.history_read(params)
     values = getattr(result.HistoryData, "DataValues", None) or []
