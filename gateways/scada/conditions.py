@@ -49,17 +49,19 @@ class Conditions:
         return len(self._standing)
 
     def see(self, word: Alarm, received_ns: int) -> Event | None:
-        """The event that a word is; None for a repeat."""
+        """The event that a word is; None for a repeat, and of what was normal already."""
         if self._is_repeat(word):
             return None
         known = self._standing.get(word.key)
+        if word.state == "normal" and known is None:
+            return None
         source, notifiers = self._facts(word.unit, word.rule, word.asset)
         last_severity = word.severity if known is None else known.word.severity
         fields = fields_of(word, source, last_severity, received_ns)
         event = Event(ua.NodeId(source.kind.type_id), fields, notifiers)
         if word.state == "normal":
-            self._standing.pop(word.key, None)
-            return event if known is not None else None
+            del self._standing[word.key]
+            return event
         same = known is not None and known.word.raised_id == word.raised_id
         event_ids = known.event_ids[-EVENT_IDS_MAX + 1 :] if known is not None and same else []
         self._standing[word.key] = Condition(word, event, [*event_ids, event_id(word.id)], source)

@@ -13,6 +13,7 @@ from gateways.opcua.convert import time_ns
 from gateways.scada.event import CLAUSES_MAX, Select
 from gateways.scada.hub import Hub
 from gateways.scada.items import DataItem, EventItem, Item, Sample
+from gateways.scada.names import INDEX
 from gateways.scada.where import Where
 
 ITEMS_MAX: Final = 20_000
@@ -126,10 +127,12 @@ class MonitoredItems:
         return _created(item, max(given.SamplingInterval, SAMPLING_MIN_MS))
 
     def _watch_standard(self, item: DataItem, attribute: Any, now: Any) -> None:
-        changed = partial(self._changed, item)
-        status, handle = self.address_space.add_datachange_callback(item.node, attribute, changed)
-        if status.is_good():
-            self._handles[item.number] = handle
+        """A node of the standard, or what never changes of one of ours."""
+        if item.node.NamespaceIndex != INDEX:
+            changed = partial(self._changed, item)
+            status, handle = self.address_space.add_datachange_callback(item.node, attribute, changed)
+            if status.is_good():
+                self._handles[item.number] = handle
         if item.offer(_sample(now)):
             self.wake(item)
 

@@ -36,6 +36,7 @@ from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from rules.findings import Finding, nearest
 from streams.bus import up_to_the_end
 from streams.record import Record, TopicPartition
+from streams.replay_mark import replay_of
 from streams.role import RoleContext
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets
@@ -45,6 +46,7 @@ from streams.wire import decode_input, decode_output
 log = logging.getLogger("headrace.scada")
 
 READ_S: Final = 0.2
+AGAIN_S: Final = 5.0
 ALARMS_PAUSE_S: Final = 0.05
 INPUTS_PAUSE_S: Final = 0.2
 """A fetch costs the embedded broker as much as its log is long (decision 0030): many records at once are cheaper."""
@@ -87,17 +89,17 @@ class Scada:
     async def _take_up(self, digest: str) -> None:
         """The rules of a digest; without one the newest of the log, or those of the folder."""
         bus, site = self.context.bus, self.context.site
-        sets = await published_rule_sets(bus) if digest else {}
-        rule_set = sets.get(digest) if digest else await newest_rule_set(bus)
-        if rule_set is None and digest:
-            return
         try:
+            sets = await published_rule_sets(bus) if digest else {}
+            rule_set = sets.get(digest) if digest else await newest_rule_set(bus)
+            if rule_set is None and digest:
+                return
             program = await asyncio.to_thread(
                 lambda: (
                     load_program(self.context.site_dir, site) if rule_set is None else rule_set.program(site)
                 )
             )
-        except ConfigurationError as error:
+        except (ConfigurationError, UnreachableError) as error:
             log.warning("types and limits of alarms stay those of before: %s", error)
             return
         self.facts.take_up(program)
@@ -210,17 +212,21 @@ class Scada:
 
     async def act(self) -> None:
         """Let operators act, unless this is a replay's log."""
-        try:
-            async with action_sender(
-                self.context.bus, self.context.site, "scada", self.key, self.context.clock
-            ) as sender:
-                self.methods.sender = sender
-                await _for_ever()
-        except UnreachableError as error:
-            log.warning("nobody can act: %s", error)
+        context = self.context
+        if (replay := await replay_of(context.bus)) is not None:
+            log.warning("a replay of %s runs here: nobody can act", replay.recording)
             await _for_ever()
-        finally:
-            self.methods.sender = None
+        while True:
+            try:
+                async with action_sender(
+                    context.bus, context.site, "scada", self.key, context.clock
+                ) as self.methods.sender:
+                    await _for_ever()
+            except UnreachableError as error:
+                log.warning("nobody can act for now: %s", error)
+            finally:
+                self.methods.sender = None
+            await asyncio.sleep(AGAIN_S)
 
 
 async def _for_ever() -> None:

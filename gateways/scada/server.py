@@ -17,11 +17,12 @@ from asyncua import Server, ua
 from asyncua.server.internal_server import InternalServer
 
 from gateways.scada.access import ANONYMOUS, Directory, Everybody, Identity
+from gateways.scada.aggregates import FUNCTIONS
 from gateways.scada.certificates import Pki
 from gateways.scada.channel import Listener
 from gateways.scada.event import SERVER
 from gateways.scada.event_types import EventTypes
-from gateways.scada.history_read import HistoryReader
+from gateways.scada.history_read import PAGE_MAX, HistoryReader
 from gateways.scada.hub import Hub
 from gateways.scada.methods import Methods
 from gateways.scada.model import Model
@@ -100,7 +101,21 @@ class ScadaServer(Server):  # type: ignore[misc]
         space = self.core.aspace
         notifier = ua.DataValue(ua.Variant(1, ua.VariantType.Byte))
         await space.write_attribute_value(SERVER, ua.AttributeIds.EventNotifier, notifier)
+        await self._say_capabilities()
         space._nodes = SiteNodes(space._nodes, model, read)
+
+    async def _say_capabilities(self) -> None:
+        """What of history there is, where clients look for it (OPC 10000-11, 5.4)."""
+        ids, kinds, space = ua.ObjectIds, ua.VariantType, self.core.aspace
+        for node_id, value, kind in (
+            (ids.HistoryServerCapabilities_AccessHistoryDataCapability, True, kinds.Boolean),
+            (ids.HistoryServerCapabilities_MaxReturnDataValues, PAGE_MAX, kinds.UInt32),
+        ):
+            said = ua.DataValue(ua.Variant(value, kind))
+            await space.write_attribute_value(ua.NodeId(node_id), ua.AttributeIds.Value, said)
+        functions = self.get_node(ids.HistoryServerCapabilities_AggregateFunctions)
+        for function in FUNCTIONS:
+            await functions.add_reference(function, ids.Organizes)
 
     async def start(self) -> None:
         """Listen. UnreachableError names a port that is taken."""
