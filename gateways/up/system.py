@@ -183,7 +183,7 @@ class System:
         """Each when its turn has come, however long that takes on a slow machine.
 
         Samples before the first tick would not be evaluated. A gateway that finds no plant would begin with a
-        disconnection.
+        disconnection. SCADA comes last: it takes seconds of a core to start, and nothing waits for it.
         """
         await _until(lambda: self.observer.ticked >= set(self.site.units))
         await self._start_unless_ending("plant", self._plant_options())
