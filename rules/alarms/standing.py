@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
+from rules.alarms.first_up import FirstUp
 from rules.alarms.life_cycle import QUIET, TABLE, TRUE, Event, Silence, State, shown
 from rules.errors import InvariantError
 
@@ -41,6 +42,8 @@ class Standing:
     value: float | None = None
     message: str = ""
     acknowledged_ns: int | None = None
+    confirmed_ns: int | None = None
+    first_up: FirstUp = ""
     by: str = ""
     """Who acted on it last, and what they wrote."""
 
@@ -97,7 +100,8 @@ class Standing:
         silences = {why.value: list(reason) for why, reason in self.silences.items()}
         return [
             self.severity, self.state.value, self.raised_id, self.raised_ns, self.cleared_ns, self.unknown_ns,
-            self.value, self.message, self.acknowledged_ns, self.by, self.comment, self.last_ns, silences,
+            self.value, self.message, self.acknowledged_ns, self.confirmed_ns, self.first_up, self.by, self.comment,
+            self.last_ns, silences,
         ]  # fmt: skip
 
     @classmethod

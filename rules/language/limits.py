@@ -33,6 +33,7 @@ DEFAULTS: Final[tuple[str, ...]] = (
     "then",
     "latch",
     "suppresses",
+    "group",
 )
 _OF_TABLE: Final = ("of", *DEFAULTS, *ROWS)
 _OF_ROW: Final = ("limit", *DEFAULTS)

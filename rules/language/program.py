@@ -46,7 +46,7 @@ class Rule:
     sample for `timeouts_ns` (by asset). `shown`: what its message shows, by name; the first is `value`, the number
     that the alarm carries. `written`: when, until and so on as the file has them. `targets`: the commands of an
     asset's alarm. `latches`: the alarm stands until a person resets it. `suppresses`: the rules whose alarms it
-    explains.
+    explains. `group`: alarms of which the first that goes off is marked, '' for none.
     """
 
     id: str
@@ -66,6 +66,7 @@ class Rule:
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
     latches: bool = False
     suppresses: tuple[str, ...] = ()
+    group: str = ""
     _definition: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -118,6 +119,7 @@ class Rule:
             shared,
             self.latches,
             self.suppresses,
+            self.group,
         ]
 
 

@@ -240,3 +240,33 @@ def test_alarms_of_a_rule_that_goes_are_closed_shelved_or_not() -> None:
     desk.engine = other
     assert desk.to(2) == ["normal"]
     assert desk.kinds == ["alarm-closed"]
+
+
+def test_confirmed_once_it_is_acknowledged() -> None:
+    desk = Desk(LATCHED)
+    desk.does("confirm")
+    assert desk.refusal == "nothing of it stands"
+    desk.flow(60)
+    desk.does("confirm")
+    assert desk.refusal == "it is not acknowledged yet"
+    desk.does("acknowledge")
+    desk.to(1)
+    assert desk.does("confirm") == ["acknowledged"]
+    assert desk.kinds == ["alarm-confirmed"]
+    assert desk.last is not None
+    assert desk.last.confirmed_ns == START + S
+    desk.does("confirm")
+    assert desk.refusal == "it is confirmed already"
+
+
+def test_another_occurrence_is_neither_acknowledged_nor_confirmed() -> None:
+    desk = Desk(LATCHED)
+    desk.flow(60)
+    desk.does("acknowledge")
+    desk.does("confirm")
+    desk.to(1)
+    desk.flow(100)
+    desk.to(2)
+    desk.flow(60)
+    assert desk.last is not None
+    assert (desk.last.acknowledged_ns, desk.last.confirmed_ns) == (None, None)
