@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rules.alarms.life_cycle import Event, Silence
-from rules.alarms.standing import Reason, Standing
+from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.inputs import Action
 from rules.site.model import Site
 
@@ -69,14 +69,15 @@ def _not_confirmed(alarm: Standing) -> str:
     return "" if alarm.confirmed_ns is None else "it is confirmed already"
 
 
-def do(alarm: Standing, action: Action, at_ns: int) -> str:
-    """An action that is not refused; what the journal calls it."""
+def do(alarm: Standing, action: Action, at_ns: int, re_alarm_ns: int) -> str:
+    """An action that is not refused; what the journal calls it. `re_alarm_ns`: of its rule, 0 for never."""
     kind = action.action
     alarm.by, alarm.comment = action.by, action.comment
     if kind in _ASKED:
         alarm.move(_ASKED[kind])
         if kind == "acknowledge":
             alarm.acknowledged_ns = at_ns
+            alarm.re_alarm_ns = at_ns + re_alarm_ns if re_alarm_ns else NO_END_NS
     elif kind == "confirm":
         alarm.confirmed_ns = at_ns
     elif kind in _BEGINS:

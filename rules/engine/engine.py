@@ -37,10 +37,10 @@ from rules.engine.inputs import (
     Tick,
 )
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
-from rules.engine.outputs import Output, Severity
+from rules.engine.outputs import Output
 from rules.engine.sources import AHEAD_NS, Sources, SourceState, sane
 from rules.engine.statements import Cause, Detail, Statements, Transition, input_cause
-from rules.engine.tables import LONG_AGO, Compiled, State, compile_unit, fresh_state, fresh_work
+from rules.engine.tables import LONG_AGO, Compiled, Spoken, State, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import OWN_RULES, Program
@@ -454,14 +454,14 @@ class Engine:
         at_ns = self._effective_ns(value.at_ns)
         if at_ns:
             self._fire(at_ns, out)
-        self._statements.act(out, cause, value, self._severity(value.rule, value.asset), at_ns)
+        self._statements.act(out, cause, value, self._rule(value.rule, value.asset), at_ns)
 
-    def _severity(self, rule_id: str, asset: str) -> Severity | None:
-        """Of a rule's alarm for an asset; None where there can't be one."""
+    def _rule(self, rule_id: str, asset: str) -> Spoken | None:
+        """A rule that has an alarm for the asset; None where there can't be one."""
         for row, rule in enumerate(self._compiled.rules):
             if rule.id == rule_id:
                 of_rule = np.flatnonzero(self._compiled.rule_of == row)
-                return rule.severity if asset in {self._compiled.assets[c] for c in of_rule} else None
+                return rule if asset in {self._compiled.assets[c] for c in of_rule} else None
         return None
 
     def _effective_ns(self, at_ns: int) -> int:

@@ -117,7 +117,7 @@ def _spoken_as_json(rules: tuple[Spoken, ...]) -> dict[str, Any]:
         rows.append(
             [
                 *(rule.id, rule.definition, rule.severity, rule.message, rule.shown),
-                *(rule.latches, rule.suppresses, rule.group, rule.sampled_ns, own_commands),
+                *(rule.latches, rule.suppresses, rule.group, rule.sampled_ns, rule.re_alarm_ns, own_commands),
             ]
         )
     return {
@@ -137,7 +137,7 @@ def _spoken(header: Mapping[str, Any]) -> tuple[Spoken, ...]:
     ]
     return tuple(
         Spoken(
-            id_, definition, severity, message, tuple(shown), commands[number], latches, tuple(causes), *group
+            id_, definition, severity, message, tuple(shown), commands[number], latches, tuple(causes), *more
         )
-        for id_, definition, severity, message, shown, latches, causes, *group, number in header["rules"]
+        for id_, definition, severity, message, shown, latches, causes, *more, number in header["rules"]
     )

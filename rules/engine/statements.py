@@ -18,7 +18,7 @@ from rules.alarms import actions
 from rules.alarms.actions import ENDED
 from rules.alarms.causes import Causes, Key
 from rules.alarms.first_up import Groups
-from rules.alarms.life_cycle import Event, Silence
+from rules.alarms.life_cycle import Event, Silence, State
 from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.chain import ChainEnd, entry_bytes, hash_of
 from rules.engine.inputs import Action, Identity
@@ -34,7 +34,7 @@ VALUE: Final = "value"
 _OF_ALARM: Final = 2
 """How many ids a transition of an alarm takes: its own and its journal entry's."""
 ENDS: Final = "@"
-"""Between a rule and a silence, in the id of what its end has caused."""
+"""Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
 
 
 class Cause:
@@ -266,14 +266,14 @@ class Statements:
         out: list[Output],
         cause: Cause,
         action: Action,
-        severity: Severity | None,
+        rule: Spoken | None,
         at_ns: int,
     ) -> None:
-        """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be."""
+        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be."""
         key = action.rule, action.asset
         known = self.standing.get(key)
         refusal = "there is no such alarm"
-        if severity is not None or known is not None:
+        if rule is not None or known is not None:
             refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
@@ -286,8 +286,8 @@ class Statements:
             }
             self.entry(out, cause, "action-refused", at_ns, detail)
             return
-        alarm, at_ns = self._at(out, key, severity or "low", at_ns)
-        kind = actions.do(alarm, action, at_ns)
+        alarm, at_ns = self._at(out, key, rule.severity if rule else "low", at_ns)
+        kind = actions.do(alarm, action, at_ns, rule.re_alarm_ns if rule else 0)
         self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
         if action.action == "remove-from-service":
             self._let_go(out, cause, at_ns)
@@ -372,11 +372,21 @@ class Statements:
 
     def _expire(self, out: list[Output], at_ns: int, key: Key) -> None:
         alarm = self.standing[key]
+        if alarm.state is State.ACKNOWLEDGED:
+            self._re_alarm(out, at_ns, key, alarm)
+            return
         why = next(one for one in Silence if one in alarm.silences and alarm.silences[one].until_ns == at_ns)
         rule, asset = key
         cause = Cause(self.unit, f"{rule}{ENDS}{why}", asset, at_ns)
         alarm.by = alarm.comment = ""
         self._sound(out, cause, key, why, at_ns)
+
+    def _re_alarm(self, out: list[Output], at_ns: int, key: Key, alarm: Standing) -> None:
+        rule, asset = key
+        alarm.hear_anew(Event.RE_ALARM)
+        alarm.by = alarm.comment = ""
+        cause = Cause(self.unit, f"{rule}{ENDS}{Event.RE_ALARM}", asset, at_ns)
+        self._say(out, cause, "alarm-re-alarmed", key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
 
     def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
         alarm = self.standing[key]

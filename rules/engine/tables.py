@@ -46,6 +46,7 @@ class Spoken:
     suppresses: tuple[str, ...]
     group: str
     sampled_ns: int
+    re_alarm_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ def _spoken(rules: Sequence[Rule], here: Collection[str], site: Site) -> tuple[S
             rule.suppresses,
             rule.group,
             _sampled_ns(rule, site) if rule.group else 0,
+            rule.re_alarm_ns,
         )
         for rule in rules
     )

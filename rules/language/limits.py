@@ -34,6 +34,7 @@ DEFAULTS: Final[tuple[str, ...]] = (
     "latch",
     "suppresses",
     "group",
+    "re_alarm",
 )
 _OF_TABLE: Final = ("of", *DEFAULTS, *ROWS)
 _OF_ROW: Final = ("limit", *DEFAULTS)

@@ -36,7 +36,7 @@ from rules.strict_yaml import DURATION_NS, Node
 
 KEYS: Final = (
     "for", "when", "until", "deadband", "after", "on_delay", "off_delay", "severity", "message", "cause",
-    "response", "then", "limits", "latch", "suppresses", "group",
+    "response", "then", "limits", "latch", "suppresses", "group", "re_alarm",
 )  # fmt: skip
 LATER: Final[tuple[str, ...]] = ("release", "requires")
 """Keys of the language to come, named so that their absence is said rather than guessed at."""
@@ -57,6 +57,7 @@ class RuleReader:
         self._failed = False
         self._latches = False
         self._group = ""
+        self._re_alarm_ns = 0
 
     def read(self) -> Rule | None:
         """The rule, or None when something of it is wrong."""
@@ -69,6 +70,7 @@ class RuleReader:
         prose = [self._text(name, Node.as_text) or "" for name in ("cause", "response")]
         self._latches = "latch" in self._fields and bool(self._fields["latch"].as_boolean())
         self._group = self._text("group", Node.as_text) or ""
+        self._re_alarm_ns = self._duration("re_alarm") or 0
         trees = {name: self._parsed(name, parse_expression) for name in ("when", "until")}
         tree, until_tree = trees["when"], trees["until"]
         if asset_type is None:
@@ -107,6 +109,7 @@ class RuleReader:
             targets,
             self._latches,
             group=self._group,
+            re_alarm_ns=self._re_alarm_ns,
         )
 
     def _no_data(
@@ -159,6 +162,7 @@ class RuleReader:
             targets,
             self._latches,
             group=self._group,
+            re_alarm_ns=self._re_alarm_ns,
         )
 
     def _errors(self) -> int:

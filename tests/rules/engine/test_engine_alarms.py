@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rules.alarms.annunciation import is_annunciated
 from rules.engine.engine import Engine
 from rules.engine.inputs import Action, Identity
 from rules.engine.outputs import Alarm, Entry, Output
@@ -270,3 +271,45 @@ def test_another_occurrence_is_neither_acknowledged_nor_confirmed() -> None:
     desk.flow(60)
     assert desk.last is not None
     assert (desk.last.acknowledged_ns, desk.last.confirmed_ns) == (None, None)
+
+
+AGAIN = LOW.replace("severity: high", "severity: high\n    re_alarm: 10 s")
+
+
+def test_what_was_acknowledged_and_still_holds_is_heard_again() -> None:
+    desk = Desk(AGAIN)
+    desk.flow(60)
+    raised = desk.last
+    assert raised is not None
+    desk.to(1)
+    desk.does("acknowledge")
+    assert desk.to(10.9) == []
+    acknowledged = desk.last
+    assert desk.to(11) == ["unacknowledged"]
+    assert desk.kinds == ["alarm-re-alarmed"]
+    assert desk.last is not None
+    assert (desk.last.at_ns, desk.last.raised_id) == (START + 11 * S, raised.raised_id)
+    assert desk.last.acknowledged_ns is None
+    assert is_annunciated(acknowledged, desk.last)
+    assert desk.to(30) == [], "it is not acknowledged: others see to that (docs/subscriptions.md)"
+    desk.does("acknowledge")
+    assert desk.to(40) == ["unacknowledged"]
+
+
+def test_what_was_over_is_not_heard_again() -> None:
+    desk = Desk(AGAIN)
+    desk.flow(60)
+    desk.does("acknowledge")
+    desk.to(1)
+    assert desk.flow(100) == ["normal"]
+    assert desk.to(60) == []
+
+
+def test_a_silence_begins_before_it_is_heard_again() -> None:
+    desk = Desk(AGAIN)
+    desk.flow(60)
+    desk.does("acknowledge")
+    desk.shelves(60)
+    assert desk.to(30) == []
+    assert desk.to(61) == ["unacknowledged"]
+    assert desk.kinds == ["alarm-unshelved"]
