@@ -19,6 +19,8 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rules.alarms.abroad import NAME as OF_ALARM
+from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
 from rules.engine.chain import ChainEnd
@@ -48,6 +50,7 @@ from rules.quality import Quality
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+NOWHERE: Final = -1
 _KINDS: Final[Mapping[int, Literal["raised", "cleared", "unknown", "known"]]] = {
     kernel.RAISED: "raised",
     kernel.CLEARED: "cleared",
@@ -91,7 +94,7 @@ class Engine:
         """The first tick that this state saw: an engine that lost its state tells facts in a later epoch."""
         self._told: Counter[str] = Counter()
         """The last sequence of the facts for each unit."""
-        self._statements = Statements(self.unit, site, self.counters)
+        self._statements = Statements(self.unit, site, self.counters, self._tell)
         self._sources = Sources(site, self._statements)
         self._counts = np.zeros(4, np.int64)
         compiled = rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit)
@@ -115,7 +118,7 @@ class Engine:
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
-        self._statements.begin_with(compiled.rules)
+        self._statements.begin_with(compiled.rules, compiled.suppresses)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))
@@ -190,6 +193,7 @@ class Engine:
             "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
             "first_ns": self._statements.groups.first_ns,
+            "believed": self._statements.saved_believed(),
             "waiting": self._statements.saved_waiting(),
             "passed_ns": self._statements.passed_ns,
             "chain_end": [*self._statements.chain_end],
@@ -214,6 +218,7 @@ class Engine:
         rules = {rule.id: rule for rule in self._compiled.rules if rule.id in kept}
         statements.restore_waiting(header["waiting"], rules)
         statements.passed_ns = header["passed_ns"]
+        statements.restore_believed(header["believed"])
         # A state of before the chain: it begins here.
         statements.chain_end = ChainEnd(*header.get("chain_end", ()))
         if self.now_ns != LONG_AGO:
@@ -511,14 +516,18 @@ class Engine:
 
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
         self.counters["facts"] += 1
-        row = self._compiled.fact_rows.get(value.name)
-        if row is None:
+        of_alarm = value.name.startswith(OF_ALARM)
+        row = self._compiled.fact_rows.get(value.name, NOWHERE)
+        if row == NOWHERE and not (of_alarm and self._statements.abroad.may_believe(key_of(value.name))):
             self.counters["unknown_facts"] += 1
             return
         if self.now_ns == LONG_AGO:
             self.counters["before_first_tick"] += 1
             return
         is_ours = value.rules_digest == self.rules_digest
+        if of_alarm:
+            self._alarm_elsewhere(value, is_ours, cause, out)
+            return
         at_ns = sane(value.time_ns)
         samples = _Samples(
             np.array([row, row + 1]),
@@ -530,6 +539,17 @@ class Engine:
         self._take_samples(samples, at_ns, source, cause, out)
         self._counts //= 2  # a fact is one, with two numbers
         self._count(source, 1)
+
+    def _alarm_elsewhere(self, value: Fact, is_ours: bool, cause: Cause, out: list[Output]) -> None:
+        """Another unit's alarm that may explain some of this one: believed as long as its word is fresh."""
+        passed_ns = self._statements.passed_ns
+        at_ns = min(sane(value.time_ns), passed_ns)
+        if not is_ours:  # units take rules up at different moments
+            self.counters["not_good"] += 1
+        elif at_ns + PERIODS * self._site.fact_period_ns <= passed_ns:
+            self.counters["late"] += 1
+        else:
+            self._statements.told(out, cause, key_of(value.name), at_ns, value.value > 0)
 
 
 class _Samples(NamedTuple):
