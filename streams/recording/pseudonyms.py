@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from rules.engine.inputs import ACTION_SOURCE, FACT_SOURCE
+from rules.engine.inputs import ACCESS_SOURCE, ACTION_SOURCE, FACT_SOURCE
 from rules.site.model import Site
 
 DIGITS: Final = 16
 BACKFILL: Final = "/backfill"
-_OWN_SOURCES: Final = frozenset({"ticker", "activation", "actuators"})
+_OWN_SOURCES: Final = frozenset({"ticker", "activation", "actuators", ACCESS_SOURCE})
 """Sources that are Headrace's own and name no host."""
 
 _KNOWN: Final = 1 << 16

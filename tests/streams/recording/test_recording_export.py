@@ -68,7 +68,8 @@ def things(
               f"{host}{gpu}: 92 °C, {host} is warm; {host.lower()}, too"),
         Command(f"{cause}:1", "hall", "hot", f"{host}{gpu}", f"{host}{gpu}.power_limit", 500.0, "W", 7, 99,
                 f"{host}{gpu}: 92 °C"),
-        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3, "by": reader}, 9, "cd" * 32),
+        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3, "by": reader, "of": "access"},
+              9, "cd" * 32),
     ]  # fmt: skip
     return inputs, outputs
 
