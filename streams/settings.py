@@ -89,6 +89,15 @@ class JournalSettings(BaseModel, extra="forbid"):
     head_every_s: float = Field(3600.0, gt=0, description="of event time, between two heads of a unit")
 
 
+class AccessSettings(BaseModel, extra="forbid"):
+    """With what the edges of this machine sign (docs/access.md)."""
+
+    keys: dict[str, Path] = Field(
+        default_factory=dict,
+        description="by the name of an edge among the users, the file of its private key",
+    )
+
+
 class RecorderSettings(BaseModel, extra="forbid"):
     """How the always-on recorder keeps the log."""
 
@@ -118,6 +127,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -212,5 +222,6 @@ def _unknown_environment(environment: Mapping[str, str] | None = None) -> list[F
     ]
 
 
-OTHER_VARIABLES = frozenset({"HEADRACE_FAKE_NVML_STATE"})
-"""Read by something else than this process's settings: the fake NVML library."""
+KEY_VARIABLE = f"{PREFIX}KEY"
+OTHER_VARIABLES = frozenset({"HEADRACE_FAKE_NVML_STATE", KEY_VARIABLE})
+"""Read by something else than this process's settings: the fake NVML library, and who signs (`gateways/access`)."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from gateways.access.users_file import USERS_FILE, read_users_file
 from gateways.cli import tables
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
@@ -79,7 +80,23 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     yield _caught(
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
+    yield _users(site_dir)
     yield from _sources(site)
+
+
+def _users(site_dir: Path) -> Check:
+    try:
+        users = read_users_file(site_dir).users
+    except HeadraceError as error:
+        return Check("users", "wrong", str(error).splitlines()[0], f"correct {site_dir / USERS_FILE}")
+    if not users:
+        found = "none: everybody who reaches the log may do everything, and nobody signs"
+        return Check(
+            "users", "warning", found, f"fine for a demonstration; else headrace users init {site_dir}"
+        )
+    return Check(
+        "users", "ok", f"{len(users)} in {USERS_FILE}; who rules was said by the last `headrace users apply`"
+    )
 
 
 def _python() -> Check:

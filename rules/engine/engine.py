@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rules.access.access import SIGNED, Access
 from rules.alarms.abroad import NAME as OF_ALARM
 from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import kernel, snapshot
@@ -27,6 +28,7 @@ from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
 from rules.engine.inputs import (
     FACT_SOURCE,
+    AccessList,
     Action,
     Activation,
     Fact,
@@ -70,9 +72,10 @@ COUNTERS: Final = (
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
     "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told", "actions",
-    "actions_refused",
+    "actions_refused", "access_lists", "access_lists_refused",
 )  # fmt: skip
-"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, repeats, inputs_missing.
+"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, access_lists, repeats,
+inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
 backfill, unknown_points, unknown_gpus, before_first_tick. `readings` counts all but repeats, evaluated or
 not. A fact that is late, out of order, corrected, not good or before the first tick counts as one reading there."""
@@ -96,6 +99,9 @@ class Engine:
         """The last sequence of the facts for each unit."""
         self._statements = Statements(self.unit, site, self.counters, self._tell)
         self._sources = Sources(site, self._statements)
+        self._access = Access(site)
+        self._forged = (0, 0)
+        """Time of the last forgeries, and how many there were then: their ids are made of it."""
         self._counts = np.zeros(4, np.int64)
         compiled = rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit)
         self._begin_with(compiled, fresh_state(compiled))
@@ -113,6 +119,7 @@ class Engine:
             Activation: self._activation,
             Fact: self._fact,
             Action: self._action,
+            AccessList: self._access_list,
         }
 
     def _begin_with(self, compiled: Compiled, state: State) -> None:
@@ -174,6 +181,8 @@ class Engine:
             if type(value) is Tick:
                 self._tick(value, out)
                 continue
+            if isinstance(value, SIGNED) and self._is_forged(value, out):
+                continue
             cause = Cause(unit, *value.identity)
             if self._sources.is_new(value, self.now_ns, cause, out):
                 self._take[type(value)](value, cause, out)
@@ -197,6 +206,8 @@ class Engine:
             "waiting": self._statements.saved_waiting(),
             "passed_ns": self._statements.passed_ns,
             "chain_end": [*self._statements.chain_end],
+            "access": self._access.saved(),
+            "forged": [*self._forged],
         }
         return snapshot.pack(header, self._compiled, self._state)
 
@@ -221,6 +232,9 @@ class Engine:
         statements.restore_believed(header["believed"])
         # A state of before the chain: it begins here.
         statements.chain_end = ChainEnd(*header.get("chain_end", ()))
+        self._access.adopt(header["access"])
+        at_ns, count = header["forged"]
+        self._forged = at_ns, count
         if self.now_ns != LONG_AGO:
             self._begin(self.now_ns)
 
@@ -459,7 +473,38 @@ class Engine:
         at_ns = self._effective_ns(value.at_ns)
         if at_ns:
             self._fire(at_ns, out)
-        self._statements.act(out, cause, value, self._rule(value.rule, value.asset), at_ns)
+        denied, signers = self._access.refusal(value, self._tick_ns), self._access.signers(value)
+        rule = self._rule(value.rule, value.asset)
+        self._statements.act(out, cause, value, rule, at_ns, denied, signers)
+
+    @property
+    def _tick_ns(self) -> int | None:
+        return None if self.now_ns == LONG_AGO else self.now_ns
+
+    def _is_forged(self, value: Action | AccessList, out: list[Output]) -> bool:
+        """Whether an input is not its signer's word; says so, with an id that is not made of its identity."""
+        reason = self._access.forgery(value, self._tick_ns)
+        if not reason:
+            return False
+        kind, counted = (
+            ("action", "actions") if isinstance(value, Action) else ("access-list", "access_lists")
+        )
+        self.counters[counted] += 1
+        self.counters[f"{counted}_refused"] += 1
+        at_ns = self._tick_ns or 0
+        self._forged = at_ns, self._forged[1] + 1 if self._forged[0] == at_ns else 1
+        cause = Cause(self.unit.id, "forged", *self._forged)
+        self._statements.entry(out, cause, f"{kind}-refused", at_ns, self._access.of_forged(value, reason))
+        return True
+
+    def _access_list(self, value: AccessList, cause: Cause, out: list[Output]) -> None:
+        """A list that an admin has signed rules from here on."""
+        self.counters["access_lists"] += 1
+        detail = self._access.take(value, self._tick_ns)
+        is_refused = "reason" in detail
+        self.counters["access_lists_refused"] += is_refused
+        kind = "access-list-refused" if is_refused else "access-list"
+        self._statements.entry(out, cause, kind, self._effective_ns(value.at_ns), detail)
 
     def _rule(self, rule_id: str, asset: str) -> Spoken | None:
         """A rule that has an alarm for the asset; None where there can't be one."""

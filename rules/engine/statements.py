@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from rules.alarms import actions
 from rules.alarms.abroad import PERIODS, Abroad, name_of
-from rules.alarms.actions import ENDED
+from rules.alarms.actions import ENDED, REFUSED
 from rules.alarms.causes import Causes, Key
 from rules.alarms.first_up import Groups
 from rules.alarms.life_cycle import Event, Silence, State
@@ -35,6 +35,7 @@ Shown = Mapping[str, float | None]
 VALUE: Final = "value"
 _OF_ALARM: Final = 2
 """How many ids a transition of an alarm takes: its own and its journal entry's."""
+_NOTHING: Final[Detail] = {}
 ENDS: Final = "@"
 """Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
 
@@ -284,12 +285,17 @@ class Statements:
         action: Action,
         rule: Spoken | None,
         at_ns: int,
+        denied: str,
+        signers: Detail,
     ) -> None:
-        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be."""
+        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be.
+
+        `denied`: why they have no right to it; `signers`: whose word it is, for the journal (`rules/access`).
+        """
         key = action.rule, action.asset
         known = self.standing.get(key)
-        refusal = "there is no such alarm"
-        if rule is not None or known is not None:
+        refusal = denied or "there is no such alarm"
+        if not denied and (rule is not None or known is not None):
             refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
@@ -299,12 +305,13 @@ class Statements:
                 "asset": action.asset,
                 "by": action.by,
                 "reason": refusal,
+                **signers,
             }
-            self.entry(out, cause, "action-refused", at_ns, detail)
+            self.entry(out, cause, REFUSED, at_ns, detail)
             return
         alarm, at_ns = self._at(out, key, rule.severity if rule else "low", at_ns)
         kind = actions.do(alarm, action, at_ns, rule.re_alarm_ns if rule else 0)
-        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
+        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message, more=signers)
         if action.action == "remove-from-service":
             self._let_others_know(out, key, at_ns)
             self._let_go(out, cause, at_ns)
@@ -492,8 +499,9 @@ class Statements:
         value: float | None,
         message: str,
         name: str | None = None,
+        more: Detail = _NOTHING,
     ) -> None:
-        """The alarm as it is now, and its line in the journal."""
+        """The alarm as it is now, and its line in the journal, which has `more`."""
         alarm, (rule, asset) = self.standing[key], key
         alarm.value, alarm.message, alarm.last_ns = value, message, at_ns
         shelving, service = alarm.silences.get(Silence.SHELVED), alarm.silences.get(Silence.OUT_OF_SERVICE)
@@ -516,7 +524,7 @@ class Statements:
         if alarm.first_up and kind == "alarm-raised":
             detail["first_up"] = alarm.first_up
         if alarm.by:
-            detail |= {"by": alarm.by, "comment": alarm.comment}
+            detail |= {"by": alarm.by, "comment": alarm.comment, **more}
         self.entry(out, cause, kind, at_ns, detail)
         self.soonest_ns = min(self.soonest_ns, alarm.ends_ns)
         if alarm.is_forgettable:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rules.alarms.first_up import FirstUp
 from rules.engine.inputs import (
+    AccessList,
     Action,
     ActionKind,
     Activation,
@@ -102,7 +103,14 @@ enveloped = st.one_of(
         names,
         identities,
         st.sampled_from(get_args(ActionKind)),
-        *(names, names, names, times, names, times, st.booleans(), names),
+        *(names, names, names, times, names, times, st.booleans(), names, names, names),
+    ),
+    st.builds(
+        AccessList,
+        names,
+        identities,
+        st.dictionaries(names, st.fixed_dictionaries({"role": names, "keys": st.lists(names, max_size=2)})),
+        *(times, names, names),
     ),
     st.builds(
         Fact, names, identities, names, names, times, floats, st.integers(0, 9), st.integers(0, 3), names

@@ -16,11 +16,24 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
+from rules.engine.inputs import (
+    AccessList,
+    Action,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    Tick,
+)
 from rules.engine.outputs import Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Site
+from tests.rules.engine.twin_access import TwinAccess
 from tests.rules.engine.twin_alarms import Ids, TwinAlarms, numbered
 from tests.rules.engine.twin_conditions import (
     Condition,
@@ -65,7 +78,7 @@ class Waiting(NamedTuple):
     event: Said
 
 
-class Twin(TwinAlarms):
+class Twin(TwinAlarms, TwinAccess):
     """The whole engine, the slow way."""
 
     def __init__(
@@ -83,6 +96,7 @@ class Twin(TwinAlarms):
         self.first_epoch: dict[str, int] = {}
         self.newest: dict[str, int] = {}
         self.no_alarms()
+        self.no_list()
         self.notes: Counter[tuple[str, str]] = Counter()
         self.off: dict[str, tuple[int, int]] = {}
         self.counters: Counter[str] = Counter()
@@ -115,6 +129,8 @@ class Twin(TwinAlarms):
             self.prefix = f"{self.unit.id}:{identity.source}:{identity.epoch}:{identity.sequence}"
             if isinstance(value, Tick):
                 self.tick(value)
+            elif isinstance(value, Action | AccessList) and self.is_forged(value, self.unit.id):
+                continue
             elif self.admit(value):
                 self.take(value)
         return out
@@ -178,7 +194,7 @@ class Twin(TwinAlarms):
         match value:
             case Frame() | Readings():
                 at = value.ingest_ns
-            case Receipt():
+            case Receipt() | Action():
                 at = value.at_ns
             case Gap():
                 at = value.to_ns
@@ -451,6 +467,12 @@ class Twin(TwinAlarms):
                 self.activation(value)
             case Fact():
                 self.fact(value)
+            case AccessList():
+                self.access_list(value)
+            case Action():
+                if self.now is not None:
+                    self.fire(self.at(value.at_ns))
+                self.action(value)
 
     def data(self, value: Frame | Readings) -> None:
         source = value.identity.source
