@@ -99,7 +99,9 @@ def up(
 
 @app.command()
 def run(
-    role: Annotated[str, typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators or recorder.")],
+    role: Annotated[
+        str, typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators, recorder or alerts.")
+    ],
     site: SiteArgument = DEMO_SITE,
     name: Annotated[str | None, typer.Option(help="Name of this instance; the role's when left out.")] = None,
     option: Annotated[
