@@ -14,9 +14,10 @@ from gateways.alerts.dead_channels import channel_points, tell_dead
 from gateways.alerts.edge import HttpEdge
 from gateways.alerts.intake import Intake, Sent
 from gateways.alerts.links import link_key, links
+from gateways.alerts.log_state import Position, digest
 from gateways.alerts.model import Subscriptions
 from gateways.alerts.notification import Notification
-from gateways.alerts.outbox import Outbox, Position, digest
+from gateways.alerts.outbox import Outbox
 from gateways.alerts.sender import Sender
 from gateways.alerts.streams import Streams
 from gateways.alerts.watch import Workers, fire_always, renew_leases

@@ -25,9 +25,10 @@ from gateways.alerts.filters import (
     transition,
 )
 from gateways.alerts.grouping import Batch, Grouper, Item, places
+from gateways.alerts.log_state import KEEP_NS, Position, digest
 from gateways.alerts.model import Subscription, Subscriptions
 from gateways.alerts.notification import Link, Notification, folded, of_batch
-from gateways.alerts.outbox import KEEP_NS, Outbox, Position, digest
+from gateways.alerts.outbox import Outbox
 from rules.alarms.life_cycle import State
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError

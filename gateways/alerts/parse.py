@@ -7,7 +7,7 @@ Rules: what holds a secret (the URL of a chat or mail service, the key that sign
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, cast, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -19,14 +19,22 @@ from gateways.alerts.model import (
     Digest,
     Edge,
     Filter,
-    Hours,
     Secret,
     Step,
     Subscription,
     Subscriptions,
 )
+from gateways.alerts.values import (
+    choices_of,
+    duration_of,
+    hours_of,
+    integer_of,
+    names_of,
+    seconds_of,
+    zone_of,
+)
 from rules.engine.outputs import AlarmState, Severity
-from rules.findings import Finding, nearest
+from rules.findings import Finding
 from rules.site.ids import NAME_ID
 from rules.site.model import Site
 from rules.strict_yaml import DURATION_NS, Node, load
@@ -37,11 +45,8 @@ Reveal = Callable[[Literal["env", "file"], str], str]
 SEVERITIES: Final = get_args(Severity)
 STATES: Final = get_args(AlarmState)
 GROUP_KEYS: Final = ("unit", "rule", "asset", "severity", "type")
-DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_CLOCK: Final = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
 _LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-_PATTERN: Final = re.compile(r"[*?\[]")
 _S: Final = DURATION_NS["s"]
 _FILTER_KEYS: Final = ("unit", "type", "rule", "asset", "severity", "state", "hours")
 _ALARM_KEYS: Final = (*_FILTER_KEYS, "group_by", "wait", "digest", "quiet", "at_once", "escalate")
@@ -70,7 +75,7 @@ def parse(text: str, file: str, site: Site, reveal: Reveal) -> tuple[Subscriptio
         assert node is not None
         _check_name(node.keys[name], name, "subscription")
         subscriptions[name] = _subscription(name, entry, site, channels)
-    zone = _zone(fields["time_zone"]) if "time_zone" in fields else ZoneInfo("UTC")
+    zone = zone_of(fields["time_zone"]) if "time_zone" in fields else ZoneInfo("UTC")
     edge = _edge(fields["serve"], reveal) if "serve" in fields else None
     return Subscriptions(channels.channels, subscriptions, zone, edge), findings
 
@@ -120,9 +125,9 @@ class _Channels:
             cast(ChannelKind, kind),
             self._url(kind, url),
             _hidden(fields["secret"], self._reveal) if "secret" in fields else None,
-            _seconds(fields.get("timeout"), 10.0, 0.1, 120.0),
-            _integer(fields.get("parallel"), 8, 1, 64),
-            _seconds(fields.get("give_up"), 60.0, 1.0, 86_400.0),
+            seconds_of(fields.get("timeout"), 10.0, 0.1, 120.0),
+            integer_of(fields.get("parallel"), 8, 1, 64),
+            seconds_of(fields.get("give_up"), 60.0, 1.0, 86_400.0),
             fallback,
         )
 
@@ -189,11 +194,11 @@ def _subscription(name: str, node: Node, site: Site, channels: _Channels) -> Sub
         name,
         to,
         _filter(fields, site),
-        _choices(fields.get("group_by"), GROUP_KEYS, "key"),
-        _duration(fields.get("wait"), 0, 3600),
+        choices_of(fields.get("group_by"), GROUP_KEYS, "key"),
+        duration_of(fields.get("wait"), 0, 3600),
         _digest(fields["digest"]) if "digest" in fields else None,
-        _hours(fields["quiet"]) if "quiet" in fields else None,
-        frozenset(_choices(fields["at_once"], SEVERITIES, "severity"))
+        hours_of(fields["quiet"]) if "quiet" in fields else None,
+        frozenset(choices_of(fields["at_once"], SEVERITIES, "severity"))
         if "at_once" in fields
         else frozenset({"urgent"}),
         _steps(fields["escalate"], channels) if "escalate" in fields else (),
@@ -202,61 +207,25 @@ def _subscription(name: str, node: Node, site: Site, channels: _Channels) -> Sub
 
 def _filter(fields: Mapping[str, Node], site: Site) -> Filter:
     types = sorted({asset.type for asset in site.assets.values()})
-    states = _choices(fields.get("state"), STATES, "state")
+    states = choices_of(fields.get("state"), STATES, "state")
     return Filter(
-        _names(fields.get("unit"), site.units, "unit"),
-        _names(fields.get("type"), types, "type of asset of this site"),
-        _names(fields.get("rule"), None, "rule"),
-        _names(fields.get("asset"), None, "asset"),
-        frozenset(_choices(fields.get("severity"), SEVERITIES, "severity")),
+        names_of(fields.get("unit"), site.units, "unit"),
+        names_of(fields.get("type"), types, "type of asset of this site"),
+        names_of(fields.get("rule"), None, "rule"),
+        names_of(fields.get("asset"), None, "asset"),
+        frozenset(choices_of(fields.get("severity"), SEVERITIES, "severity")),
         frozenset(states) or TOLD,
-        _hours(fields["hours"]) if "hours" in fields else None,
+        hours_of(fields["hours"]) if "hours" in fields else None,
     )
-
-
-def _names(node: Node | None, known: Iterable[str] | None, what: str) -> tuple[str, ...]:
-    """Names and patterns; a name in full has to be among `known`, where these are known."""
-    names = []
-    for one in () if node is None else node.as_list_or_one():
-        name = one.as_text()
-        if name is None:
-            continue
-        if known is not None and not _PATTERN.search(name) and name not in (known := tuple(known)):
-            one.report(f"no {what} is called '{name}'", nearest(name, known) or f"one of: {', '.join(known)}")
-        names.append(name)
-    return tuple(names)
-
-
-def _choices(node: Node | None, choices: Iterable[str], what: str) -> tuple[str, ...]:
-    found = () if node is None else node.as_list_or_one()
-    return tuple(choice for one in found if (choice := one.as_choice(choices, what)))
 
 
 def _digest(node: Node) -> Digest:
     fields = node.fields(("above", "every", "worst"), ("above", "every"))
     return Digest(
-        _integer(fields.get("above"), 1, 1, 100_000),
-        _duration(fields.get("every"), 60, 86_400) or 60 * _S,
-        _integer(fields.get("worst"), 5, 0, 50),
+        integer_of(fields.get("above"), 1, 1, 100_000),
+        duration_of(fields.get("every"), 60, 86_400) or 60 * _S,
+        integer_of(fields.get("worst"), 5, 0, 50),
     )
-
-
-def _hours(node: Node) -> Hours | None:
-    fields = node.fields(("from", "to", "days"), ("from", "to"))
-    begin, end = (_minutes(fields.get(key)) for key in ("from", "to"))
-    if begin is None or end is None:
-        return None
-    days = frozenset(DAYS.index(day) for day in _choices(fields.get("days"), DAYS, "day"))
-    return Hours(begin, end, days or frozenset(range(7)))
-
-
-def _minutes(node: Node | None) -> int | None:
-    text = None if node is None else node.as_text()
-    match = None if text is None else _CLOCK.fullmatch(text)
-    minutes = 9999 if match is None else int(match[1]) * 60 + int(match[2])
-    if node is not None and text is not None and minutes > 24 * 60:
-        node.report(f"'{text}' is no time of the day", "such as '06:30', up to '24:00'")
-    return minutes if minutes <= 24 * 60 else None
 
 
 def _steps(node: Node, channels: _Channels) -> tuple[Step, ...]:
@@ -264,26 +233,13 @@ def _steps(node: Node, channels: _Channels) -> tuple[Step, ...]:
     for one in node.as_list():
         fields = one.fields(("after", "to"), ("after", "to"))
         if len(fields) == 2:
-            after_ns = _duration(fields["after"], 300, 7 * 86_400) or 300 * _S
+            after_ns = duration_of(fields["after"], 300, 7 * 86_400) or 300 * _S
             if steps and after_ns <= steps[-1].after_ns:
                 fields["after"].report(
                     "each step comes later than the one before it", "all count from the alarm"
                 )
             steps.append(Step(after_ns, channels.several(fields["to"])))
     return tuple(steps)
-
-
-def _zone(node: Node) -> ZoneInfo:
-    name = node.as_text() or "UTC"
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        from zoneinfo import available_timezones
-
-        node.report(
-            f"no time zone is called '{name}'", nearest(name, available_timezones()) or "such as Europe/Oslo"
-        )
-        return ZoneInfo("UTC")
 
 
 def _edge(node: Node, reveal: Reveal) -> Edge:
@@ -306,7 +262,7 @@ def _links(node: Node) -> _Links:
     base_url = (fields["base_url"].as_text() or "") if "base_url" in fields else ""
     if base_url and not _is_http(base_url):
         fields["base_url"].report("this is no address of a web service", "such as https://alarms.example.org")
-    return _Links(base_url.rstrip("/"), _duration(fields.get("expire"), 12 * 3600, 30 * 86_400))
+    return _Links(base_url.rstrip("/"), duration_of(fields.get("expire"), 12 * 3600, 30 * 86_400))
 
 
 def _listen(node: Node) -> tuple[str, int]:
@@ -317,19 +273,3 @@ def _listen(node: Node) -> tuple[str, int]:
             node.report(f"'{text}' is no address to listen at", "such as 127.0.0.1:8470")
         return "127.0.0.1", 0
     return match[1].strip("[]"), int(match[2])
-
-
-def _duration(node: Node | None, default_s: float, high_s: float) -> int:
-    if node is None:
-        return round(default_s * _S)
-    return node.as_duration_ns(1, round(high_s * _S)) or 0
-
-
-def _seconds(node: Node | None, default_s: float, low_s: float, high_s: float) -> float:
-    if node is None:
-        return default_s
-    return (node.as_duration_ns(round(low_s * _S), round(high_s * _S)) or default_s * _S) / _S
-
-
-def _integer(node: Node | None, default: int, low: int, high: int) -> int:
-    return default if node is None else node.as_integer(low, high) or default

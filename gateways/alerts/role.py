@@ -11,7 +11,8 @@ import logging
 from gateways.alerts.alerts import Alerts
 from gateways.alerts.files import load_subscriptions
 from gateways.alerts.model import Subscriptions
-from gateways.alerts.outbox import FILE, Outbox
+from gateways.alerts.outbox import Outbox
+from gateways.alerts.store import FILE
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.log_limit import limit_logs

@@ -29,7 +29,7 @@ from gateways.alerts.outbox import Message, Outbox
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S: Final = 0.5
+FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 30.0
 PROBE_S: Final = 30.0
 FAILURES_MIN: Final = 3

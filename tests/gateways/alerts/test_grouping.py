@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -108,7 +109,7 @@ def test_a_flood_makes_no_more_than_it_may(steps: list[tuple[float, str, str, st
     for first, sixth in zip(times, times[5:], strict=False):
         assert sixth - first >= 10 * S
     digests = [when for when, batch in sent if batch.group == DIGEST]
-    assert all(later - earlier >= 10 * S for earlier, later in zip(digests, digests[1:], strict=False))
+    assert all(later - earlier >= 10 * S for earlier, later in pairwise(digests))
 
 
 def take(grouper: Grouper, alarm: Alarm, at_s: float) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""The role on an in-memory log with receivers on the loopback: what is delivered, in which order, and after a restart."""
+"""The role on an in-memory log: what receivers on the loopback get, in which order, and after a restart."""
 
 from __future__ import annotations
 
