@@ -54,8 +54,9 @@ class AppriseChannel:
         self._channel = channel
         self._zone = zone
         self._places = asyncio.Semaphore(channel.parallel)
-        self._apprise = apprise.Apprise()
-        if not self._apprise.add(channel.url.text):
+        # the service itself, whose words come from the thread that calls it
+        self._service = apprise.Apprise.instantiate(channel.url.text)
+        if self._service is None:
             raise ValueError("apprise knows no such service, or its address is incomplete")
 
     async def send(self, notification: Notification) -> None:
@@ -82,7 +83,7 @@ class AppriseChannel:
             _words.of_thread.text = ""
             try:
                 is_taken = bool(
-                    self._apprise.notify(title=title(data), body=text(data, self._zone), notify_type=kind)
+                    self._service.notify(title=title(data), body=text(data, self._zone), notify_type=kind)
                 )
                 why = "" if is_taken else (_words.of_thread.text or "the service did not take it")
             except Exception as error:  # whatever a plugin raises is a notification that was not taken

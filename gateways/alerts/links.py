@@ -58,7 +58,7 @@ def link_key(run_dir: Path) -> bytes:
 
 def sign(claim: Claim, key: bytes) -> str:
     """The last part of a link's address."""
-    body = orjson.dumps(claim)
+    body = orjson.dumps(list(claim))
     return _text(body) + "." + _text(_signature(body, key))
 
 

@@ -6,6 +6,7 @@ Rules: what holds a secret (the URL of a chat or mail service, the key that sign
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, cast, get_args
@@ -139,7 +140,9 @@ class _Channels:
         else:
             secret = Secret(node.as_text() or "")
             if "@" in urlsplit(secret.text).netloc:
-                node.report("a password in a URL", "write {env: NAME} or {file: PATH}, which hold the URL")
+                _report_secret(
+                    node, "a password in a URL", "write {env: NAME} or {file: PATH}, which hold the URL"
+                )
         if kind != "apprise" and secret.text and not _is_http(secret.text):
             node.report("this is no address of a web service", "such as http://127.0.0.1:9000/alarms")
         return secret
@@ -153,10 +156,18 @@ def _is_http(text: str) -> bool:
         return False
 
 
+def _report_secret(node: Node, message: str, hint: str) -> None:
+    """Without the line, in which the secret is."""
+    findings = node.document.findings
+    node.report(message, hint)
+    findings[-1] = dataclasses.replace(findings[-1], source_line="")
+
+
 def _hidden(node: Node, reveal: Reveal) -> Secret:
     """What `{env: NAME}` or `{file: PATH}` holds."""
     if node.kind != "mapping":
-        node.report("a secret does not stand in the file", "write {env: NAME} or {file: PATH}, which hold it")
+        hint = "write {env: NAME} or {file: PATH}, which hold it"
+        _report_secret(node, "a secret does not stand in the file", hint)
         return Secret("")
     fields = node.fields(("env", "file"))
     if len(fields) != 1:

@@ -47,7 +47,7 @@ async def running_sink() -> AsyncIterator[Sink]:
     sink = Sink()
     app = web.Application()
     app.router.add_post("/{path:.*}", sink.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     sink.url = f"http://127.0.0.1:{runner.addresses[0][1]}/alarms"
