@@ -55,9 +55,10 @@ class AppriseChannel:
         self._zone = zone
         self._places = asyncio.Semaphore(channel.parallel)
         # the service itself, whose words come from the thread that calls it
-        self._service = apprise.Apprise.instantiate(channel.url.text)
-        if self._service is None:
+        service = apprise.Apprise.instantiate(channel.url.text)
+        if service is None:
             raise ValueError("apprise knows no such service, or its address is incomplete")
+        self._service = service
 
     async def send(self, notification: Notification) -> None:
         """As `Deliverer`."""
