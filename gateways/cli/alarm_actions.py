@@ -37,6 +37,7 @@ _READ_S: Final = 0.2
 
 _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
     "acknowledge": lambda alarm: alarm.state in NEEDS_ACKNOWLEDGEMENT,
+    "confirm": lambda alarm: alarm.acknowledged_ns is not None and alarm.confirmed_ns is None,
     "reset": lambda alarm: alarm.state == "latched-acknowledged",
     "shelve": lambda alarm: alarm.state not in ("normal", "shelved", "out-of-service"),
     "unshelve": lambda alarm: alarm.shelved_until_ns is not None,

@@ -20,7 +20,7 @@ from rules.engine.tables import Compiled, Spoken
 from rules.engine.writer import Slot
 from rules.language.program import Target
 
-MAGIC: Final = b"HRTABL02"
+MAGIC: Final = b"HRTABL03"
 _CODES: Final = ("gpu_code", "plant_code")
 _SLOTS: Final = ("gpu_slots", "plant_slots")
 _PLAIN: Final = ("gpu_rules", "gpus", "shown", "registers")
@@ -117,7 +117,7 @@ def _spoken_as_json(rules: tuple[Spoken, ...]) -> dict[str, Any]:
         rows.append(
             [
                 *(rule.id, rule.definition, rule.severity, rule.message, rule.shown),
-                *(rule.latches, rule.suppresses, own_commands),
+                *(rule.latches, rule.suppresses, rule.group, rule.sampled_ns, rule.re_alarm_ns, own_commands),
             ]
         )
     return {
@@ -136,6 +136,8 @@ def _spoken(header: Mapping[str, Any]) -> tuple[Spoken, ...]:
         for assets, numbers in header["commands"]
     ]
     return tuple(
-        Spoken(id_, definition, severity, message, tuple(shown), commands[number], latches, tuple(causes))
-        for id_, definition, severity, message, shown, latches, causes, number in header["rules"]
+        Spoken(
+            id_, definition, severity, message, tuple(shown), commands[number], latches, tuple(causes), *more
+        )
+        for id_, definition, severity, message, shown, latches, causes, *more, number in header["rules"]
     )

@@ -2,20 +2,23 @@
 
 Rules: an output's bytes depend on its cause alone (an input or a deadline) and on the program, never on the
 batch, the density of ticks or the moment; a journal entry's `number` and `previous` on the entries before it as well.
-Of one transition: the alarm, its journal entry, then its commands.
+Commands are said at once. An alarm that hangs on others, or on which others hang, waits for the tick that passes it, so
+that what is decided among alarms is decided in the order of event time; the others are said at once too.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from rules.alarms import actions
 from rules.alarms.actions import ENDED
 from rules.alarms.causes import Causes, Key
-from rules.alarms.life_cycle import Event, Silence
+from rules.alarms.first_up import Groups
+from rules.alarms.life_cycle import Event, Silence, State
 from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.chain import ChainEnd, entry_bytes, hash_of
 from rules.engine.inputs import Action, Identity
@@ -28,8 +31,10 @@ Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
 """What a message shows, by name; `value` is the number that the alarm carries."""
 VALUE: Final = "value"
+_OF_ALARM: Final = 2
+"""How many ids a transition of an alarm takes: its own and its journal entry's."""
 ENDS: Final = "@"
-"""Between a rule and a silence, in the id of what its end has caused."""
+"""Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
 
 
 class Cause:
@@ -47,6 +52,11 @@ class Cause:
         self._count += 1
         return name
 
+    def skip(self, count: int) -> Cause:
+        """Itself, without the next `count` ids: others have them."""
+        self._count += count
+        return self
+
 
 def input_cause(unit: str, identity: Identity) -> Cause:
     """Outputs that an input causes."""
@@ -58,22 +68,38 @@ def deadline_cause(unit: str, rule: str, asset: str, deadline_ns: int) -> Cause:
     return Cause(unit, rule, asset, deadline_ns)
 
 
+class Transition(NamedTuple):
+    """What became of a condition, at which event time; `shown`: what its message shows."""
+
+    at_ns: int
+    rule: Spoken
+    asset: str
+    kind: Literal["raised", "cleared", "unknown", "known"]
+    shown: Shown
+
+
 class Statements:
     """The engine's word on its alarms, and what stands of each (`rules/alarms`).
 
     `standing` by (rule, asset): all that are not simply normal, part of a snapshot as `orphans` are. `active`: those of
     them whose condition holds. `soonest_ns`: no silence ends before it. Orphans are active alarms of rules that a
     restore found changed or gone: `settle` ends them. `causes`: which alarm explains which, by the rules.
-    `chain_end`: the last line of the journal, part of a snapshot too.
+    `waiting`: transitions that no tick has passed yet, in their order. `passed_ns`: all up to here are said.
+    `chain_end`: the last line of the journal, part of a snapshot too, as `waiting` and `passed_ns` are.
     """
 
     def __init__(self, unit: Unit, site: Site, counters: Counter[str]) -> None:
         self.unit = unit.id
+        self._unit = unit
         self.site = site
         self.causes = Causes(site, unit, {})
+        self.groups = Groups({}, {})
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []
+        self.waiting: list[Transition] = []
+        self.passed_ns = 0
+        self._place = {asset.id: place for place, asset in enumerate(unit.assets)}
         self.chain_end = ChainEnd()
         self.soonest_ns = NO_END_NS
         self._unsettled = False
@@ -106,8 +132,11 @@ class Statements:
         alarm.move(Event.RAISE)
         name = cause.next_id()
         alarm.severity, alarm.raised_id, alarm.raised_ns = severity, name, at_ns
-        alarm.cleared_ns = alarm.unknown_ns = alarm.acknowledged_ns = None
+        alarm.cleared_ns = alarm.unknown_ns = alarm.acknowledged_ns = alarm.confirmed_ns = None
         alarm.by = alarm.comment = ""
+        alarm.first_up = self.groups.raised(rule, at_ns)
+        if key not in self.active:
+            self.groups.count(rule, 1)
         self.active[key] = alarm
         self.counters["alarms_raised"] += 1
         self._say(out, cause, "alarm-raised", key, said_ns, value, message, name)
@@ -137,61 +166,98 @@ class Statements:
 
     def _no_longer_true(self, key: Key, alarm: Standing, at_ns: int) -> None:
         del self.active[key]
+        self.groups.count(key[0], -1)
         alarm.cleared_ns, alarm.unknown_ns = at_ns, None
         self.counters["alarms_cleared"] += 1
 
-    def condition_raised(
-        self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
-    ) -> None:
-        """A rule's alarm and its commands: who does not hear an alarm is helped by its action all the same."""
-        message = render(rule.message, asset, shown)
-        self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, shown.get(VALUE), message)
-        targets = rule.targets.get(asset, ())
+    def hear(self, out: list[Output], cause: Cause | None, by_deadline: bool, what: Transition) -> None:
+        """A transition of a condition, of an input (`cause`) or, None, of the time that has come.
+
+        Its commands are said now: who does not hear an alarm is helped by its action all the same.
+        """
+        own = deadline_cause(self.unit, what.rule.id, what.asset, what.at_ns)
+        if cause is None or (what.at_ns > self.passed_ns and self._waits(what.rule)):
+            if what.kind == "raised":
+                self._command(out, own.skip(_OF_ALARM) if cause is None or by_deadline else cause, what)
+            insort(self.waiting, what, key=self._order)
+            return
+        cause = own if by_deadline else cause
+        self._take(out, cause, what)
+        if what.kind == "raised":
+            self._command(out, cause, what)
+            self._suppress(out, cause, (what.rule.id, what.asset), what.at_ns)
+
+    def _waits(self, rule: Spoken) -> bool:
+        """Whether what becomes of its alarms hangs on others, or others hang on them."""
+        return bool(rule.group) or self.causes.relates(rule.id)
+
+    def _order(self, what: Transition) -> tuple[int, int, str, int]:
+        """Of one time, causes come before what they explain."""
+        return what.at_ns, self.causes.rank(what.rule.id), what.rule.id, self._place[what.asset]
+
+    def advance(self, out: list[Output], until_ns: int) -> None:
+        """What waits, and ends of silences, up to `until_ns`, in the order of time; of one time, ends come last."""
+        self.passed_ns = max(self.passed_ns, until_ns)
+        of: dict[tuple[int, str, str], Cause] = {}
+        while True:
+            end_ns = self._next_end_ns(until_ns)
+            if self.waiting and self.waiting[0].at_ns <= end_ns:
+                self._take_waiting(out, of)
+            elif self.soonest_ns <= end_ns:
+                self._expire_until(out, end_ns)
+            else:
+                return
+
+    def take_all(self, out: list[Output]) -> None:
+        """What waits, whatever its time: its rules are about to go."""
+        of: dict[tuple[int, str, str], Cause] = {}
+        while self.waiting:
+            self._take_waiting(out, of)
+
+    def _take_waiting(self, out: list[Output], of: dict[tuple[int, str, str], Cause]) -> None:
+        what = self.waiting.pop(0)
+        rule, asset, at_ns = what.rule, what.asset, what.at_ns
+        cause = of.setdefault((at_ns, rule.id, asset), deadline_cause(self.unit, rule.id, asset, at_ns))
+        self._take(out, cause, what)
+        if what.kind == "raised":
+            self._suppress(out, cause.skip(len(rule.targets.get(asset, ()))), (rule.id, asset), at_ns)
+
+    def _take(self, out: list[Output], cause: Cause, what: Transition) -> None:
+        at_ns, rule, asset, kind, shown = what
+        message, value = render(rule.message, asset, shown), shown.get(VALUE)
+        if kind == "raised":
+            self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, value, message)
+        elif kind == "cleared":  # what it commanded stays: nothing is released yet
+            self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message, rule.latches)
+            if rule.id in self.causes.suppresses:
+                self._let_go(out, cause, at_ns)
+        else:
+            alarm, said_ns = self._at(out, (rule.id, asset), rule.severity, at_ns)
+            self.counters["alarms_unknown"] += kind == "unknown"
+            alarm.unknown_ns = at_ns if kind == "unknown" else None
+            self._say(out, cause, f"alarm-{kind}", (rule.id, asset), said_ns, value, message)
+
+    def _command(self, out: list[Output], cause: Cause, what: Transition) -> None:
+        targets = what.rule.targets.get(what.asset, ())
+        if not targets:
+            return
         self.counters["commands"] += len(targets)
+        message = render(what.rule.message, what.asset, what.shown)
         for target in targets:
             out.append(
                 Command(
                     cause.next_id(),
                     self.unit,
-                    rule.id,
-                    asset,
+                    what.rule.id,
+                    what.asset,
                     target.actuator,
                     target.value,
                     target.engineering_unit,
-                    at_ns,
-                    at_ns + target.expiry_ns,
+                    what.at_ns,
+                    what.at_ns + target.expiry_ns,
                     message,
                 )
             )
-        self._suppress(out, cause, (rule.id, asset), at_ns)
-
-    def condition_cleared(
-        self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
-    ) -> None:
-        """A rule's condition is over. What it commanded stays: nothing is released yet."""
-        message, value = render(rule.message, asset, shown), shown.get(VALUE)
-        self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message, rule.latches)
-        if rule.id in self.causes.suppresses:
-            self._let_go(out, cause, at_ns)
-
-    def condition_unknown(
-        self,
-        out: list[Output],
-        cause: Cause,
-        rule: Spoken,
-        asset: str,
-        at_ns: int,
-        shown: Shown,
-        is_unknown: bool,
-    ) -> None:
-        """Nobody knows any more whether an alarm that stands still holds, or it is known again."""
-        key = rule.id, asset
-        message = render(rule.message, asset, shown)
-        alarm, said_ns = self._at(out, key, rule.severity, at_ns)
-        self.counters["alarms_unknown"] += is_unknown
-        alarm.unknown_ns = at_ns if is_unknown else None
-        kind = "alarm-unknown" if is_unknown else "alarm-known"
-        self._say(out, cause, kind, key, said_ns, shown.get(VALUE), message)
 
     # -- people
 
@@ -200,14 +266,14 @@ class Statements:
         out: list[Output],
         cause: Cause,
         action: Action,
-        severity: Severity | None,
+        rule: Spoken | None,
         at_ns: int,
     ) -> None:
-        """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be."""
+        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be."""
         key = action.rule, action.asset
         known = self.standing.get(key)
         refusal = "there is no such alarm"
-        if severity is not None or known is not None:
+        if rule is not None or known is not None:
             refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
@@ -220,8 +286,8 @@ class Statements:
             }
             self.entry(out, cause, "action-refused", at_ns, detail)
             return
-        alarm, at_ns = self._at(out, key, severity or "low", at_ns)
-        kind = actions.do(alarm, action, at_ns)
+        alarm, at_ns = self._at(out, key, rule.severity if rule else "low", at_ns)
+        kind = actions.do(alarm, action, at_ns, rule.re_alarm_ns if rule else 0)
         self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
         if action.action == "remove-from-service":
             self._let_go(out, cause, at_ns)
@@ -289,13 +355,13 @@ class Statements:
 
     # -- time
 
-    def next_end_ns(self, until_ns: int) -> int:
+    def _next_end_ns(self, until_ns: int) -> int:
         """When the next silence ends, `until_ns` at the latest: exactly, as the order of what is said depends on it."""
         if self.soonest_ns <= until_ns:
             self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
         return min(self.soonest_ns, until_ns)
 
-    def expire(self, out: list[Output], until_ns: int) -> None:
+    def _expire_until(self, out: list[Output], until_ns: int) -> None:
         """End the silences whose time is up, in the order (time, rule, asset)."""
         while self.soonest_ns <= until_ns:
             due = min(((alarm.ends_ns, key) for key, alarm in self.standing.items()), default=None)
@@ -306,11 +372,21 @@ class Statements:
 
     def _expire(self, out: list[Output], at_ns: int, key: Key) -> None:
         alarm = self.standing[key]
+        if alarm.state is State.ACKNOWLEDGED:
+            self._re_alarm(out, at_ns, key, alarm)
+            return
         why = next(one for one in Silence if one in alarm.silences and alarm.silences[one].until_ns == at_ns)
         rule, asset = key
         cause = Cause(self.unit, f"{rule}{ENDS}{why}", asset, at_ns)
         alarm.by = alarm.comment = ""
         self._sound(out, cause, key, why, at_ns)
+
+    def _re_alarm(self, out: list[Output], at_ns: int, key: Key, alarm: Standing) -> None:
+        rule, asset = key
+        alarm.hear_anew(Event.RE_ALARM)
+        alarm.by = alarm.comment = ""
+        cause = Cause(self.unit, f"{rule}{ENDS}{Event.RE_ALARM}", asset, at_ns)
+        self._say(out, cause, "alarm-re-alarmed", key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
 
     def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
         alarm = self.standing[key]
@@ -353,17 +429,19 @@ class Statements:
         out.append(
             Alarm(
                 name or cause.next_id(), self.unit, rule, asset, severity, state, alarm.raised_id, alarm.raised_ns,
-                alarm.cleared_ns, value, message, alarm.unknown_ns, alarm.acknowledged_ns,
+                alarm.cleared_ns, value, message, alarm.unknown_ns, alarm.acknowledged_ns, alarm.confirmed_ns,
                 None if shelving is None else shelving.until_ns,
                 shelving is not None and shelving.one_shot,
                 None if service is None else service.until_ns,
                 "" if suppression is None else suppression.by,
-                alarm.by, alarm.comment, at_ns,
+                alarm.first_up, alarm.by, alarm.comment, at_ns,
             )
         )  # fmt: skip
-        detail = {
+        detail: dict[str, str | float | None] = {
             "rule": rule, "asset": asset, "severity": severity, "state": state, "value": value, "message": message,
         }  # fmt: skip
+        if alarm.first_up and kind == "alarm-raised":
+            detail["first_up"] = alarm.first_up
         if alarm.by:
             detail |= {"by": alarm.by, "comment": alarm.comment}
         self.entry(out, cause, kind, at_ns, detail)
@@ -371,17 +449,44 @@ class Statements:
         if alarm.is_forgettable:
             del self.standing[key]
 
+    def begin_with(self, rules: Iterable[Spoken]) -> None:
+        """Go on with the relations of these rules."""
+        rules = list(rules)
+        self.causes = Causes(self.site, self._unit, {rule.id: rule.suppresses for rule in rules})
+        first_ns = self.groups.first_ns
+        self.groups = Groups(
+            {rule.id: rule.group for rule in rules}, {rule.id: rule.sampled_ns for rule in rules}
+        )
+        self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
+
     def saved(self) -> list[list[Any]]:
         """What stands, for a snapshot."""
         return [[*key, *alarm.saved()] for key, alarm in sorted(self.standing.items())]
 
-    def restore(self, saved: Iterable[list[Any]], orphans: Iterable[list[str]], kept: Set[str]) -> None:
+    def saved_waiting(self) -> list[list[Any]]:
+        """What waits, for a snapshot."""
+        return [[at_ns, rule.id, asset, kind, shown] for at_ns, rule, asset, kind, shown in self.waiting]
+
+    def restore(
+        self,
+        saved: Iterable[list[Any]],
+        orphans: Iterable[list[str]],
+        first_ns: Mapping[str, int],
+        kept: Set[str],
+    ) -> None:
         """Take over what `saved` gave; alarms of rules that are not `kept` become orphans."""
         self.standing = {(rule, asset): Standing.restored(*rest) for rule, asset, *rest in saved}
         self.active = {key: alarm for key, alarm in self.standing.items() if alarm.is_true}
+        self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
         self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
         self.orphans = [(rule, asset) for rule, asset in orphans]
         self.leave(kept)
+
+    def restore_waiting(self, saved: Iterable[list[Any]], rules: Mapping[str, Spoken]) -> None:
+        """Take over what `saved_waiting` gave, but of rules that are not among these: their alarms are orphans."""
+        self.waiting = [
+            Transition(at_ns, rules[rule], *rest) for at_ns, rule, *rest in saved if rule in rules
+        ]
 
     def leave(self, kept: Set[str]) -> None:
         """Rules that are not `kept` are gone: what stands of them is an orphan."""

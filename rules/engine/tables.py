@@ -32,7 +32,8 @@ _TOUCHED: Final = 1 << _BITS
 class Spoken:
     """What an engine still needs of a rule that is code: what its alarms say, and the commands of this unit's assets.
 
-    `shown`: names of the numbers that a message shows.
+    `shown`: names of the numbers that a message shows. `sampled_ns`: of a rule of a group, how far apart samples of its
+    signals may come, else 0.
     """
 
     id: str
@@ -43,6 +44,9 @@ class Spoken:
     targets: Mapping[str, tuple[Target, ...]]
     latches: bool
     suppresses: tuple[str, ...]
+    group: str
+    sampled_ns: int
+    re_alarm_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     places = np.array([here[asset] for _, asset in conditions], np.int64)
     places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
-        rules=_spoken(rules, here),
+        rules=_spoken(rules, here, site),
         rule_of=rule_of,
         assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
         order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
@@ -201,7 +205,23 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     )
 
 
-def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
+def _sampled_ns(rule: Rule, site: Site) -> int:
+    if rule.asset_type == GPU_TYPE:  # they are many: what any of them is read with
+        points = {point for term in rule.terms for part in term.walk() for point in part.points.values()}
+        sources = {source.id: source.period_ns for source in site.gpu_sources.values()}
+        return max([*(site.points[point].period_ns for point in points), *sources.values()], default=0)
+    signals = [signal for term in rule.terms for asset in rule.assets for signal in term.signals(asset)]
+    return max((_period_ns(*signal, site) for signal in signals), default=0)
+
+
+def _period_ns(signal: Term, asset: str, site: Site) -> int:
+    if signal.op == "point":
+        return site.points[signal.points[asset]].period_ns
+    source = site.gpu_sources.get(asset)
+    return source.period_ns if source else 0
+
+
+def _spoken(rules: Sequence[Rule], here: Collection[str], site: Site) -> tuple[Spoken, ...]:
     """Rules with one command share its targets, here as there."""
     targets: dict[int, Mapping[str, tuple[Target, ...]]] = {}
     for rule in rules:
@@ -218,6 +238,9 @@ def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
             targets[id(rule.targets)],
             rule.latches,
             rule.suppresses,
+            rule.group,
+            _sampled_ns(rule, site) if rule.group else 0,
+            rule.re_alarm_ns,
         )
         for rule in rules
     )

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,7 +21,7 @@ from rules.engine.outputs import Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Site
-from tests.rules.engine.twin_alarms import TwinAlarms
+from tests.rules.engine.twin_alarms import Ids, TwinAlarms, numbered
 from tests.rules.engine.twin_conditions import (
     Condition,
     Heard,
@@ -54,6 +54,17 @@ def known(number: float, good: bool) -> float | None:
     return number if good and math.isfinite(number) else None
 
 
+class Waiting(NamedTuple):
+    """A transition that no tick has passed; the first four are its order."""
+
+    at: int
+    rank: int
+    rule: str
+    place: int
+    condition: Condition
+    event: Said
+
+
 class Twin(TwinAlarms):
     """The whole engine, the slow way."""
 
@@ -80,7 +91,8 @@ class Twin(TwinAlarms):
         self.kept: dict[tuple[str, str], Sample] = {}
         self.facts: dict[str, Heard] = {}
         self.tellings = tellings(program.rules, site)
-        self.begun = 0
+        self.begun = self.passed = 0
+        self.waiting: list[Waiting] = []
         self.number, self.previous = 0, ""
         self.told: Counter[str] = Counter()
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
@@ -162,7 +174,7 @@ class Twin(TwinAlarms):
         if not isinstance(value, Gap) and ("source-gap", source) in self.active:
             raised = self.active["source-gap", source]
             at = max(self.time_of(value), raised.raised_ns)
-            self.clear("source-gap", source, at, 0.0, f"{source}: complete again", None)
+            self.clear("source-gap", source, at, 0.0, f"{source}: complete again", self.id_of)
         return True
 
     def time_of(self, value: Input) -> int:
@@ -181,42 +193,93 @@ class Twin(TwinAlarms):
         self.counters["gaps"] += 1
         self.entry("gap", at, detail)
         if ("source-gap", source) not in self.active:
-            self.raise_("source-gap", source, "medium", at, size, text, None)
+            self.raise_("source-gap", source, "medium", at, size, text, self.id_of)
 
     # alarms
 
-    def say(self, condition: Condition, events: list[Said]) -> None:
+    def say(self, condition: Condition, events: list[Said], is_time: bool = False) -> None:
+        """What a sample or, `is_time`, the time that has come makes of a condition; what hangs on others waits."""
         rule, asset = condition.rule, condition.asset
-        for kind, at, by_deadline, numbers in events:
-            prefix = f"{self.unit.id}:{rule.id}:{asset}:{at}" if by_deadline else None
-            value = numbers.get("value")
-            text = rendered(rule.message, asset, numbers)
-            if kind in ("unknown", "known"):
-                self.unknown(rule.id, asset, at, value, text, kind)
-                continue
-            if kind == "cleared":
-                self.clear(rule.id, asset, at, value, text, prefix)
-                if rule.suppresses:
-                    self.let_go(at, prefix)
-                continue
-            self.raise_(rule.id, asset, rule.severity, at, value, text, prefix)
-            for number, target in enumerate(rule.targets.get(asset, ())):
-                self.counters["commands"] += 1
-                self.out.append(
-                    Command(
-                        f"{prefix}:{number + 2}" if prefix else self.id_of(),
-                        self.unit.id,
-                        rule.id,
-                        asset,
-                        target.actuator,
-                        target.value,
-                        target.engineering_unit,
-                        at,
-                        at + target.expiry_ns,
-                        text,
-                    )
+        for event in events:
+            own = numbered(self.unit.id, rule.id, asset, event.at)
+            if is_time or (event.at > self.passed and self.waits(rule.id)):
+                self.waiting.append(
+                    Waiting(event.at, self.rank(rule.id), rule.id, self.place[asset], condition, event)
                 )
-            self.suppress(rule, asset, at, prefix, 2 + len(rule.targets.get(asset, ())))
+                by_time = is_time or event.by_deadline
+                if by_time:
+                    own(), own()  # of the alarm
+                self.command(rule, asset, event, own if by_time else self.id_of)
+                continue
+            ids = own if event.by_deadline else self.id_of
+            self.take_transition(rule, asset, event, ids)
+            self.command(rule, asset, event, ids)
+            if event.kind == "raised":
+                self.suppress(rule, asset, event.at, ids)
+
+    def take_transition(self, rule: Rule, asset: str, event: Said, ids: Ids) -> None:
+        kind, at, _, numbers = event
+        value, text = numbers.get("value"), rendered(rule.message, asset, numbers)
+        if kind in ("unknown", "known"):
+            self.unknown(rule.id, asset, at, value, text, kind, ids)
+        elif kind == "cleared":
+            self.clear(rule.id, asset, at, value, text, ids)
+            if rule.suppresses:
+                self.let_go(at, ids)
+        else:
+            self.raise_(rule.id, asset, rule.severity, at, value, text, ids)
+
+    def command(self, rule: Rule, asset: str, event: Said, ids: Ids) -> None:
+        for target in rule.targets.get(asset, ()) if event.kind == "raised" else ():
+            self.counters["commands"] += 1
+            self.out.append(
+                Command(
+                    ids(),
+                    self.unit.id,
+                    rule.id,
+                    asset,
+                    target.actuator,
+                    target.value,
+                    target.engineering_unit,
+                    event.at,
+                    event.at + target.expiry_ns,
+                    rendered(rule.message, asset, event.numbers),
+                )
+            )
+
+    def waits(self, rule: str) -> bool:
+        return any(
+            rule in one.suppresses or (one.id == rule and (one.suppresses or one.group)) for one in self.rules
+        )
+
+    def rank(self, rule: str) -> int:
+        """Causes come first."""
+        return max((1 + self.rank(one.id) for one in self.rules if rule in one.suppresses), default=0)
+
+    def take_waiting(self, until: int) -> None:
+        """In the order of time, with the waits for a cause that end."""
+        of: dict[tuple[str, str, int], Ids] = {}
+        while True:
+            end = min([until, *self.holds.values()])
+            if self.waiting and min(self.waiting, key=lambda one: one[:4]).at <= end:
+                self.take_next(of)
+            elif end in self.holds.values():
+                self.end_holds(end)
+            else:
+                return
+
+    def take_next(self, of: dict[tuple[str, str, int], Ids]) -> None:
+        next_one = min(self.waiting, key=lambda one: one[:4])
+        self.waiting.remove(next_one)
+        condition, event = next_one.condition, next_one.event
+        rule, asset = condition.rule, condition.asset
+        key = rule.id, asset, event.at
+        ids = of.setdefault(key, numbered(self.unit.id, *key))
+        self.take_transition(rule, asset, event, ids)
+        if event.kind == "raised":
+            for _ in rule.targets.get(asset, ()):
+                ids()
+            self.suppress(rule, asset, event.at, ids)
 
     # time
 
@@ -244,17 +307,14 @@ class Twin(TwinAlarms):
                 condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 30 * S
 
     def fire(self, until: int) -> None:
-        while True:
-            end = min([until, *self.holds.values()])
-            self.fire_conditions(end)
-            if end == until < min(self.holds.values(), default=until + 1):
-                return
-            self.end_holds(end)
+        self.fire_conditions(until)
+        self.passed = max(self.passed, until)
+        self.take_waiting(until)
 
     def fire_conditions(self, until: int) -> None:
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]
         for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
-            self.say(condition, condition.fire())
+            self.say(condition, condition.fire(), is_time=True)
 
     # rule sets
 
@@ -269,6 +329,9 @@ class Twin(TwinAlarms):
         closed: list[Condition] = []
         if offered is not None and self.ruling != value.rules_digest:
             self.fire(at)
+            of: dict[tuple[str, str, int], Ids] = {}
+            while self.waiting:
+                self.take_next(of)
             old = self.conditions
             self.take_up(offered, at)
             means = {(c.rule.id, c.rule.definition) for c in self.conditions}
@@ -286,7 +349,7 @@ class Twin(TwinAlarms):
         self.entry("activation", at, detail)
         for c in sorted(closed, key=lambda c: (c.rule.id, c.asset)):
             self.close(c.rule.id, c.asset, at)
-        self.let_go(at, None)
+        self.let_go(at, self.id_of)
 
     def take_up(self, program: Program, at: int) -> None:
         """A rule of the same meaning goes on; a function of a GPU goes on when any rule looked at it before."""
@@ -393,9 +456,9 @@ class Twin(TwinAlarms):
             if not is_active and at - first >= S:
                 where = "ahead of" if off > 0 else "behind"
                 text = f"{source}: times are {abs(off / 1e9):.1f} s {where} their arrival"
-                self.raise_("source-clock", source, "medium", at, off / 1e9, text, None)
+                self.raise_("source-clock", source, "medium", at, off / 1e9, text, self.id_of)
         elif is_active and at - last >= 10 * S:
-            self.clear("source-clock", source, at, off / 1e9, f"{source}: times are right again", None)
+            self.clear("source-clock", source, at, off / 1e9, f"{source}: times are right again", self.id_of)
 
     def allowances(self, source: str) -> tuple[int, int]:
         known = self.site.sources.get(source)
