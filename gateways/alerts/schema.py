@@ -8,24 +8,16 @@ forbidden.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from gateways.alerts.notification import SCHEMA
-from rules.engine.outputs import Alarm, AlarmState, Severity
+from rules.engine.outputs import Alarm
 from rules.site.model import Site
 from streams.topics import ALARMS
 
 DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 _KINDS: Final = ("alarms", "digest", "escalation", "always", "channel-dead", "channel-alive", "test")
-_JSON: Final[dict[Any, dict[str, Any]]] = {
-    str: {"type": "string"},
-    int: {"type": "integer"},
-    bool: {"type": "boolean"},
-    int | None: {"type": ["integer", "null"]},
-    float | None: {"type": ["number", "null"]},
-    Severity: {"enum": list(get_args(Severity))},
-    AlarmState: {"enum": list(get_args(AlarmState))},
-}
+_JSON: Final = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _TOLD: Final = {
     "raised_id": "names the occurrence: the id of the transition that raised it, '' where it never went off",
     "raised_ns": "when it went off, in ns since 1970 (event time)",
@@ -42,7 +34,7 @@ def alarm_schema() -> dict[str, Any]:
     """A record of the topic `alarms`."""
     hints = get_type_hints(Alarm)
     names = [field.name for field in dataclasses.fields(Alarm) if field.name not in ("id", "unit")]
-    body = {name: dict(_JSON[hints[name]]) for name in names}
+    body = {name: _typed(hints[name]) for name in names}
     for name, words in _TOLD.items():
         body[name]["description"] = words
     return {
@@ -56,6 +48,13 @@ def alarm_schema() -> dict[str, Any]:
             "body": {"type": "object", "required": names, "properties": body},
         },
     }
+
+
+def _typed(hint: Any) -> dict[str, Any]:
+    if get_origin(hint) is Literal:
+        return {"enum": list(get_args(hint))}
+    types = [_JSON[one] for one in (get_args(hint) or (hint,))]
+    return {"type": types if len(types) > 1 else types[0]}
 
 
 def notification_schema() -> dict[str, Any]:

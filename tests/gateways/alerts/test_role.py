@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -146,12 +145,9 @@ subscriptions:
   duty: {{to: here}}
   other: {{to: [slow, here]}}
 """
-    loop = asyncio.get_running_loop()
     async with start(text) as role:
-        began = loop.time()
         await role.say(*(raised(n, f"R{n}") for n in range(50)))
-        await until(lambda: len(sink.got) == 100)
-        assert loop.time() - began < 5.0
+        await until(lambda: len(sink.got) == 100, within_s=25.0)  # the other one answers after 30 s
         assert role.context.metrics["deliveries"] == 100
 
 
