@@ -34,6 +34,7 @@ CLOCK_S: Final = 0.05
 """How late a group, a digest or an escalation may be, and how long a delivery may be uncommitted."""
 FORGET_S: Final = 3600.0
 DRAIN_S: Final = 3.0
+SETTLE_S: Final = 2.0
 
 
 class Alerts:
@@ -95,6 +96,7 @@ class Alerts:
                 for task in done:
                     task.result()
                 tasks = [task for task in tasks if task not in done]
+            await self._settle()
         finally:
             for task in tasks:
                 task.cancel()
@@ -103,6 +105,14 @@ class Alerts:
                 await edge.close()
             outbox.commit()
             self._say()
+
+    async def _settle(self) -> None:
+        """What was read last may still go out; what does not in time is there for the next process."""
+        give_up_at = asyncio.get_running_loop().time() + SETTLE_S
+        while any(one.is_at_work for one in self._senders.values()):
+            if asyncio.get_running_loop().time() > give_up_at:
+                return
+            await asyncio.sleep(CLOCK_S)
 
     # what senders ask for
 

@@ -201,9 +201,6 @@ class Intake:
         for subscription in self._directory.of(one.alarm):
             if not is_told(subscription.filter, one, self._subscriptions.zone):
                 continue
-            if subscription.escalate and (one.alarm.state == State.UNACKNOWLEDGED.value or self._is_history):
-                due_ns = [now_ns + step.after_ns for step in subscription.escalate]
-                self._outbox.escalate(subscription.name, one.alarm, due_ns)
             grouper = self._groupers.get(subscription.name)
             if grouper is None:
                 sent += self._send(subscription, [Batch("", (Item(one.alarm),))], now_ns)
@@ -221,8 +218,18 @@ class Intake:
             if len(batch.items) > 1:
                 self._metrics["folded"] += folded(notification.data)
             sent += self._put(notification, subscription.to, now_ns)
+            self._escalate(subscription, batch, now_ns)
         self._outbox.release(places(batches))
         return sent
+
+    def _escalate(self, subscription: Subscription, batch: Batch, now_ns: int) -> None:
+        """The time to acknowledge runs from when they are told."""
+        if not subscription.escalate:
+            return
+        for item in batch.items:
+            if item.alarm.state == State.UNACKNOWLEDGED.value or self._is_history:
+                due_ns = [now_ns + step.after_ns for step in subscription.escalate]
+                self._outbox.escalate(subscription.name, item.alarm, due_ns)
 
     def _step(self, name: str, number: int, key: str, occurrence: str, now_ns: int) -> list[Sent]:
         """Escalate, unless somebody has seen it meanwhile or the subscription has no such step any more."""

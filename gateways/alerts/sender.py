@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
 from gateways.alerts.delivery import Deliverer, DeliveryError
@@ -53,7 +53,9 @@ class Switchboard(Protocol):
 @dataclass(slots=True)
 class _Lane:
     name: str
-    waiting: deque[int] = field(default_factory=deque)
+    waiting: list[int] = field(default_factory=list)
+    """A heap: what comes from another channel may be older than what waits here."""
+
     is_busy: bool = False
     """At work, in line for it, or pausing."""
 
@@ -84,6 +86,7 @@ class Sender:
         self._chance = chance
         self._lanes: dict[str, _Lane] = {}
         self._ready: asyncio.Queue[_Lane] = asyncio.Queue()
+        self._on_their_way: set[int] = set()
         self._failing_since_ns = 0
         self._failures = 0
         dead = outbox.dead_channels().get(channel.name)
@@ -92,15 +95,17 @@ class Sender:
     @property
     def backlog(self) -> int:
         """Notifications on their way."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return sum(len(lane.waiting) for lane in self._lanes.values()) + len(self._on_their_way)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything goes out now, or would at once: not while all that waits pauses."""
+        return bool(self._on_their_way) or not self._ready.empty()
 
     def add(self, seq: int, subscription: str) -> None:
         """A notification that is in the outbox."""
         lane = self._lanes.setdefault(subscription, _Lane(subscription))
-        if lane.waiting and seq < lane.waiting[-1]:  # it comes from another channel, and was said before
-            lane.waiting = deque(sorted((*lane.waiting, seq)))
-        else:
-            lane.waiting.append(seq)
+        heappush(lane.waiting, seq)
         if self.dead_since_ns and self.channel.fallback:
             return  # who called hands all of it on: `hand_on`
         self._wake(lane)
@@ -114,9 +119,10 @@ class Sender:
         for lane in self._lanes.values():
             lane.waiting.clear()
         for seq, name in self._outbox.pending_of(self.channel.name):
-            lane = self._lanes.setdefault(name, _Lane(name))
-            lane.waiting.append(seq)
-            self._wake(lane)
+            if seq not in self._on_their_way:
+                lane = self._lanes.setdefault(name, _Lane(name))
+                heappush(lane.waiting, seq)
+                self._wake(lane)
         if moved:
             self._metrics["diverted"] += len(moved)
             self._switchboard.dispatch([Sent(seq, name, fallback) for seq, name in moved])
@@ -156,14 +162,15 @@ class Sender:
         """Deliver the first of a lane; how long it has to pause before the next attempt, 0 when it is done with it."""
         if not lane.waiting:
             return 0.0
-        seq = lane.waiting[0]
-        message = self._outbox.message(seq)
-        if message is None or message.channel != self.channel.name:
-            self._drop(lane, seq)
+        message = self._outbox.message(heappop(lane.waiting))
+        if message is None or message.channel != self.channel.name:  # it went to another channel
             return 0.0
-        error = await self._try(message.notification)
+        self._on_their_way.add(message.seq)
+        try:
+            error = await self._try(message.notification)
+        finally:
+            self._on_their_way.discard(message.seq)
         if error is None:
-            self._drop(lane, seq)
             lane.attempts = 0
             self._outbox.delivered(message, self._clock())
             self._metrics["deliveries"] += 1
@@ -173,10 +180,10 @@ class Sender:
         self.last_error = str(error)
         self._outbox.failed(message, self.last_error, self._clock(), error.is_final)
         if error.is_final:
-            self._drop(lane, seq)
             lane.attempts = 0
             self._refused(message)
             return 0.0
+        heappush(lane.waiting, message.seq)
         lane.attempts += 1
         self._failed()
         return error.after_s or self._pause_s(lane.attempts)
@@ -189,11 +196,6 @@ class Sender:
         except TimeoutError:
             return DeliveryError(f"no end within {self.channel.timeout_s * 2 + _SLACK_S:g} s")
         return None
-
-    def _drop(self, lane: _Lane, seq: int) -> None:
-        """It may have been moved to another channel meanwhile."""
-        if lane.waiting and lane.waiting[0] == seq:
-            lane.waiting.popleft()
 
     def _pause_s(self, attempts: int) -> float:
         longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempts - 1, 10))

@@ -39,6 +39,7 @@ create table if not exists messages (
     seq integer primary key autoincrement, id text not null, subscription text not null, channel text not null,
     created_ns integer not null, instead_of text not null default '', body blob not null, unique (id, channel)
 );
+create index if not exists messages_by_channel on messages (channel);
 create table if not exists lanes (
     subscription text not null, channel text not null, delivered integer not null default 0,
     failed integer not null default 0, refused integer not null default 0, last_success_ns integer,

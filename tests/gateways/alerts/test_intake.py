@@ -113,6 +113,18 @@ def test_another_occurrence_begins_its_own_escalation(file: Path) -> None:
     assert ids(desk.wait(200)) == ["duty/row:plc:1:3:0/step-1"]
 
 
+def test_the_time_to_acknowledge_runs_from_when_it_was_told(file: Path) -> None:
+    night = dataclasses.replace(ESCALATED, quiet=Hours(12 * 60, 13 * 60))
+    desk = Desk(file, night)
+    alarm = raised(1)
+    desk.take(alarm, raised(2, "R2"))
+    assert desk.wait(1800) == []
+    desk.take(then(alarm, "acknowledged", 3))
+    (morning,) = desk.wait(1800)
+    assert (morning["folded"]["transitions"], len(morning["alarms"])) == (3, 2)
+    assert ids(desk.wait(300)) == ["duty/row:plc:1:2:0/step-1"]
+
+
 def test_an_escalation_outlives_the_process(file: Path) -> None:
     desk = Desk(file, ESCALATED)
     desk.take(raised(1))
