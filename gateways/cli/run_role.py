@@ -29,6 +29,7 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "worker": "streams.worker",
         "actuators": "gateways.actuators.role",
         "recorder": "streams.recorder.recorder",
+        "alerts": "gateways.alerts.role",
     }
 )
 
