@@ -24,17 +24,17 @@ OWN_KEY: Final = Path("~/.config/headrace/key.pem")
 def own_key(option: Path | None) -> Ed25519PrivateKey | None:
     """That of `--key`, of the environment (a PEM text) or of `OWN_KEY`, the first there is. ConfigurationError."""
     if option is not None:
-        return _of_file(option)
+        return key_of_file(option)
     if text := os.environ.get(KEY_VARIABLE):
         return private_of(text.encode(), KEY_VARIABLE)
     path = OWN_KEY.expanduser()
-    return _of_file(path) if path.exists() else None
+    return key_of_file(path) if path.exists() else None
 
 
 def edge_key(settings: Settings, name: str) -> Ed25519PrivateKey | None:
     """That of an edge (`scada`, `alerts`): `access.keys` of the settings names its file; None where it does not."""
     path = settings.access.keys.get(name)
-    return None if path is None else _of_file(path)
+    return None if path is None else key_of_file(path)
 
 
 def needed_edge_key(settings: Settings, name: str) -> Ed25519PrivateKey:
@@ -47,7 +47,8 @@ def needed_edge_key(settings: Settings, name: str) -> Ed25519PrivateKey:
     return key
 
 
-def _of_file(path: Path) -> Ed25519PrivateKey:
+def key_of_file(path: Path) -> Ed25519PrivateKey:
+    """The private key of a file that only its owner may read. Raises ConfigurationError."""
     key = read_private(path)
     refuse_shared(path)
     return key

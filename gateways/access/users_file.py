@@ -19,7 +19,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -93,8 +93,8 @@ def parse_users(text: str, name: str) -> UsersFile:
             _refuse_twice(users, fields["users"])
         if "proxy" in fields:
             proxy = _proxy(fields["proxy"])
-    if findings:
-        raise ConfigurationError(sorted(findings))
+    if findings:  # without the lines themselves, in which a password may stand
+        raise ConfigurationError(sorted(replace(finding, source_line="") for finding in findings))
     return UsersFile(users, proxy)
 
 
@@ -126,11 +126,10 @@ def _users(node: Node) -> Iterator[tuple[str, User]]:
 
 
 def _password(node: Node | None) -> str:
-    text = (node.as_text() or "") if node is not None else ""
-    if node is not None and text and not is_hash(text):
-        # The text is not said: it may be a password.
+    if node is not None and not (node.kind == "text" and is_hash(node.scalar)):
+        # What stands there is not said: it may be a password.
         node.report("a password stands here as its hash", "headrace users hash-password")
-    return text
+    return "" if node is None else node.scalar
 
 
 def _digits(node: Node | None, what: str, hint: str) -> tuple[str, ...]:

@@ -143,3 +143,20 @@ def bench_faults(
     from gateways.bench.faults import bench_faults as bench
 
     raise typer.Exit(bench(site, seeds, live, as_json))
+
+
+@bench_app.command("alerts")
+def bench_alerts(
+    subscriptions: Annotated[int, typer.Option(help="How many.", min=10)] = 1000,
+    racks: Annotated[int, typer.Option(help="Whose alarms flood.", min=10, max=2000)] = 500,
+    rate: Annotated[int, typer.Option(help="Transitions a second before the flood.", min=1)] = 100,
+    seconds: Annotated[float, typer.Option(help="For so long.", min=1)] = 30.0,
+    kills: Annotated[int, typer.Option(help="kill -9 of the role during the flood.", min=0)] = 3,
+    seed: Annotated[int, typer.Option(help="Decides the alarms and the failures.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """From a transition to who wants to hear of it; and whether all arrives in a flood, with failures and kills."""
+    from gateways.bench.alerts import Size
+    from gateways.bench.alerts import bench_alerts as bench
+
+    raise typer.Exit(bench(Size(subscriptions, racks, rate, seconds, kills, seed), as_json))

@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from gateways.access.users_file import USERS_FILE, read_users_file
+from gateways.alerts.files import has_subscriptions, load_subscriptions
+from gateways.alerts.outbox import Outbox
+from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
@@ -79,9 +83,44 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     yield _caught(
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
+    yield _users(site_dir)
+    if has_subscriptions(site_dir):
+        yield from _subscriptions(site_dir, site, settings)
     yield from _sources(site)
     yield asyncio.run(_opcua("scada", settings.scada.endpoint))
     yield from _refused_clients(settings)
+
+
+def _users(site_dir: Path) -> Check:
+    try:
+        users = read_users_file(site_dir).users
+    except HeadraceError as error:
+        return Check("users", "wrong", str(error).splitlines()[0], f"correct {site_dir / USERS_FILE}")
+    if not users:
+        found = "none: everybody who reaches the log may do everything, and nobody signs"
+        return Check(
+            "users", "warning", found, f"fine for a demonstration; else headrace users init {site_dir}"
+        )
+    return Check(
+        "users", "ok", f"{len(users)} in {USERS_FILE}; who rules was said by the last `headrace users apply`"
+    )
+
+
+def _subscriptions(site_dir: Path, site: Site, settings: Settings) -> Iterator[Check]:
+    """Whether they can be read here, and which channels are dead as far as this machine's outbox knows."""
+    advice = f"headrace subscriptions check {site_dir}"
+    yield _caught("subscriptions", lambda: f"{len(load_subscriptions(site_dir, site).subscriptions)}", advice)
+    file = settings.run_dir / OUTBOX_FILE
+    if not file.is_file():
+        return
+    outbox = Outbox(file, read_only=True)
+    try:
+        for name, (_, why) in outbox.dead_channels().items():
+            yield Check(
+                f"channel {name}", "warning", f"dead: {why}", f"headrace subscriptions status {site_dir}"
+            )
+    finally:
+        outbox.close()
 
 
 def _python() -> Check:

@@ -30,6 +30,7 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "actuators": "gateways.actuators.role",
         "scada": "gateways.scada.role",
         "recorder": "streams.recorder.recorder",
+        "alerts": "gateways.alerts.role",
     }
 )
 

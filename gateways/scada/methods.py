@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, Final, Literal, NamedTuple, Protocol, cast, get_args
+from typing import Any, Final, NamedTuple, Protocol
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
@@ -37,7 +37,7 @@ _IDS: Final = ua.ObjectIds
 class Method(NamedTuple):
     """`arguments`: `event` an EventId, `comment` a LocalizedText, `time` a Duration in ms."""
 
-    kind: ActionKind | Literal["confirm"]
+    kind: ActionKind
     arguments: tuple[str, ...] = ()
     one_shot: bool = False
 
@@ -163,8 +163,8 @@ class Methods:
 
     async def _act(self, session: Any, request: Any, given: list[Any]) -> None:
         method = METHODS.get(request.MethodId)
-        if method is None or method.kind not in get_args(ActionKind):
-            is_known = method is not None or request.MethodId in _UNSUPPORTED
+        if method is None:
+            is_known = request.MethodId in _UNSUPPORTED
             raise ServiceError(_CODES.BadNotSupported if is_known else _CODES.BadMethodInvalid)
         key = condition_key(request.ObjectId)
         unit, rule, asset = _parts(key)
@@ -173,7 +173,7 @@ class Methods:
             raise ServiceError(_CODES.BadNodeIdUnknown)
         arguments = _read(method.arguments, given)
         wanted = Wanted(
-            cast("ActionKind", method.kind), unit, rule, asset, session.user.name, arguments.comment
+            method.kind, unit, rule, asset, session.user.name, arguments.comment
         )
         if not session.user.name:
             await self._refuse_nobody(wanted)
@@ -261,7 +261,7 @@ def _read(names: tuple[str, ...], given: list[Any]) -> _Arguments:
     return _Arguments(**read)
 
 
-def _check_event(condition: Condition | None, kind: str, event: bytes) -> None:
+def _check_event(condition: Condition | None, kind: ActionKind, event: bytes) -> None:
     """ServiceError: it is of an occurrence that is over, or there is nothing to do about it."""
     if condition is None or event not in condition.event_ids:
         raise ServiceError(_CODES.BadEventIdUnknown)

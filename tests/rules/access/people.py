@@ -48,10 +48,12 @@ def listing(
     signer: str = "ada",
     key: str = "",
     at_ns: int = START,
+    identity: Identity | None = None,
     **changed: Any,
 ) -> AccessList:
     """A list as its admin signs it, with `changed` fields afterwards."""
-    value = AccessList(UNIT, Identity("access", epoch, 1), plain_users(users), at_ns, signer)
+    own = identity or Identity("access", epoch, 1)
+    value = AccessList(UNIT, own, plain_users(users), at_ns, signer)
     return replace(signed(value, site().name, key_of(key or signer)), **changed)
 
 

@@ -5,12 +5,29 @@ Numbers come from `terms_of_rules.NUMBERS`, of which the thresholds of its progr
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
+from rules.access.users import User, plain_users
+from rules.engine.inputs import (
+    AccessList,
+    Action,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    Tick,
+)
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from tests.rules.access.people import PEOPLE, action, listing, user
 from tests.rules.engine.plant import MS, START, UNIT, S, tick
 from tests.rules.engine.terms_of_rules import NUMBERS
 
@@ -27,6 +44,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.at: dict[str, tuple[int, int]] = {}
+        self.has_list = False
 
     def next(self, source: str, skip: int = 0, restart: bool = False) -> Identity:
         epoch, sequence = self.at.get(source, (1, 0))
@@ -55,7 +73,7 @@ def _gpu_values(numbers: list[float], gpus: int) -> NDArray[np.float32]:
 def frames(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Frame:
     samples, spacing_ns = draw(st.sampled_from([(1, 30 * MS), (2, 30 * MS), (3, 30 * MS), (3, MS), (12, MS)]))
     gpus = draw(st.lists(st.integers(0, 4 if trouble else 3), min_size=1, max_size=4, unique=not trouble))
-    end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    end_ns = now_ns + draw(st.integers(0 if trouble else 61, 90)) * MS
     ingest_ns = end_ns + 5 * MS
     if trouble:
         end_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S, -100 * MS]))
@@ -89,7 +107,7 @@ def readings(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Re
     names = (*POINTS, *["nowhere.Point", "H.ActivePower"] * trouble)
     points = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4))
     count = len(points)
-    end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    end_ns = now_ns + draw(st.integers(0 if trouble else 61, 90)) * MS
     times = np.full(count, end_ns, np.int64) - 20 * MS * np.arange(count, dtype=np.int64)[::-1]
     ingest_ns = end_ns + 5 * MS
     source, backfill = "plant", False
@@ -127,7 +145,7 @@ def activations(draw: st.DrawFn, writer: _Writer, now_ns: int, after_ms: int = -
 @st.composite
 def facts(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Fact:
     """What the hall tells of its meter, as rules "one" have it or not."""
-    at_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    at_ns = now_ns + draw(st.integers(0 if trouble else 61, 90)) * MS
     if trouble:
         at_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S]))
     known = draw(st.sampled_from([1, 1, 1, 0]))
@@ -141,6 +159,55 @@ def facts(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Fact:
         known,
         draw(st.sampled_from([0, 0, 0, 0, 1])) if known else 2,
         draw(st.sampled_from(["one", "one", "two"])),
+    )
+
+
+LISTS = (
+    PEOPLE,
+    {**PEOPLE, "new": user("new", "admin")},
+    {name: one for name, one in PEOPLE.items() if name != "otto"},
+    {"ada": User("admin"), "eva": PEOPLE["eva"]},
+)
+"""Users of lists; the last ones lack an admin with a key."""
+
+
+@st.composite
+def access_lists(draw: st.DrawFn, writer: _Writer, now_ns: int) -> AccessList:
+    """One that is taken; or one that is not, for one reason or another."""
+    identity = writer.next("access")
+    is_good = not writer.has_list or draw(st.booleans())
+    writer.has_list = True
+    users = draw(st.sampled_from(LISTS[:3]))
+    if is_good:
+        return listing(users=users, at_ns=now_ns, identity=identity)
+    made = listing(
+        users=users,
+        signer=draw(st.sampled_from(["ada", "ada", "eng", "nobody"])),
+        key=draw(st.sampled_from(["", "eva"])),
+        at_ns=now_ns + draw(st.sampled_from([0, 61, -61])) * S,
+        identity=identity,
+    )
+    altered: dict[str, Any] = draw(st.sampled_from([{}, {}, {"at_ns": 1}, {"users": plain_users(LISTS[3])}]))
+    return replace(made, **altered)
+
+
+@st.composite
+def refused_actions(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Action:
+    """What a viewer wants, what is forged, and what is late. The twin acts on nothing."""
+    signer = draw(st.sampled_from(["vic", "vic", "eva", "scada", "panel", "nobody"]))
+    by = {"scada": "vic", "panel": "otto"}.get(signer, signer)
+    lag_s = (
+        draw(st.sampled_from([61, -61, -100])) if signer == "eva" else draw(st.sampled_from([0, 0, 61, -61]))
+    )
+    return action(
+        draw(st.sampled_from(["acknowledge", "shelve", "comment"])),
+        signer,
+        by,
+        key=draw(st.sampled_from(["", "", "otto"])),
+        at_ns=now_ns + lag_s * S + 50 * MS,
+        identity=writer.next(f"action:{signer}", draw(_skips)),
+        asset=draw(st.sampled_from(["R1", "V1"])),
+        **draw(st.sampled_from([{}, {"one_shot": True, "until_ns": now_ns}])),
     )
 
 
@@ -168,7 +235,7 @@ def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int, trouble: bool) 
     asset, gpus = draw(st.sampled_from([(UNIT, [*range(8)]), (UNIT, [7, 2, 0, 1]), ("R1", [0, 1, 2, 3])]))
     points = draw(st.sampled_from([POINTS, POINTS, POINTS[:1], POINTS[4:5] * 3, ()]))
     lags_ms = st.sampled_from([0, 0, 0, 250, 900] if trouble else [0])
-    ends_ms = [draw(st.integers(60, 90)) - draw(lags_ms) for _ in range(2)]
+    ends_ms = [draw(st.integers(61, 90)) - draw(lags_ms) for _ in range(2)]
     changes = draw(st.sampled_from([1, 2, 7]))
     places = draw(st.lists(st.integers(0, len(NUMBERS) - 1), min_size=steps, max_size=steps))
     samples, count = draw(st.integers(1, 3)), len(points)
@@ -215,7 +282,7 @@ def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int, trouble: bool) 
 def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
     """A log: ticks forward, data about the time of the last one; with `trouble`, whatever can go wrong.
 
-    Without it, no sample is older than the tick before it: the domain in which ticks' density means nothing.
+    Without it, every sample is of a time behind the tick before it: the domain in which ticks' density means nothing.
     """
     writer = _Writer()
     now_ns = START
@@ -224,7 +291,7 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
         log.insert(0, draw(frames(writer, now_ns, False)))
     for _ in range(draw(st.sampled_from([2, 10, 20, 40]))):
         kinds = ["frame", "readings", "tick", "run"] * 2 + ["fact", "activation"]
-        kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
+        kind = draw(st.sampled_from(kinds + ["other", "again", "people"] * trouble))
         if kind == "frame":
             log.append(draw(frames(writer, now_ns, trouble)))
         elif kind == "readings":
@@ -242,6 +309,9 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
             now_ns += STEADY * len([value for value in run if isinstance(value, Tick)])
         elif kind == "activation":
             log.append(draw(activations(writer, now_ns, -500 if trouble else 60)))
+        elif kind == "people":
+            is_list = not writer.has_list or draw(st.integers(0, 3)) == 0
+            log.append(draw((access_lists if is_list else refused_actions)(writer, now_ns)))
         elif kind == "other":
             log.append(draw(others(writer, now_ns)))
         else:

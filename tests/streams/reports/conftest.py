@@ -55,7 +55,7 @@ class Unit:
     def up(self, at_s: float, rule: str = "slow", severity: Severity = "high") -> str:
         """The condition becomes true; the id of the occurrence."""
         at_ns = T0 + round(at_s * S)
-        self._statements.expire(self.outputs, at_ns)
+        self._statements.advance(self.outputs, at_ns)
         self._statements.raise_alarm(
             self.outputs, self._cause(), rule, self._asset, severity, at_ns, 1.0, rule
         )
@@ -63,7 +63,7 @@ class Unit:
 
     def down(self, at_s: float, rule: str = "slow", latches: bool = False) -> None:
         at_ns = T0 + round(at_s * S)
-        self._statements.expire(self.outputs, at_ns)
+        self._statements.advance(self.outputs, at_ns)
         self._statements.clear_alarm(
             self.outputs, self._cause(), rule, self._asset, at_ns, 1.0, rule, latches
         )
@@ -72,7 +72,7 @@ class Unit:
         self, at_s: float, kind: ActionKind, rule: str = "slow", occurrence: str = "", for_s: float = 0
     ) -> None:
         at_ns = T0 + round(at_s * S)
-        self._statements.expire(self.outputs, at_ns)
+        self._statements.advance(self.outputs, at_ns)
         action = Action(
             self._unit, Identity("action:ann", 1, self._inputs + 1), kind, rule, self._asset, "ann", at_ns,
             occurrence=occurrence, until_ns=at_ns + round(for_s * S), comment="why",
@@ -81,7 +81,7 @@ class Unit:
 
     def until(self, at_s: float) -> list[Output]:
         """All that was said up to a time."""
-        self._statements.expire(self.outputs, T0 + round(at_s * S))
+        self._statements.advance(self.outputs, T0 + round(at_s * S))
         return self.outputs
 
 
