@@ -185,12 +185,16 @@ class Channel(UaProcessor):  # type: ignore[misc]
             one.owner = session.owner
         return bool(went_on)
 
+    async def close(self) -> None:
+        """The connection is gone: what would answer its publish requests waits for the next one."""
+        self._publish_requests.clear()
+        await super().close()
+
     def lose(self, session: Any) -> None:
         """The session has gone over to another channel."""
         if self.session is session:
             self.session = None
             self._publish_requests.clear()
-            self._publish_results_subs.clear()
             self._closing = True
             self._transport.close()
 

@@ -25,6 +25,8 @@ from rules.engine.inputs import ActionKind
 from rules.errors import UnreachableError
 from rules.site.model import Site
 
+ANSWER_S: Final = 5.0
+"""Clients give up a call after 10 s or so: they get an answer before, if only that there is none."""
 COMMENT_MAX: Final = 2_000
 UNSAID: Final = "no reason was given to the OPC UA server"
 """Of methods that take no comment; the engine wants a reason for every silence."""
@@ -98,7 +100,7 @@ _REASONS: Final = (
 class Sender(Protocol):
     """`gateways/actions.py`."""
 
-    async def act(self, wanted: Wanted) -> Answer:
+    async def act(self, wanted: Wanted, within_s: float = ANSWER_S) -> Answer:
         """UnreachableError: nobody answers."""
         ...
 
@@ -172,9 +174,7 @@ class Methods:
         if condition is None and not self._has_rule(unit, rule, asset):
             raise ServiceError(_CODES.BadNodeIdUnknown)
         arguments = _read(method.arguments, given)
-        wanted = Wanted(
-            method.kind, unit, rule, asset, session.user.name, arguments.comment
-        )
+        wanted = Wanted(method.kind, unit, rule, asset, session.user.name, arguments.comment)
         if not session.user.name:
             await self._refuse_nobody(wanted)
         if "event" in method.arguments:
@@ -207,7 +207,7 @@ class Methods:
         if now_ns - self._refusal_ns >= _JOURNALED_EACH_NS and self.sender is not None:
             self._refusal_ns = now_ns
             try:
-                await self.sender.act(wanted)
+                await self.sender.act(wanted, ANSWER_S)
             except UnreachableError:
                 self._metrics["actions_unanswered"] += 1
         raise ServiceError(_CODES.BadUserAccessDenied)
@@ -217,7 +217,7 @@ class Methods:
             raise ServiceError(_CODES.BadNotSupported)
         self._metrics["actions"] += 1
         try:
-            answer = await self.sender.act(wanted)
+            answer = await self.sender.act(wanted, ANSWER_S)
         except UnreachableError:
             self._metrics["actions_unanswered"] += 1
             raise ServiceError(_CODES.BadTimeout) from None
