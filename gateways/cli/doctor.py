@@ -87,6 +87,8 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, settings)
     yield from _sources(site)
+    yield asyncio.run(_opcua("scada", settings.scada.endpoint))
+    yield from _refused_clients(settings)
 
 
 def _users(site_dir: Path) -> Check:
@@ -229,6 +231,17 @@ async def _opcua(name: str, endpoint: str) -> Check:
         )
     writer.close()
     return Check(name, "ok", f"something listens at {endpoint}")
+
+
+def _refused_clients(settings: Settings) -> Iterator[Check]:
+    """Clients of the SCADA server that nobody trusts yet."""
+    pki = settings.scada.pki or settings.run_dir / "scada-pki"
+    refused = len(list((pki / "rejected").glob("*.der"))) if pki.exists() else 0
+    if refused:
+        advice = f"move those that shall be let in from {pki / 'rejected'} to {pki / 'trusted' / 'certs'}"
+        yield Check(
+            "scada clients", "warning", f"{refused} refused: nobody trusts their certificates", advice
+        )
 
 
 def _nvml(name: str) -> Check:
