@@ -102,7 +102,8 @@ def up(
 @app.command()
 def run(
     role: Annotated[
-        str, typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators, scada, recorder or alerts.")
+        str,
+        typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators, recorder, scada or alerts."),
     ],
     site: SiteArgument = DEMO_SITE,
     name: Annotated[str | None, typer.Option(help="Name of this instance; the role's when left out.")] = None,

@@ -7,6 +7,7 @@ included. A refresh is the client's own affair and goes past no filter but its i
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -24,6 +25,8 @@ from gateways.scada.names import condition_key
 from rules.engine.inputs import ActionKind
 from rules.errors import UnreachableError
 from rules.site.model import Site
+
+log = logging.getLogger("headrace.scada")
 
 ANSWER_S: Final = 5.0
 """Clients give up a call after 10 s or so: they get an answer before, if only that there is none."""
@@ -135,6 +138,9 @@ class Methods:
             result.StatusCode = ua.StatusCode()
         except ServiceError as error:
             result.StatusCode = ua.StatusCode(error.code)
+        except Exception:  # a mistake of ours: the client gets an answer, and the log has it
+            log.exception("a method failed: %s of %s", request.MethodId, request.ObjectId)
+            result.StatusCode = ua.StatusCode(_CODES.BadInternalError)
         result.InputArgumentResults = [ua.StatusCode() for _ in given]
         return result
 

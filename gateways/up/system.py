@@ -195,6 +195,7 @@ class System:
         await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
+        log.info("SCADA finds its server at %s", self.scada_endpoint)
         await self._start_unless_ending("scada", {"endpoint": self.scada_endpoint})
 
     async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:
@@ -337,7 +338,7 @@ class System:
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()
-        for role in ("actuators", "worker", "alerts", "scada", "recorder"):
+        for role in ("actuators", "worker", "scada", "alerts", "recorder"):
             await self.processes.end(role)
         await self._settle()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
 import pytest
-from asyncua import ua
+from asyncua import Client, ua
 
+from gateways.actions import ActionSender, Answer, Wanted
 from gateways.scada import role
 from gateways.scada.names import node
 from rules.engine.inputs import Activation, Identity
@@ -140,3 +142,49 @@ async def test_limits_are_those_of_the_rules_that_rule(tmp_path: Path, unused_po
                 break
             await asyncio.sleep(0.05)
         assert events.of(LOW_R1)[-1]["LowLowLimit"] == 50.0
+
+
+async def test_a_client_whose_action_waits_is_served_meanwhile(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        live(site_folder(tmp_path / "site"), unused_port) as plant,
+        client(plant.endpoint, "eva") as eva,
+    ):
+        answers, waiting = asyncio.Event(), asyncio.Event()
+
+        async def act(_sender: ActionSender, wanted: Wanted, within_s: float) -> Answer:
+            waiting.set()
+            await answers.wait()
+            return Answer(wanted.alarm, "alarm-shelved", "")
+
+        monkeypatch.setattr(ActionSender, "act", act)
+        calling = asyncio.create_task(call(eva, node(LOW_R1), TIMED, 1000.0))
+        await waiting.wait()
+        assert await eva.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
+        assert not calling.done()
+        answers.set()
+        assert await calling == "Good"
+
+
+async def test_a_client_that_asks_and_does_not_read_is_let_go(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateways.scada.channel.UNREAD_BYTES_MAX", 1_000_000)
+    folder = site_folder(tmp_path / "site", with_users=False)
+    async with live(folder, unused_port) as plant, client(plant.endpoint) as other:
+        greedy = Client(plant.endpoint, timeout=5)
+        await greedy.connect()
+        await until(lambda: plant.context.metrics["sessions"] == 2)
+        protocol = greedy.uaclient.protocol
+        protocol.transport.pause_reading()
+        status = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server_ServerStatus), ua.AttributeIds.Value)
+        for _ in range(400):
+            if plant.context.metrics["sessions"] == 1:
+                break
+            protocol._send_request(ua.ReadRequest(Parameters=ua.ReadParameters(NodesToRead=[status] * 500)))
+            await asyncio.sleep(0.01)
+        await until(lambda: plant.context.metrics["sessions"] == 1)
+        assert await other.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
+        with contextlib.suppress(Exception):
+            await greedy.disconnect()
