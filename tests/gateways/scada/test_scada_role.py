@@ -168,7 +168,7 @@ async def test_a_client_whose_action_waits_is_served_meanwhile(
 
 
 async def test_a_client_that_asks_and_does_not_read_is_let_go(
-    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("gateways.scada.channel.UNREAD_BYTES_MAX", 1_000_000)
     folder = site_folder(tmp_path / "site", with_users=False)
@@ -179,11 +179,14 @@ async def test_a_client_that_asks_and_does_not_read_is_let_go(
         protocol = greedy.uaclient.protocol
         protocol.transport.pause_reading()
         status = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server_ServerStatus), ua.AttributeIds.Value)
-        for _ in range(400):
-            if plant.context.metrics["sessions"] == 1:
-                break
-            protocol._send_request(ua.ReadRequest(Parameters=ua.ReadParameters(NodesToRead=[status] * 500)))
-            await asyncio.sleep(0.01)
+        waiting = []
+        with pytest.raises(ConnectionError):
+            for _ in range(1_000):
+                request = ua.ReadRequest(Parameters=ua.ReadParameters(NodesToRead=[status] * 500))
+                waiting.append(protocol._send_request(request))
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert "reads nothing" in caplog.text
         await until(lambda: plant.context.metrics["sessions"] == 1)
         assert await other.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
         with contextlib.suppress(Exception):
