@@ -101,6 +101,10 @@ async def test_who_has_no_name_or_no_right_sees_and_can_not_act(plant: Live) -> 
             )
             assert await call(one, node(LOW_R1), TIMED, HOUR_MS) == "BadUserAccessDenied"
     assert plant.state() == "unacknowledged"
+    said_by = [(entry.detail["by"], entry.detail["signer"]) for entry in plant.refused]
+    # of who has no name, once a second at most
+    assert said_by == [("", "scada"), ("vic", "scada"), ("vic", "scada")]
+    assert all(entry.detail["signed"] for entry in plant.refused)
 
 
 async def test_confirming(plant: Live) -> None:
