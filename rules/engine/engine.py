@@ -202,6 +202,7 @@ class Engine:
             "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
             "first_ns": self._statements.groups.first_ns,
+            "flood": self._statements.flood.saved(),
             "believed": self._statements.saved_believed(),
             "waiting": self._statements.saved_waiting(),
             "passed_ns": self._statements.passed_ns,
@@ -229,6 +230,7 @@ class Engine:
         rules = {rule.id: rule for rule in self._compiled.rules if rule.id in kept}
         statements.restore_waiting(header["waiting"], rules)
         statements.passed_ns = header["passed_ns"]
+        statements.flood.adopt(header["flood"])
         statements.restore_believed(header["believed"])
         # A state of before the chain: it begins here.
         statements.chain_end = ChainEnd(*header.get("chain_end", ()))
