@@ -113,6 +113,20 @@ class RecorderSettings(BaseModel, extra="forbid"):
     incident_after_s: float = Field(1800.0, ge=0, description="and after it")
 
 
+class ScadaSettings(BaseModel, extra="forbid"):
+    """The OPC UA server (docs/scada.md)."""
+
+    endpoint: str = Field("opc.tcp://127.0.0.1:4850/headrace", description="where clients find it")
+    pki: Path | None = Field(
+        None, description="certificates, its own and trusted; `scada-pki` in run_dir if none"
+    )
+    allow_none: bool = Field(False, description="security None as well: on loopback alone")
+    history_h: float = Field(4.0, gt=0, description="of every point, for HistoryRead")
+    history_mb: float = Field(
+        256.0, gt=0, description="all points together; less than the hours if they don't fit"
+    )
+
+
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
@@ -128,6 +142,7 @@ class Settings(BaseSettings):
     journal: JournalSettings = Field(default_factory=JournalSettings)
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
+    scada: ScadaSettings = Field(default_factory=ScadaSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -22,6 +22,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rules.alarms.first_up import FirstUp
 from rules.engine.chain import ENTRY_SCHEMA, entry_bytes
 from rules.engine.inputs import (
     AccessList,
@@ -366,6 +367,7 @@ _CHOICES: Final[Mapping[str, frozenset[str]]] = {
     "Severity": frozenset(get_args(Severity)),
     "AlarmState": frozenset(get_args(AlarmState)),
     "ActionKind": frozenset(get_args(ActionKind)),
+    "FirstUp": frozenset(get_args(FirstUp)),
 }
 
 

@@ -35,6 +35,7 @@ from streams.topics import ALARMS
 
 _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
     "acknowledge": lambda alarm: alarm.state in NEEDS_ACKNOWLEDGEMENT,
+    "confirm": lambda alarm: alarm.acknowledged_ns is not None and alarm.confirmed_ns is None,
     "reset": lambda alarm: alarm.state == "latched-acknowledged",
     "shelve": lambda alarm: alarm.state not in ("normal", "shelved", "out-of-service"),
     "unshelve": lambda alarm: alarm.shelved_until_ns is not None,

@@ -109,6 +109,7 @@ def _at_once(kind: ActionKind) -> Callable[..., None]:
 
 _AT_ONCE: Final[Mapping[str, tuple[ActionKind, str]]] = {
     "ack": ("acknowledge", "Acknowledge alarms: somebody has seen them."),
+    "confirm": ("confirm", "Confirm acknowledged alarms: what there was to do is done."),
     "reset": ("reset", "Reset latched alarms that are over and acknowledged."),
     "unshelve": ("unshelve", "Hear shelved alarms again: what is true rises at once."),
     "in-service": ("return-to-service", "Put alarms back into service: what is true rises at once."),

@@ -84,6 +84,22 @@ def bench_recorder(
     raise typer.Exit(bench(site, gpus, seconds, as_json))
 
 
+@bench_app.command("scada")
+def bench_scada(
+    site: SiteArgument = DEMO_SITE,
+    alarms: Annotated[int, typer.Option(help="How many stand.", min=1)] = 5_000,
+    clients: Annotated[int, typer.Option(help="How many listen.", min=1)] = 20,
+    per_s: Annotated[int, typer.Option("--per-s", help="Transitions a second.", min=1)] = 500,
+    seconds: Annotated[int, typer.Option(help="For how long.", min=4)] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """The OPC UA server: a refresh of all alarms, and many transitions to many clients, one of which does not read."""
+    from gateways.bench.scada import ScadaBench
+    from gateways.bench.scada import bench_scada as bench
+
+    raise typer.Exit(bench(ScadaBench(site, alarms, clients, per_s, seconds), as_json))
+
+
 @bench_app.command("soak")
 def bench_soak(
     site: SiteArgument = DEMO_SITE,
@@ -127,3 +143,20 @@ def bench_faults(
     from gateways.bench.faults import bench_faults as bench
 
     raise typer.Exit(bench(site, seeds, live, as_json))
+
+
+@bench_app.command("alerts")
+def bench_alerts(
+    subscriptions: Annotated[int, typer.Option(help="How many.", min=10)] = 1000,
+    racks: Annotated[int, typer.Option(help="Whose alarms flood.", min=10, max=2000)] = 500,
+    rate: Annotated[int, typer.Option(help="Transitions a second before the flood.", min=1)] = 100,
+    seconds: Annotated[float, typer.Option(help="For so long.", min=1)] = 30.0,
+    kills: Annotated[int, typer.Option(help="kill -9 of the role during the flood.", min=0)] = 3,
+    seed: Annotated[int, typer.Option(help="Decides the alarms and the failures.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """From a transition to who wants to hear of it; and whether all arrives in a flood, with failures and kills."""
+    from gateways.bench.alerts import Size
+    from gateways.bench.alerts import bench_alerts as bench
+
+    raise typer.Exit(bench(Size(subscriptions, racks, rate, seconds, kills, seed), as_json))

@@ -1,13 +1,17 @@
-"""`headrace docs rules`: a page of alarm response sheets, made from the rule files themselves (Markdown)."""
+"""`headrace docs rules`: alarm response sheets, made from the rule files themselves (Markdown); `docs asyncapi`: what
+goes out about alarms, made from the code (JSON).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import orjson
 
+from gateways.alerts.schema import asyncapi
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.sheets import Sheet, sheets
@@ -34,16 +38,27 @@ def docs_rules(site_dir: Path, output: Path | None, as_json: bool) -> int:
         text = orjson.dumps([asdict(sheet) for sheet in found]).decode() + "\n"
     else:
         text = "\n".join(_page(site, found)) + "\n"
+    _put(text, output)
+    return 0
+
+
+def docs_asyncapi(site_dir: Path, output: Path | None) -> int:
+    """Print the document, or write it to `output`; 0."""
+    document = asyncapi(load_site(site_dir), version("headrace"))
+    _put(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n", output)
+    return 0
+
+
+def _put(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
-    else:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                [Finding(str(output), 0, 0, f"can't be written: {error.strerror or error}")]
-            ) from None
-    return 0
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            [Finding(str(output), 0, 0, f"can't be written: {error.strerror or error}")]
+        ) from None
 
 
 def _page(site: Site, found: Sequence[Sheet]) -> Iterator[str]:

@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from gateways.access.users_file import USERS_FILE, read_users_file
+from gateways.alerts.files import has_subscriptions, load_subscriptions
+from gateways.alerts.outbox import Outbox
+from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
@@ -81,7 +84,11 @@ def _checks(site_dir: Path) -> Iterator[Check]:
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
     yield _users(site_dir, site)
+    if has_subscriptions(site_dir):
+        yield from _subscriptions(site_dir, site, settings)
     yield from _sources(site)
+    yield asyncio.run(_opcua("scada", settings.scada.endpoint))
+    yield from _refused_clients(settings)
 
 
 def _users(site_dir: Path, site: Site) -> Check:
@@ -97,6 +104,23 @@ def _users(site_dir: Path, site: Site) -> Check:
     return Check(
         "users", "ok", f"{len(users)} in {USERS_FILE}; who rules was said by the last `headrace users apply`"
     )
+
+
+def _subscriptions(site_dir: Path, site: Site, settings: Settings) -> Iterator[Check]:
+    """Whether they can be read here, and which channels are dead as far as this machine's outbox knows."""
+    advice = f"headrace subscriptions check {site_dir}"
+    yield _caught("subscriptions", lambda: f"{len(load_subscriptions(site_dir, site).subscriptions)}", advice)
+    file = settings.run_dir / OUTBOX_FILE
+    if not file.is_file():
+        return
+    outbox = Outbox(file, read_only=True)
+    try:
+        for name, (_, why) in outbox.dead_channels().items():
+            yield Check(
+                f"channel {name}", "warning", f"dead: {why}", f"headrace subscriptions status {site_dir}"
+            )
+    finally:
+        outbox.close()
 
 
 def _python() -> Check:
@@ -207,6 +231,17 @@ async def _opcua(name: str, endpoint: str) -> Check:
         )
     writer.close()
     return Check(name, "ok", f"something listens at {endpoint}")
+
+
+def _refused_clients(settings: Settings) -> Iterator[Check]:
+    """Clients of the SCADA server that nobody trusts yet."""
+    pki = settings.scada.pki or settings.run_dir / "scada-pki"
+    refused = len(list((pki / "rejected").glob("*.der"))) if pki.exists() else 0
+    if refused:
+        advice = f"move those that shall be let in from {pki / 'rejected'} to {pki / 'trusted' / 'certs'}"
+        yield Check(
+            "scada clients", "warning", f"{refused} refused: nobody trusts their certificates", advice
+        )
 
 
 def _nvml(name: str) -> Check:

@@ -24,6 +24,7 @@ from gateways.cli.bench_commands import bench_app
 from gateways.cli.journal_commands import journal_app
 from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.report_command import report_app
+from gateways.cli.subscription_commands import subscriptions_app
 from gateways.cli.sweep_command import sweep
 from gateways.cli.users_commands import users_app
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
@@ -100,7 +101,10 @@ def up(
 
 @app.command()
 def run(
-    role: Annotated[str, typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators or recorder.")],
+    role: Annotated[
+        str,
+        typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators, recorder, scada or alerts."),
+    ],
     site: SiteArgument = DEMO_SITE,
     name: Annotated[str | None, typer.Option(help="Name of this instance; the role's when left out.")] = None,
     option: Annotated[
@@ -268,6 +272,20 @@ def docs_rules(
     raise typer.Exit(run_docs_rules(site, output, as_json))
 
 
+@docs_app.command("asyncapi")
+def docs_asyncapi(
+    site: SiteArgument = DEMO_SITE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to this file instead of stdout.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What goes out about alarms (the Kafka topic, webhooks, streams), as an AsyncAPI 3 document with JSON schemas."""
+    from gateways.cli.docs import docs_asyncapi as run_docs_asyncapi
+
+    raise typer.Exit(run_docs_asyncapi(site, output))
+
+
 alarm_commands.register(app)
 app.command()(replay)
 app.command()(sweep)
@@ -275,6 +293,7 @@ app.add_typer(recording_app, name="recording")
 app.add_typer(report_app, name="report")
 app.add_typer(journal_app, name="journal")
 app.add_typer(users_app, name="users")
+app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(bench_app, name="bench")
 
 

@@ -19,6 +19,8 @@ from rules.findings import Finding
 from rules.site.model import Asset, Point, Site
 
 Index = NDArray[np.intp]
+_OWN = ("recorder", "alerts")
+"""Kinds of sources that are Headrace itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +137,5 @@ def _index(values: list[int]) -> Index:
 
 
 def plant_points(site: Site) -> tuple[Point, ...]:
-    """All points but those of the recorder, which is no part of the plant."""
-    return tuple(point for point in site.points.values() if site.sources[point.source].kind != "recorder")
+    """All points but what Headrace says of itself, which is no part of the plant."""
+    return tuple(point for point in site.points.values() if site.sources[point.source].kind not in _OWN)

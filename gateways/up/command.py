@@ -23,6 +23,7 @@ import psutil
 from rich.console import Console
 from rich.live import Live
 
+from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.cli.durations import duration_s
 from gateways.sim.constants import check_constants
 from gateways.sim.effects import check_targets
@@ -82,6 +83,8 @@ async def _run_up(request: UpRequest) -> int:
     if findings := check_constants(site, *read_site_text(request.site)):
         raise ConfigurationError(findings)
     check_targets(site, faults)
+    if has_subscriptions(request.site):
+        load_subscriptions(request.site, site)
     if request.record is not None:
         (writable_file if is_file_name(request.record) else writable_folder)(request.record)
     run_dir = _run_dir(settings.run_dir)

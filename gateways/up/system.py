@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
@@ -36,6 +37,8 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
+OWN_SOURCES = ("recorder", "alerts")
+"""They tell readings of Headrace itself, and read to the end of what the worker says."""
 _LOOK_AGAIN_S = 5.0
 LOOK_EVERY_S = 0.2
 """A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
@@ -71,6 +74,7 @@ class System:
             },
         )
         self.endpoints = self._endpoints()
+        self.scada_endpoint = self._scada_endpoint()
         self._roll_not_before = 0.0
         self._rolling = False
         self._changing = asyncio.Lock()
@@ -94,6 +98,18 @@ class System:
                     "program, change the endpoint in site.yaml, or use --free-ports"
                 )
         return options
+
+    def _scada_endpoint(self) -> str:
+        """Where SCADA finds its server; refuses a port that is taken."""
+        url = urlsplit(self.settings.scada.endpoint)
+        if self.request.free_ports:
+            return f"opc.tcp://127.0.0.1:{free_port()}{url.path}"
+        if url.port and not port_is_free(url.port):
+            raise UnreachableError(
+                f"port {url.port}, which the SCADA server needs, is taken: end the other program, set scada.endpoint "
+                "in headrace.yaml, or use --free-ports"
+            )
+        return self.settings.scada.endpoint
 
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
@@ -123,6 +139,8 @@ class System:
         await self._start("worker", crashes)
         if not self.request.monitor_only:
             await self._start("actuators")
+        if has_subscriptions(self.request.site):
+            await self._start("alerts", {"listen": "127.0.0.1:0"} if self.request.free_ports else {})
         if self.request.record is not None:
             name = self.request.record.resolve()
             if not is_file_name(name):
@@ -170,13 +188,14 @@ class System:
         """Each when its turn has come, however long that takes on a slow machine.
 
         Samples before the first tick would not be evaluated. A gateway that finds no plant would begin with a
-        disconnection.
+        disconnection. SCADA comes last: it takes seconds of a core to start, and nothing waits for it.
         """
         await _until(lambda: self.observer.ticked >= set(self.site.units))
         await self._start_unless_ending("plant", self._plant_options())
         await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
+        await self._start_unless_ending("scada", {"endpoint": self.scada_endpoint})
 
     async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:
         async with self._changing:
@@ -231,7 +250,7 @@ class System:
         somebody is still starting, who could not be held, it waits.
         """
         began = time.monotonic()
-        if starting := [role for role in (*SOURCE_ROLES, "recorder") if not self._is_up(role)]:
+        if starting := [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self._is_up(role)]:
             log.info("the embedded log is rolled once %s is up", ", ".join(starting))
             self._roll_not_before = began + _LOOK_AGAIN_S
             return
@@ -240,15 +259,15 @@ class System:
             self.resources.broker_mb,
             self.observer.longest_partition,
         )
-        for role in (*SOURCE_ROLES, "recorder"):
+        for role in (*SOURCE_ROLES, *OWN_SOURCES):
             self.processes.signal(role, signal.SIGUSR1)
         if not await self._drained(10.0):
             # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
-            for role in (*SOURCE_ROLES, "recorder"):
+            for role in (*SOURCE_ROLES, *OWN_SOURCES):
                 self.processes.signal(role, signal.SIGUSR2)
             self._roll_not_before = time.monotonic() + 30.0
             return
-        for role in ("actuators", "worker", "recorder"):
+        for role in ("actuators", "worker", "alerts", "recorder"):
             await self.processes.end(role)
         carried = await carry_over(self.bus, self._fresh_log)
         # also the first records of `events`, from one writer: several at once can leave a hole (decision 0030)
@@ -312,12 +331,13 @@ class System:
     async def _end_in_order(self) -> None:
         for role in SOURCE_ROLES:
             await self.processes.end(role)
-        if self._is_up("recorder"):  # what it says of itself would come behind the worker
-            self.processes.signal("recorder", signal.SIGUSR1)
+        for role in OWN_SOURCES:
+            if self._is_up(role):  # what it says of itself would come behind the worker
+                self.processes.signal(role, signal.SIGUSR1)
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()
-        for role in ("actuators", "worker", "recorder"):
+        for role in ("actuators", "worker", "scada", "alerts", "recorder"):
             await self.processes.end(role)
         await self._settle()
 

@@ -19,6 +19,7 @@ Right = ActionKind | Literal["see", "activate-rules", "change-users"]
 NEEDS: Final[Mapping[Right, Role]] = {
     "see": "viewer",
     "acknowledge": "operator",
+    "confirm": "operator",
     "reset": "operator",
     "shelve": "operator",
     "unshelve": "operator",

@@ -28,6 +28,7 @@ class Causes:
         for cause in sorted(self.suppresses):
             for rule in self.suppresses[cause]:
                 self._causes[rule] = (*self._causes.get(rule, ()), cause)
+        self._ranks: dict[str, int] = {}
         # who explains nothing asks for no relations, and they are many
         assets = unit.assets if self.suppresses else ()
         self._known = {asset.id for asset in assets}
@@ -36,6 +37,17 @@ class Causes:
         for part, whole in self._part_of.items():
             self._parts[whole].append(part)
         self._above = Upward(site, feeders_of(assets), within_unit=True)
+
+    def relates(self, rule: str) -> bool:
+        """Whether it explains others, or others may explain it."""
+        return rule in self.suppresses or rule in self._causes
+
+    def rank(self, rule: str) -> int:
+        """How many causes may stand above it, one above the other: there is no circle."""
+        if rule not in self._ranks:
+            above = [self.rank(cause) for cause in self._causes.get(rule, ())]
+            self._ranks[rule] = 1 + max(above) if above else 0
+        return self._ranks[rule]
 
     def is_consequence(self, rule: str) -> bool:
         """Whether another rule's alarm may explain it."""

@@ -33,8 +33,8 @@ class State(StrEnum):
 class Event(StrEnum):
     """What can happen to it. `latch`: the condition of an alarm that latches returns; `clear`, of any other.
 
-    `silence`: the first reason not to be heard begins. `sound`: the last one ends. `close`: its rule has changed or is
-    gone.
+    `re-alarm`: it was acknowledged long ago, and its condition holds all the same. `silence`: the first reason not to
+    be heard begins. `sound`: the last one ends. `close`: its rule has changed or is gone.
     """
 
     RAISE = "raise"
@@ -42,6 +42,7 @@ class Event(StrEnum):
     LATCH = "latch"
     ACKNOWLEDGE = "acknowledge"
     RESET = "reset"
+    RE_ALARM = "re-alarm"
     SILENCE = "silence"
     SOUND = "sound"
     CLOSE = "close"
@@ -107,6 +108,7 @@ TABLE: Final[Mapping[State, Mapping[Event, State | str]]] = {
         Event.LATCH: State.LATCHED_ACKNOWLEDGED,
         Event.ACKNOWLEDGE: _IS_ACKNOWLEDGED,
         Event.RESET: _IS_TRUE,
+        Event.RE_ALARM: State.UNACKNOWLEDGED,
         Event.SILENCE: State.QUIET_TRUE,
         Event.CLOSE: State.NORMAL,
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
+from rules.alarms.first_up import FirstUp
 from rules.alarms.life_cycle import QUIET, TABLE, TRUE, Event, Silence, State, shown
 from rules.errors import InvariantError
 
@@ -41,6 +42,11 @@ class Standing:
     value: float | None = None
     message: str = ""
     acknowledged_ns: int | None = None
+    confirmed_ns: int | None = None
+    first_up: FirstUp = ""
+    re_alarm_ns: int = NO_END_NS
+    """When it is to be heard again, once it is acknowledged."""
+
     by: str = ""
     """Who acted on it last, and what they wrote."""
 
@@ -65,7 +71,9 @@ class Standing:
 
     @property
     def ends_ns(self) -> int:
-        """When the first of its silences ends."""
+        """When time changes it next: the first of its silences ends, or it is to be heard again."""
+        if self.state is State.ACKNOWLEDGED:
+            return self.re_alarm_ns
         return min((reason.until_ns for reason in self.silences.values()), default=NO_END_NS)
 
     def refusal(self, event: Event) -> str:
@@ -90,14 +98,20 @@ class Standing:
         """A reason less; with the last one it is heard again."""
         del self.silences[why]
         if not self.silences:
-            self.move(Event.SOUND)
+            self.hear_anew(Event.SOUND)
+
+    def hear_anew(self, event: Event) -> None:
+        """What was acknowledged before counts no more."""
+        self.move(event)
+        self.acknowledged_ns = self.confirmed_ns = None
 
     def saved(self) -> list[Any]:
         """For a snapshot: plain values."""
         silences = {why.value: list(reason) for why, reason in self.silences.items()}
         return [
             self.severity, self.state.value, self.raised_id, self.raised_ns, self.cleared_ns, self.unknown_ns,
-            self.value, self.message, self.acknowledged_ns, self.by, self.comment, self.last_ns, silences,
+            self.value, self.message, self.acknowledged_ns, self.confirmed_ns, self.first_up, self.re_alarm_ns, self.by,
+            self.comment, self.last_ns, silences,
         ]  # fmt: skip
 
     @classmethod

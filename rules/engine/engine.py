@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rules.access.access import SIGNED, Access
-from rules.alarms.causes import Causes
+from rules.alarms.abroad import NAME as OF_ALARM
+from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
 from rules.engine.chain import ChainEnd
@@ -40,10 +41,10 @@ from rules.engine.inputs import (
     Tick,
 )
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
-from rules.engine.outputs import Output, Severity
+from rules.engine.outputs import Output
 from rules.engine.sources import AHEAD_NS, Sources, SourceState, sane
-from rules.engine.statements import Cause, Detail, Statements, deadline_cause, input_cause
-from rules.engine.tables import LONG_AGO, Compiled, State, compile_unit, fresh_state, fresh_work
+from rules.engine.statements import Cause, Detail, Statements, Transition, input_cause
+from rules.engine.tables import LONG_AGO, Compiled, Spoken, State, compile_unit, fresh_state, fresh_work
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import OWN_RULES, Program
@@ -51,6 +52,13 @@ from rules.quality import Quality
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+NOWHERE: Final = -1
+_KINDS: Final[Mapping[int, Literal["raised", "cleared", "unknown", "known"]]] = {
+    kernel.RAISED: "raised",
+    kernel.CLEARED: "cleared",
+    kernel.UNKNOWN: "unknown",
+    kernel.KNOWN: "known",
+}
 _SAMPLES: Final = 64
 _USABLE: Final = np.full(_SAMPLES, kernel.USABLE, np.int64)
 """What becomes of the times of most frames. No kernel writes to it."""
@@ -89,7 +97,7 @@ class Engine:
         """The first tick that this state saw: an engine that lost its state tells facts in a later epoch."""
         self._told: Counter[str] = Counter()
         """The last sequence of the facts for each unit."""
-        self._statements = Statements(self.unit, site, self.counters)
+        self._statements = Statements(self.unit, site, self.counters, self._tell)
         self._sources = Sources(site, self._statements)
         self._access = Access(site)
         self._forged = (0, 0)
@@ -117,8 +125,7 @@ class Engine:
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
-        suppresses = {rule.id: rule.suppresses for rule in compiled.rules}
-        self._statements.causes = Causes(self._site, self.unit, suppresses)
+        self._statements.begin_with(compiled.rules, compiled.suppresses)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))
@@ -194,6 +201,10 @@ class Engine:
             "sources": self._sources.saved(),
             "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
+            "first_ns": self._statements.groups.first_ns,
+            "believed": self._statements.saved_believed(),
+            "waiting": self._statements.saved_waiting(),
+            "passed_ns": self._statements.passed_ns,
             "chain_end": [*self._statements.chain_end],
             "access": self._access.saved(),
             "forged": [*self._forged],
@@ -213,9 +224,14 @@ class Engine:
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
-        self._statements.restore(header["alarms"], header["orphans"], kept | OWN_RULES)
+        statements = self._statements
+        statements.restore(header["alarms"], header["orphans"], header["first_ns"], kept | OWN_RULES)
+        rules = {rule.id: rule for rule in self._compiled.rules if rule.id in kept}
+        statements.restore_waiting(header["waiting"], rules)
+        statements.passed_ns = header["passed_ns"]
+        statements.restore_believed(header["believed"])
         # A state of before the chain: it begins here.
-        self._statements.chain_end = ChainEnd(*header.get("chain_end", ()))
+        statements.chain_end = ChainEnd(*header.get("chain_end", ()))
         self._access.adopt(header["access"])
         at_ns, count = header["forged"]
         self._forged = at_ns, count
@@ -246,14 +262,9 @@ class Engine:
         kernel.begin(at_ns, compiled.plant_code, state.plant, state.soonest)
 
     def _fire(self, until_ns: int, out: list[Output]) -> None:
-        """Deadlines up to `until_ns`, in the order (deadline, rule, asset); of one time, ends of silences come last."""
-        statements = self._statements
-        while True:  # what is fired may begin a wait that ends before, or end one
-            end_ns = statements.next_end_ns(until_ns)
-            self._fire_conditions(end_ns, out)
-            if end_ns == until_ns < statements.soonest_ns:
-                return
-            statements.expire(out, end_ns)
+        """What is due up to `until_ns`: deadlines of conditions, then what waits for them and ends of silences."""
+        self._fire_conditions(until_ns, out)
+        self._statements.advance(out, until_ns)
 
     def _fire_conditions(self, until_ns: int, out: list[Output]) -> None:
         state, base = self._state, self._compiled.gpu_conditions
@@ -436,16 +447,8 @@ class Engine:
                 name: number if math.isfinite(number) else None
                 for name, number in zip(rule.shown, row, strict=False)
             }
-            said = cause
-            if said is None or by_deadline:
-                said = deadline_cause(self.unit.id, rule.id, asset, at_ns)
-            if transition == kernel.RAISED:
-                self._statements.condition_raised(out, said, rule, asset, at_ns, shown)
-            elif transition == kernel.CLEARED:
-                self._statements.condition_cleared(out, said, rule, asset, at_ns, shown)
-            else:
-                is_unknown = transition == kernel.UNKNOWN
-                self._statements.condition_unknown(out, said, rule, asset, at_ns, shown, is_unknown)
+            heard = Transition(at_ns, rule, asset, _KINDS[transition], shown)
+            self._statements.hear(out, cause, bool(by_deadline), heard)
 
     # -- the rest
 
@@ -471,8 +474,8 @@ class Engine:
         if at_ns:
             self._fire(at_ns, out)
         denied, signers = self._access.refusal(value, self._tick_ns), self._access.signers(value)
-        severity = self._severity(value.rule, value.asset)
-        self._statements.act(out, cause, value, severity, at_ns, denied, signers)
+        rule = self._rule(value.rule, value.asset)
+        self._statements.act(out, cause, value, rule, at_ns, denied, signers)
 
     @property
     def _tick_ns(self) -> int | None:
@@ -503,12 +506,12 @@ class Engine:
         kind = "access-list-refused" if is_refused else "access-list"
         self._statements.entry(out, cause, kind, self._effective_ns(value.at_ns), detail)
 
-    def _severity(self, rule_id: str, asset: str) -> Severity | None:
-        """Of a rule's alarm for an asset; None where there can't be one."""
+    def _rule(self, rule_id: str, asset: str) -> Spoken | None:
+        """A rule that has an alarm for the asset; None where there can't be one."""
         for row, rule in enumerate(self._compiled.rules):
             if rule.id == rule_id:
                 of_rule = np.flatnonzero(self._compiled.rule_of == row)
-                return rule.severity if asset in {self._compiled.assets[c] for c in of_rule} else None
+                return rule if asset in {self._compiled.assets[c] for c in of_rule} else None
         return None
 
     def _effective_ns(self, at_ns: int) -> int:
@@ -533,6 +536,7 @@ class Engine:
     def _take_up(self, rules: Compiled, at_ns: int, out: list[Output]) -> Detail:
         """Go on with other rules; how many are the same, new or changed, gone or changed."""
         self._fire(at_ns, out)
+        self._statements.take_all(out)
         before = {(rule.id, rule.definition) for rule in self._compiled.rules}
         state, kept = snapshot.carried_over(self._compiled, self._state, rules)
         self._begin_with(rules, state)
@@ -557,14 +561,18 @@ class Engine:
 
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
         self.counters["facts"] += 1
-        row = self._compiled.fact_rows.get(value.name)
-        if row is None:
+        of_alarm = value.name.startswith(OF_ALARM)
+        row = self._compiled.fact_rows.get(value.name, NOWHERE)
+        if row == NOWHERE and not (of_alarm and self._statements.abroad.may_believe(key_of(value.name))):
             self.counters["unknown_facts"] += 1
             return
         if self.now_ns == LONG_AGO:
             self.counters["before_first_tick"] += 1
             return
         is_ours = value.rules_digest == self.rules_digest
+        if of_alarm:
+            self._alarm_elsewhere(value, is_ours, cause, out)
+            return
         at_ns = sane(value.time_ns)
         samples = _Samples(
             np.array([row, row + 1]),
@@ -576,6 +584,17 @@ class Engine:
         self._take_samples(samples, at_ns, source, cause, out)
         self._counts //= 2  # a fact is one, with two numbers
         self._count(source, 1)
+
+    def _alarm_elsewhere(self, value: Fact, is_ours: bool, cause: Cause, out: list[Output]) -> None:
+        """Another unit's alarm that may explain some of this one: believed as long as its word is fresh."""
+        passed_ns = self._statements.passed_ns
+        at_ns = min(sane(value.time_ns), passed_ns)
+        if not is_ours:  # units take rules up at different moments
+            self.counters["not_good"] += 1
+        elif at_ns + PERIODS * self._site.fact_period_ns <= passed_ns:
+            self.counters["late"] += 1
+        else:
+            self._statements.told(out, cause, key_of(value.name), at_ns, value.value > 0)
 
 
 class _Samples(NamedTuple):

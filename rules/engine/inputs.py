@@ -125,7 +125,7 @@ ACTION_SOURCE: Final = "action:"
 """How the source of actions begins; who acts follows."""
 
 ActionKind = Literal[
-    "acknowledge", "reset", "shelve", "unshelve", "remove-from-service", "return-to-service", "comment",
+    "acknowledge", "confirm", "reset", "shelve", "unshelve", "remove-from-service", "return-to-service", "comment",
 ]  # fmt: skip
 
 
@@ -133,10 +133,10 @@ ActionKind = Literal[
 class Action:
     """What a person does about an alarm. `at_ns`: when they did; `by`: who; `comment`: why, which silences need.
 
-    `occurrence`: the `raised_id` that they saw, without which nothing is acknowledged or reset. `until_ns`: when a
-    silence ends at the latest; `one_shot`: a shelving ends when the condition returns. `signer`: the user whose
-    `signature` it is (Ed25519, hex; `rules/access/signatures.py`): `by`, or an edge that speaks for them. Both are ""
-    where a site has no access list, and nothing is looked at.
+    `occurrence`: the `raised_id` that they saw, without which nothing is acknowledged, confirmed or reset.
+    `until_ns`: when a silence ends at the latest; `one_shot`: a shelving ends when the condition returns. `signer`: the
+    user whose `signature` it is (Ed25519, hex; `rules/access/signatures.py`): `by`, or an edge that speaks for them.
+    Both are "" where a site has no access list, and nothing is looked at.
     """
 
     unit: str

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rules.alarms.first_up import FirstUp
 from rules.engine.inputs import Fact
 
 Severity = Literal["urgent", "high", "medium", "low"]
@@ -30,9 +31,10 @@ class Alarm:
     `id` and `at_ns` are of this transition, `raised_id` is of the one that raised it; '' where it never went off and is
     shelved or out of service. Times are event times. `cleared_ns`: when its condition returned, None while it holds.
     `unknown_ns`: since when nobody knows whether the condition of an alarm that stands still holds, if so.
+    `confirmed_ns`: when somebody said that what there was to do is done.
     `shelved_until_ns`, `out_of_service_until_ns`: None where it is not; `one_shot`: shelved until it returns, too.
-    `suppressed_by`: the keys of the alarms that are its cause, in order. `by`, `comment`: who acted on it last, and
-    what they wrote.
+    `suppressed_by`: the key of the alarm that is its cause. `first_up`: whether it was the first of its group. `by`,
+    `comment`: who acted on it last, and what they wrote.
     """
 
     id: str
@@ -48,10 +50,12 @@ class Alarm:
     message: str
     unknown_ns: int | None = None
     acknowledged_ns: int | None = None
+    confirmed_ns: int | None = None
     shelved_until_ns: int | None = None
     one_shot: bool = False
     out_of_service_until_ns: int | None = None
     suppressed_by: str = ""
+    first_up: FirstUp = ""
     by: str = ""
     comment: str = ""
     at_ns: int = 0

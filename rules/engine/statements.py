@@ -2,23 +2,28 @@
 
 Rules: an output's bytes depend on its cause alone (an input or a deadline) and on the program, never on the
 batch, the density of ticks or the moment; a journal entry's `number` and `previous` on the entries before it as well.
-Of one transition: the alarm, its journal entry, then its commands.
+Commands are said at once. An alarm that hangs on others, or on which others hang, waits for the tick that passes it, so
+that what is decided among alarms is decided in the order of event time; the others are said at once too.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from rules.alarms import actions
+from rules.alarms.abroad import PERIODS, Abroad, name_of
 from rules.alarms.actions import ENDED, REFUSED
 from rules.alarms.causes import Causes, Key
-from rules.alarms.life_cycle import Event, Silence
+from rules.alarms.first_up import Groups
+from rules.alarms.life_cycle import Event, Silence, State
 from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.chain import ChainEnd, entry_bytes, hash_of
-from rules.engine.inputs import Action, Identity
+from rules.engine.facts import Told
+from rules.engine.inputs import Action, Fact, Identity
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.engine.tables import Spoken
 from rules.language.message import render
@@ -28,9 +33,11 @@ Detail = Mapping[str, str | int | float | bool | None]
 Shown = Mapping[str, float | None]
 """What a message shows, by name; `value` is the number that the alarm carries."""
 VALUE: Final = "value"
+_OF_ALARM: Final = 2
+"""How many ids a transition of an alarm takes: its own and its journal entry's."""
 _NOTHING: Final[Detail] = {}
 ENDS: Final = "@"
-"""Between a rule and a silence, in the id of what its end has caused."""
+"""Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
 
 
 class Cause:
@@ -48,6 +55,11 @@ class Cause:
         self._count += 1
         return name
 
+    def skip(self, count: int) -> Cause:
+        """Itself, without the next `count` ids: others have them."""
+        self._count += count
+        return self
+
 
 def input_cause(unit: str, identity: Identity) -> Cause:
     """Outputs that an input causes."""
@@ -59,26 +71,48 @@ def deadline_cause(unit: str, rule: str, asset: str, deadline_ns: int) -> Cause:
     return Cause(unit, rule, asset, deadline_ns)
 
 
+Tell = Callable[[Told, int, float, float], Fact]
+"""Makes a fact of what is told, its time, the number and of how many members it is made."""
+
+
+class Transition(NamedTuple):
+    """What became of a condition, at which event time; `shown`: what its message shows."""
+
+    at_ns: int
+    rule: Spoken
+    asset: str
+    kind: Literal["raised", "cleared", "unknown", "known"]
+    shown: Shown
+
+
 class Statements:
     """The engine's word on its alarms, and what stands of each (`rules/alarms`).
 
     `standing` by (rule, asset): all that are not simply normal, part of a snapshot as `orphans` are. `active`: those of
     them whose condition holds. `soonest_ns`: no silence ends before it. Orphans are active alarms of rules that a
     restore found changed or gone: `settle` ends them. `causes`: which alarm explains which, by the rules.
-    `chain_end`: the last line of the journal, part of a snapshot too.
+    `waiting`: transitions that no tick has passed yet, in their order. `passed_ns`: all up to here are said.
+    `chain_end`: the last line of the journal, part of a snapshot too, as `waiting` and `passed_ns` are.
     """
 
-    def __init__(self, unit: Unit, site: Site, counters: Counter[str]) -> None:
+    def __init__(self, unit: Unit, site: Site, counters: Counter[str], tell: Tell) -> None:
         self.unit = unit.id
+        self._unit = unit
         self.site = site
         self.causes = Causes(site, unit, {})
+        self.abroad = Abroad(site, unit, self.causes, ())
+        self.groups = Groups({}, {})
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []
+        self.waiting: list[Transition] = []
+        self.passed_ns = 0
+        self._place = {asset.id: place for place, asset in enumerate(unit.assets)}
         self.chain_end = ChainEnd()
         self.soonest_ns = NO_END_NS
         self._unsettled = False
         self.counters = counters
+        self._tell = tell
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
         """A line of the journal."""
@@ -107,8 +141,11 @@ class Statements:
         alarm.move(Event.RAISE)
         name = cause.next_id()
         alarm.severity, alarm.raised_id, alarm.raised_ns = severity, name, at_ns
-        alarm.cleared_ns = alarm.unknown_ns = alarm.acknowledged_ns = None
+        alarm.cleared_ns = alarm.unknown_ns = alarm.acknowledged_ns = alarm.confirmed_ns = None
         alarm.by = alarm.comment = ""
+        alarm.first_up = self.groups.raised(rule, at_ns)
+        if key not in self.active:
+            self.groups.count(rule, 1)
         self.active[key] = alarm
         self.counters["alarms_raised"] += 1
         self._say(out, cause, "alarm-raised", key, said_ns, value, message, name)
@@ -132,67 +169,112 @@ class Statements:
         if Silence.SUPPRESSED in alarm.silences and not latches:
             alarm.sound(Silence.SUPPRESSED)  # nothing is left to explain
         self._say(out, cause, "alarm-cleared", key, said_ns, value, message)
+        self._let_others_know(out, key, at_ns)
         shelving = alarm.silences.get(Silence.SHELVED)
         if shelving is not None and shelving.one_shot:
             self._sound(out, cause, key, Silence.SHELVED, at_ns)
 
     def _no_longer_true(self, key: Key, alarm: Standing, at_ns: int) -> None:
         del self.active[key]
+        self.groups.count(key[0], -1)
         alarm.cleared_ns, alarm.unknown_ns = at_ns, None
         self.counters["alarms_cleared"] += 1
 
-    def condition_raised(
-        self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
-    ) -> None:
-        """A rule's alarm and its commands: who does not hear an alarm is helped by its action all the same."""
-        message = render(rule.message, asset, shown)
-        self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, shown.get(VALUE), message)
-        targets = rule.targets.get(asset, ())
+    def hear(self, out: list[Output], cause: Cause | None, by_deadline: bool, what: Transition) -> None:
+        """A transition of a condition, of an input (`cause`) or, None, of the time that has come.
+
+        Its commands are said now: who does not hear an alarm is helped by its action all the same.
+        """
+        own = deadline_cause(self.unit, what.rule.id, what.asset, what.at_ns)
+        if cause is None or (what.at_ns > self.passed_ns and self._waits(what.rule)):
+            if what.kind == "raised":
+                self._command(out, own.skip(_OF_ALARM) if cause is None or by_deadline else cause, what)
+            insort(self.waiting, what, key=self._order)
+            return
+        cause = own if by_deadline else cause
+        self._take(out, cause, what)
+        if what.kind == "raised":
+            self._command(out, cause, what)
+            self._suppress(out, cause, (what.rule.id, what.asset), what.at_ns)
+
+    def _waits(self, rule: Spoken) -> bool:
+        """Whether what becomes of its alarms hangs on others, or others hang on them."""
+        return bool(rule.group) or self.causes.relates(rule.id)
+
+    def _order(self, what: Transition) -> tuple[int, int, str, int]:
+        """Of one time, causes come before what they explain."""
+        return what.at_ns, self.causes.rank(what.rule.id), what.rule.id, self._place[what.asset]
+
+    def advance(self, out: list[Output], until_ns: int) -> None:
+        """What waits, and ends of silences, up to `until_ns`, in the order of time; of one time, ends come last."""
+        telling_ns = (self.passed_ns // self.abroad.period_ns + 1) * self.abroad.period_ns
+        self.passed_ns = max(self.passed_ns, until_ns)
+        of: dict[tuple[int, str, str], Cause] = {}
+        while True:
+            lapse_ns = min(self.abroad.believed.values(), default=NO_END_NS)
+            end_ns = self._next_end_ns(min(until_ns, lapse_ns, telling_ns))
+            if self.waiting and self.waiting[0].at_ns <= end_ns:
+                self._take_waiting(out, of)
+            elif self.soonest_ns <= end_ns:
+                self._expire_until(out, end_ns)
+            elif lapse_ns <= end_ns:
+                self._lapse(out, lapse_ns)
+            elif telling_ns <= end_ns:
+                self._tell_again(out, telling_ns)
+                telling_ns = self._next_telling_ns(telling_ns)
+            else:
+                return
+
+    def take_all(self, out: list[Output]) -> None:
+        """What waits, whatever its time: its rules are about to go."""
+        of: dict[tuple[int, str, str], Cause] = {}
+        while self.waiting:
+            self._take_waiting(out, of)
+
+    def _take_waiting(self, out: list[Output], of: dict[tuple[int, str, str], Cause]) -> None:
+        what = self.waiting.pop(0)
+        rule, asset, at_ns = what.rule, what.asset, what.at_ns
+        cause = of.setdefault((at_ns, rule.id, asset), deadline_cause(self.unit, rule.id, asset, at_ns))
+        self._take(out, cause, what)
+        if what.kind == "raised":
+            self._suppress(out, cause.skip(len(rule.targets.get(asset, ()))), (rule.id, asset), at_ns)
+
+    def _take(self, out: list[Output], cause: Cause, what: Transition) -> None:
+        at_ns, rule, asset, kind, shown = what
+        message, value = render(rule.message, asset, shown), shown.get(VALUE)
+        if kind == "raised":
+            self.raise_alarm(out, cause, rule.id, asset, rule.severity, at_ns, value, message)
+        elif kind == "cleared":  # what it commanded stays: nothing is released yet
+            self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message, rule.latches)
+            if rule.id in self.causes.suppresses:
+                self._let_go(out, cause, at_ns)
+        else:
+            alarm, said_ns = self._at(out, (rule.id, asset), rule.severity, at_ns)
+            self.counters["alarms_unknown"] += kind == "unknown"
+            alarm.unknown_ns = at_ns if kind == "unknown" else None
+            self._say(out, cause, f"alarm-{kind}", (rule.id, asset), said_ns, value, message)
+
+    def _command(self, out: list[Output], cause: Cause, what: Transition) -> None:
+        targets = what.rule.targets.get(what.asset, ())
+        if not targets:
+            return
         self.counters["commands"] += len(targets)
+        message = render(what.rule.message, what.asset, what.shown)
         for target in targets:
             out.append(
                 Command(
                     cause.next_id(),
                     self.unit,
-                    rule.id,
-                    asset,
+                    what.rule.id,
+                    what.asset,
                     target.actuator,
                     target.value,
                     target.engineering_unit,
-                    at_ns,
-                    at_ns + target.expiry_ns,
+                    what.at_ns,
+                    what.at_ns + target.expiry_ns,
                     message,
                 )
             )
-        self._suppress(out, cause, (rule.id, asset), at_ns)
-
-    def condition_cleared(
-        self, out: list[Output], cause: Cause, rule: Spoken, asset: str, at_ns: int, shown: Shown
-    ) -> None:
-        """A rule's condition is over. What it commanded stays: nothing is released yet."""
-        message, value = render(rule.message, asset, shown), shown.get(VALUE)
-        self.clear_alarm(out, cause, rule.id, asset, at_ns, value, message, rule.latches)
-        if rule.id in self.causes.suppresses:
-            self._let_go(out, cause, at_ns)
-
-    def condition_unknown(
-        self,
-        out: list[Output],
-        cause: Cause,
-        rule: Spoken,
-        asset: str,
-        at_ns: int,
-        shown: Shown,
-        is_unknown: bool,
-    ) -> None:
-        """Nobody knows any more whether an alarm that stands still holds, or it is known again."""
-        key = rule.id, asset
-        message = render(rule.message, asset, shown)
-        alarm, said_ns = self._at(out, key, rule.severity, at_ns)
-        self.counters["alarms_unknown"] += is_unknown
-        alarm.unknown_ns = at_ns if is_unknown else None
-        kind = "alarm-unknown" if is_unknown else "alarm-known"
-        self._say(out, cause, kind, key, said_ns, shown.get(VALUE), message)
 
     # -- people
 
@@ -201,19 +283,19 @@ class Statements:
         out: list[Output],
         cause: Cause,
         action: Action,
-        severity: Severity | None,
+        rule: Spoken | None,
         at_ns: int,
         denied: str,
         signers: Detail,
     ) -> None:
-        """What a person wants done, or why not. `severity`: of the rule, None where no such alarm can be.
+        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be.
 
         `denied`: why they have no right to it; `signers`: whose word it is, for the journal (`rules/access`).
         """
         key = action.rule, action.asset
         known = self.standing.get(key)
         refusal = denied or "there is no such alarm"
-        if not denied and (severity is not None or known is not None):
+        if not denied and (rule is not None or known is not None):
             refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
@@ -227,10 +309,11 @@ class Statements:
             }
             self.entry(out, cause, REFUSED, at_ns, detail)
             return
-        alarm, at_ns = self._at(out, key, severity or "low", at_ns)
-        kind = actions.do(alarm, action, at_ns)
+        alarm, at_ns = self._at(out, key, rule.severity if rule else "low", at_ns)
+        kind = actions.do(alarm, action, at_ns, rule.re_alarm_ns if rule else 0)
         self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message, more=signers)
         if action.action == "remove-from-service":
+            self._let_others_know(out, key, at_ns)
             self._let_go(out, cause, at_ns)
         elif action.action == "return-to-service":
             self._suppress(out, cause, key, at_ns)
@@ -241,7 +324,7 @@ class Statements:
         """What goes off and has a cause is not heard; what may have one waits for it a moment, unless it is urgent."""
         if not self.causes.is_consequence(key[0]):
             return
-        by = self.causes.of(key, self._is_believed)
+        by = self._cause_of(key)
         if by is not None:
             alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
         elif severity != "urgent" and self.site.hold_off_ns:
@@ -252,14 +335,68 @@ class Statements:
         alarm = self.active.get(key)
         return alarm is not None and Silence.OUT_OF_SERVICE not in alarm.silences
 
+    def _cause_of(self, key: Key) -> Key | None:
+        """What explains an alarm now: the first by rule, then by asset, here or in another unit."""
+        found = [self.causes.of(key, self._is_believed), self.abroad.of(key)]
+        return min((by for by in found if by is not None), default=None)
+
+    def _explains(self, by: Key, key: Key) -> bool:
+        if by in self.abroad.believed:
+            return self.abroad.explains(by, key)
+        return self._is_believed(by) and self.causes.explains(by, key)
+
     def _name(self, key: Key) -> str:
-        return f"{self.unit}:{key[0]}:{key[1]}"
+        unit = self.unit if key[1] not in self.site.assets else self.site.assets[key[1]].unit
+        return f"{unit}:{key[0]}:{key[1]}"
+
+    def _let_others_know(self, out: list[Output], key: Key, at_ns: int) -> None:
+        """Units in which an alarm may explain something are told when it becomes true, and when it is over."""
+        is_true = self._is_believed(key)
+        if is_true == (key in self.abroad.told):
+            return
+        units = self.abroad.concerns(key) if is_true else self.abroad.told.pop(key)
+        if is_true and units:
+            self.abroad.told[key] = units
+        for unit in units:
+            out.append(self._tell(Told(unit, name_of(key), key[1]), at_ns, float(is_true), 1))
+
+    def _next_telling_ns(self, at_ns: int) -> int:
+        """The next edge of a period at which there may be something to tell."""
+        period_ns = self.abroad.period_ns
+        if not self.abroad.told:  # until then nothing becomes true
+            at_ns = max(at_ns, min(self.soonest_ns, self.waiting[0].at_ns if self.waiting else NO_END_NS))
+        return (at_ns // period_ns + 1) * period_ns
+
+    def _tell_again(self, out: list[Output], at_ns: int) -> None:
+        for key, units in sorted(self.abroad.told.items()):
+            for unit in units:
+                out.append(self._tell(Told(unit, name_of(key), key[1]), at_ns, 1.0, 1))
+
+    def told(self, out: list[Output], cause: Cause, by: Key, at_ns: int, is_true: bool) -> None:
+        """An alarm of another unit that may explain some here is true, or it is over."""
+        if not is_true:
+            if self.abroad.believed.pop(by, None) is not None:
+                self._let_go(out, cause, at_ns)
+            return
+        is_new = by not in self.abroad.believed
+        self.abroad.believed[by] = at_ns + PERIODS * self.abroad.period_ns
+        if is_new:
+            self._suppress_all(out, cause, by, at_ns)
+
+    def _lapse(self, out: list[Output], at_ns: int) -> None:
+        """What another unit does not tell any more explains nothing."""
+        for by in sorted(by for by, until_ns in self.abroad.believed.items() if until_ns <= at_ns):
+            del self.abroad.believed[by]
+            self._let_go(out, Cause(self.unit, f"{by[0]}{ENDS}lapsed", by[1], at_ns), at_ns)
 
     def _suppress(self, out: list[Output], cause: Cause, by: Key, at_ns: int) -> None:
         """An alarm that may be a cause is true: what it explains is heard no more."""
-        if by[0] not in self.causes.suppresses or not self._is_believed(by):
-            return
-        for key in sorted(key for key in self.active if self.causes.explains(by, key)):
+        if by[0] in self.causes.suppresses and self._is_believed(by):
+            self._let_others_know(out, by, at_ns)
+            self._suppress_all(out, cause, by, at_ns)
+
+    def _suppress_all(self, out: list[Output], cause: Cause, by: Key, at_ns: int) -> None:
+        for key in sorted(key for key in self.active if self._explains(by, key)):
             alarm, own_ns = self._at(out, key, self.active[key].severity, at_ns)
             known = alarm.silences.get(Silence.SUPPRESSED)
             if known is None or not known.by:
@@ -273,7 +410,7 @@ class Statements:
         if reason is None or not reason.by:
             return False
         _, rule, asset = reason.by.split(":", 2)
-        return not (self._is_believed((rule, asset)) and self.causes.explains((rule, asset), key))
+        return not self._explains((rule, asset), key)
 
     @property
     def is_settled(self) -> bool:
@@ -286,7 +423,7 @@ class Statements:
             if not self._is_without_cause(key, one):
                 continue
             alarm, own_ns = self._at(out, key, one.severity, at_ns)
-            by = self.causes.of(key, self._is_believed)
+            by = self._cause_of(key)
             alarm.by = alarm.comment = ""
             if by is None:
                 self._sound(out, cause, key, Silence.SUPPRESSED, own_ns)
@@ -296,13 +433,13 @@ class Statements:
 
     # -- time
 
-    def next_end_ns(self, until_ns: int) -> int:
+    def _next_end_ns(self, until_ns: int) -> int:
         """When the next silence ends, `until_ns` at the latest: exactly, as the order of what is said depends on it."""
         if self.soonest_ns <= until_ns:
             self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
         return min(self.soonest_ns, until_ns)
 
-    def expire(self, out: list[Output], until_ns: int) -> None:
+    def _expire_until(self, out: list[Output], until_ns: int) -> None:
         """End the silences whose time is up, in the order (time, rule, asset)."""
         while self.soonest_ns <= until_ns:
             due = min(((alarm.ends_ns, key) for key, alarm in self.standing.items()), default=None)
@@ -313,11 +450,23 @@ class Statements:
 
     def _expire(self, out: list[Output], at_ns: int, key: Key) -> None:
         alarm = self.standing[key]
+        if alarm.state is State.ACKNOWLEDGED:
+            self._re_alarm(out, at_ns, key, alarm)
+            return
         why = next(one for one in Silence if one in alarm.silences and alarm.silences[one].until_ns == at_ns)
         rule, asset = key
         cause = Cause(self.unit, f"{rule}{ENDS}{why}", asset, at_ns)
         alarm.by = alarm.comment = ""
         self._sound(out, cause, key, why, at_ns)
+        if why is Silence.OUT_OF_SERVICE:
+            self._suppress(out, cause, key, at_ns)
+
+    def _re_alarm(self, out: list[Output], at_ns: int, key: Key, alarm: Standing) -> None:
+        rule, asset = key
+        alarm.hear_anew(Event.RE_ALARM)
+        alarm.by = alarm.comment = ""
+        cause = Cause(self.unit, f"{rule}{ENDS}{Event.RE_ALARM}", asset, at_ns)
+        self._say(out, cause, "alarm-re-alarmed", key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
 
     def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
         alarm = self.standing[key]
@@ -361,17 +510,19 @@ class Statements:
         out.append(
             Alarm(
                 name or cause.next_id(), self.unit, rule, asset, severity, state, alarm.raised_id, alarm.raised_ns,
-                alarm.cleared_ns, value, message, alarm.unknown_ns, alarm.acknowledged_ns,
+                alarm.cleared_ns, value, message, alarm.unknown_ns, alarm.acknowledged_ns, alarm.confirmed_ns,
                 None if shelving is None else shelving.until_ns,
                 shelving is not None and shelving.one_shot,
                 None if service is None else service.until_ns,
                 "" if suppression is None else suppression.by,
-                alarm.by, alarm.comment, at_ns,
+                alarm.first_up, alarm.by, alarm.comment, at_ns,
             )
         )  # fmt: skip
-        detail = {
+        detail: dict[str, str | float | None] = {
             "rule": rule, "asset": asset, "severity": severity, "state": state, "value": value, "message": message,
         }  # fmt: skip
+        if alarm.first_up and kind == "alarm-raised":
+            detail["first_up"] = alarm.first_up
         if alarm.by:
             detail |= {"by": alarm.by, "comment": alarm.comment, **more}
         self.entry(out, cause, kind, at_ns, detail)
@@ -379,17 +530,65 @@ class Statements:
         if alarm.is_forgettable:
             del self.standing[key]
 
+    def begin_with(self, rules: Sequence[Spoken], suppresses: Mapping[str, Sequence[str]]) -> None:
+        """Go on with these rules of the unit, and with what those of all units explain."""
+        self.causes = Causes(self.site, self._unit, suppresses)
+        believed = self.saved_believed()
+        self.abroad = Abroad(
+            self.site, self._unit, self.causes, (rule.id for rule in rules if rule.needs_facts)
+        )
+        self.restore_believed(believed)
+        self.abroad.told = self._told_of()
+        first_ns = self.groups.first_ns
+        self.groups = Groups(
+            {rule.id: rule.group for rule in rules}, {rule.id: rule.sampled_ns for rule in rules}
+        )
+        self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
+
+    def saved_believed(self) -> list[list[Any]]:
+        """For a snapshot: causes of other units, each with when it is believed no more."""
+        return [[*key, until_ns] for key, until_ns in sorted(self.abroad.believed.items())]
+
+    def restore_believed(self, saved: Iterable[list[Any]]) -> None:
+        """Take over what `saved_believed` gave, as far as these rules have a use for it."""
+        keys = {(rule, asset): until_ns for rule, asset, until_ns in saved}
+        may = self.abroad.may_believe
+        self.abroad.believed = {key: until_ns for key, until_ns in keys.items() if may(key)}
+
+    def _told_of(self) -> dict[Key, tuple[str, ...]]:
+        """Our causes that are true, with the units that must know."""
+        true = [key for key in self.active if key[0] in self.causes.suppresses and self._is_believed(key)]
+        return {key: units for key in true if (units := self.abroad.concerns(key))}
+
     def saved(self) -> list[list[Any]]:
         """What stands, for a snapshot."""
         return [[*key, *alarm.saved()] for key, alarm in sorted(self.standing.items())]
 
-    def restore(self, saved: Iterable[list[Any]], orphans: Iterable[list[str]], kept: Set[str]) -> None:
+    def saved_waiting(self) -> list[list[Any]]:
+        """What waits, for a snapshot."""
+        return [[at_ns, rule.id, asset, kind, shown] for at_ns, rule, asset, kind, shown in self.waiting]
+
+    def restore(
+        self,
+        saved: Iterable[list[Any]],
+        orphans: Iterable[list[str]],
+        first_ns: Mapping[str, int],
+        kept: Set[str],
+    ) -> None:
         """Take over what `saved` gave; alarms of rules that are not `kept` become orphans."""
         self.standing = {(rule, asset): Standing.restored(*rest) for rule, asset, *rest in saved}
         self.active = {key: alarm for key, alarm in self.standing.items() if alarm.is_true}
+        self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
+        self.abroad.told = self._told_of()
         self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
         self.orphans = [(rule, asset) for rule, asset in orphans]
         self.leave(kept)
+
+    def restore_waiting(self, saved: Iterable[list[Any]], rules: Mapping[str, Spoken]) -> None:
+        """Take over what `saved_waiting` gave, but of rules that are not among these: their alarms are orphans."""
+        self.waiting = [
+            Transition(at_ns, rules[rule], *rest) for at_ns, rule, *rest in saved if rule in rules
+        ]
 
     def leave(self, kept: Set[str]) -> None:
         """Rules that are not `kept` are gone: what stands of them is an orphan."""
@@ -409,5 +608,6 @@ class Statements:
                 kind = "alarm-cleared"
             text = f"{key[1]}: closed, the rule has changed or is gone"
             self._say(out, cause, kind, key, own_ns, None, text)
+            self._let_others_know(out, key, own_ns)
         self.orphans, self._unsettled = [], False
         self._let_go(out, cause, at_ns)

@@ -32,7 +32,8 @@ _TOUCHED: Final = 1 << _BITS
 class Spoken:
     """What an engine still needs of a rule that is code: what its alarms say, and the commands of this unit's assets.
 
-    `shown`: names of the numbers that a message shows.
+    `shown`: names of the numbers that a message shows. `sampled_ns`: of a rule of a group, how far apart samples of its
+    signals may come, else 0. `needs_facts`: it reads what other units tell.
     """
 
     id: str
@@ -42,7 +43,10 @@ class Spoken:
     shown: tuple[str, ...]
     targets: Mapping[str, tuple[Target, ...]]
     latches: bool
-    suppresses: tuple[str, ...]
+    group: str
+    sampled_ns: int
+    re_alarm_ns: int
+    needs_facts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ class Compiled:
     rule, lane by lane, first those of the GPUs. `order` (C, 2) is (rule in program order, asset in unit order), by
     which deadlines of one instant fire. `shown`: numbers that a condition keeps for its message. `told`: what other
     units must know, whose rows come after those of the plant's conditions. `fact_rows`: what this unit is told, by
-    name, with its row among the points; behind it, of how many members it is.
+    name: the row of the first of its two numbers among the points. `suppresses`: by rule, of any unit, those whose
+    alarms its own explains.
     """
 
     rules: tuple[Spoken, ...]
@@ -79,6 +84,7 @@ class Compiled:
     watch: NDArray[np.int64]
     told: tuple[Told, ...]
     fact_rows: dict[str, int]
+    suppresses: dict[str, tuple[str, ...]]
 
     @property
     def plant_rows(self) -> int:
@@ -169,7 +175,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     places = np.array([here[asset] for _, asset in conditions], np.int64)
     places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
-        rules=_spoken(rules, here),
+        rules=_spoken(rules, here, site, parts, fact_rows),
         rule_of=rule_of,
         assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
         order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
@@ -198,10 +204,39 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
         watch=np.array(watch, np.int64).reshape(-1, 4),
         told=tuple(Told(part.to, part.name, part.asset) for part in told),
         fact_rows=fact_rows,
+        suppresses={rule.id: rule.suppresses for rule in program.rules if rule.suppresses},
     )
 
 
-def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
+def _needs_facts(rule: Rule, parts: Parts, here: Collection[str], facts: Collection[str]) -> bool:
+    return any(
+        name in facts
+        for asset in rule.assets
+        if asset in here
+        for term in rule.terms
+        for name in parts.names_read(term, asset)
+    )
+
+
+def _sampled_ns(rule: Rule, site: Site) -> int:
+    if rule.asset_type == GPU_TYPE:  # they are many: what any of them is read with
+        points = {point for term in rule.terms for part in term.walk() for point in part.points.values()}
+        sources = {source.id: source.period_ns for source in site.gpu_sources.values()}
+        return max([*(site.points[point].period_ns for point in points), *sources.values()], default=0)
+    signals = [signal for term in rule.terms for asset in rule.assets for signal in term.signals(asset)]
+    return max((_period_ns(*signal, site) for signal in signals), default=0)
+
+
+def _period_ns(signal: Term, asset: str, site: Site) -> int:
+    if signal.op == "point":
+        return site.points[signal.points[asset]].period_ns
+    source = site.gpu_sources.get(asset)
+    return source.period_ns if source else 0
+
+
+def _spoken(
+    rules: Sequence[Rule], here: Collection[str], site: Site, parts: Parts, fact_rows: Collection[str]
+) -> tuple[Spoken, ...]:
     """Rules with one command share its targets, here as there."""
     targets: dict[int, Mapping[str, tuple[Target, ...]]] = {}
     for rule in rules:
@@ -217,7 +252,10 @@ def _spoken(rules: Sequence[Rule], here: Collection[str]) -> tuple[Spoken, ...]:
             tuple(rule.shown),
             targets[id(rule.targets)],
             rule.latches,
-            rule.suppresses,
+            rule.group,
+            _sampled_ns(rule, site) if rule.group else 0,
+            rule.re_alarm_ns,
+            rule.asset_type != GPU_TYPE and _needs_facts(rule, parts, here, fact_rows),
         )
         for rule in rules
     )

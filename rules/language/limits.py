@@ -33,6 +33,8 @@ DEFAULTS: Final[tuple[str, ...]] = (
     "then",
     "latch",
     "suppresses",
+    "group",
+    "re_alarm",
 )
 _OF_TABLE: Final = ("of", *DEFAULTS, *ROWS)
 _OF_ROW: Final = ("limit", *DEFAULTS)

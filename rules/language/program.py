@@ -46,7 +46,8 @@ class Rule:
     sample for `timeouts_ns` (by asset). `shown`: what its message shows, by name; the first is `value`, the number
     that the alarm carries. `written`: when, until and so on as the file has them. `targets`: the commands of an
     asset's alarm. `latches`: the alarm stands until a person resets it. `suppresses`: the rules whose alarms it
-    explains.
+    explains. `group`: alarms of which the first that goes off is marked, '' for none. `re_alarm_ns`: how long after it
+    was acknowledged it is heard again while its condition holds, 0 for never.
     """
 
     id: str
@@ -66,6 +67,8 @@ class Rule:
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
     latches: bool = False
     suppresses: tuple[str, ...] = ()
+    group: str = ""
+    re_alarm_ns: int = 0
     _definition: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -118,6 +121,8 @@ class Rule:
             shared,
             self.latches,
             self.suppresses,
+            self.group,
+            self.re_alarm_ns,
         ]
 
 

@@ -36,9 +36,9 @@ from rules.strict_yaml import DURATION_NS, Node
 
 KEYS: Final = (
     "for", "when", "until", "deadband", "after", "on_delay", "off_delay", "severity", "message", "cause",
-    "response", "then", "limits", "latch", "suppresses",
+    "response", "then", "limits", "latch", "suppresses", "group", "re_alarm",
 )  # fmt: skip
-LATER: Final[tuple[str, ...]] = ("release", "first_up", "requires")
+LATER: Final[tuple[str, ...]] = ("release", "requires")
 """Keys of the language to come, named so that their absence is said rather than guessed at."""
 SILENT_PERIODS: Final = 3
 DELAY_MAX_NS: Final = DURATION_NS["d"]
@@ -56,6 +56,8 @@ class RuleReader:
         self._spans = Spans(names.sensor)
         self._failed = False
         self._latches = False
+        self._group = ""
+        self._re_alarm_ns = 0
 
     def read(self) -> Rule | None:
         """The rule, or None when something of it is wrong."""
@@ -67,6 +69,8 @@ class RuleReader:
         delays = [self._duration(name) or 0 for name in ("on_delay", "off_delay")]
         prose = [self._text(name, Node.as_text) or "" for name in ("cause", "response")]
         self._latches = "latch" in self._fields and bool(self._fields["latch"].as_boolean())
+        self._group = self._text("group", Node.as_text) or ""
+        self._re_alarm_ns = self._duration("re_alarm") or 0
         trees = {name: self._parsed(name, parse_expression) for name in ("when", "until")}
         tree, until_tree = trees["when"], trees["until"]
         if asset_type is None:
@@ -104,6 +108,8 @@ class RuleReader:
             prose[1],
             targets,
             self._latches,
+            group=self._group,
+            re_alarm_ns=self._re_alarm_ns,
         )
 
     def _no_data(
@@ -155,6 +161,8 @@ class RuleReader:
             prose[1],
             targets,
             self._latches,
+            group=self._group,
+            re_alarm_ns=self._re_alarm_ns,
         )
 
     def _errors(self) -> int:

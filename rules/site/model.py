@@ -61,13 +61,14 @@ class Point(NamedTuple):
     is_setpoint: bool = False
 
 
-SourceKind = Literal["opcua", "nvml", "simulator", "file", "recorder"]
+SourceKind = Literal["opcua", "nvml", "simulator", "file", "recorder", "alerts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where readings come from. `kind` 'opcua' has an `endpoint`; 'nvml' and 'simulator' carry GPU frames;
-    'file' is imported (`headrace import`) and may carry both; 'recorder' is the recorder's word on its own disk.
+    'file' is imported (`headrace import`) and may carry both; 'recorder' is the recorder's word on its own disk, and
+    'alerts' the word of who notifies on its channels.
 
     `assets` (all but opcua): the assets whose GPUs the source reads, in device index order: device i of an
     NVML host is the i-th GPU below its assets. `lateness_ns`: older than this (against the unit's now) is late.

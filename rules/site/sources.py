@@ -84,10 +84,13 @@ def read_sources(node: Node | None) -> SourceTable:
 
 def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
     kind = entry.entries["kind"].as_choice(KINDS, "kind") if "kind" in entry.entries else None
-    allowed = (*_KEYS, *(_OPCUA_KEYS if kind in (None, "opcua") else () if kind == "recorder" else _GPU_KEYS))
+    allowed = (
+        *_KEYS,
+        *(_OPCUA_KEYS if kind in (None, "opcua") else () if kind in ("recorder", "alerts") else _GPU_KEYS),
+    )
     required = {"opcua": ("endpoint",), "nvml": ("assets",), "simulator": ("assets",)}.get(kind or "", ())
     fields = entry.fields(allowed if kind else (*allowed, *_GPU_KEYS), required=("kind", *required))
-    is_slow = kind in (None, "opcua", "file", "recorder")
+    is_slow = kind in (None, "opcua", "file", "recorder", "alerts")
 
     def duration(field_name: str, default_ns: int, low_ns: int, high_ns: int) -> int:
         if field_name not in fields:

@@ -314,7 +314,7 @@ class SpecReader:
         source = self._source(fields.get("source"), lacking, "nvml" if is_gpu else "opcua", default_source)
         if point is not None and source == point.source and not point.address:
             lacking = None
-        if source and (kind := self._sources[source].kind) in ("file", "recorder"):
+        if source and (kind := self._sources[source].kind) in ("file", "recorder", "alerts"):
             key.report(f"'{name}' comes from a {kind}", "nothing can be set there: remove the actuator")
         spec.actuators[name] = ActuatorSpec(
             key,
@@ -360,7 +360,7 @@ class SpecReader:
         is_broken = name in self._table.broken or not self._table.has_all
         if name is None or (name not in self._sources and is_broken):
             return ""
-        kinds = ("opcua", "file", "recorder") if kind == "opcua" else (kind,)
+        kinds = ("opcua", "file", "recorder", "alerts") if kind == "opcua" else (kind,)
         fitting = [source.id for source in self._sources.values() if source.kind in kinds]
         if name not in fitting:
             is_other = name in self._sources

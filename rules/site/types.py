@@ -48,6 +48,7 @@ POINT_UNITS: Mapping[str, str] = {
     # Additions of ours.
     "AirTemperature": "degC",
     "CoefficientOfPerformance": STATE,
+    "DeadChannels": STATE,
     "DewPoint": "degC",
     "FreeSpace": "GB",
     "GatePosition": "percent",

@@ -52,9 +52,9 @@ def schemas(site: Site | None, hide: Hide) -> dict[str, pa.Schema]:
         "alarms": [
             ("id", text), ("unit", text), ("rule", text), ("asset", text), ("severity", text), ("state", text),
             ("raised_id", text), ("raised_ns", _TIME), ("cleared_ns", _TIME), ("value", number), ("message", text),
-            ("unknown_ns", _TIME), ("acknowledged_ns", _TIME), ("shelved_until_ns", _TIME), ("one_shot", pa.bool_()),
-            ("out_of_service_until_ns", _TIME), ("suppressed_by", text), ("by", text), ("comment", text),
-            ("at_ns", _TIME),
+            ("unknown_ns", _TIME), ("acknowledged_ns", _TIME), ("confirmed_ns", _TIME), ("shelved_until_ns", _TIME),
+            ("one_shot", pa.bool_()), ("out_of_service_until_ns", _TIME), ("suppressed_by", text), ("first_up", text),
+            ("by", text), ("comment", text), ("at_ns", _TIME),
         ],
         "commands": [
             ("id", text), ("unit", text), ("rule", text), ("asset", text), ("actuator", text), ("value", number),

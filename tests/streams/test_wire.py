@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules.alarms.first_up import FirstUp
 from rules.engine.inputs import (
     AccessList,
     Action,
@@ -129,8 +130,9 @@ outputs = st.one_of(
         st.none() | times,
         st.none() | floats,
         st.text(max_size=40),
-        *(st.none() | times, st.none() | times, st.none() | times, st.booleans(), st.none() | times),
-        *(names, names, st.text(max_size=40), times),
+        *(st.none() | times for _ in range(4)),
+        *(st.booleans(), st.none() | times, names, st.sampled_from(get_args(FirstUp))),
+        *(names, st.text(max_size=40), times),
     ),
     st.builds(Command, names, names, names, names, names, floats, names, times, times, st.text(max_size=40)),
     st.builds(

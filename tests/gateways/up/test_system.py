@@ -11,7 +11,7 @@ import pytest
 
 from gateways.up.command import UpRequest
 from gateways.up.processes import Child
-from gateways.up.system import SOURCE_ROLES, System
+from gateways.up.system import OWN_SOURCES, SOURCE_ROLES, System
 from rules.engine.inputs import Identity, Tick
 from streams.record import Message, Record
 from streams.settings import Settings
@@ -59,7 +59,7 @@ async def test_ticks_come_before_the_plant_and_the_plant_before_the_gateways(
     assert started == ["plant"]
     see(system, status("plant", "ready"))
     await asyncio.wait_for(starting, 10)
-    assert started == ["plant", "opcua", "nvml"]
+    assert started == ["plant", "opcua", "nvml", "scada"]
 
 
 async def test_nothing_is_started_once_the_end_has_begun(
@@ -104,7 +104,23 @@ async def test_a_roll_holds_nobody_who_is_still_starting(
         see(system, status("ticker", "starting", process.pid))
         await system.roll()
         assert held[0] == "opcua"
-        assert set(held) == {*SOURCE_ROLES, "recorder"}
+        assert set(held) == {*SOURCE_ROLES, *OWN_SOURCES}
     finally:
         process.kill()
         await process.wait()
+
+
+async def test_who_wants_to_be_told_of_alarms_is_started_where_the_site_says_who(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, more in ((NARVIK, []), (NARVIK.parent / "narvik-small", ["alerts"])):
+        system = System(UpRequest(folder, free_ports=True), load_site(folder), Settings(), tmp_path, 0.0)
+        started: list[str] = []
+
+        async def start(role: str, _: Path, options: Mapping[str, str], started: list[str] = started) -> None:
+            started.append(role)
+            assert (role == "alerts") == ("listen" in options)
+
+        monkeypatch.setattr(system.processes, "start", start)
+        await system._start_consumers()
+        assert started == ["worker", "actuators", *more]

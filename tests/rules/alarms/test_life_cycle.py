@@ -41,6 +41,7 @@ def test_every_pair_of_state_and_event(state: State, event: Event) -> None:
         Event.SILENCE: state not in QUIET,
         Event.SOUND: state in QUIET,
         Event.CLOSE: True,
+        Event.RE_ALARM: state is State.ACKNOWLEDGED,
         Event.ACKNOWLEDGE: True,
         Event.RESET: True,
     }

@@ -73,7 +73,7 @@ def _gpu_values(numbers: list[float], gpus: int) -> NDArray[np.float32]:
 def frames(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Frame:
     samples, spacing_ns = draw(st.sampled_from([(1, 30 * MS), (2, 30 * MS), (3, 30 * MS), (3, MS), (12, MS)]))
     gpus = draw(st.lists(st.integers(0, 4 if trouble else 3), min_size=1, max_size=4, unique=not trouble))
-    end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    end_ns = now_ns + draw(st.integers(0 if trouble else 61, 90)) * MS
     ingest_ns = end_ns + 5 * MS
     if trouble:
         end_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S, -100 * MS]))
@@ -107,7 +107,7 @@ def readings(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Re
     names = (*POINTS, *["nowhere.Point", "H.ActivePower"] * trouble)
     points = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4))
     count = len(points)
-    end_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    end_ns = now_ns + draw(st.integers(0 if trouble else 61, 90)) * MS
     times = np.full(count, end_ns, np.int64) - 20 * MS * np.arange(count, dtype=np.int64)[::-1]
     ingest_ns = end_ns + 5 * MS
     source, backfill = "plant", False
@@ -145,7 +145,7 @@ def activations(draw: st.DrawFn, writer: _Writer, now_ns: int, after_ms: int = -
 @st.composite
 def facts(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Fact:
     """What the hall tells of its meter, as rules "one" have it or not."""
-    at_ns = now_ns + draw(st.integers(0 if trouble else 60, 90)) * MS
+    at_ns = now_ns + draw(st.integers(0 if trouble else 61, 90)) * MS
     if trouble:
         at_ns += draw(st.sampled_from([0] * 8 + [3600 * S, -3 * S, -1 * S]))
     known = draw(st.sampled_from([1, 1, 1, 0]))
@@ -235,7 +235,7 @@ def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int, trouble: bool) 
     asset, gpus = draw(st.sampled_from([(UNIT, [*range(8)]), (UNIT, [7, 2, 0, 1]), ("R1", [0, 1, 2, 3])]))
     points = draw(st.sampled_from([POINTS, POINTS, POINTS[:1], POINTS[4:5] * 3, ()]))
     lags_ms = st.sampled_from([0, 0, 0, 250, 900] if trouble else [0])
-    ends_ms = [draw(st.integers(60, 90)) - draw(lags_ms) for _ in range(2)]
+    ends_ms = [draw(st.integers(61, 90)) - draw(lags_ms) for _ in range(2)]
     changes = draw(st.sampled_from([1, 2, 7]))
     places = draw(st.lists(st.integers(0, len(NUMBERS) - 1), min_size=steps, max_size=steps))
     samples, count = draw(st.integers(1, 3)), len(points)
@@ -282,7 +282,7 @@ def steady_runs(draw: st.DrawFn, writer: _Writer, start_ns: int, trouble: bool) 
 def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
     """A log: ticks forward, data about the time of the last one; with `trouble`, whatever can go wrong.
 
-    Without it, no sample is older than the tick before it: the domain in which ticks' density means nothing.
+    Without it, every sample is of a time behind the tick before it: the domain in which ticks' density means nothing.
     """
     writer = _Writer()
     now_ns = START

@@ -291,4 +291,6 @@ def programs(draw: st.DrawFn) -> Program:
             else rule
             for at, rule in enumerate(made)
         ]
+    if draw(st.booleans()):
+        made = [replace(rule, group=draw(st.sampled_from(["", "a", "b"]))) for rule in made]
     return make_program({rule.id: rule for rule in made}, site().digest)

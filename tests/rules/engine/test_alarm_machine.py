@@ -24,6 +24,7 @@ RULE = """
     severity: high
     message: "{{asset}}: {{value:.0f}} L/min"
     latch: {latch}
+    re_alarm: 3 s
 """
 OTHER = """
   other:
@@ -33,8 +34,13 @@ OTHER = """
     message: "{asset}"
 """
 HALF = S // 2
+AGAIN = 6
+"""After how many halves of a second it is heard again."""
 HALVES = st.sampled_from([1, 2, 5, 30])
-KINDS = ("acknowledge", "shelve", "reset", "remove-from-service", "unshelve", "return-to-service", "comment")
+KINDS = (
+    "acknowledge", "acknowledge", "confirm", "shelve", "reset", "remove-from-service", "unshelve",
+    "return-to-service", "comment",
+)  # fmt: skip
 NAMES = ("out-of-service", "shelved")
 
 
@@ -63,6 +69,8 @@ class Model:
     def close(self) -> None:
         self.is_true = self.is_latched = False
         self.is_seen = True
+        self.is_acknowledged = self.is_confirmed = False
+        self.again = 0
         self.silences: dict[str, tuple[int, bool]] = {}
 
     @property
@@ -77,9 +85,13 @@ class Model:
             return f"latched-{seen}"
         return "normal" if self.is_seen else "returned-unacknowledged"
 
+    def unsee(self) -> None:
+        self.is_seen = self.is_acknowledged = self.is_confirmed = False
+
     def sample(self, is_true: bool) -> None:
         if is_true and not self.is_true:
-            self.is_true, self.is_latched, self.is_seen = True, False, False
+            self.is_true, self.is_latched = True, False
+            self.unsee()
         elif self.is_true and not is_true:
             self.is_true, self.is_latched = False, self.latch
             if self.silences.get("shelved", (0, False))[1]:
@@ -88,6 +100,7 @@ class Model:
     def end(self, name: str) -> None:
         del self.silences[name]
         if not self.silences:
+            self.unsee()
             self.is_seen = not (self.is_true or self.is_latched)
 
     def pass_time(self, now: int) -> None:
@@ -95,12 +108,23 @@ class Model:
             (until, NAMES.index(name), name) for name, (until, _) in self.silences.items() if until <= now
         ]:
             self.end(min(due)[2])
+        if self.state == "acknowledged" and self.again <= now:
+            self.unsee()
 
-    def act(self, kind: ActionKind, until: int, one_shot: bool, is_current: bool) -> bool:
+    def act(self, kind: ActionKind, now: int, until: int, one_shot: bool, is_current: bool) -> bool:
         """Whether it is done."""
+        if self.state == "normal":
+            self.unsee()
+            self.is_seen = True
         if kind == "acknowledge":
             can = not self.silences and not self.is_seen and is_current
-            self.is_seen = self.is_seen or can
+            if can:
+                self.is_seen = self.is_acknowledged = True
+                self.again = now + AGAIN
+            return can
+        if kind == "confirm":
+            can = self.is_acknowledged and not self.is_confirmed and is_current
+            self.is_confirmed = self.is_confirmed or can
             return can
         if kind == "reset":
             can = not self.silences and self.is_latched and self.is_seen and is_current
@@ -189,7 +213,7 @@ class AlarmMachine(RuleBasedStateMachine):
         one_shot = one_shot and kind == "shelve"
         is_current = occurrence == self.occurrences[-1]
         can = self.rules_are == "these" and self.may(kind, who)
-        done = can and self.model.act(kind, until, one_shot, is_current)
+        done = can and self.model.act(kind, self.now, until, one_shot, is_current)
         sent = action(
             kind, who.signer, who.by, self.actions, who.key, START + self.now * HALF,
             occurrence=occurrence, until_ns=START + until * HALF, one_shot=one_shot,

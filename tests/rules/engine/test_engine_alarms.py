@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rules.alarms.annunciation import is_annunciated
 from rules.engine.engine import Engine
 from rules.engine.inputs import Action, Identity
 from rules.engine.outputs import Alarm, Entry, Output
@@ -240,3 +241,75 @@ def test_alarms_of_a_rule_that_goes_are_closed_shelved_or_not() -> None:
     desk.engine = other
     assert desk.to(2) == ["normal"]
     assert desk.kinds == ["alarm-closed"]
+
+
+def test_confirmed_once_it_is_acknowledged() -> None:
+    desk = Desk(LATCHED)
+    desk.does("confirm")
+    assert desk.refusal == "nothing of it stands"
+    desk.flow(60)
+    desk.does("confirm")
+    assert desk.refusal == "it is not acknowledged yet"
+    desk.does("acknowledge")
+    desk.to(1)
+    assert desk.does("confirm") == ["acknowledged"]
+    assert desk.kinds == ["alarm-confirmed"]
+    assert desk.last is not None
+    assert desk.last.confirmed_ns == START + S
+    desk.does("confirm")
+    assert desk.refusal == "it is confirmed already"
+
+
+def test_another_occurrence_is_neither_acknowledged_nor_confirmed() -> None:
+    desk = Desk(LATCHED)
+    desk.flow(60)
+    desk.does("acknowledge")
+    desk.does("confirm")
+    desk.to(1)
+    desk.flow(100)
+    desk.to(2)
+    desk.flow(60)
+    assert desk.last is not None
+    assert (desk.last.acknowledged_ns, desk.last.confirmed_ns) == (None, None)
+
+
+AGAIN = LOW.replace("severity: high", "severity: high\n    re_alarm: 10 s")
+
+
+def test_what_was_acknowledged_and_still_holds_is_heard_again() -> None:
+    desk = Desk(AGAIN)
+    desk.flow(60)
+    raised = desk.last
+    assert raised is not None
+    desk.to(1)
+    desk.does("acknowledge")
+    assert desk.to(10.9) == []
+    acknowledged = desk.last
+    assert desk.to(11) == ["unacknowledged"]
+    assert desk.kinds == ["alarm-re-alarmed"]
+    assert desk.last is not None
+    assert (desk.last.at_ns, desk.last.raised_id) == (START + 11 * S, raised.raised_id)
+    assert desk.last.acknowledged_ns is None
+    assert is_annunciated(acknowledged, desk.last)
+    assert desk.to(30) == [], "it is not acknowledged: others see to that (docs/subscriptions.md)"
+    desk.does("acknowledge")
+    assert desk.to(40) == ["unacknowledged"]
+
+
+def test_what_was_over_is_not_heard_again() -> None:
+    desk = Desk(AGAIN)
+    desk.flow(60)
+    desk.does("acknowledge")
+    desk.to(1)
+    assert desk.flow(100) == ["normal"]
+    assert desk.to(60) == []
+
+
+def test_a_silence_begins_before_it_is_heard_again() -> None:
+    desk = Desk(AGAIN)
+    desk.flow(60)
+    desk.does("acknowledge")
+    desk.shelves(60)
+    assert desk.to(30) == []
+    assert desk.to(61) == ["unacknowledged"]
+    assert desk.kinds == ["alarm-unshelved"]

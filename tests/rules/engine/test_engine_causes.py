@@ -274,3 +274,31 @@ def test_at_any_moment_what_is_true_is_heard_or_has_a_cause_that_is(
     by_ticks = Engine(program(CHAIN), site(), UNIT).step(dense)
     by_id = {one.id: encode_output(one, 1) for one in by_ticks}
     assert by_id == {one.id: encode_output(one, 1) for one in row.said}
+
+
+def test_what_explains_another_is_decided_in_the_order_of_event_time() -> None:
+    """Two ways to the same second: the cause is due before its consequence, whose sample comes first without a tick."""
+
+    def said(extra_tick: bool) -> list[Output]:
+        row = Row(CHAIN.replace("for: CDU\n", "for: CDU\n    on_delay: 100 ms\n"))
+        row.reads("CDU", True, START + 10 * MS)
+        if extra_tick:
+            row.to(0.12)
+        row.reads("R1", True, START + 150 * MS)
+        row.to(0.5)
+        return [one for one in row.said if isinstance(one, Alarm | Command)]
+
+    outputs = said(extra_tick=False)
+    why = [(one.rule, one.suppressed_by) for one in outputs if isinstance(one, Alarm)]
+    assert why == [("cdu-low", ""), ("rack-low", "row:cdu-low:CDU")]
+    assert sorted(map(repr, outputs)) == sorted(map(repr, said(extra_tick=True)))
+
+
+def test_its_command_does_not_wait_for_the_tick() -> None:
+    row = Row()
+    row.to(1)
+    outputs = row.reads("R1", True, START + 1010 * MS)
+    assert outputs
+    assert all(isinstance(one, Command) for one in outputs)
+    row.to(1.1)
+    assert row.last["rack-low:R1"].raised_id == f"row:rack-low:R1:{START + 1010 * MS}:0"

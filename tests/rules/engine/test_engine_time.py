@@ -69,7 +69,7 @@ def test_on_delay_over_at_a_tick_is_stamped_with_the_deadline_and_commands_every
     made = engine(FLOW_LOW)
     assert made.step([flow(1, START + 100 * MS, 60), tick(START + 500 * MS)]) == []
     outputs = made.step([tick(START + 700 * MS)])
-    alarm, entry, *commands = outputs
+    *commands, alarm, entry = outputs
     assert isinstance(alarm, Alarm)
     assert isinstance(entry, Entry)
     cause = f"row:flow-low:R1:{START + 600 * MS}"

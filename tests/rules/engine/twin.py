@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -34,7 +34,7 @@ from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Site
 from tests.rules.engine.twin_access import TwinAccess
-from tests.rules.engine.twin_alarms import TwinAlarms
+from tests.rules.engine.twin_alarms import Ids, TwinAlarms, numbered
 from tests.rules.engine.twin_conditions import (
     Condition,
     Heard,
@@ -67,6 +67,17 @@ def known(number: float, good: bool) -> float | None:
     return number if good and math.isfinite(number) else None
 
 
+class Waiting(NamedTuple):
+    """A transition that no tick has passed; the first four are its order."""
+
+    at: int
+    rank: int
+    rule: str
+    place: int
+    condition: Condition
+    event: Said
+
+
 class Twin(TwinAlarms, TwinAccess):
     """The whole engine, the slow way."""
 
@@ -94,15 +105,13 @@ class Twin(TwinAlarms, TwinAccess):
         self.kept: dict[tuple[str, str], Sample] = {}
         self.facts: dict[str, Heard] = {}
         self.tellings = tellings(program.rules, site)
-        self.begun = 0
+        self.begun = self.passed = 0
+        self.waiting: list[Waiting] = []
         self.number, self.previous = 0, ""
         self.told: Counter[str] = Counter()
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
         self.conditions = self.conditions_of(program)
-        self.rules = self.rules_of(program)
-
-    def rules_of(self, program: Program) -> list[Rule]:
-        return [rule for rule in program.rules if set(rule.assets) & set(self.place)]
+        self.rules = program.rules
 
     def conditions_of(self, program: Program) -> list[Condition]:
         return [
@@ -178,7 +187,7 @@ class Twin(TwinAlarms, TwinAccess):
         if not isinstance(value, Gap) and ("source-gap", source) in self.active:
             raised = self.active["source-gap", source]
             at = max(self.time_of(value), raised.raised_ns)
-            self.clear("source-gap", source, at, 0.0, f"{source}: complete again", None)
+            self.clear("source-gap", source, at, 0.0, f"{source}: complete again", self.id_of)
         return True
 
     def time_of(self, value: Input) -> int:
@@ -197,42 +206,118 @@ class Twin(TwinAlarms, TwinAccess):
         self.counters["gaps"] += 1
         self.entry("gap", at, detail)
         if ("source-gap", source) not in self.active:
-            self.raise_("source-gap", source, "medium", at, size, text, None)
+            self.raise_("source-gap", source, "medium", at, size, text, self.id_of)
 
     # alarms
 
-    def say(self, condition: Condition, events: list[Said]) -> None:
+    def say(self, condition: Condition, events: list[Said], is_time: bool = False) -> None:
+        """What a sample or, `is_time`, the time that has come makes of a condition; what hangs on others waits."""
         rule, asset = condition.rule, condition.asset
-        for kind, at, by_deadline, numbers in events:
-            prefix = f"{self.unit.id}:{rule.id}:{asset}:{at}" if by_deadline else None
-            value = numbers.get("value")
-            text = rendered(rule.message, asset, numbers)
-            if kind in ("unknown", "known"):
-                self.unknown(rule.id, asset, at, value, text, kind)
-                continue
-            if kind == "cleared":
-                self.clear(rule.id, asset, at, value, text, prefix)
-                if rule.suppresses:
-                    self.let_go(at, prefix)
-                continue
-            self.raise_(rule.id, asset, rule.severity, at, value, text, prefix)
-            for number, target in enumerate(rule.targets.get(asset, ())):
-                self.counters["commands"] += 1
-                self.out.append(
-                    Command(
-                        f"{prefix}:{number + 2}" if prefix else self.id_of(),
-                        self.unit.id,
-                        rule.id,
-                        asset,
-                        target.actuator,
-                        target.value,
-                        target.engineering_unit,
-                        at,
-                        at + target.expiry_ns,
-                        text,
-                    )
+        for event in events:
+            own = numbered(self.unit.id, rule.id, asset, event.at)
+            if is_time or (event.at > self.passed and self.waits(rule.id)):
+                self.waiting.append(
+                    Waiting(event.at, self.rank(rule.id), rule.id, self.place[asset], condition, event)
                 )
-            self.suppress(rule, asset, at, prefix, 2 + len(rule.targets.get(asset, ())))
+                by_time = is_time or event.by_deadline
+                if by_time:
+                    own(), own()  # of the alarm
+                self.command(rule, asset, event, own if by_time else self.id_of)
+                continue
+            ids = own if event.by_deadline else self.id_of
+            self.take_transition(rule, asset, event, ids)
+            self.command(rule, asset, event, ids)
+            if event.kind == "raised":
+                self.suppress(rule, asset, event.at, ids)
+
+    def take_transition(self, rule: Rule, asset: str, event: Said, ids: Ids) -> None:
+        kind, at, _, numbers = event
+        value, text = numbers.get("value"), rendered(rule.message, asset, numbers)
+        if kind in ("unknown", "known"):
+            self.unknown(rule.id, asset, at, value, text, kind, ids)
+        elif kind == "cleared":
+            self.clear(rule.id, asset, at, value, text, ids)
+            if rule.suppresses:
+                self.let_go(at, ids)
+        else:
+            self.raise_(rule.id, asset, rule.severity, at, value, text, ids)
+
+    def command(self, rule: Rule, asset: str, event: Said, ids: Ids) -> None:
+        for target in rule.targets.get(asset, ()) if event.kind == "raised" else ():
+            self.counters["commands"] += 1
+            self.out.append(
+                Command(
+                    ids(),
+                    self.unit.id,
+                    rule.id,
+                    asset,
+                    target.actuator,
+                    target.value,
+                    target.engineering_unit,
+                    event.at,
+                    event.at + target.expiry_ns,
+                    rendered(rule.message, asset, event.numbers),
+                )
+            )
+
+    def waits(self, rule: str) -> bool:
+        return any(
+            rule in one.suppresses or (one.id == rule and (one.suppresses or one.group)) for one in self.rules
+        )
+
+    def rank(self, rule: str) -> int:
+        """Causes come first."""
+        return max((1 + self.rank(one.id) for one in self.rules if rule in one.suppresses), default=0)
+
+    def tell_fact(self, to: str, key: tuple[str, str], at: int, is_true: bool) -> None:
+        self.told[to] += 1
+        self.counters["facts_told"] += 1
+        identity = Identity(f"fact:{self.unit.id}", self.begun, self.told[to])
+        name = f"alarm:{key[0]}:{key[1]}"
+        self.out.append(Fact(to, identity, name, key[1], at, float(is_true), 1, 0, self.ruling))
+
+    def needs_facts(self, rule: str) -> bool:
+        now = self.moment(0, set())
+        return any(
+            names_below(term, condition.asset, now) & self.heard_of()
+            for condition in self.conditions
+            if condition.rule.id == rule
+            for term in condition.rule.terms
+        )
+
+    def take_waiting(self, after: int, until: int) -> None:
+        """In the order of time, with all that time brings: waits that end, what is told again or not told again."""
+        of: dict[tuple[str, str, int], Ids] = {}
+        period = self.site.fact_period_ns
+        edge = (after // period + 1) * period
+        while True:
+            end = min([until, *self.holds.values(), *self.believed.values(), edge])
+            if self.waiting and min(self.waiting, key=lambda one: one[:4]).at <= end:
+                self.take_next(of)
+            elif end in self.holds.values():
+                self.end_holds(end)
+            elif end in self.believed.values():
+                self.lapse(end)
+            elif end == edge:
+                for key in sorted(self.telling):
+                    for to in self.others_of(key):
+                        self.tell_fact(to, key, edge, True)
+                edge += period
+            else:
+                return
+
+    def take_next(self, of: dict[tuple[str, str, int], Ids]) -> None:
+        next_one = min(self.waiting, key=lambda one: one[:4])
+        self.waiting.remove(next_one)
+        condition, event = next_one.condition, next_one.event
+        rule, asset = condition.rule, condition.asset
+        key = rule.id, asset, event.at
+        ids = of.setdefault(key, numbered(self.unit.id, *key))
+        self.take_transition(rule, asset, event, ids)
+        if event.kind == "raised":
+            for _ in rule.targets.get(asset, ()):
+                ids()
+            self.suppress(rule, asset, event.at, ids)
 
     # time
 
@@ -260,17 +345,16 @@ class Twin(TwinAlarms, TwinAccess):
                 condition.deadline = at + condition.rule.timeouts_ns[condition.asset] + 30 * S
 
     def fire(self, until: int) -> None:
-        while True:
-            end = min([until, *self.holds.values()])
-            self.fire_conditions(end)
-            if end == until < min(self.holds.values(), default=until + 1):
-                return
-            self.end_holds(end)
+        self.fire_conditions(until)
+        after, self.passed = self.passed, max(self.passed, until)
+        if not after:
+            after = until - 10 * S
+        self.take_waiting(after, until)
 
     def fire_conditions(self, until: int) -> None:
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]
         for condition in sorted(due, key=lambda c: (c.deadline, c.rule.id, self.place[c.asset])):
-            self.say(condition, condition.fire())
+            self.say(condition, condition.fire(), is_time=True)
 
     # rule sets
 
@@ -285,6 +369,9 @@ class Twin(TwinAlarms, TwinAccess):
         closed: list[Condition] = []
         if offered is not None and self.ruling != value.rules_digest:
             self.fire(at)
+            of: dict[tuple[str, str, int], Ids] = {}
+            while self.waiting:
+                self.take_next(of)
             old = self.conditions
             self.take_up(offered, at)
             means = {(c.rule.id, c.rule.definition) for c in self.conditions}
@@ -302,7 +389,7 @@ class Twin(TwinAlarms, TwinAccess):
         self.entry("activation", at, detail)
         for c in sorted(closed, key=lambda c: (c.rule.id, c.asset)):
             self.close(c.rule.id, c.asset, at)
-        self.let_go(at, None)
+        self.let_go(at, self.id_of)
 
     def take_up(self, program: Program, at: int) -> None:
         """A rule of the same meaning goes on; a function of a GPU goes on when any rule looked at it before."""
@@ -325,9 +412,11 @@ class Twin(TwinAlarms, TwinAccess):
         self.tellings |= {key: old for key, old in told.items() if key in self.tellings}
         for name in self.facts.keys() - self.heard_of():
             del self.facts[name], self.newest[name]
+        self.rules = program.rules
+        self.believed = {key: until for key, until in self.believed.items() if self.may_believe(key)}
         fresh: list[Condition] = []
         self.conditions = self.conditions_of(program)
-        self.rules = self.rules_of(program)
+        self.telling = {key for key in self.active if key[1] in self.site.assets and self.others_of(key)}
         for index, new in enumerate(self.conditions):
             old = known.get((new.rule.definition, new.asset))
             if old is not None:
@@ -415,9 +504,9 @@ class Twin(TwinAlarms, TwinAccess):
             if not is_active and at - first >= S:
                 where = "ahead of" if off > 0 else "behind"
                 text = f"{source}: times are {abs(off / 1e9):.1f} s {where} their arrival"
-                self.raise_("source-clock", source, "medium", at, off / 1e9, text, None)
+                self.raise_("source-clock", source, "medium", at, off / 1e9, text, self.id_of)
         elif is_active and at - last >= 10 * S:
-            self.clear("source-clock", source, at, off / 1e9, f"{source}: times are right again", None)
+            self.clear("source-clock", source, at, off / 1e9, f"{source}: times are right again", self.id_of)
 
     def allowances(self, source: str) -> tuple[int, int]:
         known = self.site.sources.get(source)
@@ -472,7 +561,9 @@ class Twin(TwinAlarms, TwinAccess):
     def fact(self, value: Fact) -> None:
         self.counters["facts"] += 1
         source = value.identity.source
-        if value.name not in self.heard_of():
+        if value.name.startswith("alarm:"):
+            self.alarm_elsewhere(value)
+        elif value.name not in self.heard_of():
             self.counters["unknown_facts"] += 1
         elif self.now is None:
             self.counters["before_first_tick"] += 1
@@ -483,6 +574,25 @@ class Twin(TwinAlarms, TwinAccess):
             if self.accepted(source, value.name, t, believed, bad, lateness, 1):
                 self.facts[value.name] = Heard(t, value.value, value.known if believed and not bad else 0)
                 self.watching(t, {value.name})
+
+    def may_believe(self, key: tuple[str, str]) -> bool:
+        asset = self.site.assets.get(key[1])
+        explains = any(rule.id == key[0] and rule.suppresses for rule in self.rules)
+        return asset is not None and asset.unit != self.unit.id and explains
+
+    def alarm_elsewhere(self, value: Fact) -> None:
+        _, rule, asset = value.name.split(":")
+        at = min(value.time_ns, self.passed)
+        if not self.may_believe((rule, asset)):
+            self.counters["unknown_facts"] += 1
+        elif self.now is None:
+            self.counters["before_first_tick"] += 1
+        elif value.rules_digest != self.ruling:
+            self.counters["not_good"] += 1
+        elif at + 3 * self.site.fact_period_ns <= self.passed:
+            self.counters["late"] += 1
+        else:
+            self.told_elsewhere((rule, asset), at, value.value > 0)
 
     def moment(self, t: int, sampled: set[str]) -> Moment:
         return Moment(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from rules.engine.outputs import Alarm, Output
@@ -16,6 +17,13 @@ from rules.language.program import Rule
 from rules.site.model import Site, Unit
 
 Key = tuple[str, str]
+Ids = Callable[[], str]
+"""The next id of one cause at each call."""
+
+
+def numbered(*parts: Any) -> Ids:
+    numbers = count()
+    return lambda: ":".join(map(str, (*parts, next(numbers))))
 
 
 class TwinAlarms(ABC):
@@ -32,7 +40,18 @@ class TwinAlarms(ABC):
         self.returned: dict[Key, Alarm] = {}
         self.moved: dict[Key, int] = {}
         self.holds: dict[Key, int] = {}
+        self.firsts: dict[str, int] = {}
+        self.believed: dict[Key, int] = {}
+        self.telling: set[Key] = set()
         self.known_above: dict[str, set[str]] = {}
+
+    @abstractmethod
+    def tell_fact(self, to: str, key: Key, at: int, is_true: bool) -> None:
+        """Say to another unit whether an alarm is true."""
+
+    @abstractmethod
+    def needs_facts(self, rule: str) -> bool:
+        """Whether a rule reads what other units tell."""
 
     @abstractmethod
     def id_of(self) -> str:
@@ -50,7 +69,7 @@ class TwinAlarms(ABC):
         at: int,
         value: float | None,
         text: str,
-        prefix: str | None,
+        ids: Ids,
     ) -> None:
         key = rule, asset
         said = self.not_before_the_last(key, at)
@@ -61,14 +80,14 @@ class TwinAlarms(ABC):
                 state, by = "suppressed", self.name(cause)
             elif severity != "urgent" and self.site.hold_off_ns:
                 state, self.holds[key] = "suppressed", at + self.site.hold_off_ns
-        name = f"{prefix}:0" if prefix else self.id_of()
+        name = ids()
         alarm = Alarm(
             name, self.unit.id, rule, asset, severity, state, name, at, None, value, text,  # type: ignore[arg-type]
-            suppressed_by=by, at_ns=said,
+            suppressed_by=by, first_up=self.first_up(rule, at), at_ns=said,  # type: ignore[arg-type]
         )  # fmt: skip
         self.returned.pop(key, None)
         self.counters["alarms_raised"] += 1
-        self.stands(key, alarm, "alarm-raised", f"{prefix}:1" if prefix else None)
+        self.stands(key, alarm, "alarm-raised", ids)
 
     def clear(
         self,
@@ -77,7 +96,7 @@ class TwinAlarms(ABC):
         at: int,
         value: float | None,
         text: str,
-        prefix: str | None,
+        ids: Ids,
         is_closed: bool = False,
     ) -> None:
         key = rule, asset
@@ -88,7 +107,7 @@ class TwinAlarms(ABC):
         is_over = is_closed or was.state == "suppressed"
         alarm = replace(
             was,
-            id=f"{prefix}:0" if prefix else self.id_of(),
+            id=ids(),
             state="normal" if is_over else "returned-unacknowledged",
             cleared_ns=at,
             unknown_ns=None,
@@ -99,30 +118,30 @@ class TwinAlarms(ABC):
         )
         if not is_over:
             self.returned[key] = alarm
-        self.tell(alarm, "alarm-cleared", f"{prefix}:1" if prefix else None)
+        self.tell(alarm, "alarm-cleared", ids)
+        self.let_others_know(key, at, False)
 
-    def unknown(self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str) -> None:
+    def unknown(
+        self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str, ids: Ids
+    ) -> None:
         self.counters["alarms_unknown"] += kind == "unknown"
         key = rule, asset
         said = self.not_before_the_last(key, at)
         since = at if kind == "unknown" else None
-        alarm = replace(
-            self.active[key], id=self.id_of(), value=value, message=text, unknown_ns=since, at_ns=said
-        )
-        self.stands(key, alarm, f"alarm-{kind}")
+        alarm = replace(self.active[key], id=ids(), value=value, message=text, unknown_ns=since, at_ns=said)
+        self.stands(key, alarm, f"alarm-{kind}", ids)
 
     def close(self, rule: str, asset: str, at: int) -> None:
         """An alarm of a rule that has changed or is gone."""
         text = f"{asset}: closed, the rule has changed or is gone"
         if (rule, asset) in self.active:
             at = max(at, self.active[rule, asset].raised_ns)
-            self.clear(rule, asset, at, None, text, None, is_closed=True)
+            self.clear(rule, asset, at, None, text, self.id_of, is_closed=True)
             return
         at = self.not_before_the_last((rule, asset), at)
         was = self.returned.pop((rule, asset))
-        self.tell(
-            replace(was, id=self.id_of(), state="normal", value=None, message=text, at_ns=at), "alarm-closed"
-        )
+        gone = replace(was, id=self.id_of(), state="normal", value=None, message=text, at_ns=at)
+        self.tell(gone, "alarm-closed", self.id_of)
 
     def not_before_the_last(self, key: Key, at: int) -> int:
         """An alarm's transitions never go back in time; a wait that ended before comes before."""
@@ -130,11 +149,11 @@ class TwinAlarms(ABC):
             self.end_hold(key)
         return max(at, self.moved.get(key, 0))
 
-    def stands(self, key: Key, alarm: Alarm, kind: str, name: str | None = None) -> None:
+    def stands(self, key: Key, alarm: Alarm, kind: str, ids: Ids) -> None:
         self.active[key] = alarm
-        self.tell(alarm, kind, name)
+        self.tell(alarm, kind, ids)
 
-    def tell(self, alarm: Alarm, kind: str, name: str | None = None) -> None:
+    def tell(self, alarm: Alarm, kind: str, ids: Ids) -> None:
         self.out.append(alarm)
         key = alarm.rule, alarm.asset
         self.moved[key] = alarm.at_ns
@@ -144,26 +163,49 @@ class TwinAlarms(ABC):
             "rule": alarm.rule, "asset": alarm.asset, "severity": alarm.severity, "state": alarm.state,
             "value": alarm.value, "message": alarm.message,
         }  # fmt: skip
-        self.entry(kind, alarm.at_ns, detail, name)
+        if alarm.first_up and kind == "alarm-raised":
+            detail["first_up"] = alarm.first_up
+        self.entry(kind, alarm.at_ns, detail, ids())
+
+    def first_up(self, rule_id: str, at: int) -> str:
+        """Whether an alarm that goes off is the first of its group, or may be between two of its samples."""
+        groups = {rule.id: rule.group for rule in self.rules if rule.group}
+        group = groups.get(rule_id)
+        if group is None:
+            return ""
+        if not any(groups.get(other) == group for other, _ in self.active):
+            self.firsts[group] = at
+            return "first"
+        [rule] = [rule for rule in self.rules if rule.id == rule_id]
+        slowest = 0
+        for asset in rule.assets:
+            for signal, of in [pair for term in rule.terms for pair in term.signals(asset)]:
+                if signal.op == "point":
+                    slowest = max(slowest, self.site.points[signal.points[of]].period_ns)
+                elif of in self.site.gpu_sources:
+                    slowest = max(slowest, self.site.gpu_sources[of].period_ns)
+        return "possibly" if at - slowest < self.firsts.setdefault(group, at) else ""
 
     # causes
 
     def name(self, key: Key) -> str:
-        return f"{self.unit.id}:{key[0]}:{key[1]}"
+        unit = self.site.assets[key[1]].unit if key[1] in self.site.assets else self.unit.id
+        return f"{unit}:{key[0]}:{key[1]}"
 
-    def above(self, asset: str) -> set[str]:
-        """The asset, what it is part of, and what feeds any of these, in its unit."""
-        if asset in self.known_above:
-            return self.known_above[asset]
+    def above(self, asset: str, anywhere: bool) -> set[str]:
+        """The asset, what it is part of, and what feeds any of these: in its unit, or anywhere."""
+        name = f"{asset}:{anywhere}"
+        if name in self.known_above:
+            return self.known_above[name]
         found, todo = {asset}, [asset]
         while todo:
             one = todo.pop()
             for other in self.site.assets.values():
                 holds = self.site.assets[one].part_of == other.id or one in other.feeds
-                if holds and other.unit == self.unit.id and other.id not in found:
+                if holds and (anywhere or other.unit == self.unit.id) and other.id not in found:
                     found.add(other.id)
                     todo.append(other.id)
-        self.known_above[asset] = found
+        self.known_above[name] = found
         return found
 
     def explains(self, cause: Key, key: Key) -> bool:
@@ -171,48 +213,84 @@ class TwinAlarms(ABC):
             return False
         if not any(rule.id == cause[0] and key[0] in rule.suppresses for rule in self.rules):
             return False
-        above = self.above(key[1])
+        above = self.above(key[1], self.site.assets[cause[1]].unit != self.unit.id)
         return cause[1] in above or self.site.assets[cause[1]].part_of in above
 
     def cause_of(self, key: Key) -> Key | None:
-        return min((cause for cause in self.active if self.explains(cause, key)), default=None)
+        return min(
+            (cause for cause in {*self.active, *self.believed} if self.explains(cause, key)), default=None
+        )
 
-    def suppress(self, rule: Rule, asset: str, at: int, prefix: str | None, said: int) -> None:
-        """What a new alarm explains is heard no more. `said`: how much its deadline has said before."""
-        if not rule.suppresses:
+    def others_of(self, cause: Key) -> list[str]:
+        """The other units in which an alarm may explain something."""
+        if not any(rule.id == cause[0] and rule.suppresses for rule in self.rules) or self.needs_facts(
+            cause[0]
+        ):
+            return []
+        near = {cause[1], self.site.assets[cause[1]].part_of}
+        return sorted(
+            {one.unit for one in self.site.assets.values() if near & self.above(one.id, True)}
+            - {self.unit.id}
+        )
+
+    def let_others_know(self, key: Key, at: int, is_true: bool) -> None:
+        if is_true == (key in self.telling):
             return
-        for key in sorted(key for key in self.active if self.explains((rule.id, asset), key)):
+        for to in self.others_of(key):
+            self.tell_fact(to, key, at, is_true)
+            self.telling |= {key}
+        if not is_true:
+            self.telling.discard(key)
+
+    def told_elsewhere(self, cause: Key, at: int, is_true: bool) -> None:
+        if not is_true:
+            if self.believed.pop(cause, None) is not None:
+                self.let_go(at, self.id_of)
+            return
+        is_new = cause not in self.believed
+        self.believed[cause] = at + 3 * self.site.fact_period_ns
+        if is_new:
+            self.suppress_all(cause, at, self.id_of)
+
+    def lapse(self, at: int) -> None:
+        for cause in sorted(cause for cause, until in self.believed.items() if until <= at):
+            del self.believed[cause]
+            self.let_go(at, numbered(self.unit.id, f"{cause[0]}@lapsed", cause[1], at))
+
+    def suppress(self, rule: Rule, asset: str, at: int, ids: Ids) -> None:
+        """What a new alarm explains is heard no more."""
+        if rule.suppresses:
+            self.let_others_know((rule.id, asset), at, True)
+            self.suppress_all((rule.id, asset), at, ids)
+
+    def suppress_all(self, cause: Key, at: int, ids: Ids) -> None:
+        for key in sorted(key for key in self.active if self.explains(cause, key)):
             own = self.not_before_the_last(key, at)
             if self.active[key].suppressed_by:
                 continue
             self.holds.pop(key, None)
-            ids = (f"{prefix}:{said}", f"{prefix}:{said + 1}") if prefix else (self.id_of(), None)
-            said += 2
             alarm = replace(
-                self.active[key], id=ids[0], state="suppressed", at_ns=own,
-                suppressed_by=self.name((rule.id, asset)),
+                self.active[key], id=ids(), state="suppressed", at_ns=own,
+                suppressed_by=self.name(cause),
             )  # fmt: skip
-            self.stands(key, alarm, "alarm-suppressed", ids[1])
+            self.stands(key, alarm, "alarm-suppressed", ids)
 
-    def let_go(self, at: int, prefix: str | None) -> None:
+    def let_go(self, at: int, ids: Ids) -> None:
         """What no alarm explains any more is heard; what another one explains has that one as its cause."""
-        said = 2
         for key in sorted(self.active):
             by = self.active[key].suppressed_by
             if not by:
                 continue
             _, rule, asset = by.split(":", 2)
-            if (rule, asset) in self.active and self.explains((rule, asset), key):
+            if (rule, asset) in {*self.active, *self.believed} and self.explains((rule, asset), key):
                 continue
             own = self.not_before_the_last(key, at)
             cause = self.cause_of(key)
-            ids = (f"{prefix}:{said}", f"{prefix}:{said + 1}") if prefix else (self.id_of(), None)
-            said += 2
             state: Any = "unacknowledged" if cause is None else "suppressed"
             name = "" if cause is None else self.name(cause)
-            alarm = replace(self.active[key], id=ids[0], state=state, at_ns=own, suppressed_by=name)
+            alarm = replace(self.active[key], id=ids(), state=state, at_ns=own, suppressed_by=name)
             kind = "alarm-unsuppressed" if cause is None else "alarm-suppressed"
-            self.stands(key, alarm, kind, ids[1])
+            self.stands(key, alarm, kind, ids)
 
     def end_holds(self, at: int) -> None:
         for _, key in sorted((end, key) for key, end in self.holds.items() if end <= at):
@@ -221,7 +299,7 @@ class TwinAlarms(ABC):
     def end_hold(self, key: Key) -> None:
         """Its cause did not come: it is heard."""
         end = self.holds.pop(key)
-        prefix = f"{self.unit.id}:{key[0]}@suppressed:{key[1]}:{end}"
+        ids = numbered(self.unit.id, f"{key[0]}@suppressed", key[1], end)
         own = max(end, self.moved.get(key, 0))
-        alarm = replace(self.active[key], id=f"{prefix}:0", state="unacknowledged", at_ns=own)
-        self.stands(key, alarm, "alarm-unsuppressed", f"{prefix}:1")
+        alarm = replace(self.active[key], id=ids(), state="unacknowledged", at_ns=own)
+        self.stands(key, alarm, "alarm-unsuppressed", ids)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rules.engine.inputs import Action, ActionKind, Identity, Tick
+from rules.engine.facts import Told
+from rules.engine.inputs import Action, ActionKind, Fact, Identity, Tick
 from rules.engine.outputs import Output, Severity
 from rules.engine.statements import Statements, input_cause
+from rules.engine.tables import Spoken
 from rules.site.model import Site
 from streams.record import Record
 from streams.recording.recorded_site import recording_metadata, site_attachments
@@ -40,11 +42,15 @@ rules:
 """
 
 
+def _tells_nobody(part: Told, at_ns: int, value: float, known: float) -> Fact:
+    raise AssertionError("no alarm here explains one of another unit")
+
+
 class Unit:
     """Says what the engine would, at times in s from `T0`."""
 
     def __init__(self, site: Site, unit: str = "row-a", asset: str = "P-1") -> None:
-        self._statements = Statements(site.units[unit], site, Counter())
+        self._statements = Statements(site.units[unit], site, Counter(), _tells_nobody)
         self._unit, self._asset, self._inputs = unit, asset, 0
         self.outputs: list[Output] = []
 
@@ -55,7 +61,7 @@ class Unit:
     def up(self, at_s: float, rule: str = "slow", severity: Severity = "high") -> str:
         """The condition becomes true; the id of the occurrence."""
         at_ns = T0 + round(at_s * S)
-        self._statements.expire(self.outputs, at_ns)
+        self._statements.advance(self.outputs, at_ns)
         self._statements.raise_alarm(
             self.outputs, self._cause(), rule, self._asset, severity, at_ns, 1.0, rule
         )
@@ -63,7 +69,7 @@ class Unit:
 
     def down(self, at_s: float, rule: str = "slow", latches: bool = False) -> None:
         at_ns = T0 + round(at_s * S)
-        self._statements.expire(self.outputs, at_ns)
+        self._statements.advance(self.outputs, at_ns)
         self._statements.clear_alarm(
             self.outputs, self._cause(), rule, self._asset, at_ns, 1.0, rule, latches
         )
@@ -72,16 +78,17 @@ class Unit:
         self, at_s: float, kind: ActionKind, rule: str = "slow", occurrence: str = "", for_s: float = 0
     ) -> None:
         at_ns = T0 + round(at_s * S)
-        self._statements.expire(self.outputs, at_ns)
+        self._statements.advance(self.outputs, at_ns)
         action = Action(
             self._unit, Identity("action:ann", 1, self._inputs + 1), kind, rule, self._asset, "ann", at_ns,
             occurrence=occurrence, until_ns=at_ns + round(for_s * S), comment="why",
         )  # fmt: skip
-        self._statements.act(self.outputs, self._cause(), action, "high", at_ns)
+        spoken = Spoken(rule, "", "high", "", (), {}, False, "", 0, 0, False)
+        self._statements.act(self.outputs, self._cause(), action, spoken, at_ns, "", {"signed": False})
 
     def until(self, at_s: float) -> list[Output]:
         """All that was said up to a time."""
-        self._statements.expire(self.outputs, T0 + round(at_s * S))
+        self._statements.advance(self.outputs, T0 + round(at_s * S))
         return self.outputs
 
 

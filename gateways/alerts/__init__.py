@@ -1,0 +1,1 @@
+"""Alert subscriptions: who wants to hear which alarms, over which channel, and that they do."""

@@ -1,0 +1,169 @@
+"""`headrace subscriptions status`: what waits for whom, and what became of the last ones.
+
+Rule: it reads the outbox itself, so that it also answers while the role is down; where that lies, the role says on the
+log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from gateways.alerts.model import Subscriptions
+from gateways.alerts.outbox import Lane, Outbox
+from gateways.alerts.store import FILE as OUTBOX_FILE
+from gateways.cli.subscriptions import print_object, readable
+from gateways.cli.tables import print_table
+from rules.errors import HeadraceError, UnreachableError
+from streams.bus_kafka import KafkaBus
+from streams.log_limit import silence_logs
+from streams.settings import load_settings
+from streams.times import iso_utc
+from streams.topics import STATUS
+
+_LOOK_S: Final = 3.0
+
+
+def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
+    """What waits, and what became of the last ones; 1 where something is wrong: a dead channel, or no role that works.
+
+    UnreachableError: there is no outbox to look at.
+    """
+    found = readable(site_dir)
+    role = _role_status(site_dir, bootstrap)
+    run_dir = load_settings(site_dir / "headrace.yaml").run_dir
+    file = Path(str(role.get("metrics", {}).get("outbox") or run_dir / OUTBOX_FILE))
+    if not file.is_file():
+        raise UnreachableError(
+            f"there is no outbox at {file}: the role has not run here yet (`headrace run alerts {site_dir}`), or its "
+            "run folder is another one (HEADRACE_RUN_DIR)"
+        )
+    outbox = Outbox(file, read_only=True)
+    try:
+        body = _status(found, outbox, role)
+    finally:
+        outbox.close()
+    if as_json:
+        print_object(body)
+    else:
+        _print_status(body)
+    return 0 if body["running"] and not body["dead_channels"] else 1
+
+
+def _role_status(site_dir: Path, bootstrap: str | None) -> dict[str, Any]:
+    """The role's last word on the log; {} where none is to be had."""
+    silence_logs()
+    given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
+    settings = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given)
+
+    async def ask() -> dict[str, Any]:
+        bus = KafkaBus(settings.broker)
+        try:
+            if not await bus.partitions(STATUS.name):
+                return {}
+            last: dict[str, Any] = {}
+            ends = await bus.ends(STATUS.name)
+            reader = await bus.reader([STATUS.name])
+            try:
+                until = time.monotonic() + _LOOK_S
+                while time.monotonic() < until and any(
+                    reader.positions()[at] < end for at, end in ends.items()
+                ):
+                    for record in await reader.read(0.2, 5000):
+                        if record.key == b"alerts" and record.value:
+                            last = orjson.loads(record.value)
+            finally:
+                await reader.close()
+            return last
+        except (HeadraceError, orjson.JSONDecodeError):
+            return {}
+        finally:
+            await bus.close()
+
+    return asyncio.run(ask())
+
+
+def _status(found: Subscriptions, outbox: Outbox, role: dict[str, Any]) -> dict[str, Any]:
+    now_ns = time.time_ns()
+    lanes = {(lane.subscription, lane.channel): lane for lane in outbox.lanes()}
+    held = outbox.held_counts()
+    names = [(one.name, channel) for one in found.of_alarms for channel in one.to]
+    names += sorted(lanes.keys() - set(names))
+    dead = outbox.dead_channels()
+    is_running = role.get("state") == "ready" and now_ns - int(role.get("at_ns", 0)) < 5_000_000_000
+    return {
+        "running": is_running and _is_alive(role),
+        "outbox": str(outbox.file),
+        "backlog": sum(lane.backlog for lane in lanes.values()),
+        "held": sum(count for count, _ in held.values()),
+        "dead_channels": {
+            name: {"since": iso_utc(since_ns), "error": why} for name, (since_ns, why) in sorted(dead.items())
+        },
+        "subscriptions": [
+            {
+                "subscription": name,
+                "channel": channel,
+                **_lane(lanes.get((name, channel)), now_ns),
+                "held": held.get(name, (0, 0))[0],
+            }
+            for name, channel in names
+        ],
+    }
+
+
+def _is_alive(role: dict[str, Any]) -> bool:
+    """A status may be the last word of a process that was killed; on another machine, nobody here knows."""
+    file, pid = Path(str(role.get("metrics", {}).get("outbox", ""))), role.get("pid")
+    if not file.is_file() or not isinstance(pid, int):
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _lane(lane: Lane | None, now_ns: int) -> dict[str, Any]:
+    if lane is None:
+        lane = Lane("", "", 0, None, 0, 0, 0, None, None, None)
+    return {
+        "backlog": lane.backlog,
+        "oldest_s": None if lane.oldest_ns is None else round((now_ns - lane.oldest_ns) / 1e9, 1),
+        "delivered": lane.delivered,
+        "failed": lane.failed,
+        "refused": lane.refused,
+        "last_success": None if lane.last_success_ns is None else iso_utc(lane.last_success_ns),
+        "last_error": lane.last_error,
+        "last_error_at": None if lane.last_error_ns is None else iso_utc(lane.last_error_ns),
+    }
+
+
+def _print_status(body: dict[str, Any]) -> None:
+    print(
+        f"the role {'runs' if body['running'] else 'does not run'}; {body['backlog']} on their way, {body['held']} held"
+    )
+    for name, one in body["dead_channels"].items():
+        print(f"channel {name} is dead since {one['since'][:19]}Z: {one['error']}")
+    rows = [
+        (
+            one["subscription"],
+            one["channel"],
+            str(one["backlog"]),
+            "" if one["oldest_s"] is None else f"{one['oldest_s']:g} s",
+            str(one["delivered"]),
+            (one["last_success"] or "never")[:19],
+            "" if one["last_error"] is None else f"{one['last_error_at'][:19]} {one['last_error']}",
+        )
+        for one in body["subscriptions"]
+    ]
+    if rows:
+        print_table(
+            ("subscription", "channel", "backlog", "oldest", "delivered", "last success", "last error"), rows
+        )
