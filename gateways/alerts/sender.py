@@ -189,12 +189,15 @@ class Sender:
         return error.after_s or self._pause_s(lane.attempts)
 
     async def _try(self, notification: Notification) -> DeliveryError | None:
+        limit_s = self.channel.timeout_s * 2 + _SLACK_S
         try:
-            await asyncio.wait_for(self.deliverer.send(notification), self.channel.timeout_s * 2 + _SLACK_S)
+            # not `wait_for`, which in Python 3.11 may take a cancellation for an answer
+            async with asyncio.timeout(limit_s):
+                await self.deliverer.send(notification)
         except DeliveryError as error:
             return error
         except TimeoutError:
-            return DeliveryError(f"no end within {self.channel.timeout_s * 2 + _SLACK_S:g} s")
+            return DeliveryError(f"no end within {limit_s:g} s")
         return None
 
     def _pause_s(self, attempts: int) -> float:
