@@ -89,6 +89,15 @@ class JournalSettings(BaseModel, extra="forbid"):
     head_every_s: float = Field(3600.0, gt=0, description="of event time, between two heads of a unit")
 
 
+class AccessSettings(BaseModel, extra="forbid"):
+    """With what the edges of this machine sign (docs/access.md)."""
+
+    keys: dict[str, Path] = Field(
+        default_factory=dict,
+        description="by the name of an edge among the users, the file of its private key",
+    )
+
+
 class RecorderSettings(BaseModel, extra="forbid"):
     """How the always-on recorder keeps the log."""
 
@@ -102,6 +111,20 @@ class RecorderSettings(BaseModel, extra="forbid"):
     )
     incident_before_s: float = Field(1800.0, ge=0, description="kept before an alarm of high severity")
     incident_after_s: float = Field(1800.0, ge=0, description="and after it")
+
+
+class ScadaSettings(BaseModel, extra="forbid"):
+    """The OPC UA server (docs/scada.md)."""
+
+    endpoint: str = Field("opc.tcp://127.0.0.1:4850/headrace", description="where clients find it")
+    pki: Path | None = Field(
+        None, description="certificates, its own and trusted; `scada-pki` in run_dir if none"
+    )
+    allow_none: bool = Field(False, description="security None as well: on loopback alone")
+    history_h: float = Field(4.0, gt=0, description="of every point, for HistoryRead")
+    history_mb: float = Field(
+        256.0, gt=0, description="all points together; less than the hours if they don't fit"
+    )
 
 
 class Settings(BaseSettings):
@@ -118,6 +141,8 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
+    scada: ScadaSettings = Field(default_factory=ScadaSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -212,5 +237,6 @@ def _unknown_environment(environment: Mapping[str, str] | None = None) -> list[F
     ]
 
 
-OTHER_VARIABLES = frozenset({"HEADRACE_FAKE_NVML_STATE"})
-"""Read by something else than this process's settings: the fake NVML library."""
+KEY_VARIABLE = f"{PREFIX}KEY"
+OTHER_VARIABLES = frozenset({"HEADRACE_FAKE_NVML_STATE", KEY_VARIABLE})
+"""Read by something else than this process's settings: the fake NVML library, and who signs (`gateways/access`)."""

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rules.alarms.first_up import FirstUp
 from rules.engine.chain import ENTRY_SCHEMA, entry_bytes
 from rules.engine.inputs import (
+    AccessList,
     Action,
     ActionKind,
     Activation,
@@ -58,6 +59,7 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "activation/1": Activation,
     "fact/1": Fact,
     "action/1": Action,
+    "access/1": AccessList,
 }
 _OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, ENTRY_SCHEMA: Entry}
 _OUTSIDE: Final = ("unit", "identity", "id")

@@ -1,39 +1,37 @@
 """What an operator does about alarms from the command line: `headrace ack`, `shelve` and their like.
 
-Rules: an action is an input of the unit's engine, which decides; its answer is read from the journal, where everybody
-finds it. A pattern finds alarms of which the action makes sense; an alarm that is named in full is asked for in any
-case, so that the reason of a refusal is told.
+Rules: a pattern finds alarms of which the action makes sense; an alarm that is named in full is asked for in any case,
+so that the reason of a refusal is told. Who has a key signs with it, and acts as the user whose it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import getpass
-import time
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateways.access.signing import own_key
+from gateways.access.users import Users
+from gateways.actions import Answer, Wanted, action_sender
 from gateways.cli.alarm_list import last_words, running_site
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
+from rules.access.users import is_name
 from rules.alarms.life_cycle import NEEDS_ACKNOWLEDGEMENT
-from rules.engine.inputs import ACTION_SOURCE, Action, ActionKind, Identity
-from rules.engine.outputs import Alarm, Entry
-from rules.errors import ConfigurationError, UndecodableError, UnreachableError
+from rules.engine.inputs import ActionKind
+from rules.engine.outputs import Alarm
+from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
-from streams.bus import Bus, Reader
+from streams.keys import public_text
 from streams.log_limit import silence_logs
-from streams.replay_mark import replay_of
-from streams.topics import ALARMS, EVENTS, JOURNAL
-from streams.wire import decode_output, encode_input
-
-ANSWER_S: Final = 10.0
-_READ_S: Final = 0.2
+from streams.topics import ALARMS
 
 _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
     "acknowledge": lambda alarm: alarm.state in NEEDS_ACKNOWLEDGEMENT,
@@ -47,28 +45,28 @@ _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
 }
 
 
-class Wanted(NamedTuple):
-    """What is to be done, by whom and why; `for_ns`: of a silence, how long it lasts."""
+class Who(NamedTuple):
+    """Who acts: the name that was given, and the file of a key, as they were typed."""
 
+    by: str | None
+    key: Path | None
+
+
+class Asked(NamedTuple):
+    """What was typed: the names of alarms, and what is to be done about them. `for_ns`: how long a silence lasts."""
+
+    names: Sequence[str]
     kind: ActionKind
-    by: str
     comment: str = ""
     for_ns: int = 0
     one_shot: bool = False
 
 
-class Answer(NamedTuple):
-    """What the engine said of one alarm: `kind` of its entry, `reason` of a refusal."""
-
-    alarm: str
-    kind: str
-    reason: str
-
-
-def act_on(site_dir: Path, names: Sequence[str], wanted: Wanted, bootstrap: str | None, as_json: bool) -> int:
+def act_on(site_dir: Path, asked: Asked, who: Who, bootstrap: str | None, as_json: bool) -> int:
     """0, or 1 where one is refused. ConfigurationError: no such alarm; UnreachableError: nobody answers."""
     silence_logs()
-    answers = asyncio.run(_act_on(site_dir, names, wanted, bootstrap))
+    name, key = acting(site_dir, who)
+    answers = asyncio.run(_act_on(site_dir, asked, name, key, bootstrap))
     if as_json:
         for one in answers:
             print(orjson.dumps(one._asdict()).decode())
@@ -80,13 +78,21 @@ def act_on(site_dir: Path, names: Sequence[str], wanted: Wanted, bootstrap: str 
     return 1 if any(one.reason for one in answers) else 0
 
 
-def who(by: str | None) -> str:
-    """Who acts: the name that is given, or that of the account. ConfigurationError: it has odd characters."""
-    name = by or getpass.getuser()
-    if not name.isprintable() or ":" in name or "/" in name or len(name) > 64:
+def acting(site_dir: Path, who: Who) -> tuple[str, Ed25519PrivateKey | None]:
+    """The name and the key with which somebody acts; the name that was given, or that of the account, without a key.
+
+    ConfigurationError: it is no name, the key can't be read, or it is somebody else's.
+    """
+    key = own_key(who.key)
+    owner = None if key is None else Users.load(site_dir).of_key(public_text(key.public_key()))
+    if owner is not None and who.by not in (None, owner.name):
+        text = f"the key is that of '{owner.name}'"
+        raise ConfigurationError([Finding("--by", 0, 0, text, "leave --by out, or name another --key")])
+    name = owner.name if owner is not None else who.by or getpass.getuser()
+    if not is_name(name):
         text = f"'{name}' is no name: printable, without ':' and '/', 64 characters at most"
         raise ConfigurationError([Finding("--by", 0, 0, text, "")])
-    return name
+    return name, key
 
 
 def time_ns(text: str, option: str) -> int:
@@ -95,19 +101,18 @@ def time_ns(text: str, option: str) -> int:
 
 
 async def _act_on(
-    site_dir: Path, names: Sequence[str], wanted: Wanted, bootstrap: str | None
+    site_dir: Path, asked: Asked, name: str, key: Ed25519PrivateKey | None, bootstrap: str | None
 ) -> list[Answer]:
     async with running_site(site_dir, bootstrap) as (site, bus):
-        if (replay := await replay_of(bus)) is not None:
-            raise UnreachableError(f"a replay of {replay.recording} runs there: nobody takes actions")
         reader = await bus.reader([ALARMS.name])
         try:
             alarms = await last_words(bus, reader, site.units)
         finally:
             await reader.close()
-        chosen = [one for name in names for one in _named(name, alarms, wanted.kind, site)]
-        actions = _actions(list(dict.fromkeys(chosen)), alarms, wanted)
-        return await _sent(bus, actions) if actions else []
+        chosen = [one for typed in asked.names for one in _named(typed, alarms, asked.kind, site)]
+        wanted = [_wanted(one, asked, name, alarms.get(one)) for one in dict.fromkeys(chosen)]
+        async with action_sender(bus, site, name, key) as sender:
+            return await asyncio.gather(*map(sender.act, wanted))
 
 
 def _named(name: str, alarms: Mapping[str, Alarm], kind: ActionKind, site: Site) -> list[str]:
@@ -128,60 +133,7 @@ def _named(name: str, alarms: Mapping[str, Alarm], kind: ActionKind, site: Site)
     return [key for key in found if _MAKES_SENSE[kind](alarms[key])]
 
 
-def _actions(keys: Sequence[str], alarms: Mapping[str, Alarm], wanted: Wanted) -> dict[str, Action]:
-    """By alarm. Sequences are counted per unit; the epoch is now, so that each call is a writer of its own."""
-    epoch, counts, actions = time.time_ns(), dict[str, int](), dict[str, Action]()
-    for key in keys:
-        unit, rule, asset = key.split(":", 2)
-        counts[unit] = counts.get(unit, 0) + 1
-        known = alarms.get(key)
-        actions[key] = Action(
-            unit,
-            Identity(f"{ACTION_SOURCE}{wanted.by}", epoch, counts[unit]),
-            wanted.kind,
-            rule,
-            asset,
-            wanted.by,
-            epoch,
-            known.raised_id if known else "",
-            epoch + wanted.for_ns if wanted.for_ns else 0,
-            wanted.one_shot,
-            wanted.comment,
-        )
-    return actions
-
-
-async def _sent(bus: Bus, actions: Mapping[str, Action]) -> list[Answer]:
-    partitions = await bus.partitions(EVENTS.name)
-    journal = await bus.reader([JOURNAL.name], await bus.ends(JOURNAL.name))
-    producer = await bus.producer("alarm-actions")
-    try:
-        for action in actions.values():
-            await producer.send(encode_input(action, partitions))
-        await producer.flush()
-        return await _answers(journal, actions)
-    finally:
-        await producer.close()
-        await journal.close()
-
-
-async def _answers(journal: Reader, actions: Mapping[str, Action]) -> list[Answer]:
-    """In the order of the actions."""
-    waiting = {":".join(map(str, (action.unit, *action.identity))): key for key, action in actions.items()}
-    answers: dict[str, Answer] = {}
-    until_s = time.monotonic() + ANSWER_S
-    while waiting:
-        if time.monotonic() > until_s:
-            raise UnreachableError(
-                f"said, but no answer within {ANSWER_S:.0f} s on {', '.join(sorted(waiting.values())[:5])}: "
-                "is its worker running? `headrace alarms` shows what has become of it"
-            )
-        for record in await journal.read(_READ_S):
-            try:
-                entry = decode_output(record.headers, record.value)
-            except UndecodableError:
-                continue
-            key = waiting.pop(entry.id.rpartition(":")[0], None) if isinstance(entry, Entry) else None
-            if key is not None and isinstance(entry, Entry):
-                answers[key] = Answer(key, entry.kind, str(entry.detail.get("reason", "")))
-    return [answers[key] for key in actions]
+def _wanted(alarm: str, asked: Asked, by: str, known: Alarm | None) -> Wanted:
+    occurrence = "" if known is None else known.raised_id
+    unit, rule, asset = alarm.split(":", 2)
+    return Wanted(asked.kind, unit, rule, asset, by, asked.comment, occurrence, asked.for_ns, asked.one_shot)

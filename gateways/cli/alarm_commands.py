@@ -18,7 +18,19 @@ AlarmsArgument = Annotated[
 SiteOption = Annotated[
     Path, typer.Option("--site", help="Folder of the site (with site.yaml).", metavar="SITE")
 ]
-ByOption = Annotated[str | None, typer.Option(help="Who acts; else the name of the account.", metavar="NAME")]
+ByOption = Annotated[
+    str | None,
+    typer.Option(help="Who acts; else the owner of the key, or the account.", metavar="NAME"),
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        help="Private key that signs; else HEADRACE_KEY (its text), or ~/.config/headrace/key.pem.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 CommentOption = Annotated[str, typer.Option("--comment", help="A word for the journal.", metavar="TEXT")]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the journal.", metavar="TEXT")]
 ForOption = Annotated[str, typer.Option("--for", help="How long, such as 30min or 2h.", metavar="TIME")]
@@ -43,11 +55,12 @@ def shelve(
     one_shot: Annotated[bool, typer.Option("--one-shot", help="Until the condition returns, too.")] = False,
     site: SiteOption = DEMO_SITE,
     by: ByOption = None,
+    key: KeyOption = None,
     bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Do not hear alarms for a while."""
-    _act("shelve", names, site, by, bootstrap, as_json, why, length, one_shot)
+    _act("shelve", names, site, by, key, bootstrap, as_json, why, length, one_shot)
 
 
 def out_of_service(
@@ -56,11 +69,12 @@ def out_of_service(
     length: ForOption,
     site: SiteOption = DEMO_SITE,
     by: ByOption = None,
+    key: KeyOption = None,
     bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take alarms out of service while their sensor or equipment is worked on."""
-    _act("remove-from-service", names, site, by, bootstrap, as_json, why, length)
+    _act("remove-from-service", names, site, by, key, bootstrap, as_json, why, length)
 
 
 def comment(
@@ -68,11 +82,12 @@ def comment(
     text: Annotated[str, typer.Option("--text", help="The comment.", metavar="TEXT")],
     site: SiteOption = DEMO_SITE,
     by: ByOption = None,
+    key: KeyOption = None,
     bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a comment on alarms, for whoever looks at them next."""
-    _act("comment", names, site, by, bootstrap, as_json, text)
+    _act("comment", names, site, by, key, bootstrap, as_json, text)
 
 
 def _at_once(kind: ActionKind) -> Callable[..., None]:
@@ -83,10 +98,11 @@ def _at_once(kind: ActionKind) -> Callable[..., None]:
         site: SiteOption = DEMO_SITE,
         comment: CommentOption = "",
         by: ByOption = None,
+        key: KeyOption = None,
         bootstrap: BootstrapOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        _act(kind, names, site, by, bootstrap, as_json, comment)
+        _act(kind, names, site, by, key, bootstrap, as_json, comment)
 
     return command
 
@@ -114,14 +130,15 @@ def _act(
     names: list[str],
     site: Path,
     by: str | None,
+    key: Path | None,
     bootstrap: str | None,
     as_json: bool,
     comment: str,
     length: str | None = None,
     one_shot: bool = False,
 ) -> None:
-    from gateways.cli.alarm_actions import Wanted, act_on, time_ns, who
+    from gateways.cli.alarm_actions import Asked, Who, act_on, time_ns
 
     for_ns = 0 if length is None else time_ns(length, "--for")
-    wanted = Wanted(kind, who(by), comment, for_ns, one_shot)
-    raise typer.Exit(act_on(site, names, wanted, bootstrap, as_json))
+    asked = Asked(names, kind, comment, for_ns, one_shot)
+    raise typer.Exit(act_on(site, asked, Who(by, key), bootstrap, as_json))

@@ -84,6 +84,22 @@ def bench_recorder(
     raise typer.Exit(bench(site, gpus, seconds, as_json))
 
 
+@bench_app.command("scada")
+def bench_scada(
+    site: SiteArgument = DEMO_SITE,
+    alarms: Annotated[int, typer.Option(help="How many stand.", min=1)] = 5_000,
+    clients: Annotated[int, typer.Option(help="How many listen.", min=1)] = 20,
+    per_s: Annotated[int, typer.Option("--per-s", help="Transitions a second.", min=1)] = 500,
+    seconds: Annotated[int, typer.Option(help="For how long.", min=4)] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """The OPC UA server: a refresh of all alarms, and many transitions to many clients, one of which does not read."""
+    from gateways.bench.scada import ScadaBench
+    from gateways.bench.scada import bench_scada as bench
+
+    raise typer.Exit(bench(ScadaBench(site, alarms, clients, per_s, seconds), as_json))
+
+
 @bench_app.command("soak")
 def bench_soak(
     site: SiteArgument = DEMO_SITE,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from gateways.access.users_file import USERS_FILE, read_users_file
 from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
@@ -82,9 +83,27 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     yield _caught(
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
+    yield _users(site_dir)
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, settings)
     yield from _sources(site)
+    yield asyncio.run(_opcua("scada", settings.scada.endpoint))
+    yield from _refused_clients(settings)
+
+
+def _users(site_dir: Path) -> Check:
+    try:
+        users = read_users_file(site_dir).users
+    except HeadraceError as error:
+        return Check("users", "wrong", str(error).splitlines()[0], f"correct {site_dir / USERS_FILE}")
+    if not users:
+        found = "none: everybody who reaches the log may do everything, and nobody signs"
+        return Check(
+            "users", "warning", found, f"fine for a demonstration; else headrace users init {site_dir}"
+        )
+    return Check(
+        "users", "ok", f"{len(users)} in {USERS_FILE}; who rules was said by the last `headrace users apply`"
+    )
 
 
 def _subscriptions(site_dir: Path, site: Site, settings: Settings) -> Iterator[Check]:
@@ -212,6 +231,17 @@ async def _opcua(name: str, endpoint: str) -> Check:
         )
     writer.close()
     return Check(name, "ok", f"something listens at {endpoint}")
+
+
+def _refused_clients(settings: Settings) -> Iterator[Check]:
+    """Clients of the SCADA server that nobody trusts yet."""
+    pki = settings.scada.pki or settings.run_dir / "scada-pki"
+    refused = len(list((pki / "rejected").glob("*.der"))) if pki.exists() else 0
+    if refused:
+        advice = f"move those that shall be let in from {pki / 'rejected'} to {pki / 'trusted' / 'certs'}"
+        yield Check(
+            "scada clients", "warning", f"{refused} refused: nobody trusts their certificates", advice
+        )
 
 
 def _nvml(name: str) -> Check:

@@ -17,8 +17,9 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding as Wrong
 from streams.journal.chain import Finding, Verifier
 from streams.journal.copies import closing_heads, copy_to
-from streams.journal.heads import key_id, make_key, read_public, read_signer
+from streams.journal.heads import read_signer
 from streams.journal.sources import COPIES, Stated, is_copy, of_copy, of_log, of_recordings
+from streams.keys import key_id, make_key, read_public
 from streams.output_file import finished_file
 from streams.recording.segments import open_recordings
 from streams.site_folder import SITE_FILE

@@ -26,6 +26,7 @@ from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.report_command import report_app
 from gateways.cli.subscription_commands import subscriptions_app
 from gateways.cli.sweep_command import sweep
+from gateways.cli.users_commands import users_app
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.findings import Finding
 
@@ -101,7 +102,8 @@ def up(
 @app.command()
 def run(
     role: Annotated[
-        str, typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators, recorder or alerts.")
+        str,
+        typer.Argument(help="plant, opcua, nvml, ticker, worker, actuators, recorder, scada or alerts."),
     ],
     site: SiteArgument = DEMO_SITE,
     name: Annotated[str | None, typer.Option(help="Name of this instance; the role's when left out.")] = None,
@@ -290,6 +292,7 @@ app.command()(sweep)
 app.add_typer(recording_app, name="recording")
 app.add_typer(report_app, name="report")
 app.add_typer(journal_app, name="journal")
+app.add_typer(users_app, name="users")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(bench_app, name="bench")
 

@@ -28,6 +28,7 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "ticker": "streams.ticker",
         "worker": "streams.worker",
         "actuators": "gateways.actuators.role",
+        "scada": "gateways.scada.role",
         "recorder": "streams.recorder.recorder",
         "alerts": "gateways.alerts.role",
     }

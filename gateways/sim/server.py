@@ -22,6 +22,7 @@ from asyncua.crypto.permission_rules import UserRole
 from asyncua.server.address_space import AttributeService
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from gateways.opcua.engineering_units import engineering_units
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Actuator, Point, Site, Source
@@ -32,42 +33,8 @@ PRODUCT_URI = "urn:headrace:simulated-plant"
 APPLICATION_URI = "urn:headrace:plant-server"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-UNECE = {
-    "A": "AMP",
-    "Hz": "HTZ",
-    "K": "KEL",
-    "L": "LTR",
-    "L/min": "L2",
-    "MW": "MAW",
-    "Pa": "PAL",
-    "V": "VLT",
-    "W": "WTT",
-    "bar": "BAR",
-    "degC": "CEL",
-    "kPa": "KPA",
-    "kV": "KVT",
-    "kVA": "KVA",
-    "kW": "KWT",
-    "m": "MTR",
-    "m^3/s": "MQS",
-    "percent": "P1",
-    "rpm": "RPM",
-}
-"""Common codes of UNECE recommendation 20, which OPC UA part 8 takes as ids of engineering units."""
-
 WriteHook = Callable[[Actuator, float, float], None]
 """Called with actuator, old and new value; a ValueError or KeyError of it refuses the write."""
-
-
-def engineering_units(unit: str) -> ua.EUInformation:
-    """The unit as OPC UA describes it; its id is the UNECE code's bytes, -1 where there is none."""
-    code = UNECE.get(unit)
-    return ua.EUInformation(
-        NamespaceUri="http://www.opcfoundation.org/UA/units/un/cefact",
-        UnitId=int.from_bytes(code.encode(), "big") if code else -1,
-        DisplayName=ua.LocalizedText({"percent": "%", "degC": "°C"}.get(unit, unit)),
-        Description=ua.LocalizedText(unit),
-    )
 
 
 class _PlantAttributes:

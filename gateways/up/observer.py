@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from rules.alarms.annunciation import is_annunciated
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Readings, Receipt, Tick
+from rules.engine.inputs import AccessList, Action, Activation, Fact, Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.errors import UndecodableError
 from rules.gpu_fields import FIELD_INDEX
@@ -132,8 +132,8 @@ class Observer:
     def _see_event(self, record: Record) -> None:
         self.longest_partition = max(self.longest_partition, record.offset + 1)
         event = decode_input(record.key, record.headers, record.value)
-        if not isinstance(event, Tick | Activation | Fact):
-            # ticks and activations may have several writers, and a worker that starts again tells facts again
+        if not isinstance(event, Tick | Activation | Fact | Action | AccessList):
+            # these may have several writers, or forged names; and a worker that starts again tells facts again
             self.tracker.see(event.unit, event.identity, event if isinstance(event, Gap) else None)
         if isinstance(event, Frame):
             self.frames += 1

@@ -74,6 +74,7 @@ class System:
             },
         )
         self.endpoints = self._endpoints()
+        self.scada_endpoint = self._scada_endpoint()
         self._roll_not_before = 0.0
         self._rolling = False
         self._changing = asyncio.Lock()
@@ -97,6 +98,18 @@ class System:
                     "program, change the endpoint in site.yaml, or use --free-ports"
                 )
         return options
+
+    def _scada_endpoint(self) -> str:
+        """Where SCADA finds its server; refuses a port that is taken."""
+        url = urlsplit(self.settings.scada.endpoint)
+        if self.request.free_ports:
+            return f"opc.tcp://127.0.0.1:{free_port()}{url.path}"
+        if url.port and not port_is_free(url.port):
+            raise UnreachableError(
+                f"port {url.port}, which the SCADA server needs, is taken: end the other program, set scada.endpoint "
+                "in headrace.yaml, or use --free-ports"
+            )
+        return self.settings.scada.endpoint
 
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
@@ -175,13 +188,14 @@ class System:
         """Each when its turn has come, however long that takes on a slow machine.
 
         Samples before the first tick would not be evaluated. A gateway that finds no plant would begin with a
-        disconnection.
+        disconnection. SCADA comes last: it takes seconds of a core to start, and nothing waits for it.
         """
         await _until(lambda: self.observer.ticked >= set(self.site.units))
         await self._start_unless_ending("plant", self._plant_options())
         await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
+        await self._start_unless_ending("scada", {"endpoint": self.scada_endpoint})
 
     async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:
         async with self._changing:
@@ -323,7 +337,7 @@ class System:
         await self._drained(20.0)
         self._sample_memory()
         self._sample_cpu()
-        for role in ("actuators", "worker", "alerts", "recorder"):
+        for role in ("actuators", "worker", "scada", "alerts", "recorder"):
             await self.processes.end(role)
         await self._settle()
 

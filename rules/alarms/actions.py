@@ -25,7 +25,7 @@ ENDED: Final = {
     Silence.SUPPRESSED: "alarm-unsuppressed",
 }
 """What the journal calls the end of a silence."""
-_JOURNALED: Final = {
+JOURNALED: Final[Mapping[str, str]] = {
     "confirm": "alarm-confirmed",
     "acknowledge": "alarm-acknowledged",
     "reset": "alarm-reset",
@@ -35,6 +35,8 @@ _JOURNALED: Final = {
     "return-to-service": ENDED[Silence.OUT_OF_SERVICE],
     "comment": "alarm-commented",
 }
+"""What the journal calls an action that is done."""
+REFUSED: Final = "action-refused"
 
 
 def refusal(action: Action, alarm: Standing | None, at_ns: int, site: Site) -> str:
@@ -84,4 +86,4 @@ def do(alarm: Standing, action: Action, at_ns: int, re_alarm_ns: int) -> str:
         alarm.silence(_BEGINS[kind], Reason(action.until_ns, action.by, action.comment, action.one_shot))
     elif kind in _ENDS:
         alarm.sound(_ENDS[kind])
-    return _JOURNALED[kind]
+    return JOURNALED[kind]

@@ -19,12 +19,16 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rules.access.access import SIGNED, Access
+from rules.alarms.abroad import NAME as OF_ALARM
+from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
 from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
 from rules.engine.inputs import (
     FACT_SOURCE,
+    AccessList,
     Action,
     Activation,
     Fact,
@@ -48,6 +52,7 @@ from rules.quality import Quality
 from rules.site.model import Site
 
 EVENT_ROOM: Final = 4096
+NOWHERE: Final = -1
 _KINDS: Final[Mapping[int, Literal["raised", "cleared", "unknown", "known"]]] = {
     kernel.RAISED: "raised",
     kernel.CLEARED: "cleared",
@@ -67,9 +72,10 @@ COUNTERS: Final = (
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
     "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told", "actions",
-    "actions_refused",
+    "actions_refused", "access_lists", "access_lists_refused",
 )  # fmt: skip
-"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, repeats, inputs_missing.
+"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, access_lists, repeats,
+inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
 backfill, unknown_points, unknown_gpus, before_first_tick. `readings` counts all but repeats, evaluated or
 not. A fact that is late, out of order, corrected, not good or before the first tick counts as one reading there."""
@@ -91,8 +97,11 @@ class Engine:
         """The first tick that this state saw: an engine that lost its state tells facts in a later epoch."""
         self._told: Counter[str] = Counter()
         """The last sequence of the facts for each unit."""
-        self._statements = Statements(self.unit, site, self.counters)
+        self._statements = Statements(self.unit, site, self.counters, self._tell)
         self._sources = Sources(site, self._statements)
+        self._access = Access(site)
+        self._forged = (0, 0)
+        """Time of the last forgeries, and how many there were then: their ids are made of it."""
         self._counts = np.zeros(4, np.int64)
         compiled = rules if isinstance(rules, Compiled) else compile_unit(rules, site, self.unit)
         self._begin_with(compiled, fresh_state(compiled))
@@ -110,12 +119,13 @@ class Engine:
             Activation: self._activation,
             Fact: self._fact,
             Action: self._action,
+            AccessList: self._access_list,
         }
 
     def _begin_with(self, compiled: Compiled, state: State) -> None:
         """These rules with a state of theirs."""
         self._compiled = compiled
-        self._statements.begin_with(compiled.rules)
+        self._statements.begin_with(compiled.rules, compiled.suppresses)
         most = len(compiled.assets)
         room = max(EVENT_ROOM, 4 * (most + len(compiled.told)))
         self._events = Events(np.empty((room, 5), np.int64), np.empty((room, compiled.shown)))
@@ -171,6 +181,8 @@ class Engine:
             if type(value) is Tick:
                 self._tick(value, out)
                 continue
+            if isinstance(value, SIGNED) and self._is_forged(value, out):
+                continue
             cause = Cause(unit, *value.identity)
             if self._sources.is_new(value, self.now_ns, cause, out):
                 self._take[type(value)](value, cause, out)
@@ -190,9 +202,12 @@ class Engine:
             "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
             "first_ns": self._statements.groups.first_ns,
+            "believed": self._statements.saved_believed(),
             "waiting": self._statements.saved_waiting(),
             "passed_ns": self._statements.passed_ns,
             "chain_end": [*self._statements.chain_end],
+            "access": self._access.saved(),
+            "forged": [*self._forged],
         }
         return snapshot.pack(header, self._compiled, self._state)
 
@@ -214,8 +229,12 @@ class Engine:
         rules = {rule.id: rule for rule in self._compiled.rules if rule.id in kept}
         statements.restore_waiting(header["waiting"], rules)
         statements.passed_ns = header["passed_ns"]
+        statements.restore_believed(header["believed"])
         # A state of before the chain: it begins here.
         statements.chain_end = ChainEnd(*header.get("chain_end", ()))
+        self._access.adopt(header["access"])
+        at_ns, count = header["forged"]
+        self._forged = at_ns, count
         if self.now_ns != LONG_AGO:
             self._begin(self.now_ns)
 
@@ -454,7 +473,38 @@ class Engine:
         at_ns = self._effective_ns(value.at_ns)
         if at_ns:
             self._fire(at_ns, out)
-        self._statements.act(out, cause, value, self._rule(value.rule, value.asset), at_ns)
+        denied, signers = self._access.refusal(value, self._tick_ns), self._access.signers(value)
+        rule = self._rule(value.rule, value.asset)
+        self._statements.act(out, cause, value, rule, at_ns, denied, signers)
+
+    @property
+    def _tick_ns(self) -> int | None:
+        return None if self.now_ns == LONG_AGO else self.now_ns
+
+    def _is_forged(self, value: Action | AccessList, out: list[Output]) -> bool:
+        """Whether an input is not its signer's word; says so, with an id that is not made of its identity."""
+        reason = self._access.forgery(value, self._tick_ns)
+        if not reason:
+            return False
+        kind, counted = (
+            ("action", "actions") if isinstance(value, Action) else ("access-list", "access_lists")
+        )
+        self.counters[counted] += 1
+        self.counters[f"{counted}_refused"] += 1
+        at_ns = self._tick_ns or 0
+        self._forged = at_ns, self._forged[1] + 1 if self._forged[0] == at_ns else 1
+        cause = Cause(self.unit.id, "forged", *self._forged)
+        self._statements.entry(out, cause, f"{kind}-refused", at_ns, self._access.of_forged(value, reason))
+        return True
+
+    def _access_list(self, value: AccessList, cause: Cause, out: list[Output]) -> None:
+        """A list that an admin has signed rules from here on."""
+        self.counters["access_lists"] += 1
+        detail = self._access.take(value, self._tick_ns)
+        is_refused = "reason" in detail
+        self.counters["access_lists_refused"] += is_refused
+        kind = "access-list-refused" if is_refused else "access-list"
+        self._statements.entry(out, cause, kind, self._effective_ns(value.at_ns), detail)
 
     def _rule(self, rule_id: str, asset: str) -> Spoken | None:
         """A rule that has an alarm for the asset; None where there can't be one."""
@@ -511,14 +561,18 @@ class Engine:
 
     def _fact(self, value: Fact, cause: Cause, out: list[Output]) -> None:
         self.counters["facts"] += 1
-        row = self._compiled.fact_rows.get(value.name)
-        if row is None:
+        of_alarm = value.name.startswith(OF_ALARM)
+        row = self._compiled.fact_rows.get(value.name, NOWHERE)
+        if row == NOWHERE and not (of_alarm and self._statements.abroad.may_believe(key_of(value.name))):
             self.counters["unknown_facts"] += 1
             return
         if self.now_ns == LONG_AGO:
             self.counters["before_first_tick"] += 1
             return
         is_ours = value.rules_digest == self.rules_digest
+        if of_alarm:
+            self._alarm_elsewhere(value, is_ours, cause, out)
+            return
         at_ns = sane(value.time_ns)
         samples = _Samples(
             np.array([row, row + 1]),
@@ -530,6 +584,17 @@ class Engine:
         self._take_samples(samples, at_ns, source, cause, out)
         self._counts //= 2  # a fact is one, with two numbers
         self._count(source, 1)
+
+    def _alarm_elsewhere(self, value: Fact, is_ours: bool, cause: Cause, out: list[Output]) -> None:
+        """Another unit's alarm that may explain some of this one: believed as long as its word is fresh."""
+        passed_ns = self._statements.passed_ns
+        at_ns = min(sane(value.time_ns), passed_ns)
+        if not is_ours:  # units take rules up at different moments
+            self.counters["not_good"] += 1
+        elif at_ns + PERIODS * self._site.fact_period_ns <= passed_ns:
+            self.counters["late"] += 1
+        else:
+            self._statements.told(out, cause, key_of(value.name), at_ns, value.value > 0)
 
 
 class _Samples(NamedTuple):

@@ -10,8 +10,9 @@ five times as long to make.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,9 @@ class Action:
     """What a person does about an alarm. `at_ns`: when they did; `by`: who; `comment`: why, which silences need.
 
     `occurrence`: the `raised_id` that they saw, without which nothing is acknowledged, confirmed or reset.
-    `until_ns`: when a silence ends at the latest; `one_shot`: a shelving ends when the condition returns.
+    `until_ns`: when a silence ends at the latest; `one_shot`: a shelving ends when the condition returns. `signer`: the
+    user whose `signature` it is (Ed25519, hex; `rules/access/signatures.py`): `by`, or an edge that speaks for them.
+    Both are "" where a site has no access list, and nothing is looked at.
     """
 
     unit: str
@@ -147,6 +150,28 @@ class Action:
     until_ns: int = 0
     one_shot: bool = False
     comment: str = ""
+    signer: str = ""
+    signature: str = ""
+
+
+ACCESS_SOURCE: Final = "access"
+"""The source of access lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessList:
+    """From here on these users may act, each as their role allows. `at_ns`: when it was signed.
+
+    `users`: by name, as `rules/access/users.py` reads them. `signer`: an admin of the list before, whose `signature` it
+    is; of the first list, one of its own.
+    """
+
+    unit: str
+    identity: Identity
+    users: Mapping[str, Any]
+    at_ns: int
+    signer: str
+    signature: str = ""
 
 
 FACT_SOURCE: Final = "fact:"
@@ -177,4 +202,4 @@ class Fact:
         return f"{self.unit}:{self.identity.source}:{self.identity.epoch}:{self.identity.sequence}"
 
 
-Input = Frame | Readings | Tick | Gap | Receipt | Activation | Action | Fact
+Input = Frame | Readings | Tick | Gap | Receipt | Activation | Action | AccessList | Fact

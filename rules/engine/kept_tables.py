@@ -48,6 +48,7 @@ def pack(compiled: Compiled, key: Mapping[str, str]) -> bytes:
         "plant_assets": compiled.assets[compiled.gpu_conditions :],
         "told": [list(one) for one in compiled.told],
         "fact_rows": compiled.fact_rows,
+        "suppresses": compiled.suppresses,
     }
     return packed.pack(MAGIC, header, arrays)
 
@@ -73,6 +74,7 @@ def unpack(data: bytearray, key: Mapping[str, str]) -> Compiled:
         plant_slots=tuple(Slot(*slot) for slot in header["plant_slots"]),
         told=tuple(Told(*one) for one in header["told"]),
         fact_rows=header["fact_rows"],
+        suppresses={rule: tuple(others) for rule, others in header["suppresses"].items()},
         point_index={point: index for index, point in enumerate(header["points"])},
         **tables,
     )
@@ -117,7 +119,14 @@ def _spoken_as_json(rules: tuple[Spoken, ...]) -> dict[str, Any]:
         rows.append(
             [
                 *(rule.id, rule.definition, rule.severity, rule.message, rule.shown),
-                *(rule.latches, rule.suppresses, rule.group, rule.sampled_ns, rule.re_alarm_ns, own_commands),
+                *(
+                    rule.latches,
+                    rule.group,
+                    rule.sampled_ns,
+                    rule.re_alarm_ns,
+                    rule.needs_facts,
+                    own_commands,
+                ),
             ]
         )
     return {
@@ -136,8 +145,6 @@ def _spoken(header: Mapping[str, Any]) -> tuple[Spoken, ...]:
         for assets, numbers in header["commands"]
     ]
     return tuple(
-        Spoken(
-            id_, definition, severity, message, tuple(shown), commands[number], latches, tuple(causes), *more
-        )
-        for id_, definition, severity, message, shown, latches, causes, *more, number in header["rules"]
+        Spoken(id_, definition, severity, message, tuple(shown), commands[number], *more)
+        for id_, definition, severity, message, shown, *more, number in header["rules"]
     )

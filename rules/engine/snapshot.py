@@ -18,7 +18,7 @@ from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot
 
-MAGIC: Final = b"HRSNAP05"
+MAGIC: Final = b"HRSNAP06"
 
 
 class Layout(NamedTuple):

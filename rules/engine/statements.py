@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from rules.alarms import actions
-from rules.alarms.actions import ENDED
+from rules.alarms.abroad import PERIODS, Abroad, name_of
+from rules.alarms.actions import ENDED, REFUSED
 from rules.alarms.causes import Causes, Key
 from rules.alarms.first_up import Groups
 from rules.alarms.life_cycle import Event, Silence, State
 from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.chain import ChainEnd, entry_bytes, hash_of
-from rules.engine.inputs import Action, Identity
+from rules.engine.facts import Told
+from rules.engine.inputs import Action, Fact, Identity
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.engine.tables import Spoken
 from rules.language.message import render
@@ -33,6 +35,7 @@ Shown = Mapping[str, float | None]
 VALUE: Final = "value"
 _OF_ALARM: Final = 2
 """How many ids a transition of an alarm takes: its own and its journal entry's."""
+_NOTHING: Final[Detail] = {}
 ENDS: Final = "@"
 """Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
 
@@ -68,6 +71,10 @@ def deadline_cause(unit: str, rule: str, asset: str, deadline_ns: int) -> Cause:
     return Cause(unit, rule, asset, deadline_ns)
 
 
+Tell = Callable[[Told, int, float, float], Fact]
+"""Makes a fact of what is told, its time, the number and of how many members it is made."""
+
+
 class Transition(NamedTuple):
     """What became of a condition, at which event time; `shown`: what its message shows."""
 
@@ -88,11 +95,12 @@ class Statements:
     `chain_end`: the last line of the journal, part of a snapshot too, as `waiting` and `passed_ns` are.
     """
 
-    def __init__(self, unit: Unit, site: Site, counters: Counter[str]) -> None:
+    def __init__(self, unit: Unit, site: Site, counters: Counter[str], tell: Tell) -> None:
         self.unit = unit.id
         self._unit = unit
         self.site = site
         self.causes = Causes(site, unit, {})
+        self.abroad = Abroad(site, unit, self.causes, ())
         self.groups = Groups({}, {})
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
@@ -104,6 +112,7 @@ class Statements:
         self.soonest_ns = NO_END_NS
         self._unsettled = False
         self.counters = counters
+        self._tell = tell
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
         """A line of the journal."""
@@ -160,6 +169,7 @@ class Statements:
         if Silence.SUPPRESSED in alarm.silences and not latches:
             alarm.sound(Silence.SUPPRESSED)  # nothing is left to explain
         self._say(out, cause, "alarm-cleared", key, said_ns, value, message)
+        self._let_others_know(out, key, at_ns)
         shelving = alarm.silences.get(Silence.SHELVED)
         if shelving is not None and shelving.one_shot:
             self._sound(out, cause, key, Silence.SHELVED, at_ns)
@@ -197,14 +207,21 @@ class Statements:
 
     def advance(self, out: list[Output], until_ns: int) -> None:
         """What waits, and ends of silences, up to `until_ns`, in the order of time; of one time, ends come last."""
+        telling_ns = (self.passed_ns // self.abroad.period_ns + 1) * self.abroad.period_ns
         self.passed_ns = max(self.passed_ns, until_ns)
         of: dict[tuple[int, str, str], Cause] = {}
         while True:
-            end_ns = self._next_end_ns(until_ns)
+            lapse_ns = min(self.abroad.believed.values(), default=NO_END_NS)
+            end_ns = self._next_end_ns(min(until_ns, lapse_ns, telling_ns))
             if self.waiting and self.waiting[0].at_ns <= end_ns:
                 self._take_waiting(out, of)
             elif self.soonest_ns <= end_ns:
                 self._expire_until(out, end_ns)
+            elif lapse_ns <= end_ns:
+                self._lapse(out, lapse_ns)
+            elif telling_ns <= end_ns:
+                self._tell_again(out, telling_ns)
+                telling_ns = self._next_telling_ns(telling_ns)
             else:
                 return
 
@@ -268,12 +285,17 @@ class Statements:
         action: Action,
         rule: Spoken | None,
         at_ns: int,
+        denied: str,
+        signers: Detail,
     ) -> None:
-        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be."""
+        """What a person wants done, or why not. `rule`: the alarm's, None where no such alarm can be.
+
+        `denied`: why they have no right to it; `signers`: whose word it is, for the journal (`rules/access`).
+        """
         key = action.rule, action.asset
         known = self.standing.get(key)
-        refusal = "there is no such alarm"
-        if rule is not None or known is not None:
+        refusal = denied or "there is no such alarm"
+        if not denied and (rule is not None or known is not None):
             refusal = actions.refusal(action, known, at_ns, self.site)
         if refusal:
             self.counters["actions_refused"] += 1
@@ -283,13 +305,15 @@ class Statements:
                 "asset": action.asset,
                 "by": action.by,
                 "reason": refusal,
+                **signers,
             }
-            self.entry(out, cause, "action-refused", at_ns, detail)
+            self.entry(out, cause, REFUSED, at_ns, detail)
             return
         alarm, at_ns = self._at(out, key, rule.severity if rule else "low", at_ns)
         kind = actions.do(alarm, action, at_ns, rule.re_alarm_ns if rule else 0)
-        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message)
+        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message, more=signers)
         if action.action == "remove-from-service":
+            self._let_others_know(out, key, at_ns)
             self._let_go(out, cause, at_ns)
         elif action.action == "return-to-service":
             self._suppress(out, cause, key, at_ns)
@@ -300,7 +324,7 @@ class Statements:
         """What goes off and has a cause is not heard; what may have one waits for it a moment, unless it is urgent."""
         if not self.causes.is_consequence(key[0]):
             return
-        by = self.causes.of(key, self._is_believed)
+        by = self._cause_of(key)
         if by is not None:
             alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
         elif severity != "urgent" and self.site.hold_off_ns:
@@ -311,14 +335,68 @@ class Statements:
         alarm = self.active.get(key)
         return alarm is not None and Silence.OUT_OF_SERVICE not in alarm.silences
 
+    def _cause_of(self, key: Key) -> Key | None:
+        """What explains an alarm now: the first by rule, then by asset, here or in another unit."""
+        found = [self.causes.of(key, self._is_believed), self.abroad.of(key)]
+        return min((by for by in found if by is not None), default=None)
+
+    def _explains(self, by: Key, key: Key) -> bool:
+        if by in self.abroad.believed:
+            return self.abroad.explains(by, key)
+        return self._is_believed(by) and self.causes.explains(by, key)
+
     def _name(self, key: Key) -> str:
-        return f"{self.unit}:{key[0]}:{key[1]}"
+        unit = self.unit if key[1] not in self.site.assets else self.site.assets[key[1]].unit
+        return f"{unit}:{key[0]}:{key[1]}"
+
+    def _let_others_know(self, out: list[Output], key: Key, at_ns: int) -> None:
+        """Units in which an alarm may explain something are told when it becomes true, and when it is over."""
+        is_true = self._is_believed(key)
+        if is_true == (key in self.abroad.told):
+            return
+        units = self.abroad.concerns(key) if is_true else self.abroad.told.pop(key)
+        if is_true and units:
+            self.abroad.told[key] = units
+        for unit in units:
+            out.append(self._tell(Told(unit, name_of(key), key[1]), at_ns, float(is_true), 1))
+
+    def _next_telling_ns(self, at_ns: int) -> int:
+        """The next edge of a period at which there may be something to tell."""
+        period_ns = self.abroad.period_ns
+        if not self.abroad.told:  # until then nothing becomes true
+            at_ns = max(at_ns, min(self.soonest_ns, self.waiting[0].at_ns if self.waiting else NO_END_NS))
+        return (at_ns // period_ns + 1) * period_ns
+
+    def _tell_again(self, out: list[Output], at_ns: int) -> None:
+        for key, units in sorted(self.abroad.told.items()):
+            for unit in units:
+                out.append(self._tell(Told(unit, name_of(key), key[1]), at_ns, 1.0, 1))
+
+    def told(self, out: list[Output], cause: Cause, by: Key, at_ns: int, is_true: bool) -> None:
+        """An alarm of another unit that may explain some here is true, or it is over."""
+        if not is_true:
+            if self.abroad.believed.pop(by, None) is not None:
+                self._let_go(out, cause, at_ns)
+            return
+        is_new = by not in self.abroad.believed
+        self.abroad.believed[by] = at_ns + PERIODS * self.abroad.period_ns
+        if is_new:
+            self._suppress_all(out, cause, by, at_ns)
+
+    def _lapse(self, out: list[Output], at_ns: int) -> None:
+        """What another unit does not tell any more explains nothing."""
+        for by in sorted(by for by, until_ns in self.abroad.believed.items() if until_ns <= at_ns):
+            del self.abroad.believed[by]
+            self._let_go(out, Cause(self.unit, f"{by[0]}{ENDS}lapsed", by[1], at_ns), at_ns)
 
     def _suppress(self, out: list[Output], cause: Cause, by: Key, at_ns: int) -> None:
         """An alarm that may be a cause is true: what it explains is heard no more."""
-        if by[0] not in self.causes.suppresses or not self._is_believed(by):
-            return
-        for key in sorted(key for key in self.active if self.causes.explains(by, key)):
+        if by[0] in self.causes.suppresses and self._is_believed(by):
+            self._let_others_know(out, by, at_ns)
+            self._suppress_all(out, cause, by, at_ns)
+
+    def _suppress_all(self, out: list[Output], cause: Cause, by: Key, at_ns: int) -> None:
+        for key in sorted(key for key in self.active if self._explains(by, key)):
             alarm, own_ns = self._at(out, key, self.active[key].severity, at_ns)
             known = alarm.silences.get(Silence.SUPPRESSED)
             if known is None or not known.by:
@@ -332,7 +410,7 @@ class Statements:
         if reason is None or not reason.by:
             return False
         _, rule, asset = reason.by.split(":", 2)
-        return not (self._is_believed((rule, asset)) and self.causes.explains((rule, asset), key))
+        return not self._explains((rule, asset), key)
 
     @property
     def is_settled(self) -> bool:
@@ -345,7 +423,7 @@ class Statements:
             if not self._is_without_cause(key, one):
                 continue
             alarm, own_ns = self._at(out, key, one.severity, at_ns)
-            by = self.causes.of(key, self._is_believed)
+            by = self._cause_of(key)
             alarm.by = alarm.comment = ""
             if by is None:
                 self._sound(out, cause, key, Silence.SUPPRESSED, own_ns)
@@ -380,6 +458,8 @@ class Statements:
         cause = Cause(self.unit, f"{rule}{ENDS}{why}", asset, at_ns)
         alarm.by = alarm.comment = ""
         self._sound(out, cause, key, why, at_ns)
+        if why is Silence.OUT_OF_SERVICE:
+            self._suppress(out, cause, key, at_ns)
 
     def _re_alarm(self, out: list[Output], at_ns: int, key: Key, alarm: Standing) -> None:
         rule, asset = key
@@ -419,8 +499,9 @@ class Statements:
         value: float | None,
         message: str,
         name: str | None = None,
+        more: Detail = _NOTHING,
     ) -> None:
-        """The alarm as it is now, and its line in the journal."""
+        """The alarm as it is now, and its line in the journal, which has `more`."""
         alarm, (rule, asset) = self.standing[key], key
         alarm.value, alarm.message, alarm.last_ns = value, message, at_ns
         shelving, service = alarm.silences.get(Silence.SHELVED), alarm.silences.get(Silence.OUT_OF_SERVICE)
@@ -443,21 +524,41 @@ class Statements:
         if alarm.first_up and kind == "alarm-raised":
             detail["first_up"] = alarm.first_up
         if alarm.by:
-            detail |= {"by": alarm.by, "comment": alarm.comment}
+            detail |= {"by": alarm.by, "comment": alarm.comment, **more}
         self.entry(out, cause, kind, at_ns, detail)
         self.soonest_ns = min(self.soonest_ns, alarm.ends_ns)
         if alarm.is_forgettable:
             del self.standing[key]
 
-    def begin_with(self, rules: Iterable[Spoken]) -> None:
-        """Go on with the relations of these rules."""
-        rules = list(rules)
-        self.causes = Causes(self.site, self._unit, {rule.id: rule.suppresses for rule in rules})
+    def begin_with(self, rules: Sequence[Spoken], suppresses: Mapping[str, Sequence[str]]) -> None:
+        """Go on with these rules of the unit, and with what those of all units explain."""
+        self.causes = Causes(self.site, self._unit, suppresses)
+        believed = self.saved_believed()
+        self.abroad = Abroad(
+            self.site, self._unit, self.causes, (rule.id for rule in rules if rule.needs_facts)
+        )
+        self.restore_believed(believed)
+        self.abroad.told = self._told_of()
         first_ns = self.groups.first_ns
         self.groups = Groups(
             {rule.id: rule.group for rule in rules}, {rule.id: rule.sampled_ns for rule in rules}
         )
         self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
+
+    def saved_believed(self) -> list[list[Any]]:
+        """For a snapshot: causes of other units, each with when it is believed no more."""
+        return [[*key, until_ns] for key, until_ns in sorted(self.abroad.believed.items())]
+
+    def restore_believed(self, saved: Iterable[list[Any]]) -> None:
+        """Take over what `saved_believed` gave, as far as these rules have a use for it."""
+        keys = {(rule, asset): until_ns for rule, asset, until_ns in saved}
+        may = self.abroad.may_believe
+        self.abroad.believed = {key: until_ns for key, until_ns in keys.items() if may(key)}
+
+    def _told_of(self) -> dict[Key, tuple[str, ...]]:
+        """Our causes that are true, with the units that must know."""
+        true = [key for key in self.active if key[0] in self.causes.suppresses and self._is_believed(key)]
+        return {key: units for key in true if (units := self.abroad.concerns(key))}
 
     def saved(self) -> list[list[Any]]:
         """What stands, for a snapshot."""
@@ -478,6 +579,7 @@ class Statements:
         self.standing = {(rule, asset): Standing.restored(*rest) for rule, asset, *rest in saved}
         self.active = {key: alarm for key, alarm in self.standing.items() if alarm.is_true}
         self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
+        self.abroad.told = self._told_of()
         self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
         self.orphans = [(rule, asset) for rule, asset in orphans]
         self.leave(kept)
@@ -506,5 +608,6 @@ class Statements:
                 kind = "alarm-cleared"
             text = f"{key[1]}: closed, the rule has changed or is gone"
             self._say(out, cause, kind, key, own_ns, None, text)
+            self._let_others_know(out, key, own_ns)
         self.orphans, self._unsettled = [], False
         self._let_go(out, cause, at_ns)

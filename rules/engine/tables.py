@@ -33,7 +33,7 @@ class Spoken:
     """What an engine still needs of a rule that is code: what its alarms say, and the commands of this unit's assets.
 
     `shown`: names of the numbers that a message shows. `sampled_ns`: of a rule of a group, how far apart samples of its
-    signals may come, else 0.
+    signals may come, else 0. `needs_facts`: it reads what other units tell.
     """
 
     id: str
@@ -43,10 +43,10 @@ class Spoken:
     shown: tuple[str, ...]
     targets: Mapping[str, tuple[Target, ...]]
     latches: bool
-    suppresses: tuple[str, ...]
     group: str
     sampled_ns: int
     re_alarm_ns: int
+    needs_facts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Compiled:
     rule, lane by lane, first those of the GPUs. `order` (C, 2) is (rule in program order, asset in unit order), by
     which deadlines of one instant fire. `shown`: numbers that a condition keeps for its message. `told`: what other
     units must know, whose rows come after those of the plant's conditions. `fact_rows`: what this unit is told, by
-    name, with its row among the points; behind it, of how many members it is.
+    name: the row of the first of its two numbers among the points. `suppresses`: by rule, of any unit, those whose
+    alarms its own explains.
     """
 
     rules: tuple[Spoken, ...]
@@ -83,6 +84,7 @@ class Compiled:
     watch: NDArray[np.int64]
     told: tuple[Told, ...]
     fact_rows: dict[str, int]
+    suppresses: dict[str, tuple[str, ...]]
 
     @property
     def plant_rows(self) -> int:
@@ -173,7 +175,7 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
     places = np.array([here[asset] for _, asset in conditions], np.int64)
     places = np.concatenate([np.tile(lanes, len(gpu)), places])
     return Compiled(
-        rules=_spoken(rules, here, site),
+        rules=_spoken(rules, here, site, parts, fact_rows),
         rule_of=rule_of,
         assets=unit.gpus * len(gpu) + tuple(asset for _, asset in conditions),
         order=np.stack([np.array([position[rule.id] for rule in rules], np.int64)[rule_of], places], axis=1),
@@ -202,6 +204,17 @@ def compile_unit(program: Program, site: Site, unit: Unit) -> Compiled:
         watch=np.array(watch, np.int64).reshape(-1, 4),
         told=tuple(Told(part.to, part.name, part.asset) for part in told),
         fact_rows=fact_rows,
+        suppresses={rule.id: rule.suppresses for rule in program.rules if rule.suppresses},
+    )
+
+
+def _needs_facts(rule: Rule, parts: Parts, here: Collection[str], facts: Collection[str]) -> bool:
+    return any(
+        name in facts
+        for asset in rule.assets
+        if asset in here
+        for term in rule.terms
+        for name in parts.names_read(term, asset)
     )
 
 
@@ -221,7 +234,9 @@ def _period_ns(signal: Term, asset: str, site: Site) -> int:
     return source.period_ns if source else 0
 
 
-def _spoken(rules: Sequence[Rule], here: Collection[str], site: Site) -> tuple[Spoken, ...]:
+def _spoken(
+    rules: Sequence[Rule], here: Collection[str], site: Site, parts: Parts, fact_rows: Collection[str]
+) -> tuple[Spoken, ...]:
     """Rules with one command share its targets, here as there."""
     targets: dict[int, Mapping[str, tuple[Target, ...]]] = {}
     for rule in rules:
@@ -237,10 +252,10 @@ def _spoken(rules: Sequence[Rule], here: Collection[str], site: Site) -> tuple[S
             tuple(rule.shown),
             targets[id(rule.targets)],
             rule.latches,
-            rule.suppresses,
             rule.group,
             _sampled_ns(rule, site) if rule.group else 0,
             rule.re_alarm_ns,
+            rule.asset_type != GPU_TYPE and _needs_facts(rule, parts, here, fact_rows),
         )
         for rule in rules
     )

@@ -4,7 +4,7 @@ Rules: pure (`streams/site_folder.py` reads the file); every finding at once, so
 handed out only when no finding is an error; the same text gives the same site, and its digest is that of the
 text.
 
-    name, tick, fact_period, alarms, rules    the site itself
+    name, tick, fact_period, alarms, access, rules    the site itself
     sources                where readings come from            rules/site/sources.py
     templates, units       what stands where and is measured   rules/site/spec.py, rules/site/expand.py
 """
@@ -12,6 +12,7 @@ text.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -22,13 +23,14 @@ from rules.site.sources import SourceTable, read_sources
 from rules.site.spec import SpecReader, expand_key
 from rules.strict_yaml import DURATION_NS, Node, load
 
-KEYS = ("name", "tick", "fact_period", "alarms", "rules", "sources", "templates", "units")
+KEYS = ("name", "tick", "fact_period", "alarms", "access", "rules", "sources", "templates", "units")
 TICK_NS = 100 * DURATION_NS["ms"]
 FACT_PERIOD_NS = DURATION_NS["s"]
 ALARM_KEYS = {
     "shelving_max": (1, 400 * DURATION_NS["d"]),
     "out_of_service_max": (1, 400 * DURATION_NS["d"]),
     "hold_off": (0, 2 * DURATION_NS["s"]),
+    "action_expiry": (DURATION_NS["s"], DURATION_NS["h"]),
 }
 """Keys of `alarms`, each with the shortest and the longest time that it may be; `model.Site` has what they are else."""
 
@@ -55,6 +57,7 @@ def _read(root: Node, text: str) -> Site | None:
     alarms_ns: dict[str, Any] = {
         f"{key}_ns": node.as_duration_ns(*ALARM_KEYS[key]) for key, node in alarms.items()
     }
+    access = fields["access"].fields(("root_key",)) if "access" in fields else {}
     table = read_sources(fields.get("sources"))
     reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
     reader.all_templates()
@@ -76,8 +79,16 @@ def _read(root: Node, text: str) -> Site | None:
         actuators=expansion.build_actuators(source_of_gpu),
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
+        root_key=_public_key(access.get("root_key")),
     )
     return replace(site, **{key: ns for key, ns in alarms_ns.items() if ns is not None})
+
+
+def _public_key(node: Node | None) -> str:
+    text = (node.as_text() or "") if node is not None else ""
+    if node is not None and text and not re.fullmatch("[0-9a-f]{64}", text):
+        node.report(f"'{text}' is no public key", "64 digits, as `headrace users key` prints them")
+    return text
 
 
 def text_digest(text: str) -> str:

@@ -6,33 +6,21 @@ is the head's JSON with sorted keys, without `signature`. A head without key and
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import orjson
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
 
 from rules.engine.chain import ChainEnd
-from rules.errors import ConfigurationError, UndecodableError
-from rules.findings import Finding
+from rules.errors import UndecodableError
+from streams.keys import key_id, read_private
 from streams.record import Message
 from streams.topics import JOURNAL, partition_of
 from streams.wire import HEAD_SCHEMA
-
-_HINT: Final = "make one with: headrace journal key -o FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +76,6 @@ def head_of(value: bytes) -> Head:
     return head
 
 
-# -- keys
-
-
-def key_id(key: Ed25519PublicKey) -> str:
-    """The first 16 hex digits of the SHA-256 of the raw public key."""
-    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
-
-
 class Signer:
     """Signs heads with a private key."""
 
@@ -118,55 +98,6 @@ def is_signed(head: Head, key: Ed25519PublicKey) -> bool:
     return True
 
 
-def make_key(path: Path) -> Path:
-    """A new private key in `path` (PEM, readable by its owner only); the public one in the file that is returned.
-
-    Raises ConfigurationError where either is there already or can't be written.
-    """
-    key, public = Ed25519PrivateKey.generate(), path.with_name(f"{path.name}.pub")
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    of_public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    for file, text, mode in ((path, pem, 0o600), (public, of_public, 0o644)):
-        try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except OSError as error:
-            raise ConfigurationError(
-                [Finding(str(file), 0, 0, f"can't be written: {error.strerror}")]
-            ) from None
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(text)
-    return public
-
-
 def read_signer(path: Path) -> Signer:
-    """The private key of a PEM file. Raises ConfigurationError."""
-    try:
-        key = load_pem_private_key(_pem(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigurationError(
-            [Finding(str(path), 0, 0, "no private Ed25519 key (PEM, no password)", _HINT)]
-        )
-    return Signer(key)
-
-
-def read_public(path: Path) -> Ed25519PublicKey:
-    """The public key of a PEM file. Raises ConfigurationError."""
-    try:
-        key = load_pem_public_key(_pem(path))
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        hint = "`headrace journal key` has written it beside the private one, as FILE.pub"
-        raise ConfigurationError([Finding(str(path), 0, 0, "no public Ed25519 key (PEM)", hint)])
-    return key
-
-
-def _pem(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            [Finding(str(path), 0, 0, f"can't be read: {error.strerror}", _HINT)]
-        ) from None
+    """Signs with the private key of a PEM file. Raises ConfigurationError."""
+    return Signer(read_private(path))

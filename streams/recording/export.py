@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from rules.engine.inputs import Action, Frame, Input, Readings, Receipt
+from rules.engine.inputs import AccessList, Action, Frame, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
@@ -43,6 +43,8 @@ _TABLE_OF: Final[Mapping[type[Any], str]] = {
     Command: "commands",
     Entry: "journal",
 }
+_OF_PEOPLE: Final = frozenset({b"action/1", b"access/1"})
+"""Schemas of inputs that name people."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,9 @@ def export(
                     )
                 ]
             )
-        hide = Pseudonyms(key, host_names(site, _sources(recordings, advance))).hide_name
+        hide = Pseudonyms(
+            key, [*host_names(site, _sources(recordings, advance)), *_people(recordings)]
+        ).hide_name
     found = schemas(site, hide)
     exported = Exported()
     with ExitStack() as stack:
@@ -118,6 +122,20 @@ def _sources(recordings: Sequence[Recording], advance: Advance) -> set[str]:
     for record in watched(_records(recordings, {EVENTS.name}), advance):
         found.add(header(record.headers, "source") or b"")
     return {source.decode("utf-8", "replace") for source in found if source}
+
+
+def _people(recordings: Sequence[Recording]) -> Iterator[tuple[str, str]]:
+    """Names of people: who acts, who signs, and who is on an access list."""
+    for record in _records(recordings, {EVENTS.name}):
+        if header(record.headers, "schema") not in _OF_PEOPLE:
+            continue
+        try:
+            value = decode_input(record.key, record.headers, record.value)
+        except UndecodableError:
+            continue
+        names = [value.by, value.signer] if isinstance(value, Action) else []
+        for name in {*names, *(value.users if isinstance(value, AccessList) else ())} - {""}:
+            yield name, name
 
 
 def _records(recordings: Sequence[Recording], topics: Collection[str]) -> Iterator[Record]:

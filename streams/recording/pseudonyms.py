@@ -3,8 +3,8 @@
 Rules: a pseudonym is `x` and 16 hexadecimal digits of HMAC-SHA-256 of the name in lower case; a name is replaced
 wherever it stands as a whole word or words, in ids and texts, in capitals or not, the longest first; everything else
 stays as it is. Hosts are the sources of the site (an NVML source is a host, an OPC UA source a PLC), what GPUs are
-directly part of, and the hosts of endpoints. People, whom the sources of their actions name, are hidden with them. No
-field of the log names a tenant or a job so far.
+directly part of, and the hosts of endpoints. People, whom actions and access lists name, are hidden with them (the
+export looks for them). No field of the log names a tenant or a job so far.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from rules.engine.inputs import ACTION_SOURCE, FACT_SOURCE
+from rules.engine.inputs import ACCESS_SOURCE, ACTION_SOURCE, FACT_SOURCE
 from rules.site.model import Site
 
 DIGITS: Final = 16
 BACKFILL: Final = "/backfill"
-_OWN_SOURCES: Final = frozenset({"ticker", "activation", "actuators"})
+_OWN_SOURCES: Final = frozenset({"ticker", "activation", "actuators", ACCESS_SOURCE})
 """Sources that are Headrace's own and name no host."""
 
 _KNOWN: Final = 1 << 16

@@ -68,7 +68,7 @@ def schemas(site: Site | None, hide: Hide) -> dict[str, pa.Schema]:
         "actions": [
             ("unit", text), ("source", text), ("epoch", pa.int64()), ("sequence", pa.int64()), ("action", text),
             ("rule", text), ("asset", text), ("by", text), ("at_ns", _TIME), ("occurrence", text),
-            ("until_ns", _TIME), ("one_shot", pa.bool_()), ("comment", text),
+            ("until_ns", _TIME), ("one_shot", pa.bool_()), ("comment", text), ("signer", text),
         ],
         "journal": [
             ("id", text), ("unit", text), ("kind", text), ("at_ns", _TIME), ("detail", text),

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules.alarms.first_up import FirstUp
 from rules.engine.inputs import (
+    AccessList,
     Action,
     ActionKind,
     Activation,
@@ -101,7 +103,14 @@ enveloped = st.one_of(
         names,
         identities,
         st.sampled_from(get_args(ActionKind)),
-        *(names, names, names, times, names, times, st.booleans(), names),
+        *(names, names, names, times, names, times, st.booleans(), names, names, names),
+    ),
+    st.builds(
+        AccessList,
+        names,
+        identities,
+        st.dictionaries(names, st.fixed_dictionaries({"role": names, "keys": st.lists(names, max_size=2)})),
+        *(times, names, names),
     ),
     st.builds(
         Fact, names, identities, names, names, times, floats, st.integers(0, 9), st.integers(0, 3), names
@@ -121,8 +130,9 @@ outputs = st.one_of(
         st.none() | times,
         st.none() | floats,
         st.text(max_size=40),
-        *(st.none() | times, st.none() | times, st.none() | times, st.booleans(), st.none() | times),
-        *(names, names, st.text(max_size=40), times),
+        *(st.none() | times for _ in range(4)),
+        *(st.booleans(), st.none() | times, names, st.sampled_from(get_args(FirstUp))),
+        *(names, st.text(max_size=40), times),
     ),
     st.builds(Command, names, names, names, names, names, floats, names, times, times, st.text(max_size=40)),
     st.builds(

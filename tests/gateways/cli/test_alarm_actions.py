@@ -82,11 +82,18 @@ async def running(broker: EmbeddedBroker) -> AsyncIterator[list[Alarm]]:
 
 
 async def headrace(
-    folder: Path, broker: EmbeddedBroker, command: str, *arguments: str
+    folder: Path,
+    broker: EmbeddedBroker,
+    command: str,
+    *arguments: str,
+    by: str | None = "eva",
+    key: Path | None = None,
 ) -> tuple[int, Any, str]:
+    site = () if command == "users" else ("--site", str(folder))
+    who = (*(("--by", by) if by else ()), *(("--key", str(key)) if key else ()))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateways.cli.main", command, *arguments, "--json", "--by", "eva"),
-        *("--site", str(folder), "--bootstrap", broker.bootstrap),
+        *(sys.executable, "-m", "gateways.cli.main", command, *arguments, "--json", *who, *site),
+        *("--bootstrap", broker.bootstrap),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -17,7 +17,8 @@ from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
 from rules.engine.chain import ChainEnd, hash_of
 from streams.bus_kafka import KafkaBus
-from streams.journal.heads import head_message, make_key, read_signer
+from streams.journal.heads import head_message, read_signer
+from streams.keys import make_key
 from streams.record import Message, Record
 from streams.recording.recording import RecordingWriter
 from streams.settings import BrokerSettings

@@ -59,7 +59,7 @@ async def test_ticks_come_before_the_plant_and_the_plant_before_the_gateways(
     assert started == ["plant"]
     see(system, status("plant", "ready"))
     await asyncio.wait_for(starting, 10)
-    assert started == ["plant", "opcua", "nvml"]
+    assert started == ["plant", "opcua", "nvml", "scada"]
 
 
 async def test_nothing_is_started_once_the_end_has_begun(

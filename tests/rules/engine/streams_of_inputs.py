@@ -5,12 +5,29 @@ Numbers come from `terms_of_rules.NUMBERS`, of which the thresholds of its progr
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
+from rules.access.users import User, plain_users
+from rules.engine.inputs import (
+    AccessList,
+    Action,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    Tick,
+)
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
+from tests.rules.access.people import PEOPLE, action, listing, user
 from tests.rules.engine.plant import MS, START, UNIT, S, tick
 from tests.rules.engine.terms_of_rules import NUMBERS
 
@@ -27,6 +44,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.at: dict[str, tuple[int, int]] = {}
+        self.has_list = False
 
     def next(self, source: str, skip: int = 0, restart: bool = False) -> Identity:
         epoch, sequence = self.at.get(source, (1, 0))
@@ -144,6 +162,55 @@ def facts(draw: st.DrawFn, writer: _Writer, now_ns: int, trouble: bool) -> Fact:
     )
 
 
+LISTS = (
+    PEOPLE,
+    {**PEOPLE, "new": user("new", "admin")},
+    {name: one for name, one in PEOPLE.items() if name != "otto"},
+    {"ada": User("admin"), "eva": PEOPLE["eva"]},
+)
+"""Users of lists; the last ones lack an admin with a key."""
+
+
+@st.composite
+def access_lists(draw: st.DrawFn, writer: _Writer, now_ns: int) -> AccessList:
+    """One that is taken; or one that is not, for one reason or another."""
+    identity = writer.next("access")
+    is_good = not writer.has_list or draw(st.booleans())
+    writer.has_list = True
+    users = draw(st.sampled_from(LISTS[:3]))
+    if is_good:
+        return listing(users=users, at_ns=now_ns, identity=identity)
+    made = listing(
+        users=users,
+        signer=draw(st.sampled_from(["ada", "ada", "eng", "nobody"])),
+        key=draw(st.sampled_from(["", "eva"])),
+        at_ns=now_ns + draw(st.sampled_from([0, 61, -61])) * S,
+        identity=identity,
+    )
+    altered: dict[str, Any] = draw(st.sampled_from([{}, {}, {"at_ns": 1}, {"users": plain_users(LISTS[3])}]))
+    return replace(made, **altered)
+
+
+@st.composite
+def refused_actions(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Action:
+    """What a viewer wants, what is forged, and what is late. The twin acts on nothing."""
+    signer = draw(st.sampled_from(["vic", "vic", "eva", "scada", "panel", "nobody"]))
+    by = {"scada": "vic", "panel": "otto"}.get(signer, signer)
+    lag_s = (
+        draw(st.sampled_from([61, -61, -100])) if signer == "eva" else draw(st.sampled_from([0, 0, 61, -61]))
+    )
+    return action(
+        draw(st.sampled_from(["acknowledge", "shelve", "comment"])),
+        signer,
+        by,
+        key=draw(st.sampled_from(["", "", "otto"])),
+        at_ns=now_ns + lag_s * S + 50 * MS,
+        identity=writer.next(f"action:{signer}", draw(_skips)),
+        asset=draw(st.sampled_from(["R1", "V1"])),
+        **draw(st.sampled_from([{}, {"one_shot": True, "until_ns": now_ns}])),
+    )
+
+
 @st.composite
 def others(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Input:
     kind = draw(st.sampled_from(["gap", "restart", "receipt", "fact"]))
@@ -224,7 +291,7 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
         log.insert(0, draw(frames(writer, now_ns, False)))
     for _ in range(draw(st.sampled_from([2, 10, 20, 40]))):
         kinds = ["frame", "readings", "tick", "run"] * 2 + ["fact", "activation"]
-        kind = draw(st.sampled_from(kinds + ["other", "again"] * trouble))
+        kind = draw(st.sampled_from(kinds + ["other", "again", "people"] * trouble))
         if kind == "frame":
             log.append(draw(frames(writer, now_ns, trouble)))
         elif kind == "readings":
@@ -242,6 +309,9 @@ def logs(draw: st.DrawFn, trouble: bool = True) -> list[Input]:
             now_ns += STEADY * len([value for value in run if isinstance(value, Tick)])
         elif kind == "activation":
             log.append(draw(activations(writer, now_ns, -500 if trouble else 60)))
+        elif kind == "people":
+            is_list = not writer.has_list or draw(st.integers(0, 3)) == 0
+            log.append(draw((access_lists if is_list else refused_actions)(writer, now_ns)))
         elif kind == "other":
             log.append(draw(others(writer, now_ns)))
         else:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rules.engine.engine import Engine
-from rules.engine.inputs import Action, ActionKind, Activation, Identity, Input, Tick
+from rules.engine.inputs import ActionKind, Activation, Identity, Input, Tick
 from rules.engine.outputs import Alarm, Entry, Output
 from rules.engine.tables import compile_unit
 from streams.wire import encode_output
+from tests.rules.access.people import PEOPLE, action, listing
 from tests.rules.engine.plant import START, UNIT, S, flow, program, site, tick
 
 RULE = """
@@ -38,6 +42,21 @@ KINDS = (
     "return-to-service", "comment",
 )  # fmt: skip
 NAMES = ("out-of-service", "shelved")
+
+
+class Who(NamedTuple):
+    """`key`: whose key signs, where it is not the signer's own."""
+
+    signer: str
+    by: str
+    key: str = ""
+
+
+WHO = [
+    *[Who("eng", "eng"), Who("eva", "eva")] * 3, Who("scada", "eva"), Who("scada", "eng"), Who("scada", "vic"),
+    Who("vic", "vic"), Who("eva", "eng"), Who("eva", "eva", "vic"), Who("eng", "eng", "eva"),
+]  # fmt: skip
+OPERATORS, ENGINEERS = {"operator", "engineer", "admin"}, {"engineer", "admin"}
 
 
 class Model:
@@ -129,16 +148,19 @@ class Model:
 class AlarmMachine(RuleBasedStateMachine):
     """The engine, the model, and the log of all inputs."""
 
-    @initialize(latch=st.booleans())
-    def begin(self, latch: bool) -> None:
+    @initialize(latch=st.booleans(), is_open=st.sampled_from([True, False, False]))
+    def begin(self, latch: bool, is_open: bool) -> None:
         self.rules = program(RULE.format(latch=str(latch).lower()))
         self.model = Model(latch)
         self.now, self.flows, self.actions, self.epoch = 0, 0, 0, 1
         self.log: list[Input] = []
         self.said: list[Output] = []
         self.state, self.occurrences, self.rules_are = "normal", [""], "these"
+        self.people: dict[str, str] = {}
         self.engine = self.fresh()
         self.take(tick(START))
+        if not is_open:
+            self.people_change("", "ada")
 
     def fresh(self) -> Engine:
         made = Engine(self.rules, site(), UNIT, "these")
@@ -181,26 +203,56 @@ class AlarmMachine(RuleBasedStateMachine):
         halves=HALVES,
         one_shot=st.booleans(),
         back=st.integers(0, 1),
+        who=st.sampled_from(WHO),
     )
-    def act(self, kind: ActionKind, halves: int, one_shot: bool, back: int) -> None:
+    def act(self, kind: ActionKind, halves: int, one_shot: bool, back: int, who: Who) -> None:
         self.actions += 1
-        self.model.pass_time(self.now)
+        if not self.is_forged(who):  # which changes nothing, and makes nothing come true
+            self.model.pass_time(self.now)
         until, occurrence = self.now + halves, self.occurrences[max(-1 - back, -len(self.occurrences))]
         one_shot = one_shot and kind == "shelve"
-        done = self.rules_are == "these" and self.model.act(
-            kind, self.now, until, one_shot, occurrence == self.occurrences[-1]
-        )
-        at_ns = START + self.now * HALF
-        outputs = self.take(
-            Action(
-                UNIT, Identity("action:eva", 1, self.actions), kind, "low", "R1", "eva", at_ns, occurrence,
-                START + until * HALF, one_shot, "why",
-            )
+        is_current = occurrence == self.occurrences[-1]
+        can = self.rules_are == "these" and self.may(kind, who)
+        done = can and self.model.act(kind, self.now, until, one_shot, is_current)
+        sent = action(
+            kind, who.signer, who.by, self.actions, who.key, START + self.now * HALF,
+            occurrence=occurrence, until_ns=START + until * HALF, one_shot=one_shot,
         )  # fmt: skip
-        answers = [one for one in outputs if one.id.startswith(f"{UNIT}:action:eva")]
-        kinds = [one.kind for one in answers if isinstance(one, Entry)]
+        if not self.people:
+            sent = replace(sent, signer="", signature="")
+        outputs = self.take(sent)
+        own = f"{UNIT}:action:{who.signer}:", f"{UNIT}:forged:"
+        kinds = [one.kind for one in outputs if isinstance(one, Entry) and one.id.startswith(own)]
         assert ("action-refused" not in kinds) == done
         assert len(kinds) == 1
+
+    def is_forged(self, who: Who) -> bool:
+        return bool(self.people) and (bool(who.key) or who.signer not in self.people)
+
+    def may(self, kind: ActionKind, who: Who) -> bool:
+        """In plain words, where `people` has names and roles."""
+        if not self.people:
+            return True
+        if self.is_forged(who) or who.by not in self.people:
+            return False
+        if who.signer not in (who.by, "scada"):
+            return False
+        needed = ENGINEERS if kind in ("remove-from-service", "return-to-service") else OPERATORS
+        return {self.people[who.signer], self.people[who.by]} <= needed
+
+    @rule(without=st.sampled_from(["", "", "eva"]), signer=st.sampled_from(["ada", "ada", "eng"]))
+    def people_change(self, without: str, signer: str) -> None:
+        """An admin, or somebody who is none, says who may act."""
+        users = {name: user for name, user in PEOPLE.items() if name != without}
+        self.actions += 1
+        kinds = [
+            one.kind
+            for one in self.take(listing(self.actions, users, signer, at_ns=START + self.now * HALF))
+            if isinstance(one, Entry)
+        ]
+        assert ("access-list" in kinds) == (signer == "ada")
+        if signer == "ada":
+            self.people = {name: user.role for name, user in users.items()}
 
     @rule()
     def restart(self) -> None:

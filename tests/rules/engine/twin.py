@@ -16,11 +16,24 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from rules.engine.inputs import Activation, Fact, Frame, Gap, Identity, Input, Readings, Receipt, Tick
+from rules.engine.inputs import (
+    AccessList,
+    Action,
+    Activation,
+    Fact,
+    Frame,
+    Gap,
+    Identity,
+    Input,
+    Readings,
+    Receipt,
+    Tick,
+)
 from rules.engine.outputs import Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Site
+from tests.rules.engine.twin_access import TwinAccess
 from tests.rules.engine.twin_alarms import Ids, TwinAlarms, numbered
 from tests.rules.engine.twin_conditions import (
     Condition,
@@ -65,7 +78,7 @@ class Waiting(NamedTuple):
     event: Said
 
 
-class Twin(TwinAlarms):
+class Twin(TwinAlarms, TwinAccess):
     """The whole engine, the slow way."""
 
     def __init__(
@@ -83,6 +96,7 @@ class Twin(TwinAlarms):
         self.first_epoch: dict[str, int] = {}
         self.newest: dict[str, int] = {}
         self.no_alarms()
+        self.no_list()
         self.notes: Counter[tuple[str, str]] = Counter()
         self.off: dict[str, tuple[int, int]] = {}
         self.counters: Counter[str] = Counter()
@@ -97,10 +111,7 @@ class Twin(TwinAlarms):
         self.told: Counter[str] = Counter()
         self.place = {asset.id: index for index, asset in enumerate(self.unit.assets)}
         self.conditions = self.conditions_of(program)
-        self.rules = self.rules_of(program)
-
-    def rules_of(self, program: Program) -> list[Rule]:
-        return [rule for rule in program.rules if set(rule.assets) & set(self.place)]
+        self.rules = program.rules
 
     def conditions_of(self, program: Program) -> list[Condition]:
         return [
@@ -118,6 +129,8 @@ class Twin(TwinAlarms):
             self.prefix = f"{self.unit.id}:{identity.source}:{identity.epoch}:{identity.sequence}"
             if isinstance(value, Tick):
                 self.tick(value)
+            elif isinstance(value, Action | AccessList) and self.is_forged(value, self.unit.id):
+                continue
             elif self.admit(value):
                 self.take(value)
         return out
@@ -181,7 +194,7 @@ class Twin(TwinAlarms):
         match value:
             case Frame() | Readings():
                 at = value.ingest_ns
-            case Receipt():
+            case Receipt() | Action():
                 at = value.at_ns
             case Gap():
                 at = value.to_ns
@@ -256,15 +269,40 @@ class Twin(TwinAlarms):
         """Causes come first."""
         return max((1 + self.rank(one.id) for one in self.rules if rule in one.suppresses), default=0)
 
-    def take_waiting(self, until: int) -> None:
-        """In the order of time, with the waits for a cause that end."""
+    def tell_fact(self, to: str, key: tuple[str, str], at: int, is_true: bool) -> None:
+        self.told[to] += 1
+        self.counters["facts_told"] += 1
+        identity = Identity(f"fact:{self.unit.id}", self.begun, self.told[to])
+        name = f"alarm:{key[0]}:{key[1]}"
+        self.out.append(Fact(to, identity, name, key[1], at, float(is_true), 1, 0, self.ruling))
+
+    def needs_facts(self, rule: str) -> bool:
+        now = self.moment(0, set())
+        return any(
+            names_below(term, condition.asset, now) & self.heard_of()
+            for condition in self.conditions
+            if condition.rule.id == rule
+            for term in condition.rule.terms
+        )
+
+    def take_waiting(self, after: int, until: int) -> None:
+        """In the order of time, with all that time brings: waits that end, what is told again or not told again."""
         of: dict[tuple[str, str, int], Ids] = {}
+        period = self.site.fact_period_ns
+        edge = (after // period + 1) * period
         while True:
-            end = min([until, *self.holds.values()])
+            end = min([until, *self.holds.values(), *self.believed.values(), edge])
             if self.waiting and min(self.waiting, key=lambda one: one[:4]).at <= end:
                 self.take_next(of)
             elif end in self.holds.values():
                 self.end_holds(end)
+            elif end in self.believed.values():
+                self.lapse(end)
+            elif end == edge:
+                for key in sorted(self.telling):
+                    for to in self.others_of(key):
+                        self.tell_fact(to, key, edge, True)
+                edge += period
             else:
                 return
 
@@ -308,8 +346,10 @@ class Twin(TwinAlarms):
 
     def fire(self, until: int) -> None:
         self.fire_conditions(until)
-        self.passed = max(self.passed, until)
-        self.take_waiting(until)
+        after, self.passed = self.passed, max(self.passed, until)
+        if not after:
+            after = until - 10 * S
+        self.take_waiting(after, until)
 
     def fire_conditions(self, until: int) -> None:
         due = [c for c in self.conditions if c.deadline is not None and c.deadline <= until]
@@ -372,9 +412,11 @@ class Twin(TwinAlarms):
         self.tellings |= {key: old for key, old in told.items() if key in self.tellings}
         for name in self.facts.keys() - self.heard_of():
             del self.facts[name], self.newest[name]
+        self.rules = program.rules
+        self.believed = {key: until for key, until in self.believed.items() if self.may_believe(key)}
         fresh: list[Condition] = []
         self.conditions = self.conditions_of(program)
-        self.rules = self.rules_of(program)
+        self.telling = {key for key in self.active if key[1] in self.site.assets and self.others_of(key)}
         for index, new in enumerate(self.conditions):
             old = known.get((new.rule.definition, new.asset))
             if old is not None:
@@ -425,6 +467,12 @@ class Twin(TwinAlarms):
                 self.activation(value)
             case Fact():
                 self.fact(value)
+            case AccessList():
+                self.access_list(value)
+            case Action():
+                if self.now is not None:
+                    self.fire(self.at(value.at_ns))
+                self.action(value)
 
     def data(self, value: Frame | Readings) -> None:
         source = value.identity.source
@@ -513,7 +561,9 @@ class Twin(TwinAlarms):
     def fact(self, value: Fact) -> None:
         self.counters["facts"] += 1
         source = value.identity.source
-        if value.name not in self.heard_of():
+        if value.name.startswith("alarm:"):
+            self.alarm_elsewhere(value)
+        elif value.name not in self.heard_of():
             self.counters["unknown_facts"] += 1
         elif self.now is None:
             self.counters["before_first_tick"] += 1
@@ -524,6 +574,25 @@ class Twin(TwinAlarms):
             if self.accepted(source, value.name, t, believed, bad, lateness, 1):
                 self.facts[value.name] = Heard(t, value.value, value.known if believed and not bad else 0)
                 self.watching(t, {value.name})
+
+    def may_believe(self, key: tuple[str, str]) -> bool:
+        asset = self.site.assets.get(key[1])
+        explains = any(rule.id == key[0] and rule.suppresses for rule in self.rules)
+        return asset is not None and asset.unit != self.unit.id and explains
+
+    def alarm_elsewhere(self, value: Fact) -> None:
+        _, rule, asset = value.name.split(":")
+        at = min(value.time_ns, self.passed)
+        if not self.may_believe((rule, asset)):
+            self.counters["unknown_facts"] += 1
+        elif self.now is None:
+            self.counters["before_first_tick"] += 1
+        elif value.rules_digest != self.ruling:
+            self.counters["not_good"] += 1
+        elif at + 3 * self.site.fact_period_ns <= self.passed:
+            self.counters["late"] += 1
+        else:
+            self.told_elsewhere((rule, asset), at, value.value > 0)
 
     def moment(self, t: int, sampled: set[str]) -> Moment:
         return Moment(

@@ -41,7 +41,17 @@ class TwinAlarms(ABC):
         self.moved: dict[Key, int] = {}
         self.holds: dict[Key, int] = {}
         self.firsts: dict[str, int] = {}
+        self.believed: dict[Key, int] = {}
+        self.telling: set[Key] = set()
         self.known_above: dict[str, set[str]] = {}
+
+    @abstractmethod
+    def tell_fact(self, to: str, key: Key, at: int, is_true: bool) -> None:
+        """Say to another unit whether an alarm is true."""
+
+    @abstractmethod
+    def needs_facts(self, rule: str) -> bool:
+        """Whether a rule reads what other units tell."""
 
     @abstractmethod
     def id_of(self) -> str:
@@ -109,6 +119,7 @@ class TwinAlarms(ABC):
         if not is_over:
             self.returned[key] = alarm
         self.tell(alarm, "alarm-cleared", ids)
+        self.let_others_know(key, at, False)
 
     def unknown(
         self, rule: str, asset: str, at: int, value: float | None, text: str, kind: str, ids: Ids
@@ -178,21 +189,23 @@ class TwinAlarms(ABC):
     # causes
 
     def name(self, key: Key) -> str:
-        return f"{self.unit.id}:{key[0]}:{key[1]}"
+        unit = self.site.assets[key[1]].unit if key[1] in self.site.assets else self.unit.id
+        return f"{unit}:{key[0]}:{key[1]}"
 
-    def above(self, asset: str) -> set[str]:
-        """The asset, what it is part of, and what feeds any of these, in its unit."""
-        if asset in self.known_above:
-            return self.known_above[asset]
+    def above(self, asset: str, anywhere: bool) -> set[str]:
+        """The asset, what it is part of, and what feeds any of these: in its unit, or anywhere."""
+        name = f"{asset}:{anywhere}"
+        if name in self.known_above:
+            return self.known_above[name]
         found, todo = {asset}, [asset]
         while todo:
             one = todo.pop()
             for other in self.site.assets.values():
                 holds = self.site.assets[one].part_of == other.id or one in other.feeds
-                if holds and other.unit == self.unit.id and other.id not in found:
+                if holds and (anywhere or other.unit == self.unit.id) and other.id not in found:
                     found.add(other.id)
                     todo.append(other.id)
-        self.known_above[asset] = found
+        self.known_above[name] = found
         return found
 
     def explains(self, cause: Key, key: Key) -> bool:
@@ -200,24 +213,65 @@ class TwinAlarms(ABC):
             return False
         if not any(rule.id == cause[0] and key[0] in rule.suppresses for rule in self.rules):
             return False
-        above = self.above(key[1])
+        above = self.above(key[1], self.site.assets[cause[1]].unit != self.unit.id)
         return cause[1] in above or self.site.assets[cause[1]].part_of in above
 
     def cause_of(self, key: Key) -> Key | None:
-        return min((cause for cause in self.active if self.explains(cause, key)), default=None)
+        return min(
+            (cause for cause in {*self.active, *self.believed} if self.explains(cause, key)), default=None
+        )
+
+    def others_of(self, cause: Key) -> list[str]:
+        """The other units in which an alarm may explain something."""
+        if not any(rule.id == cause[0] and rule.suppresses for rule in self.rules) or self.needs_facts(
+            cause[0]
+        ):
+            return []
+        near = {cause[1], self.site.assets[cause[1]].part_of}
+        return sorted(
+            {one.unit for one in self.site.assets.values() if near & self.above(one.id, True)}
+            - {self.unit.id}
+        )
+
+    def let_others_know(self, key: Key, at: int, is_true: bool) -> None:
+        if is_true == (key in self.telling):
+            return
+        for to in self.others_of(key):
+            self.tell_fact(to, key, at, is_true)
+            self.telling |= {key}
+        if not is_true:
+            self.telling.discard(key)
+
+    def told_elsewhere(self, cause: Key, at: int, is_true: bool) -> None:
+        if not is_true:
+            if self.believed.pop(cause, None) is not None:
+                self.let_go(at, self.id_of)
+            return
+        is_new = cause not in self.believed
+        self.believed[cause] = at + 3 * self.site.fact_period_ns
+        if is_new:
+            self.suppress_all(cause, at, self.id_of)
+
+    def lapse(self, at: int) -> None:
+        for cause in sorted(cause for cause, until in self.believed.items() if until <= at):
+            del self.believed[cause]
+            self.let_go(at, numbered(self.unit.id, f"{cause[0]}@lapsed", cause[1], at))
 
     def suppress(self, rule: Rule, asset: str, at: int, ids: Ids) -> None:
         """What a new alarm explains is heard no more."""
-        if not rule.suppresses:
-            return
-        for key in sorted(key for key in self.active if self.explains((rule.id, asset), key)):
+        if rule.suppresses:
+            self.let_others_know((rule.id, asset), at, True)
+            self.suppress_all((rule.id, asset), at, ids)
+
+    def suppress_all(self, cause: Key, at: int, ids: Ids) -> None:
+        for key in sorted(key for key in self.active if self.explains(cause, key)):
             own = self.not_before_the_last(key, at)
             if self.active[key].suppressed_by:
                 continue
             self.holds.pop(key, None)
             alarm = replace(
                 self.active[key], id=ids(), state="suppressed", at_ns=own,
-                suppressed_by=self.name((rule.id, asset)),
+                suppressed_by=self.name(cause),
             )  # fmt: skip
             self.stands(key, alarm, "alarm-suppressed", ids)
 
@@ -228,7 +282,7 @@ class TwinAlarms(ABC):
             if not by:
                 continue
             _, rule, asset = by.split(":", 2)
-            if (rule, asset) in self.active and self.explains((rule, asset), key):
+            if (rule, asset) in {*self.active, *self.believed} and self.explains((rule, asset), key):
                 continue
             own = self.not_before_the_last(key, at)
             cause = self.cause_of(key)

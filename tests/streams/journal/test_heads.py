@@ -11,7 +11,8 @@ import pytest
 from rules.engine.chain import ChainEnd, hash_of
 from rules.errors import ConfigurationError, UndecodableError
 from streams.journal.chain import Finding, Verifier
-from streams.journal.heads import Head, Signer, head_of, is_signed, key_id, make_key, read_public, read_signer
+from streams.journal.heads import Head, Signer, head_of, is_signed, read_signer
+from streams.keys import key_id, make_key, read_public
 from tests.streams.journal.lines import journal
 
 LINES = journal(6)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways.cli.main import run_app
-from rules.engine.inputs import Action, Identity, Input, Readings, Receipt
+from rules.engine.inputs import AccessList, Action, Identity, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.quality import Quality
@@ -45,10 +45,13 @@ units:
       P-1: {{type: Pump, points: {{PumpSpeed: {{range: 0..100 %}}}}, actuators: {{PumpSpeed: {{default: 80 %}}}}}}
       "{host}": host
 """
-NAMES = {"plc": "plc-hall", "nvml": "nvml-node7", "host": "NODE7", "address": "10.0.0.7", "gpu": "-G1"}
+NAMES = {"plc": "plc-hall", "nvml": "nvml-node7", "host": "NODE7", "address": "10.0.0.7", "gpu": "-G1",
+         "person": "eva", "edge": "scada", "reader": "vic"}  # fmt: skip
 
 
-def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list[Input], list[Output]]:
+def things(
+    plc: str, nvml: str, host: str, address: str, gpu: str, person: str, edge: str, reader: str
+) -> tuple[list[Input], list[Output]]:
     """A frame, readings and a receipt; alarms, a command and lines of the journal that name hosts in their texts."""
     leak = replace(readings(2, source=plc), points=(f"{host}.RackLeakDetectTray",))
     inputs: list[Input] = [
@@ -56,7 +59,8 @@ def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list
         frame(2, asset=host, source=f"{nvml}/backfill"),
         Receipt("hall", Identity("actuators", 3, 1), "c1", f"{host}{gpu}.power_limit", "failed", 500.0, None, 9,
                 f"opc.tcp://{address}:4840 ({plc.upper()}) does not answer"),
-        Action("hall", Identity(f"action:{plc}", 3, 1), "comment", "hot", f"{host}{gpu}", plc, 9),
+        Action("hall", Identity(f"action:{plc}", 3, 1), "comment", "hot", f"{host}{gpu}", person, 9, signer=edge),
+        AccessList("hall", Identity("access", 3, 1), {edge: {}, reader: {}}, 9, edge),
     ]  # fmt: skip
     cause = f"hall:{nvml}:5:1"
     outputs: list[Output] = [
@@ -64,7 +68,8 @@ def things(plc: str, nvml: str, host: str, address: str, gpu: str) -> tuple[list
               f"{host}{gpu}: 92 °C, {host} is warm; {host.lower()}, too"),
         Command(f"{cause}:1", "hall", "hot", f"{host}{gpu}", f"{host}{gpu}.power_limit", 500.0, "W", 7, 99,
                 f"{host}{gpu}: 92 °C"),
-        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3}, 9, "cd" * 32),
+        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3, "by": reader, "of": "access"},
+              9, "cd" * 32),
     ]  # fmt: skip
     return inputs, outputs
 
@@ -179,6 +184,7 @@ _asset = _ids("ABCDEFGHIJKLmnopq0123", _lower + "ABCXYZ-_")
     host=_asset,
     address=_ids("abc", _lower),
     gpu=st.sampled_from(["-G1", "G1", "_0", "7", "-"]).map(lambda text: text if text != "-" else "-x"),
+    people=st.lists(_ids("abcdefghijkln", _lower), min_size=3, max_size=3, unique=True),
     kind=st.sampled_from(["parquet", "csv"]),
 )
 def test_nothing_of_the_names_is_left_and_nothing_else_changes(
@@ -188,10 +194,12 @@ def test_nothing_of_the_names_is_left_and_nothing_else_changes(
     host: str,
     address: str,
     gpu: str,
+    people: list[str],
     kind: str,
 ) -> None:
     names = {"plc": plc, "nvml": nvml, "host": host, "address": address}
-    if len({name.lower() for name in names.values()}) < 4 or any(name.isdigit() for name in names.values()):
+    names |= dict(zip(("person", "edge", "reader"), people, strict=True))
+    if len({name.lower() for name in names.values()}) < 7 or any(name.isdigit() for name in names.values()):
         return  # digits alone stand in times, too
     folder = tmp_path_factory.mktemp("names")
     record(folder / "a.mcap", {**names, "gpu": gpu})

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from streams.journal.chain import Finding, Verifier
-from streams.journal.heads import key_id, make_key, read_public, read_signer
+from streams.journal.heads import read_signer
+from streams.keys import key_id, make_key, read_public
 from streams.topics import JOURNAL
 from streams.wire import is_head
 from tests.streams.worker.scenario import UNITS, Plant, inputs

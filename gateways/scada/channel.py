@@ -1,0 +1,236 @@
+"""One client's connection: which of its requests are heard at all, and whose session they speak for.
+
+Rules, each against a hole of the stack that was exploited (docs/decisions/0091-scada-security.md):
+- A channel with a certificate that is not trusted is not opened, and none is renewed with another certificate.
+- Over a channel without security, where that is not offered, only endpoints can be asked for.
+- CreateSession names the certificate of its channel, and the application that this certificate is for.
+- A request is heard with the token of the channel's own session. A session goes over to another channel only with
+  the same certificate and the same user, once its client has signed; then the old channel has lost it.
+- Services that change the address space or the list of known servers are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import logging
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.common.connection import SecureConnection
+from asyncua.common.utils import ServiceError
+from asyncua.crypto.security_policies import SecurityPolicyNone
+from asyncua.server.binary_server_asyncio import BinaryServer, OPCUAProtocol
+from asyncua.server.uaprocessor import UaProcessor
+from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
+
+from gateways.scada.certificates import application_uris, first_of
+
+UNREAD_BYTES_MAX: Final = 32_000_000
+"""A client that asks and asks and does not read its answers is let go."""
+NONCE_BYTES_MIN: Final = 32
+
+_CODES: Final = ua.StatusCodes
+_IDS: Final = ua.ObjectIds
+
+
+def _requests(*names: str) -> frozenset[Any]:
+    return frozenset(ua.NodeId(getattr(_IDS, f"{name}Request_Encoding_DefaultBinary")) for name in names)
+
+
+(_CREATE,) = _requests("CreateSession")
+(_ACTIVATE,) = _requests("ActivateSession")
+(_BROWSE_NEXT,) = _requests("BrowseNext")
+_DISCOVERY: Final = _requests("GetEndpoints", "FindServers", "CloseSecureChannel")
+_REFUSED: Final = _requests(
+    "AddNodes", "DeleteNodes", "AddReferences", "DeleteReferences", "RegisterServer", "RegisterServer2"
+)
+
+log = logging.getLogger("headrace.scada")
+
+
+class _Connection(SecureConnection):  # type: ignore[misc]
+    """A client may send the certificates of its authorities behind its own: the stack reads one."""
+
+    def select_policy(self, uri: str, peer_certificate: bytes | None, mode: Any = None) -> None:
+        """By the client's own certificate."""
+        super().select_policy(uri, first_of(peer_certificate) if peer_certificate else None, mode)
+
+
+class Channel(UaProcessor):  # type: ignore[misc]
+    """`iserver` is our server (`server.py`): its `pki`, its `identity`, and whether it offers security None."""
+
+    session: Any
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._connection = _Connection(SecurityPolicyNone(), self._limits)
+
+    @property
+    def certificate(self) -> bytes | None:
+        """Of the client; None without security."""
+        shown = self._connection.security_policy.peer_certificate
+        return first_of(shown) if shown else None
+
+    @property
+    def _is_secure(self) -> bool:
+        return bool(self._connection.security_policy.Mode == ua.MessageSecurityMode.SignAndEncrypt)
+
+    def open_secure_channel(self, algohdr: Any, seqhdr: Any, body: Any) -> None:
+        """ServiceError: nobody trusts it, or it is renewed by somebody else."""
+        shown = first_of(algohdr.SenderCertificate) if algohdr.SenderCertificate else None
+        if shown != self.certificate:
+            raise ServiceError(_CODES.BadSecurityChecksFailed)
+        is_renewal = self._connection.is_open()
+        if shown and not is_renewal and not self.iserver.pki.is_trusted(shown):
+            raise ServiceError(_CODES.BadSecurityChecksFailed)
+        super().open_secure_channel(algohdr, seqhdr, body)
+        if self._is_secure != bool(shown):
+            raise ServiceError(_CODES.BadSecurityModeRejected)
+
+    async def process(self, header: Any, body: Any) -> bool:
+        """Whether the connection goes on: what can't be read or is not allowed ends it."""
+        try:
+            return bool(await super().process(header, body))
+        except Exception as error:  # whatever the stack says of bytes that somebody has sent
+            code = getattr(error, "code", _CODES.BadSecurityChecksFailed)
+            self.iserver.metrics["channels_refused"] += 1
+            log.warning("%s: the connection is closed: %s", self.name, ua.StatusCode(code).name)
+            message = ua.ErrorMessage(ua.StatusCode(code), "")
+            self._transport.write(uatcp_to_binary(ua.MessageType.Error, message))
+            return False
+
+    def send_response(self, *given: Any, **named: Any) -> None:
+        """As asyncua's, unless the client reads nothing."""
+        if self._transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            log.warning("%s reads nothing: the connection is closed", self.name)
+            self._transport.abort()
+            return
+        super().send_response(*given, **named)
+
+    def serve(self, subscription: Any) -> None:
+        """Publish what a subscription has over this channel."""
+        subscription.pub_result_callback = self.forward_publish_response
+        subscription.pub_request_callback = self.get_publish_request
+
+    def publish_request_limit(self, subscription_count: int) -> int:
+        """How many publish requests wait at most."""
+        return int(super().publish_request_limit(subscription_count)) + 20
+
+    async def _process_message(self, typeid: Any, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+        if typeid in _REFUSED:
+            raise ServiceError(_CODES.BadServiceUnsupported)
+        if not self._is_secure and not self.iserver.offers_none and typeid not in _DISCOVERY:
+            raise ServiceError(_CODES.BadSecurityModeInsufficient)
+        if typeid == _CREATE:
+            return await self._create(typeid, requesthdr, seqhdr, body)
+        if typeid == _ACTIVATE:
+            return await self._activate(typeid, requesthdr, seqhdr, body)
+        if typeid not in _DISCOVERY:
+            self._check_token(requesthdr)
+        if typeid == _BROWSE_NEXT:
+            return await self._browse_next(requesthdr, seqhdr, body)
+        return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
+
+    def _check_token(self, requesthdr: Any) -> None:
+        if self.session is None or not _is_same(requesthdr.AuthenticationToken, self.session.auth_token):
+            raise ServiceError(_CODES.BadSessionIdInvalid)
+
+    async def _create(self, typeid: Any, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+        params = struct_from_binary(ua.CreateSessionParameters, body.copy())
+        if self._has_session():
+            raise ServiceError(_CODES.BadTooManySessions)
+        application = params.ClientDescription.ApplicationUri or ""
+        if self.certificate is not None:
+            if first_of(params.ClientCertificate or b"") != self.certificate:
+                raise ServiceError(_CODES.BadCertificateInvalid)
+            if application not in application_uris(self.certificate):
+                raise ServiceError(_CODES.BadCertificateUriInvalid)
+            if len(params.ClientNonce or b"") < NONCE_BYTES_MIN:
+                raise ServiceError(_CODES.BadNonceInvalid)
+        went_on = await super()._process_message(typeid, requesthdr, seqhdr, body)
+        self.session.channel, self.session.certificate = self, self.certificate
+        self.session.application = application if self.certificate is None else self.certificate.hex()
+        return bool(went_on)
+
+    def _has_session(self) -> bool:
+        return self.session is not None and self.session.channel is self and self.session.is_open
+
+    async def _activate(self, typeid: Any, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+        """The stack takes a session over before it looks at the signature: if that is wrong, it is given back here."""
+        session = self.iserver.lookup_external_session(requesthdr.AuthenticationToken)
+        if session is None or (self.session is not None and self.session is not session):
+            raise ServiceError(_CODES.BadSessionIdInvalid)
+        before = session.channel
+        if session.certificate != self.certificate:
+            raise ServiceError(_CODES.BadSecurityChecksFailed)
+        params = struct_from_binary(ua.ActivateSessionParameters, body.copy())
+        peer = str(self.name[0]) if self.name else ""
+        claimed = await self.iserver.identity.of(params, session.nonce, self._is_secure, peer)
+        if before is not self and claimed.name != session.user.name:
+            raise ServiceError(_CODES.BadIdentityChangeNotSupported)
+        session.claimed = claimed
+        try:
+            went_on = await super()._process_message(typeid, requesthdr, seqhdr, body)
+        except Exception:
+            if before is not self:
+                self.session = None
+                for one in session.subscriptions():
+                    before.serve(one)
+            raise
+        session.channel = self
+        if before is not self:
+            before.lose(session)
+        for one in session.subscriptions():
+            one.owner = session.owner
+        return bool(went_on)
+
+    def lose(self, session: Any) -> None:
+        """The session has gone over to another channel."""
+        if self.session is session:
+            self.session = None
+            self._publish_requests.clear()
+            self._publish_results_subs.clear()
+            self._closing = True
+            self._transport.close()
+
+    async def _browse_next(self, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+        if not self.session.is_activated():
+            raise ServiceError(_CODES.BadSessionNotActivated)
+        self.session.touch()
+        params = struct_from_binary(ua.BrowseNextParameters, body)
+        response = ua.BrowseNextResponse()
+        response.Parameters.Results = await self.session.browse_next(params)
+        self.send_response(requesthdr.RequestHandle, seqhdr, response)
+        return True
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """In a time that says nothing of where they differ."""
+    left, right = one.Identifier, other.Identifier
+    return isinstance(left, bytes) and isinstance(right, bytes) and hmac.compare_digest(left, right)
+
+
+class _Protocol(OPCUAProtocol):  # type: ignore[misc]
+    """A connection whose requests our channel hears."""
+
+    processor: Any
+
+    def connection_made(self, transport: Any) -> None:
+        """asyncua's, with a channel of ours in place of its own."""
+        super().connection_made(transport)
+        if self.processor is not None:
+            self.processor = Channel(self.iserver, transport, self.limits)
+            self.processor.set_policies(self.policies)
+
+
+class Listener(BinaryServer):  # type: ignore[misc]
+    """The listening socket."""
+
+    def _make_protocol(self) -> Any:
+        return _Protocol(self.iserver, self._policies, self.clients, self.closing_tasks, self.limits)
+
+    async def stop(self) -> None:
+        """Close every connection and the port."""
+        with contextlib.suppress(OSError):
+            await super().stop()

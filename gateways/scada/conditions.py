@@ -1,0 +1,95 @@
+"""The table of conditions: the last word on every alarm that stands, as OPC UA events.
+
+Rules: words come from the topic `alarms`, the whole picture first. A word that came already (a worker that was killed
+says it again) is no event; an alarm's words never go back in time, so what is older than the last one is a repeat. An
+EventId is good as long as the occurrence is that it told of. There is a condition for every alarm that rules of the
+site may have; only those that stand take memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from asyncua import ua
+
+from gateways.scada import encoding
+from gateways.scada.condition_fields import Source, fields_of, unshelve_ms
+from gateways.scada.event import Event, event_id
+from rules.engine.outputs import Alarm
+
+EVENT_IDS_MAX: Final = 64
+"""Of one occurrence: an acknowledgement names the event that was seen, which need not be the last."""
+
+Facts = Callable[[str, str, str], tuple[Source, frozenset[Any]]]
+"""Of unit, rule and asset: what does not change of their condition, and the nodes at which it is heard."""
+
+
+@dataclasses.dataclass(slots=True)
+class Condition:
+    """An alarm that stands. `event_ids`: of its occurrence, the last ones."""
+
+    word: Alarm
+    event: Event
+    event_ids: list[bytes]
+    source: Source
+
+
+class Conditions:
+    """By the key of the alarm."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._standing: dict[str, Condition] = {}
+        self._last: dict[str, tuple[int, tuple[str, ...]]] = {}
+        """Of every alarm, standing or not: time and ids of its last words."""
+
+    def __len__(self) -> int:
+        return len(self._standing)
+
+    def see(self, word: Alarm, received_ns: int) -> Event | None:
+        """The event that a word is; None for a repeat, and of what was normal already."""
+        if self._is_repeat(word):
+            return None
+        known = self._standing.get(word.key)
+        if word.state == "normal" and known is None:
+            return None
+        source, notifiers = self._facts(word.unit, word.rule, word.asset)
+        last_severity = word.severity if known is None else known.word.severity
+        fields = fields_of(word, source, last_severity, received_ns)
+        event = Event(ua.NodeId(source.kind.type_id), fields, notifiers)
+        if word.state == "normal":
+            del self._standing[word.key]
+            return event
+        same = known is not None and known.word.raised_id == word.raised_id
+        event_ids = known.event_ids[-EVENT_IDS_MAX + 1 :] if known is not None and same else []
+        self._standing[word.key] = Condition(word, event, [*event_ids, event_id(word.id)], source)
+        return event
+
+    def _is_repeat(self, word: Alarm) -> bool:
+        at_ns, ids = self._last.get(word.key, (0, ()))
+        if word.at_ns < at_ns or (word.at_ns == at_ns and word.id in ids):
+            return True
+        self._last[word.key] = (word.at_ns, (*ids, word.id) if word.at_ns == at_ns else (word.id,))
+        return False
+
+    def find(self, key: str) -> Condition | None:
+        """One that stands."""
+        return self._standing.get(key)
+
+    def standing(self, now_ns: Callable[[], int]) -> Iterator[Event]:
+        """The state of each that stands, for a refresh: as it is when its turn comes."""
+        for key in list(self._standing):
+            condition = self._standing.get(key)
+            if condition is not None:
+                yield _as_it_is(condition, now_ns)
+
+
+def _as_it_is(condition: Condition, now_ns: Callable[[], int]) -> Event:
+    """The event of its last word; of one that is shelved, with the time that is left."""
+    word, event = condition.word, condition.event
+    if word.shelved_until_ns is None:
+        return event
+    left = {"ShelvingState/UnshelveTime": encoding.double(unshelve_ms(word, now_ns()))}
+    return Event(event.kind, {**event.fields, **left}, event.notifiers)

@@ -1,0 +1,110 @@
+"""The service HistoryRead: raw values in pages, and aggregates (OPC 10000-11, 6.5.3 and 6.5.4).
+
+Rules: start is within, end is not; with the end before the start values come backwards, and with one of them left out
+as many as were asked for. A continuation point is the time at which the next page begins, so that the server keeps
+nothing; who reads a point may read its history.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+
+from gateways.opcua.convert import time_ns
+from gateways.scada.aggregates import FUNCTIONS, INTERVALS_MAX, processed
+from gateways.scada.encoding import INT32, data_value, double_variant
+from gateways.scada.history import History, Kept
+from gateways.scada.names import text_of
+
+PAGE_MAX: Final = 2_000
+_CODES: Final = ua.StatusCodes
+_DATA: Final = ua.NodeId(ua.ObjectIds.HistoryData_Encoding_DefaultBinary)
+_POINT: Final = struct.Struct("<q")
+_END_NS: Final = (1 << 63) - 1
+
+
+class HistoryReader:
+    """`places`: of the points, by id."""
+
+    def __init__(self, history: History, places: dict[str, int], address_space: Any) -> None:
+        self._history, self._places, self._space = history, places, address_space
+
+    def read(self, params: Any) -> list[Any]:
+        """A result for each node, in order."""
+        results = []
+        for index, node in enumerate(params.NodesToRead):
+            result = ua.HistoryReadResult()
+            try:
+                if not params.ReleaseContinuationPoints:
+                    self._read(params.HistoryReadDetails, index, node, result)
+            except ServiceError as error:
+                result.StatusCode = ua.StatusCode(error.code)
+            results.append(result)
+        return results
+
+    def _read(self, details: Any, index: int, node: Any, result: Any) -> None:
+        place = self._places.get(text_of(node.NodeId))
+        if place is None:
+            is_known = node.NodeId in self._space
+            raise ServiceError(_CODES.BadHistoryOperationUnsupported if is_known else _CODES.BadNodeIdUnknown)
+        kept = self._history.of(place)
+        if isinstance(details, ua.ReadRawModifiedDetails) and not details.IsReadModified:
+            found, more_ns = _raw(kept, details, node.ContinuationPoint)
+            if more_ns is not None:
+                result.ContinuationPoint = _POINT.pack(more_ns)
+            rows = zip(found.times.tolist(), found.values.tolist(), found.status.tolist(), strict=True)
+        elif isinstance(details, ua.ReadProcessedDetails):
+            rows = zip(*_processed(kept, details, index), strict=True)
+        else:
+            raise ServiceError(_CODES.BadHistoryOperationUnsupported)
+        values = [data_value(double_variant(value), status, at_ns, 0) for at_ns, value, status in rows]
+        if not values:
+            result.StatusCode = ua.StatusCode(_CODES.GoodNoData)
+        result.HistoryData = ua.ExtensionObject(TypeId=_DATA, Body=INT32.pack(len(values)) + b"".join(values))
+
+
+def _raw(kept: Kept, details: Any, continuation: bytes | None) -> tuple[Kept, int | None]:
+    """One page, and where the next one begins."""
+    start_ns, end_ns = time_ns(details.StartTime), time_ns(details.EndTime)
+    count = int(details.NumValuesPerNode)
+    if (not start_ns and not end_ns) or ((not start_ns or not end_ns) and not count):
+        raise ServiceError(_CODES.BadHistoryOperationInvalid)
+    backwards = not start_ns or (end_ns > 0 and end_ns < start_ns)
+    if continuation:
+        if len(continuation) != _POINT.size:
+            raise ServiceError(_CODES.BadContinuationPointInvalid)
+        start_ns = _POINT.unpack(continuation)[0]
+    if backwards:
+        found = kept.between(end_ns + 1 if start_ns else 0, (start_ns or end_ns) + 1)
+        found = found.cut(slice(None, None, -1))
+    elif start_ns == end_ns:
+        found = kept.between(start_ns, start_ns + 1)
+    else:
+        found = kept.between(start_ns, end_ns or _END_NS)
+    if not (start_ns and end_ns):
+        found = found.cut(slice(count))
+    page = min(count or PAGE_MAX, PAGE_MAX)
+    more_ns = None if len(found) <= page else int(found.times[page])
+    return found.cut(slice(page)), more_ns
+
+
+def _processed(kept: Kept, details: Any, index: int) -> tuple[list[int], list[float], list[int]]:
+    functions = details.AggregateType or []
+    if index >= len(functions):
+        raise ServiceError(_CODES.BadAggregateListMismatch)
+    if functions[index] not in FUNCTIONS:
+        raise ServiceError(_CODES.BadAggregateNotSupported)
+    start_ns, end_ns = time_ns(details.StartTime), time_ns(details.EndTime)
+    interval_ns = round(details.ProcessingInterval * 1e6)
+    if not start_ns or not end_ns or start_ns == end_ns or interval_ns < 0:
+        raise ServiceError(_CODES.BadInvalidArgument)
+    if interval_ns and abs(end_ns - start_ns) / interval_ns > INTERVALS_MAX:
+        raise ServiceError(_CODES.BadTooManyOperations)
+    configuration = details.AggregateConfiguration
+    is_default = configuration is None or configuration.UseServerCapabilitiesDefaults
+    uncertain_is_bad = True if is_default else bool(configuration.TreatUncertainAsBad)
+    results = processed(kept, functions[index], start_ns, end_ns, interval_ns, uncertain_is_bad)
+    return [one.time_ns for one in results], [one.value for one in results], [one.status for one in results]

@@ -1,0 +1,265 @@
+"""Role `scada`: the OPC UA server of a site (docs/scada.md).
+
+Option: `endpoint` in place of that of the settings.
+
+Rules: clients are let in when the whole picture of `alarms` has been read; a log that has a hiccup, or a worker that
+is gone, ends no session: values grow old and say so, the heartbeat stands still. Only what the log says is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from gateways.access.signing import needed_edge_key
+from gateways.access.users import Users
+from gateways.actions import action_sender
+from gateways.scada.certificates import Pki
+from gateways.scada.conditions import Conditions
+from gateways.scada.heartbeat import Heartbeat
+from gateways.scada.history import History
+from gateways.scada.history_read import HistoryReader
+from gateways.scada.hub import Hub
+from gateways.scada.methods import Methods
+from gateways.scada.model import Model
+from gateways.scada.rule_facts import RuleFacts
+from gateways.scada.server import Core, ScadaServer
+from gateways.scada.values import PlantValues
+from rules.engine.inputs import Activation, Frame, Readings, Tick
+from rules.engine.outputs import Alarm
+from rules.errors import ConfigurationError, UndecodableError, UnreachableError
+from rules.findings import Finding, nearest
+from streams.bus import up_to_the_end
+from streams.record import Record, TopicPartition
+from streams.replay_mark import replay_of
+from streams.role import RoleContext
+from streams.rule_sets.rule_folder import load_program
+from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets
+from streams.topics import ALARMS, EVENTS, STATUS
+from streams.wire import decode_input, decode_output
+
+log = logging.getLogger("headrace.scada")
+
+READ_S: Final = 0.2
+AGAIN_S: Final = 5.0
+ALARMS_PAUSE_S: Final = 0.05
+INPUTS_PAUSE_S: Final = 0.2
+"""A fetch costs the embedded broker as much as its log is long (decision 0030): many records at once are cheaper."""
+BEAT_S: Final = 1.0
+
+
+class Scada:
+    """All parts of the role."""
+
+    def __init__(self, context: RoleContext) -> None:
+        settings, site = context.settings.scada, context.site
+        _check(context)
+        self.context = context
+        self.metrics = context.metrics
+        model = Model(site)
+        users = Users.load(context.site_dir)
+        self.key = None if users.is_open else needed_edge_key(context.settings, "scada")
+        self.heartbeat = Heartbeat(site.units, context.clock)
+        self.values = PlantValues(site, model, context.clock, self.heartbeat.sample)
+        self.history = History(list(site.points.values()), settings.history_h, settings.history_mb)
+        self.facts = RuleFacts(site, model)
+        self.conditions = Conditions(self.facts.source)
+        pki = Pki(settings.pki or context.settings.run_dir / "scada-pki", context.clock)
+        core = Core(users, pki, settings.allow_none, context.metrics)
+        self.hub = Hub(
+            core.types, self.values, lambda: self.conditions.standing(context.clock), context.clock
+        )
+        self.methods = Methods(site, self.conditions, self.hub, self.facts.has_rule, context.metrics)
+        core.use(self.hub, HistoryReader(self.history, self.values.place_of, core.aspace), self.methods)
+        self.server = ScadaServer(core, context.options.get("endpoint", settings.endpoint), site.name)
+        self._model = model
+        self._rules_digest = ""
+        self.metrics.update(alarms=0, transitions=0, readings=0, frames=0, unreadable=0, history_values=0)
+
+    async def prepare(self) -> None:
+        """Rules, address space, certificate."""
+        await self._take_up("")
+        await self.server.prepare(self._model, self.values.data_value)
+
+    async def _take_up(self, digest: str) -> None:
+        """The rules of a digest; without one the newest of the log, or those of the folder."""
+        bus, site = self.context.bus, self.context.site
+        try:
+            sets = await published_rule_sets(bus) if digest else {}
+            rule_set = sets.get(digest) if digest else await newest_rule_set(bus)
+            if rule_set is None and digest:
+                return
+            program = await asyncio.to_thread(
+                lambda: (
+                    load_program(self.context.site_dir, site) if rule_set is None else rule_set.program(site)
+                )
+            )
+        except (ConfigurationError, UnreachableError) as error:
+            log.warning("types and limits of alarms stay those of before: %s", error)
+            return
+        self.facts.take_up(program)
+        self._rules_digest = "" if rule_set is None else rule_set.digest
+
+    # What the log says.
+
+    def see_alarms(self, records: Sequence[Record]) -> None:
+        """Words on alarms."""
+        now_ns = self.context.clock()
+        for record in records:
+            try:
+                word = decode_output(record.headers, record.value) if record.value is not None else None
+            except UndecodableError:
+                self.metrics["unreadable"] += 1
+                continue
+            if isinstance(word, Alarm) and word.unit in self.context.site.units:
+                event = self.conditions.see(word, now_ns)
+                if event is not None:
+                    self.metrics["transitions"] += 1
+                    self.hub.say(event)
+        self.metrics["alarms"] = len(self.conditions)
+
+    async def see_inputs(self, records: Sequence[Record]) -> None:
+        """Readings, frames, ticks and activations; and the words of roles."""
+        for record in records:
+            if record.topic == STATUS.name:
+                self._see_status(record)
+                continue
+            try:
+                value = decode_input(record.key, record.headers, record.value)
+            except UndecodableError:
+                self.metrics["unreadable"] += 1
+                continue
+            if value.unit not in self.context.site.units:
+                continue
+            if isinstance(value, Readings):
+                self._see_readings(value)
+            elif isinstance(value, Frame):
+                self.values.see_frame(value)
+                self.metrics["frames"] += 1
+            elif isinstance(value, Tick):
+                self.heartbeat.hear_tick(value.unit)
+            elif isinstance(value, Activation) and value.rules_digest != self._rules_digest:
+                await self._take_up(value.rules_digest)
+
+    def _see_readings(self, readings: Readings) -> None:
+        if readings.backfill:
+            return
+        taken = self.values.see_readings(readings)
+        self.metrics["readings"] += len(taken.places)
+        self.history.add(taken.places, taken.times, taken.values, taken.status)
+        self.hub.show(self.values.nodes[place] for place in taken.changed)
+
+    def _see_status(self, record: Record) -> None:
+        """A worker that says it is ready works."""
+        if not (record.key or b"").startswith(b"worker"):
+            return
+        with contextlib.suppress(orjson.JSONDecodeError):
+            said = orjson.loads(record.value or b"{}")
+            if said.get("state") == "ready":
+                self.heartbeat.hear_worker()
+
+    # The loops.
+
+    async def read_alarms(self) -> None:
+        """The whole picture first, and then let clients in."""
+        bus = self.context.bus
+        reader = await bus.reader([ALARMS.name])
+        try:
+            batch = [record async for record in up_to_the_end(bus, reader, ALARMS.name)]
+            self.see_alarms(batch)
+            await self.server.start()
+            self.context.ready()
+            while True:
+                self.see_alarms(await reader.read(READ_S, limit=2_000))
+                await asyncio.sleep(ALARMS_PAUSE_S)
+        finally:
+            await reader.close()
+
+    async def read_inputs(self) -> None:
+        """From now on."""
+        bus = self.context.bus
+        start: dict[TopicPartition, int] = {}
+        for topic in (EVENTS.name, STATUS.name):
+            start |= await bus.ends(topic)
+        reader = await bus.reader([EVENTS.name, STATUS.name], start)
+        try:
+            while True:
+                await self.see_inputs(await reader.read(READ_S, limit=2_000))
+                await asyncio.sleep(INPUTS_PAUSE_S)
+        finally:
+            await reader.close()
+
+    async def beat(self) -> None:
+        """Once a second: the heartbeat, what has grown old, the metrics."""
+        while True:
+            await self.server.set_service_level(self.heartbeat.beat())
+            self.hub.show([*self.hub.watched()])
+            subscriptions = self.server.core.subscription_service
+            self.metrics.update(
+                sessions=len(self.server.core._external_sessions),
+                subscriptions=len(subscriptions.subscriptions),
+                notifications=self.hub.notifications,
+                notifications_lost=subscriptions.lost,
+                history_values=self.history.kept,
+                silent=list(self.heartbeat.silent),
+            )
+            await asyncio.sleep(BEAT_S)
+
+    async def act(self) -> None:
+        """Let operators act, unless this is a replay's log."""
+        context = self.context
+        if (replay := await replay_of(context.bus)) is not None:
+            log.warning("a replay of %s runs here: nobody can act", replay.recording)
+            await _for_ever()
+        while True:
+            try:
+                async with action_sender(
+                    context.bus, context.site, "scada", self.key, context.clock
+                ) as self.methods.sender:
+                    await _for_ever()
+            except UnreachableError as error:
+                log.warning("nobody can act for now: %s", error)
+            finally:
+                self.methods.sender = None
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _for_ever() -> None:
+    """Until it is cancelled."""
+    await asyncio.Event().wait()
+
+
+def _check(context: RoleContext) -> None:
+    findings = [
+        Finding("--option", 0, 0, f"the role scada has no option '{name}'", nearest(name, ("endpoint",)))
+        for name in context.options
+        if name != "endpoint" and not name.startswith("endpoint.")
+    ]
+    if findings:
+        raise ConfigurationError(findings)
+
+
+async def run(context: RoleContext) -> None:
+    """Serve until told to stop. Raises ConfigurationError, UnreachableError (no log; a port that is taken)."""
+    # what asyncua logs of each refused request with a traceback, is counted and said in a line
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    scada = Scada(context)
+    await scada.prepare()
+    stopped = asyncio.create_task(context.stop.wait())
+    works = [
+        asyncio.create_task(work()) for work in (scada.read_alarms, scada.read_inputs, scada.beat, scada.act)
+    ]
+    try:
+        done, _ = await asyncio.wait([stopped, *works], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (stopped, *works):
+            task.cancel()
+        await asyncio.gather(stopped, *works, return_exceptions=True)
+        await scada.server.stop()

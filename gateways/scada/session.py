@@ -1,0 +1,211 @@
+"""One client's session: the services that asyncua lacks, or offers to everybody.
+
+Rules: a session's token is random; subscriptions are the session's own, and another one gets them only by a transfer
+of the same user from the same application; nothing can be written; what acts goes through `methods`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.server.internal_session import InternalSession, SessionState
+
+from gateways.scada.access import ANONYMOUS, SessionUser
+from gateways.scada.names import INDEX
+
+SUBSCRIPTIONS_MAX: Final = 50
+REFERENCES_MAX: Final = 1_000
+CONTINUATIONS_MAX: Final = 50
+_CODES: Final = ua.StatusCodes
+
+
+class Session(InternalSession):  # type: ignore[misc]
+    """`channel`: over which it speaks now. `application`: certificate or URI of the client, by which it is known."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.iserver.unregister_external_session(self)
+        self.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
+        self.iserver.register_external_session(self)
+        self.channel: Any = None
+        self.certificate: bytes | None = None
+        self.application = ""
+        self.claimed: SessionUser = ANONYMOUS
+        self._continuations: dict[bytes, list[Any]] = {}
+
+    @property
+    def owner(self) -> str:
+        """Whose its subscriptions are."""
+        return f"{self.user.name}\n{self.application}"
+
+    def activate_session(self, params: Any, peer_certificate: bytes | None) -> Any:
+        """The channel has found out who it is: `claimed`."""
+        params.UserIdentityToken = ua.AnonymousIdentityToken()
+        result = super().activate_session(params, peer_certificate)
+        self.user = self.claimed
+        return result
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it."""
+        return bool(self.state != SessionState.Closed)
+
+    def subscriptions(self) -> list[Any]:
+        """Its own."""
+        return [
+            one
+            for one in self.subscription_service.subscriptions.values()
+            if one.session_id == self.session_id
+        ]
+
+    # Subscriptions: the session's own, and no others.
+
+    def _own(self, number: int) -> Any:
+        found = self.subscription_service.subscriptions.get(number)
+        if found is None or found.session_id != self.session_id:
+            raise ServiceError(_CODES.BadSubscriptionIdInvalid)
+        return found
+
+    def _owns(self, number: int) -> bool:
+        found = self.subscription_service.subscriptions.get(number)
+        return found is not None and found.session_id == self.session_id
+
+    async def create_subscription(self, params: Any, callback: Any, request_callback: Any = None) -> Any:
+        """As asyncua's, within bounds."""
+        if len(self.subscriptions()) >= SUBSCRIPTIONS_MAX:
+            raise ServiceError(_CODES.BadTooManySubscriptions)
+        return await self.subscription_service.create_owned(params, self, callback, request_callback)
+
+    def modify_subscription(self, params: Any) -> Any:
+        """ServiceError where it is another's."""
+        return self.subscription_service.modify(self._own(params.SubscriptionId), params)
+
+    async def delete_subscriptions(self, ids: list[int]) -> list[Any]:
+        """Another's is as good as none."""
+        mine = [number for number in ids if self._owns(number)]
+        deleted = dict(zip(mine, await super().delete_subscriptions(mine), strict=True))
+        unknown = ua.StatusCode(_CODES.BadSubscriptionIdInvalid)
+        return [deleted.get(number, unknown) for number in ids]
+
+    async def create_monitored_items(self, params: Any) -> Any:
+        """ServiceError where the subscription is another's; so with all that follow."""
+        self._own(params.SubscriptionId)
+        return await self.subscription_service.create_monitored_items(params)
+
+    async def modify_monitored_items(self, params: Any) -> Any:
+        """Of an own subscription."""
+        self._own(params.SubscriptionId)
+        return self.subscription_service.modify_monitored_items(params)
+
+    async def delete_monitored_items(self, params: Any) -> Any:
+        """Of an own subscription."""
+        self._own(params.SubscriptionId)
+        return self.subscription_service.delete_monitored_items(params)
+
+    async def set_monitoring_mode(self, params: Any) -> Any:
+        """Of an own subscription."""
+        self._own(params.SubscriptionId)
+        return await self.subscription_service.set_monitoring_mode(params)
+
+    async def set_publishing_mode(self, params: Any) -> list[Any]:
+        """Of own subscriptions; another's is as good as none."""
+        results = []
+        for number in params.SubscriptionIds:
+            if self._owns(number):
+                await self.subscription_service.subscriptions[number].set_publishing_mode(
+                    params.PublishingEnabled
+                )
+            results.append(
+                ua.StatusCode(_CODES.Good if self._owns(number) else _CODES.BadSubscriptionIdInvalid)
+            )
+        return results
+
+    def publish(self, acks: Any = None) -> tuple[int, list[Any]]:
+        """How many subscriptions there are, and a status for each acknowledgement."""
+        count = len(self.subscriptions())
+        if not count:
+            raise ServiceError(_CODES.BadNoSubscription)
+        results = []
+        for ack in acks or []:
+            is_kept = self._owns(ack.SubscriptionId)
+            if is_kept:
+                self.subscription_service.subscriptions[ack.SubscriptionId].publish([ack.SequenceNumber])
+            results.append(ua.StatusCode(_CODES.Good if is_kept else _CODES.BadSubscriptionIdInvalid))
+        return count, results
+
+    def republish(self, params: Any) -> Any:
+        """Of an own subscription."""
+        return self._own(params.SubscriptionId).republish(params.RetransmitSequenceNumber)
+
+    async def transfer_subscriptions(self, params: Any, callback: Any) -> list[Any]:
+        """From a session of the same user and application that has gone."""
+        return [self._transfer(number, params.SendInitialValues) for number in params.SubscriptionIds]
+
+    def _transfer(self, number: int, send_values: bool) -> Any:
+        found = self.subscription_service.subscriptions.get(number)
+        if found is None:
+            return ua.TransferResult(StatusCode=ua.StatusCode(_CODES.BadSubscriptionIdInvalid))
+        if found.owner != self.owner:
+            return ua.TransferResult(StatusCode=ua.StatusCode(_CODES.BadUserAccessDenied))
+        found.session_id = self.session_id
+        self.channel.serve(found)
+        if send_values:
+            found.items.send_values()
+        return ua.TransferResult(StatusCode=ua.StatusCode(), AvailableSequenceNumbers=found.unacknowledged())
+
+    # Looking, reading, acting.
+
+    async def browse(self, params: Any) -> list[Any]:
+        """As many references as the client wants at once; `browse_next` has the others."""
+        results: list[Any] = await super().browse(params)
+        limit = min(params.RequestedMaxReferencesPerNode or REFERENCES_MAX, REFERENCES_MAX)
+        for result in results:
+            self._page(result, result.References, limit)
+        return results
+
+    async def browse_next(self, parameters: Any) -> list[Any]:
+        """A result for each continuation point, in order."""
+        results = []
+        for point in parameters.ContinuationPoints:
+            result = ua.BrowseResult()
+            kept = self._continuations.pop(point, None)
+            if kept is None:
+                result.StatusCode = ua.StatusCode(_CODES.BadContinuationPointInvalid)
+            elif not parameters.ReleaseContinuationPoints:
+                limit, *references = kept
+                self._page(result, references, limit)
+            results.append(result)
+        return results
+
+    def _page(self, result: Any, references: list[Any], limit: int) -> None:
+        result.References = references[:limit]
+        if len(references) > limit:
+            if len(self._continuations) >= CONTINUATIONS_MAX:
+                self._continuations.pop(next(iter(self._continuations)))
+            result.ContinuationPoint = secrets.token_bytes(8)
+            self._continuations[result.ContinuationPoint] = [limit, *references[limit:]]
+
+    async def write(self, params: Any) -> list[Any]:
+        """Nothing: the plant is steered by rules, and alarms by methods."""
+        return [
+            ua.StatusCode(
+                _CODES.BadNotWritable if one.NodeId.NamespaceIndex == INDEX else _CODES.BadUserAccessDenied
+            )
+            for one in params.NodesToWrite
+        ]
+
+    async def history_read(self, params: Any) -> list[Any]:
+        """A result for each node, in order."""
+        results: list[Any] = self.iserver.history.read(params)
+        return results
+
+    async def history_update(self, params: Any) -> list[Any]:
+        """Nothing: what was, was."""
+        raise ServiceError(_CODES.BadHistoryOperationUnsupported)
+
+    async def call(self, params: Any) -> list[Any]:
+        """A result for each call, in order."""
+        return [await self.iserver.methods.call(self, one) for one in params]
