@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
-from gateways.alerts.acknowledge import acknowledge
+from gateways.alerts.acknowledge import Acknowledger
 from gateways.alerts.channels import alertmanagers, open_channels
 from gateways.alerts.dead_channels import channel_points, tell_dead
 from gateways.alerts.edge import HttpEdge
@@ -141,7 +140,7 @@ class Alerts:
             self._intake,
             self._streams,
             self._key,
-            partial(acknowledge, self._context.bus),
+            Acknowledger(self._context, self._subscriptions).acknowledge,
             self._context.clock,
         )
         self._context.metrics["serves"] = await edge.start()

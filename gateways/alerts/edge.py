@@ -32,7 +32,7 @@ WRITE_S: Final = 30.0
 """A client that takes nothing for so long is let go of; it goes on where it was when it comes again."""
 
 Acknowledge = Callable[[Claim], Awaitable[str]]
-"""What became of an acknowledgement; '' where nobody answered. UnreachableError."""
+"""What became of an acknowledgement. UnreachableError: nobody knows."""
 
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">

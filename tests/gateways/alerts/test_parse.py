@@ -45,6 +45,7 @@ subscriptions:
     digest: {above: 10, every: 1 min, worst: 0}
     quiet: {from: "22:00", to: "06:30"}
     at_once: [urgent, high]
+    user: eva
     escalate:
       - {after: 5 min, to: room}
       - {after: 15 min, to: [room, log]}
@@ -79,7 +80,7 @@ def test_all_that_it_may_say() -> None:
     assert duty.filter.hours == Hours(360, 1440, frozenset({0, 4}))
     assert (duty.digest, duty.quiet) == (Digest(10, 60 * S, 0), Hours(1320, 390))
     assert duty.escalate == (Step(300 * S, ("room",)), Step(900 * S, ("room", "log")))
-    assert duty.at_once == {"urgent", "high"}
+    assert (duty.at_once, duty.user) == ({"urgent", "high"}, "eva")
     assert found.subscriptions["watchdog"].always_ns == 60 * S
     assert [one.name for one in found.of_alarms] == ["duty"]
 
@@ -120,7 +121,7 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         ("wait: 5 s", "wait: 5", 24, "a duration needs a unit of time"),
         ('to: "06:30"', 'to: "6.30"', 26, "'6.30' is no time of the day"),
         ('to: "24:00"', 'to: "24:01"', 22, "'24:01' is no time of the day"),
-        ("after: 15 min", "after: 5 min", 30, "each step comes later than the one before it"),
+        ("after: 15 min", "after: 5 min", 31, "each step comes later than the one before it"),
         ("{env: ALERTS_PHONE}", "slack://a/b/c", 10, "a secret does not stand in the file"),
         ("{env: ALERTS_PHONE}", "{env: ALERTS_FONE}", 10, "the environment has no ALERTS_FONE"),
         ("{env: ALERTS_PHONE}", "{env: HEADRACE_PHONE}", 10, "'HEADRACE_PHONE' would be a setting"),
@@ -128,7 +129,7 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         ("secret: {file: hook}", "secret: {file: hok}", 9, "hok can't be read: No such file or directory"),
         ("http://127.0.0.1:9/x", "http://u:p@127.0.0.1:9/x", 9, "a password in a URL"),
         ("http://127.0.0.1:9/x", "ftp://127.0.0.1/x", 9, "this is no address of a web service"),
-        ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 31, "unknown key 'wait'"),
+        ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 32, "unknown key 'wait'"),
         ("listen: 127.0.0.1:8470", "listen: 8470", 5, "expected text, found a number"),
         ("listen: 127.0.0.1:8470", "listen: localhost", 5, "'localhost' is no address to listen at"),
         ("log: {kind", "Log: {kind", 12, "'Log' can't be the name of a channel"),
