@@ -29,6 +29,8 @@ from streams.topics import ALARMS
 log = logging.getLogger(__name__)
 
 READ_S: Final = 0.2
+READ_MAX: Final = 200
+"""Words at once: who sends waits as long as that takes."""
 CLOCK_S: Final = 0.05
 """How late a group, a digest or an escalation may be, and how long a delivery may be uncommitted."""
 FORGET_S: Final = 3600.0
@@ -154,7 +156,7 @@ class Alerts:
         give_up_at = 0.0
         try:
             while True:
-                records = await reader.read(READ_S)
+                records = await reader.read(READ_S, READ_MAX)
                 if self._is_other_log(records):
                     log.warning(
                         "'%s' is not the log of which the outbox knows: it is read from its start",
@@ -214,6 +216,8 @@ class Alerts:
         forget_at = said_at = loop.time()
         while True:
             self.dispatch(self._intake.due())
+            for sender in self._senders.values():
+                sender.look()
             self._outbox.commit()
             if loop.time() >= said_at:
                 said_at = loop.time() + 0.5

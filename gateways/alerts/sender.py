@@ -216,9 +216,13 @@ class Sender:
 
     def _failed(self) -> None:
         self._failures += 1
-        now_ns = self._clock()
-        self._failing_since_ns = self._failing_since_ns or now_ns
-        is_long = now_ns - self._failing_since_ns >= self.channel.give_up_s * 1e9
+        self._failing_since_ns = self._failing_since_ns or self._clock()
+        self.look()
+        self.hand_on()  # it may have died while this one was on its way
+
+    def look(self) -> None:
+        """Whether it is dead now: also while all that it has pauses. UnreachableError."""
+        is_long = self._clock() - self._failing_since_ns >= self.channel.give_up_s * 1e9
         if self.dead_since_ns or self._failures < FAILURES_MIN or not is_long:
             return
         self.dead_since_ns = self._failing_since_ns

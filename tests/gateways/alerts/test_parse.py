@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateways.alerts.model import Digest, Hours, Step, Subscriptions
 from gateways.alerts.parse import parse
@@ -142,6 +144,22 @@ def test_what_is_wrong_is_said_where_it_is(good: str, bad: str, line: int, words
     assert (findings[0].line, words in str(findings[0])) == (line, True), [str(one) for one in findings]
     if not bad.startswith("Log"):
         assert len(findings) == 1, [str(one) for one in findings]
+
+
+edits_of_it = st.tuples(
+    st.integers(0, 2000), st.integers(0, 12), st.text("{}[]:,- \n'\"#&*!|>%@`0az", max_size=6)
+)
+
+
+@given(st.lists(edits_of_it, max_size=4))
+def test_whatever_the_file_is_it_is_read_or_said_to_be_wrong(edits: list[tuple[int, int, str]]) -> None:
+    text = GOOD
+    for at, length, new in edits:
+        text = text[: at % len(text)] + new + text[at % len(text) + length :]
+    found, findings = read(text)
+    assert isinstance(found, Subscriptions)
+    for one in findings:
+        assert not [secret for secret in SECRETS.values() if secret in str(one)]
 
 
 def test_whoever_listens_for_others_asks_for_a_token() -> None:

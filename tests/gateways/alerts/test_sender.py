@@ -36,7 +36,7 @@ class Receiver:
         self.tried.append(notification.id)
         if notification.id in self.held:
             await self.holds[notification.id].wait()
-        elif self.error is not None:
+        if self.error is not None:
             raise self.error
         self.took.append(notification.id)
 
@@ -108,6 +108,7 @@ async def die(board: Board, name: str) -> None:
     board.receivers[name].error = DeliveryError("503")
     await until(lambda: board.senders[name]._failures >= 3)
     board.now += 11 * S
+    board.senders[name].look()
     await until(lambda: board.senders[name].dead_since_ns > 0)
 
 
@@ -128,6 +129,40 @@ async def test_what_is_on_its_way_when_its_channel_dies_goes_once(board: Board) 
     assert b.took.count(slow) == 1
     assert b.tried.count(slow) == 1
     assert slow not in a.took
+
+
+async def test_a_channel_is_dead_while_all_that_it_has_pauses(board: Board) -> None:
+    a, sender = board.receivers["a"], board.senders["a"]
+    a.error = DeliveryError("503", after_s=0.001)
+    async with board.at_work():
+        board.put("x", "one", "a")
+        await until(lambda: sender._failures >= 3)
+        a.error = DeliveryError("429", after_s=3600.0)
+        tried = len(a.tried)
+        await until(lambda: len(a.tried) > tried)
+        board.now += 9 * S
+        sender.look()
+        assert sender.dead_since_ns == 0
+        board.now += 1 * S
+        sender.look()
+        await until(lambda: "one/x" in board.receivers["b"].took)
+    assert board.outbox.dead_channels()["a"] == (1000 * S, "429")
+
+
+async def test_what_fails_after_its_channel_has_died_goes_to_the_fallback(board: Board) -> None:
+    a, sender = board.receivers["a"], board.senders["a"]
+    a.error = DeliveryError("503")
+    async with board.at_work():
+        board.put("x", "one", "a")
+        await until(lambda: sender._failures >= 3)
+        a.held.add("one/x")
+        tried = len(a.tried)
+        await until(lambda: len(a.tried) > tried)
+        board.now += 11 * S
+        sender.look()
+        assert sender.dead_since_ns > 0
+        a.holds["one/x"].set()
+        await until(lambda: "one/x" in board.receivers["b"].took)
 
 
 async def test_two_dead_channels_play_no_ball(board: Board) -> None:
