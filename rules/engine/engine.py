@@ -158,6 +158,11 @@ class Engine:
         """Whether an activation of `rules_digest` would find no offer."""
         return rules_digest not in self._offers
 
+    @property
+    def access_digest(self) -> str:
+        """Of the access list that rules, "" where there is none."""
+        return self._access.digest
+
     def heard(self) -> dict[str, tuple[int, int]]:
         """The last (epoch, sequence) of each source that it has taken in."""
         return self._sources.heard()
