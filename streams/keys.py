@@ -25,6 +25,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 
 _OF_OTHERS: Final = 0o077
+_BUT_READ_BY_GROUP: Final = 0o037
 _HINT: Final = "make one with: headrace journal key -o FILE, or headrace users key -o FILE"
 
 
@@ -74,9 +75,12 @@ def private_of(pem: bytes, where: str) -> Ed25519PrivateKey:
     return key
 
 
-def refuse_shared(path: Path) -> None:
-    """ConfigurationError where others than its owner may read a private key."""
-    if path.stat().st_mode & _OF_OTHERS:
+def refuse_shared(path: Path, group_may_read: bool = False) -> None:
+    """ConfigurationError where others than its owner may read a private key.
+
+    `group_may_read`: of a service, to which a secret is mounted so (Kubernetes).
+    """
+    if path.stat().st_mode & (_BUT_READ_BY_GROUP if group_may_read else _OF_OTHERS):
         text = "others than its owner may read this private key"
         raise ConfigurationError([Finding(str(path), 0, 0, text, f"chmod 600 {path}")])
 

@@ -21,7 +21,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,11 @@ class Engine(Protocol):
     counters: Counter[str]
     rules_digest: str
     now_ns: int
+
+    @property
+    def access_digest(self) -> str:
+        """Of the access list that rules, "" where there is none."""
+        ...
 
     def lacks(self, rules_digest: str) -> bool:
         """Whether an activation would find no offer."""
@@ -474,22 +479,22 @@ class Processor:
                     await self._pass(partition, partition.position)
             await self._outbox.settled()
 
+    def _units(self) -> Iterator[_Unit]:
+        for partition in self._partitions.values():
+            yield from partition.units.values()
+
     def metrics(self) -> dict[str, Any]:
         """The counts, and what only the state knows, for the status record."""
         engines: Counter[str] = Counter()
-        for partition in self._partitions.values():
-            for unit in partition.units.values():
-                engines.update(unit.engine.counters)
+        for one in self._units():
+            engines.update(one.engine.counters)
         return {
             **self.counts.metrics(self._clock_s(), self._clock_ns()),
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
             "replay": None if self._producer.mark is None else self._producer.mark.recording,
-            "rules": {
-                unit.id: unit.engine.rules_digest
-                for partition in self._partitions.values()
-                for unit in partition.units.values()
-            },
+            "rules": {unit.id: unit.engine.rules_digest for unit in self._units()},
+            "access": {unit.id: unit.engine.access_digest for unit in self._units()},
             "engine": dict(engines),
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict, deque
+from threading import Lock
 from typing import Final
 
 from cryptography.exceptions import InvalidKey
@@ -41,30 +42,31 @@ def is_right(password: str, phc: str) -> bool:
 
 
 class Attempts:
-    """Counts wrong passwords of each (name, peer): after `ATTEMPTS` in `WINDOW_S`, none is looked at until it is over.
+    """Counts tries of each (name, peer): after `ATTEMPTS` in `WINDOW_S` without a right one, none is looked at.
 
-    By peer as well, so that who guesses locks out nobody but themselves.
+    By peer as well, so that who guesses locks out nobody but themselves. A try is counted before it is looked at, so
+    that many at once, in threads, are no way around.
     """
 
     def __init__(self) -> None:
-        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._tries: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._lock = Lock()
 
-    def are_spent(self, name: str, peer: str, now_s: float) -> bool:
-        """Whether they have to wait."""
-        failures = self._failures.get((name, peer))
-        if failures is None:
-            return False
-        while failures and failures[0] <= now_s - WINDOW_S:
-            failures.popleft()
-        return len(failures) >= ATTEMPTS
-
-    def failed(self, name: str, peer: str, now_s: float) -> None:
-        """One more."""
-        self._failures.setdefault((name, peer), deque(maxlen=ATTEMPTS)).append(now_s)
-        self._failures.move_to_end((name, peer))
-        if len(self._failures) > _CALLERS_MAX:
-            self._failures.popitem(last=False)
+    def may_try(self, name: str, peer: str, now_s: float) -> bool:
+        """Whether this one may be looked at; it is counted then."""
+        with self._lock:
+            tries = self._tries.setdefault((name, peer), deque())
+            while tries and tries[0] <= now_s - WINDOW_S:
+                tries.popleft()
+            if len(tries) >= ATTEMPTS:
+                return False
+            tries.append(now_s)
+            self._tries.move_to_end((name, peer))
+            if len(self._tries) > _CALLERS_MAX:
+                self._tries.popitem(last=False)
+            return True
 
     def succeeded(self, name: str, peer: str) -> None:
         """What was before is forgotten."""
-        self._failures.pop((name, peer), None)
+        with self._lock:
+            self._tries.pop((name, peer), None)

@@ -1,7 +1,7 @@
 """The private key with which somebody at the command line, or an edge, signs what they ask for.
 
-Rules: from a file that only its owner may read, or from the environment; never from the command line itself, and
-nothing of it is ever said.
+Rules: from a file that only its owner may read (an edge's: its group, too), or from the environment; never from the
+command line itself, and nothing of it is ever said.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def own_key(option: Path | None) -> Ed25519PrivateKey | None:
 def edge_key(settings: Settings, name: str) -> Ed25519PrivateKey | None:
     """That of an edge (`scada`, `alerts`): `access.keys` of the settings names its file; None where it does not."""
     path = settings.access.keys.get(name)
-    return None if path is None else key_of_file(path)
+    return None if path is None else key_of_file(path, group_may_read=True)
 
 
 def needed_edge_key(settings: Settings, name: str) -> Ed25519PrivateKey:
@@ -47,8 +47,8 @@ def needed_edge_key(settings: Settings, name: str) -> Ed25519PrivateKey:
     return key
 
 
-def key_of_file(path: Path) -> Ed25519PrivateKey:
-    """The private key of a file that only its owner may read. Raises ConfigurationError."""
+def key_of_file(path: Path, group_may_read: bool = False) -> Ed25519PrivateKey:
+    """The private key of a file that only its owner (and its group) may read. Raises ConfigurationError."""
     key = read_private(path)
-    refuse_shared(path)
+    refuse_shared(path, group_may_read)
     return key

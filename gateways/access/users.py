@@ -52,8 +52,7 @@ class Users:
         `peer`: the caller's address, so that guesses from one lock out nobody else. Takes about 30 ms of a core: call
         it by `asyncio.to_thread`.
         """
-        now_s = self._clock_s()
-        if self._attempts.are_spent(name, peer, now_s) or len(password) > LENGTH_MAX:
+        if len(password) > LENGTH_MAX or not self._attempts.may_try(name, peer, self._clock_s()):
             return None
         user = self.get(name)
         if not self._nobody:
@@ -61,7 +60,6 @@ class Users:
         known = user.password if user is not None and user.password else ""
         is_his = is_right(password, known or self._nobody)
         if user is None or not known or not is_his:
-            self._attempts.failed(name, peer, now_s)
             return None
         self._attempts.succeeded(name, peer)
         return user

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
-from gateways.alerts.acknowledge import acknowledge
+from gateways.alerts.acknowledge import Acknowledger
 from gateways.alerts.channels import alertmanagers, open_channels
 from gateways.alerts.dead_channels import channel_points, tell_dead
 from gateways.alerts.edge import HttpEdge
@@ -30,6 +29,8 @@ from streams.topics import ALARMS
 log = logging.getLogger(__name__)
 
 READ_S: Final = 0.2
+READ_MAX: Final = 200
+"""Words at once: who sends waits as long as that takes."""
 CLOCK_S: Final = 0.05
 """How late a group, a digest or an escalation may be, and how long a delivery may be uncommitted."""
 FORGET_S: Final = 3600.0
@@ -141,7 +142,7 @@ class Alerts:
             self._intake,
             self._streams,
             self._key,
-            partial(acknowledge, self._context.bus),
+            Acknowledger(self._context, self._subscriptions).acknowledge,
             self._context.clock,
         )
         self._context.metrics["serves"] = await edge.start()
@@ -155,7 +156,7 @@ class Alerts:
         give_up_at = 0.0
         try:
             while True:
-                records = await reader.read(READ_S)
+                records = await reader.read(READ_S, READ_MAX)
                 if self._is_other_log(records):
                     log.warning(
                         "'%s' is not the log of which the outbox knows: it is read from its start",
@@ -215,6 +216,8 @@ class Alerts:
         forget_at = said_at = loop.time()
         while True:
             self.dispatch(self._intake.due())
+            for sender in self._senders.values():
+                sender.look()
             self._outbox.commit()
             if loop.time() >= said_at:
                 said_at = loop.time() + 0.5

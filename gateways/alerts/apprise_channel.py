@@ -69,7 +69,8 @@ class AppriseChannel:
         severity = alarms[0]["alarm"]["body"]["severity"] if alarms else ""
         kind = _KINDS.get(severity, apprise.NotifyType.INFO)
         try:
-            await asyncio.wait_for(self._places.acquire(), self._channel.timeout_s)
+            async with asyncio.timeout(self._channel.timeout_s):
+                await self._places.acquire()
         except TimeoutError:
             raise DeliveryError(f"{self._channel.parallel} calls of the service hang") from None
         loop = asyncio.get_running_loop()
@@ -96,7 +97,8 @@ class AppriseChannel:
 
         threading.Thread(target=call, name=f"apprise-{self._channel.name}", daemon=True).start()
         try:
-            why = await asyncio.wait_for(answer, self._channel.timeout_s)
+            async with asyncio.timeout(self._channel.timeout_s):
+                why = await answer
         except TimeoutError:
             raise DeliveryError(f"the service did not answer within {self._channel.timeout_s:g} s") from None
         if why:

@@ -42,6 +42,7 @@ async def tell_dead(context: RoleContext, points: Sequence[Point], count: Callab
                     good, status = np.array([Quality.GOOD], np.uint8), np.zeros(1, np.uint32)
                     publisher.publish_readings(unit, (point.id,), now, now, value, good, status)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(context.stop.wait(), source.period_ns / 1e9)
+                async with asyncio.timeout(source.period_ns / 1e9):
+                    await context.stop.wait()
     finally:
         await publisher.close()

@@ -32,7 +32,7 @@ WRITE_S: Final = 30.0
 """A client that takes nothing for so long is let go of; it goes on where it was when it comes again."""
 
 Acknowledge = Callable[[Claim], Awaitable[str]]
-"""What became of an acknowledgement; '' where nobody answered. UnreachableError."""
+"""What became of an acknowledgement. UnreachableError: nobody knows."""
 
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">
@@ -118,7 +118,8 @@ class HttpEdge:
         await response.prepare(request)
         with contextlib.suppress(ConnectionError, TimeoutError):
             async for event in self._streams.follow(last_id, subscription):
-                await asyncio.wait_for(response.write(_as_text(event)), WRITE_S)
+                async with asyncio.timeout(WRITE_S):
+                    await response.write(_as_text(event))
         return response
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
@@ -149,7 +150,8 @@ class HttpEdge:
                     "event": event.name,
                     "data": orjson.Fragment(event.data),
                 }
-                await asyncio.wait_for(socket.send_str(orjson.dumps(data).decode()), WRITE_S)
+                async with asyncio.timeout(WRITE_S):
+                    await socket.send_str(orjson.dumps(data).decode())
 
     def _claim(self, request: web.Request) -> Claim:
         """HTTPGone with a page that says why a link is of no use."""

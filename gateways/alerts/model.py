@@ -90,7 +90,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who wants what. `to`: channels. `always_ns`: above 0 it fires at this period, and is about no alarm.
+    """Who wants what. `to`: channels. `always_ns`: above 0 it fires at this period, and is about no alarm. `user`: who
+    acts over its links, '' for the role itself.
 
     `group_by`, `wait_ns`: what goes off within the wait is one notification for each value of these. `quiet`: until
     its end nothing is sent. `at_once`: severities that neither wait, nor fold, nor are quiet.
@@ -106,6 +107,7 @@ class Subscription:
     at_once: frozenset[str] = frozenset({"urgent"})
     escalate: tuple[Step, ...] = ()
     always_ns: int = 0
+    user: str = ""
 
     @property
     def is_held(self) -> bool:

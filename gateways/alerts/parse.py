@@ -34,6 +34,7 @@ from gateways.alerts.values import (
     seconds_of,
     zone_of,
 )
+from rules.access.users import is_name
 from rules.engine.outputs import AlarmState, Severity
 from rules.findings import Finding
 from rules.site.ids import NAME_ID
@@ -50,7 +51,7 @@ _LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _S: Final = DURATION_NS["s"]
 _FILTER_KEYS: Final = ("unit", "type", "rule", "asset", "severity", "state", "hours")
-_ALARM_KEYS: Final = (*_FILTER_KEYS, "group_by", "wait", "digest", "quiet", "at_once", "escalate")
+_ALARM_KEYS: Final = (*_FILTER_KEYS, "group_by", "wait", "digest", "quiet", "at_once", "escalate", "user")
 _CHANNEL_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "webhook": ("url", "secret"),
     "apprise": ("url",),
@@ -213,7 +214,15 @@ def _subscription(name: str, node: Node, site: Site, channels: _Channels) -> Sub
         if "at_once" in fields
         else frozenset({"urgent"}),
         _steps(fields["escalate"], channels) if "escalate" in fields else (),
+        user=_user(fields["user"]) if "user" in fields else "",
     )
+
+
+def _user(node: Node) -> str:
+    name = node.as_text() or ""
+    if name and not is_name(name):
+        node.report(f"'{name}' is no name: printable, without ':' and '/', 64 characters at most")
+    return name
 
 
 def _filter(fields: Mapping[str, Node], site: Site) -> Filter:

@@ -189,12 +189,15 @@ class Sender:
         return error.after_s or self._pause_s(lane.attempts)
 
     async def _try(self, notification: Notification) -> DeliveryError | None:
+        limit_s = self.channel.timeout_s * 2 + _SLACK_S
         try:
-            await asyncio.wait_for(self.deliverer.send(notification), self.channel.timeout_s * 2 + _SLACK_S)
+            # not `wait_for`, which in Python 3.11 may take a cancellation for an answer
+            async with asyncio.timeout(limit_s):
+                await self.deliverer.send(notification)
         except DeliveryError as error:
             return error
         except TimeoutError:
-            return DeliveryError(f"no end within {self.channel.timeout_s * 2 + _SLACK_S:g} s")
+            return DeliveryError(f"no end within {limit_s:g} s")
         return None
 
     def _pause_s(self, attempts: int) -> float:
@@ -213,9 +216,13 @@ class Sender:
 
     def _failed(self) -> None:
         self._failures += 1
-        now_ns = self._clock()
-        self._failing_since_ns = self._failing_since_ns or now_ns
-        is_long = now_ns - self._failing_since_ns >= self.channel.give_up_s * 1e9
+        self._failing_since_ns = self._failing_since_ns or self._clock()
+        self.look()
+        self.hand_on()  # it may have died while this one was on its way
+
+    def look(self) -> None:
+        """Whether it is dead now: also while all that it has pauses. UnreachableError."""
+        is_long = self._clock() - self._failing_since_ns >= self.channel.give_up_s * 1e9
         if self.dead_since_ns or self._failures < FAILURES_MIN or not is_long:
             return
         self.dead_since_ns = self._failing_since_ns

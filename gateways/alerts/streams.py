@@ -72,7 +72,8 @@ class Streams:
                     await asyncio.sleep(0)
                     continue
                 try:
-                    await asyncio.wait_for(news.wait(), KEEP_ALIVE_S)
+                    async with asyncio.timeout(KEEP_ALIVE_S):
+                        await news.wait()
                 except TimeoutError:
                     yield Event("", "", b"")
         finally:

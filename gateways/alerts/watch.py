@@ -75,7 +75,8 @@ async def fire_always(
     async def fire(name: str) -> None:
         one = of_itself("always", subscription.name, context.site.name, context.clock(), words, **more)
         try:
-            await asyncio.wait_for(deliverers[name].send(one), period_s)
+            async with asyncio.timeout(period_s):
+                await deliverers[name].send(one)
             counts["always_sent"] += 1
         except (DeliveryError, TimeoutError) as error:
             counts["always_failed"] += 1

@@ -83,7 +83,7 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     yield _caught(
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
-    yield _users(site_dir)
+    yield _users(site_dir, site)
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, settings)
     yield from _sources(site)
@@ -91,7 +91,7 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     yield from _refused_clients(settings)
 
 
-def _users(site_dir: Path) -> Check:
+def _users(site_dir: Path, site: Site) -> Check:
     try:
         users = read_users_file(site_dir).users
     except HeadraceError as error:

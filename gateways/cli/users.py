@@ -64,7 +64,8 @@ def init(site_dir: Path, name: str | None, key_file: Path | None, as_json: bool)
         said,
         as_json,
         f"{file}: '{admin}' is admin, with the {'new ' if is_new else ''}key {path}\n"
-        f"it rules from: headrace users apply {site_dir}",
+        f"it rules from: headrace users apply {site_dir}\n"
+        f"so that nobody else can be the first, name the key in the site file:\n    access: {{root_key: {public}}}",
     )
     return 0
 

@@ -165,4 +165,5 @@ class Access:
 
 def signature_hash(value: Action | AccessList) -> str:
     """By which its sender finds the answer to an input that was not believed: 16 digits of a SHA-256."""
-    return hashlib.sha256(f"{value.identity}{value.signature}".encode()).hexdigest()[:16]
+    said = ":".join(map(str, (*value.identity, value.signature)))
+    return hashlib.sha256(said.encode()).hexdigest()[:16]

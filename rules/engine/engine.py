@@ -158,6 +158,11 @@ class Engine:
         """Whether an activation of `rules_digest` would find no offer."""
         return rules_digest not in self._offers
 
+    @property
+    def access_digest(self) -> str:
+        """Of the access list that rules, "" where there is none."""
+        return self._access.digest
+
     def heard(self) -> dict[str, tuple[int, int]]:
         """The last (epoch, sequence) of each source that it has taken in."""
         return self._sources.heard()
@@ -202,6 +207,7 @@ class Engine:
             "alarms": self._statements.saved(),
             "orphans": self._statements.orphans,
             "first_ns": self._statements.groups.first_ns,
+            "flood": self._statements.flood.saved(),
             "believed": self._statements.saved_believed(),
             "waiting": self._statements.saved_waiting(),
             "passed_ns": self._statements.passed_ns,
@@ -229,6 +235,7 @@ class Engine:
         rules = {rule.id: rule for rule in self._compiled.rules if rule.id in kept}
         statements.restore_waiting(header["waiting"], rules)
         statements.passed_ns = header["passed_ns"]
+        statements.flood.adopt(header["flood"])
         statements.restore_believed(header["believed"])
         # A state of before the chain: it begins here.
         statements.chain_end = ChainEnd(*header.get("chain_end", ()))

@@ -19,6 +19,7 @@ from rules.alarms.abroad import PERIODS, Abroad, name_of
 from rules.alarms.actions import ENDED, REFUSED
 from rules.alarms.causes import Causes, Key
 from rules.alarms.first_up import Groups
+from rules.alarms.flood import EDGE_NS, Flood
 from rules.alarms.life_cycle import Event, Silence, State
 from rules.alarms.standing import NO_END_NS, Reason, Standing
 from rules.engine.chain import ChainEnd, entry_bytes, hash_of
@@ -27,6 +28,7 @@ from rules.engine.inputs import Action, Fact, Identity
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.engine.tables import Spoken
 from rules.language.message import render
+from rules.language.program import ALARM_FLOOD, OWN_RULES
 from rules.site.model import Site, Unit
 
 Detail = Mapping[str, str | int | float | bool | None]
@@ -59,6 +61,11 @@ class Cause:
         """Itself, without the next `count` ids: others have them."""
         self._count += count
         return self
+
+
+def _edge_ns(behind_ns: int, step_ns: int, is_wanted: bool) -> int:
+    """The next multiple of a step, where something has to be done at it."""
+    return (behind_ns // step_ns + 1) * step_ns if is_wanted else NO_END_NS
 
 
 def input_cause(unit: str, identity: Identity) -> Cause:
@@ -102,6 +109,7 @@ class Statements:
         self.causes = Causes(site, unit, {})
         self.abroad = Abroad(site, unit, self.causes, ())
         self.groups = Groups({}, {})
+        self.flood = Flood(site.flood_limit)
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []
@@ -144,11 +152,14 @@ class Statements:
         alarm.cleared_ns = alarm.unknown_ns = alarm.acknowledged_ns = alarm.confirmed_ns = None
         alarm.by = alarm.comment = ""
         alarm.first_up = self.groups.raised(rule, at_ns)
+        is_folded = not alarm.silences and self._folds(key, alarm, at_ns)
         if key not in self.active:
             self.groups.count(rule, 1)
         self.active[key] = alarm
         self.counters["alarms_raised"] += 1
         self._say(out, cause, "alarm-raised", key, said_ns, value, message, name)
+        if is_folded:
+            self._fold(out, key, at_ns)
 
     def clear_alarm(
         self,
@@ -199,7 +210,7 @@ class Statements:
 
     def _waits(self, rule: Spoken) -> bool:
         """Whether what becomes of its alarms hangs on others, or others hang on them."""
-        return bool(rule.group) or self.causes.relates(rule.id)
+        return bool(rule.group or self.flood.limit) or self.causes.relates(rule.id)
 
     def _order(self, what: Transition) -> tuple[int, int, str, int]:
         """Of one time, causes come before what they explain."""
@@ -207,23 +218,31 @@ class Statements:
 
     def advance(self, out: list[Output], until_ns: int) -> None:
         """What waits, and ends of silences, up to `until_ns`, in the order of time; of one time, ends come last."""
-        telling_ns = (self.passed_ns // self.abroad.period_ns + 1) * self.abroad.period_ns
+        telling_ns = flood_ns = self.passed_ns
         self.passed_ns = max(self.passed_ns, until_ns)
         of: dict[tuple[int, str, str], Cause] = {}
         while True:
-            lapse_ns = min(self.abroad.believed.values(), default=NO_END_NS)
-            end_ns = self._next_end_ns(min(until_ns, lapse_ns, telling_ns))
-            if self.waiting and self.waiting[0].at_ns <= end_ns:
+            lapses_ns = min(self.abroad.believed.values(), default=NO_END_NS)
+            tells_ns = _edge_ns(telling_ns, self.abroad.period_ns, bool(self.abroad.told))
+            looks_ns = _edge_ns(flood_ns, EDGE_NS, self.flood.is_busy)
+            at_ns = self._next_end_ns(min(until_ns, lapses_ns, tells_ns, looks_ns))
+            if self.waiting and self.waiting[0].at_ns <= at_ns:
+                at_ns = self.waiting[0].at_ns
                 self._take_waiting(out, of)
-            elif self.soonest_ns <= end_ns:
-                self._expire_until(out, end_ns)
-            elif lapse_ns <= end_ns:
-                self._lapse(out, lapse_ns)
-            elif telling_ns <= end_ns:
-                self._tell_again(out, telling_ns)
-                telling_ns = self._next_telling_ns(telling_ns)
+            elif self.soonest_ns <= at_ns:
+                self._expire_until(out, at_ns)
+            elif lapses_ns <= at_ns:
+                self._lapse(out, at_ns)
+            elif tells_ns <= at_ns:
+                self._tell_again(out, at_ns)
+                telling_ns = at_ns
+            elif looks_ns <= at_ns:
+                self._see_to_flood(out, at_ns)
+                flood_ns = at_ns
             else:
                 return
+            # an edge comes behind all that is of its own time
+            telling_ns, flood_ns = max(telling_ns, at_ns - 1), max(flood_ns, at_ns - 1)
 
     def take_all(self, out: list[Output]) -> None:
         """What waits, whatever its time: its rules are about to go."""
@@ -341,6 +360,8 @@ class Statements:
         return min((by for by in found if by is not None), default=None)
 
     def _explains(self, by: Key, key: Key) -> bool:
+        if by[0] == ALARM_FLOOD:
+            return by[1] in self.flood.folded and by[1] == self._group(key[0])
         if by in self.abroad.believed:
             return self.abroad.explains(by, key)
         return self._is_believed(by) and self.causes.explains(by, key)
@@ -359,13 +380,6 @@ class Statements:
             self.abroad.told[key] = units
         for unit in units:
             out.append(self._tell(Told(unit, name_of(key), key[1]), at_ns, float(is_true), 1))
-
-    def _next_telling_ns(self, at_ns: int) -> int:
-        """The next edge of a period at which there may be something to tell."""
-        period_ns = self.abroad.period_ns
-        if not self.abroad.told:  # until then nothing becomes true
-            at_ns = max(at_ns, min(self.soonest_ns, self.waiting[0].at_ns if self.waiting else NO_END_NS))
-        return (at_ns // period_ns + 1) * period_ns
 
     def _tell_again(self, out: list[Output], at_ns: int) -> None:
         for key, units in sorted(self.abroad.told.items()):
@@ -426,10 +440,62 @@ class Statements:
             by = self._cause_of(key)
             alarm.by = alarm.comment = ""
             if by is None:
-                self._sound(out, cause, key, Silence.SUPPRESSED, own_ns)
+                self._hear(out, cause, key, own_ns)
             else:
                 alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
                 self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
+
+    # -- floods
+
+    def _group(self, rule: str) -> str:
+        return self.groups.of.get(rule, rule)
+
+    def _flood_of(self, key: Key) -> str:
+        return f"{self.unit}:{ALARM_FLOOD}:{self._group(key[0])}"
+
+    def _folds(self, key: Key, alarm: Standing, at_ns: int) -> bool:
+        """Whether an alarm that is to be heard is folded instead, as there is a flood; then it is silent."""
+        if key[0] in OWN_RULES:
+            return False
+        is_folded = self.flood.folds(alarm.severity, at_ns)
+        self.flood.count(at_ns, not is_folded)
+        if is_folded:
+            alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._flood_of(key), ""))
+        return is_folded
+
+    def _fold(self, out: list[Output], key: Key, at_ns: int) -> None:
+        """One more of its group: with the first the group's alarm goes off."""
+        group = self._group(key[0])
+        if self.flood.fold(group):
+            self._say_flood(out, group, at_ns)
+
+    def _say_flood(self, out: list[Output], group: str, at_ns: int) -> None:
+        folded, key = self.flood.folded[group], (ALARM_FLOOD, group)
+        cause = Cause(self.unit, ALARM_FLOOD, group, at_ns)
+        text = f"{group}: {folded} {'alarm is' if folded == 1 else 'alarms are'} folded in a flood"
+        self.flood.said[group] = folded
+        if key in self.active:
+            at_ns = self._at(out, key, "high", at_ns)[1]
+            self._say(out, cause, "alarm-flood", key, at_ns, float(folded), text)
+        else:
+            self.raise_alarm(out, cause, *key, "high", at_ns, float(folded), text)
+
+    def _see_to_flood(self, out: list[Output], at_ns: int) -> None:
+        """A flood may be over: what stands of a group is heard again once it fits into the rate."""
+        self.flood.pass_edge(at_ns)
+        for group in sorted(self.flood.folded):
+            by = f"{self.unit}:{ALARM_FLOOD}:{group}"
+            reasons = [one.silences.get(Silence.SUPPRESSED) for one in self.standing.values()]
+            stand = sum(reason is not None and reason.by == by for reason in reasons)
+            folded = self.flood.folded[group]
+            if self.flood.has_room(stand, at_ns):
+                self.flood.unfold(group)
+                cause = Cause(self.unit, ALARM_FLOOD, group, at_ns)
+                text = f"{group}: {folded} {'alarm was' if folded == 1 else 'alarms were'} folded in a flood"
+                self.clear_alarm(out, cause, ALARM_FLOOD, group, at_ns, float(folded), text)
+                self._let_go(out, cause, at_ns)
+            elif folded != self.flood.said[group]:
+                self._say_flood(out, group, at_ns)
 
     # -- time
 
@@ -457,6 +523,9 @@ class Statements:
         rule, asset = key
         cause = Cause(self.unit, f"{rule}{ENDS}{why}", asset, at_ns)
         alarm.by = alarm.comment = ""
+        if why is Silence.SUPPRESSED:
+            self._hear(out, cause, key, at_ns)
+            return
         self._sound(out, cause, key, why, at_ns)
         if why is Silence.OUT_OF_SERVICE:
             self._suppress(out, cause, key, at_ns)
@@ -467,6 +536,16 @@ class Statements:
         alarm.by = alarm.comment = ""
         cause = Cause(self.unit, f"{rule}{ENDS}{Event.RE_ALARM}", asset, at_ns)
         self._say(out, cause, "alarm-re-alarmed", key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
+
+    def _hear(self, out: list[Output], cause: Cause, key: Key, at_ns: int) -> None:
+        """No alarm explains it: it is heard, or folded in a flood."""
+        alarm = self.standing[key]
+        if alarm.is_true and len(alarm.silences) == 1 and self._folds(key, alarm, at_ns):
+            own_ns = max(at_ns, alarm.last_ns)
+            self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
+            self._fold(out, key, at_ns)
+        else:
+            self._sound(out, cause, key, Silence.SUPPRESSED, at_ns)
 
     def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
         alarm = self.standing[key]

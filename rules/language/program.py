@@ -24,7 +24,10 @@ SOURCE_GAP = "source-gap"
 SOURCE_CLOCK = "source-clock"
 """The engine's own rule, reserved: the times that a source gives are too far from those of their arrival."""
 
-OWN_RULES = frozenset({SOURCE_GAP, SOURCE_CLOCK})
+ALARM_FLOOD = "alarm-flood"
+"""The engine's own rule, reserved: alarms of a group are folded, as there are too many (`rules/alarms/flood.py`)."""
+
+OWN_RULES = frozenset({SOURCE_GAP, SOURCE_CLOCK, ALARM_FLOOD})
 
 
 @dataclass(frozen=True, slots=True)

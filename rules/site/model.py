@@ -128,7 +128,8 @@ class Site:
 
     `fact_period_ns`: how often a unit tells another what that needs to know of it. `shelving_max_ns`,
     `out_of_service_max_ns`: for how long a person may silence an alarm at most. `hold_off_ns`: how long an alarm
-    that another may explain waits for it. `action_expiry_ns`: how old a signed action may be; `root_key`: who signs the
+    that another may explain waits for it. `flood_limit`: behind how many alarms of a unit in ten minutes the lesser
+    ones fold, 0 for never. `action_expiry_ns`: how old a signed action may be; `root_key`: who signs the
     first access list (an Ed25519 public key as hex), "" where the first one is believed.
     """
 
@@ -145,6 +146,7 @@ class Site:
     shelving_max_ns: int = 8 * 3_600_000_000_000
     out_of_service_max_ns: int = 30 * 24 * 3_600_000_000_000
     hold_off_ns: int = 1_000_000_000
+    flood_limit: int = 0
     action_expiry_ns: int = 60_000_000_000
     root_key: str = ""
 

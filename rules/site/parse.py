@@ -33,6 +33,7 @@ ALARM_KEYS = {
     "action_expiry": (DURATION_NS["s"], DURATION_NS["h"]),
 }
 """Keys of `alarms`, each with the shortest and the longest time that it may be; `model.Site` has what they are else."""
+FLOOD_KEY = "flood_limit"
 
 
 def parse_site(text: str, file: str) -> tuple[Site | None, list[Finding]]:
@@ -53,10 +54,13 @@ def _read(root: Node, text: str) -> Site | None:
         if key in fields
     }
     paths = fields["rules"].as_list_or_one() if "rules" in fields else ()
-    alarms = fields["alarms"].fields(tuple(ALARM_KEYS)) if "alarms" in fields else {}
-    alarms_ns: dict[str, Any] = {
+    alarms = fields["alarms"].fields((*ALARM_KEYS, FLOOD_KEY)) if "alarms" in fields else {}
+    flood = alarms.pop(FLOOD_KEY, None)
+    of_alarms: dict[str, Any] = {
         f"{key}_ns": node.as_duration_ns(*ALARM_KEYS[key]) for key, node in alarms.items()
     }
+    if flood is not None:
+        of_alarms[FLOOD_KEY] = flood.as_integer(1, 100_000)
     access = fields["access"].fields(("root_key",)) if "access" in fields else {}
     table = read_sources(fields.get("sources"))
     reader = SpecReader(fields.get("templates"), root.is_whole(KEYS), table)
@@ -81,7 +85,7 @@ def _read(root: Node, text: str) -> Site | None:
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
         root_key=_public_key(access.get("root_key")),
     )
-    return replace(site, **{key: ns for key, ns in alarms_ns.items() if ns is not None})
+    return replace(site, **{key: ns for key, ns in of_alarms.items() if ns is not None})
 
 
 def _public_key(node: Node | None) -> str:

@@ -64,6 +64,11 @@ def test_an_edge_has_its_key_from_the_settings(key: Path) -> None:
     found = edge_key(settings, "scada")
     assert found is not None
     assert public_text(found.public_key()) == public(key)
+    key.chmod(0o440)  # as a secret is mounted
+    assert edge_key(settings, "scada") is not None
+    key.chmod(0o444)
+    with pytest.raises(ConfigurationError, match="others than its owner may read"):
+        edge_key(settings, "scada")
     assert edge_key(settings, "alerts") is None
     with pytest.raises(ConfigurationError, match="'alerts' has no key to sign with"):
         needed_edge_key(settings, "alerts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,31 @@ def test_after_wrong_passwords_the_right_one_has_to_wait(folder: Path) -> None:
     assert users.authenticate("eva", "correct horse battery", "10.0.0.2") is not None
     clock.now_s = WINDOW_S
     assert users.authenticate("eva", "correct horse battery", "10.0.0.1") is not None
+
+
+def test_many_guesses_at_once_are_no_way_around_the_limit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+    together = threading.Barrier(8)
+
+    def is_right(password: str, phc: str) -> bool:
+        looked_at.append(password)
+        return False
+
+    monkeypatch.setattr("gateways.access.users.is_right", is_right)
+    users = Users(folder)
+
+    def guess(number: int) -> None:
+        together.wait()
+        users.authenticate("eva", str(number))
+
+    threads = [threading.Thread(target=guess, args=(number,)) for number in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(looked_at) == ATTEMPTS
 
 
 def test_by_certificate_and_by_key(folder: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ class Running:
             await (await producer.send(encode_output(alarm, 3)))
 
 
-Start = Callable[[str], AbstractAsyncContextManager[Running]]
+Start = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def start(tmp_path: Path, bus: MemoryBus) -> Start:
     """Starts the role with a text of subscriptions; again with the same outbox."""
 
     @asynccontextmanager
-    async def starting(text: str) -> AsyncIterator[Running]:
+    async def starting(text: str, **settings: Any) -> AsyncIterator[Running]:
         (tmp_path / "subscriptions.yaml").write_text(text)
         context = RoleContext(
-            "alerts", site(), tmp_path, Settings(run_dir=tmp_path / "run"), bus, asyncio.Event()
+            "alerts", site(), tmp_path, Settings(run_dir=tmp_path / "run", **settings), bus, asyncio.Event()
         )
         task = asyncio.create_task(run(context))
         await until(lambda: context.state == "ready" or task.done())

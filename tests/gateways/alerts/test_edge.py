@@ -7,22 +7,30 @@ import dataclasses
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateways.alerts import edge as edge_module
 from gateways.alerts import streams as streams_module
 from gateways.alerts.links import Claim, read, sign
+from rules.access.users import User
 from rules.engine.engine import Engine
+from rules.engine.inputs import Input
+from rules.engine.outputs import Entry
+from rules.errors import ConfigurationError
 from streams.bus_memory import MemoryBus
-from streams.topics import EVENTS
-from streams.wire import decode_input, encode_input, encode_output
+from streams.settings import AccessSettings
+from streams.topics import EVENTS, JOURNAL
+from streams.wire import decode_input, decode_output, encode_input, encode_output
 from tests.gateways.alerts.conftest import Running, Start
 from tests.gateways.alerts.sink import Sink, until
 from tests.gateways.alerts.words import raised, then
+from tests.rules.access.people import key_of, listing, public_of
 from tests.rules.engine.plant import UNIT, S, flow, program, site, tick
 
 TEXT = """
@@ -32,7 +40,7 @@ serve:
   links: {base_url: "http://127.0.0.1:1"}
 channels: {log: {kind: file, path: log.jsonl}}
 subscriptions:
-  duty: {to: log, asset: R1}
+  duty: {to: log, asset: R1, user: eva}
   all: {to: log}
 """
 HEADERS = {"Authorization": "Bearer t0ken"}
@@ -198,11 +206,11 @@ RULES = """
 """
 
 
-async def engine_on(bus: MemoryBus, now_ns: int) -> asyncio.Task[None]:
+async def engine_on(bus: MemoryBus, now_ns: int, *first: Input) -> asyncio.Task[None]:
     """A worker of one unit whose rack R1 is low."""
     engine = Engine(program(RULES), site(), UNIT)
     reader, producer = await bus.reader([EVENTS.name]), await bus.producer("worker")
-    for value in (tick(now_ns), flow(1, now_ns, 60, point="R1.RackLiquidFlow")):
+    for value in (*first, tick(now_ns), flow(1, now_ns, 60, point="R1.RackLiquidFlow")):
         await producer.send(encode_input(value, 3))
 
     async def work() -> None:
@@ -229,10 +237,67 @@ async def test_an_alarm_is_acknowledged_over_its_link_once_and_not_by_looking_at
     answer = await http.post(link)
     assert (answer.status, "Acknowledged" in await answer.text()) == (200, True)
     await until(lambda: '"state":"acknowledged"' in log.read_text())
-    assert re.search('"by":"link of [a-z]+"', log.read_text())
+    assert re.search(
+        '"by":"(eva|alerts)","cleared_ns":null,"comment":"over a link of (duty|all)"', log.read_text()
+    )
     again = await http.post(link)
     assert (again.status, "used already" in await again.text()) == (410, True)
     worker.cancel()
+
+
+USERS = """
+users:
+  ada: {{role: admin, keys: [{ada}]}}
+  eva: {{role: operator}}
+  alerts: {{role: operator, keys: [{alerts}], speaks_for: [eva]}}
+"""
+
+
+@pytest.mark.parametrize(("user", "status"), [("eva", 200), ("otto", 409)])
+async def test_where_the_site_has_users_a_link_acts_for_one_of_them(
+    start: Start, http: aiohttp.ClientSession, bus: MemoryBus, tmp_path: Path, user: str, status: int
+) -> None:
+    (tmp_path / "token").write_text("t0ken")
+    (tmp_path / "users.yaml").write_text(USERS.format(ada=public_of("ada"), alerts=public_of("alerts")))
+    key = tmp_path / "alerts.pem"
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key.write_bytes(key_of("alerts").private_bytes(*form))
+    for secret in (key, tmp_path / "users.yaml"):
+        secret.chmod(0o600)
+    now = int(time.time()) * S
+    people = {
+        "ada": User("admin", (public_of("ada"),)),
+        "eva": User("operator"),
+        "otto": User("operator"),
+        "alerts": User("operator", (public_of("alerts"),), ("eva",)),
+    }
+    text = TEXT.replace("user: eva", f"user: {user}")
+    async with start(text, access=AccessSettings(keys={"alerts": key})) as role:
+        worker = await engine_on(bus, now, listing(now, people, at_ns=now))
+        log = role.context.settings.run_dir / "log.jsonl"
+        await until(lambda: log.exists() and "duty/" in log.read_text())
+        notes = [orjson.loads(line) for line in log.read_text().splitlines()]
+        duty = next(one for one in notes if one["subscription"] == "duty")
+        link = duty["alarms"][0]["acknowledge"].replace("http://127.0.0.1:1", role.context.metrics["serves"])
+        answer = await http.post(link)
+        assert answer.status == status, await answer.text()
+        worker.cancel()
+    entries = [decode_output(one.headers, one.value) for one in bus.records(JOURNAL.name)]
+    last = [
+        one
+        for one in entries
+        if isinstance(one, Entry) and one.kind in ("alarm-acknowledged", "action-refused")
+    ][-1]
+    assert (last.detail["by"], last.detail["signed"], last.detail["signer"]) == (user, True, "alerts")
+
+
+async def test_where_the_site_has_users_links_need_a_key(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0ken")
+    (tmp_path / "users.yaml").write_text(USERS.format(ada=public_of("ada"), alerts=public_of("alerts")))
+    (tmp_path / "users.yaml").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="'alerts' has no key to sign with"):
+        async with start(TEXT):
+            pass
 
 
 async def test_a_link_that_the_engine_refuses_says_why(served: Running, http: aiohttp.ClientSession) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateways.alerts.model import Digest, Hours, Step, Subscriptions
 from gateways.alerts.parse import parse
@@ -45,6 +47,7 @@ subscriptions:
     digest: {above: 10, every: 1 min, worst: 0}
     quiet: {from: "22:00", to: "06:30"}
     at_once: [urgent, high]
+    user: eva
     escalate:
       - {after: 5 min, to: room}
       - {after: 15 min, to: [room, log]}
@@ -79,7 +82,7 @@ def test_all_that_it_may_say() -> None:
     assert duty.filter.hours == Hours(360, 1440, frozenset({0, 4}))
     assert (duty.digest, duty.quiet) == (Digest(10, 60 * S, 0), Hours(1320, 390))
     assert duty.escalate == (Step(300 * S, ("room",)), Step(900 * S, ("room", "log")))
-    assert duty.at_once == {"urgent", "high"}
+    assert (duty.at_once, duty.user) == ({"urgent", "high"}, "eva")
     assert found.subscriptions["watchdog"].always_ns == 60 * S
     assert [one.name for one in found.of_alarms] == ["duty"]
 
@@ -120,7 +123,7 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         ("wait: 5 s", "wait: 5", 24, "a duration needs a unit of time"),
         ('to: "06:30"', 'to: "6.30"', 26, "'6.30' is no time of the day"),
         ('to: "24:00"', 'to: "24:01"', 22, "'24:01' is no time of the day"),
-        ("after: 15 min", "after: 5 min", 30, "each step comes later than the one before it"),
+        ("after: 15 min", "after: 5 min", 31, "each step comes later than the one before it"),
         ("{env: ALERTS_PHONE}", "slack://a/b/c", 10, "a secret does not stand in the file"),
         ("{env: ALERTS_PHONE}", "{env: ALERTS_FONE}", 10, "the environment has no ALERTS_FONE"),
         ("{env: ALERTS_PHONE}", "{env: HEADRACE_PHONE}", 10, "'HEADRACE_PHONE' would be a setting"),
@@ -128,7 +131,7 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         ("secret: {file: hook}", "secret: {file: hok}", 9, "hok can't be read: No such file or directory"),
         ("http://127.0.0.1:9/x", "http://u:p@127.0.0.1:9/x", 9, "a password in a URL"),
         ("http://127.0.0.1:9/x", "ftp://127.0.0.1/x", 9, "this is no address of a web service"),
-        ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 31, "unknown key 'wait'"),
+        ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 32, "unknown key 'wait'"),
         ("listen: 127.0.0.1:8470", "listen: 8470", 5, "expected text, found a number"),
         ("listen: 127.0.0.1:8470", "listen: localhost", 5, "'localhost' is no address to listen at"),
         ("log: {kind", "Log: {kind", 12, "'Log' can't be the name of a channel"),
@@ -141,6 +144,22 @@ def test_what_is_wrong_is_said_where_it_is(good: str, bad: str, line: int, words
     assert (findings[0].line, words in str(findings[0])) == (line, True), [str(one) for one in findings]
     if not bad.startswith("Log"):
         assert len(findings) == 1, [str(one) for one in findings]
+
+
+edits_of_it = st.tuples(
+    st.integers(0, 2000), st.integers(0, 12), st.text("{}[]:,- \n'\"#&*!|>%@`0az", max_size=6)
+)
+
+
+@given(st.lists(edits_of_it, max_size=4))
+def test_whatever_the_file_is_it_is_read_or_said_to_be_wrong(edits: list[tuple[int, int, str]]) -> None:
+    text = GOOD
+    for at, length, new in edits:
+        text = text[: at % len(text)] + new + text[at % len(text) + length :]
+    found, findings = read(text)
+    assert isinstance(found, Subscriptions)
+    for one in findings:
+        assert not [secret for secret in SECRETS.values() if secret in str(one)]
 
 
 def test_whoever_listens_for_others_asks_for_a_token() -> None:

@@ -64,6 +64,7 @@ def test_the_first_list_is_believed_and_said_to_be_the_first() -> None:
     desk = Watched()
     assert desk.take(listing()) == ["access-list"]
     assert desk.detail == {"signer": "ada", "digest": digest_of(PEOPLE), "users": 7, "first": True}
+    assert desk.engine.access_digest == digest_of(PEOPLE)
     assert desk.take(listing(START + 1)) == ["access-list"]
     assert desk.detail["first"] is False
 

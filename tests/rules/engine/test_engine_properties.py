@@ -45,8 +45,12 @@ def like(program: Program, choice: int) -> Program:
     return make_program(made, program.site_digest)
 
 
-def engine_of(sets: tuple[Program, Program], ruling: str = "one") -> Engine:
-    engine = Engine(sets[ruling == "two"], site(), UNIT, ruling)
+FLOODS = st.sampled_from([0, 0, 2])
+"""Limits of the flood governor, which the twin does not know."""
+
+
+def engine_of(sets: tuple[Program, Program], ruling: str = "one", flood_limit: int = 0) -> Engine:
+    engine = Engine(sets[ruling == "two"], replace(site(), flood_limit=flood_limit), UNIT, ruling)
     engine.offer("one", compile_unit(sets[0], site(), site().units[UNIT]))
     engine.offer("two", compile_unit(sets[1], site(), site().units[UNIT]))
     engine.offer("refused", "it has a finding")
@@ -64,13 +68,13 @@ def test_engine_equals_its_twin(sets: tuple[Program, Program], log: list[Input])
 
 
 @CASES
-@given(SETS, logs(), st.lists(st.integers(1, 7), min_size=1, max_size=60), st.data())
+@given(SETS, logs(), st.lists(st.integers(1, 7), min_size=1, max_size=60), FLOODS, st.data())
 def test_neither_the_cut_nor_a_restart_changes_a_byte(
-    sets: tuple[Program, Program], log: list[Input], sizes: list[int], data: st.DataObject
+    sets: tuple[Program, Program], log: list[Input], sizes: list[int], limit: int, data: st.DataObject
 ) -> None:
-    whole = engine_of(sets)
+    whole = engine_of(sets, flood_limit=limit)
     expected = whole.step(log)
-    engine = engine_of(sets)
+    engine = engine_of(sets, flood_limit=limit)
     said: list[Output] = []
     rest = list(log)
     for size in [*sizes, len(rest)]:
@@ -78,7 +82,7 @@ def test_neither_the_cut_nor_a_restart_changes_a_byte(
         rest = rest[size:]
         if data.draw(st.booleans(), label="restart"):
             image = engine.snapshot()
-            engine = engine_of(sets, engine.rules_digest)
+            engine = engine_of(sets, engine.rules_digest, limit)
             engine.restore(image)
             assert engine.snapshot() == image
     assert said == expected
@@ -91,9 +95,9 @@ def _decided(outputs: list[Output]) -> list[str]:
 
 
 @CASES
-@given(SETS, logs(trouble=False), st.data())
+@given(SETS, logs(trouble=False), FLOODS, st.data())
 def test_the_density_of_ticks_changes_no_alarm_and_no_command(
-    sets: tuple[Program, Program], log: list[Input], data: st.DataObject
+    sets: tuple[Program, Program], log: list[Input], limit: int, data: st.DataObject
 ) -> None:
     """A log whose samples all come before the tick that passes them, with more ticks, and with fewer."""
     dense: list[Input] = []
@@ -114,6 +118,6 @@ def test_the_density_of_ticks_changes_no_alarm_and_no_command(
         else:
             sparse.append(value)
         dense.append(value)
-    plain = _decided(engine_of(sets).step(log))
-    assert _decided(engine_of(sets).step(dense)) == plain
-    assert _decided(engine_of(sets).step(sparse)) == plain
+    plain = _decided(engine_of(sets, flood_limit=limit).step(log))
+    assert _decided(engine_of(sets, flood_limit=limit).step(dense)) == plain
+    assert _decided(engine_of(sets, flood_limit=limit).step(sparse)) == plain

@@ -70,7 +70,8 @@ class TwinAccess(ABC):
         self.forgeries[at] += 1
         name = f"{unit}:forged:{at}:{self.forgeries[at]}:0"
         identity = value.identity
-        mark = hashlib.sha256(f"{identity}{value.signature}".encode()).hexdigest()[:16]
+        text = f"{identity.source}:{identity.epoch}:{identity.sequence}:{value.signature}"
+        mark = hashlib.sha256(text.encode()).hexdigest()[:16]
         detail: dict[str, Any] = {
             "reason": reason, "signed": False, "signer": value.signer, "source": identity.source,
             "epoch": identity.epoch, "sequence": identity.sequence, "signature_hash": mark,

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rules.engine.inputs import Action, ActionKind, Identity, Tick
+from rules.engine.facts import Told
+from rules.engine.inputs import Action, ActionKind, Fact, Identity, Tick
 from rules.engine.outputs import Output, Severity
 from rules.engine.statements import Statements, input_cause
+from rules.engine.tables import Spoken
 from rules.site.model import Site
 from streams.record import Record
 from streams.recording.recorded_site import recording_metadata, site_attachments
@@ -40,11 +42,15 @@ rules:
 """
 
 
+def _tells_nobody(part: Told, at_ns: int, value: float, known: float) -> Fact:
+    raise AssertionError("no alarm here explains one of another unit")
+
+
 class Unit:
     """Says what the engine would, at times in s from `T0`."""
 
     def __init__(self, site: Site, unit: str = "row-a", asset: str = "P-1") -> None:
-        self._statements = Statements(site.units[unit], site, Counter())
+        self._statements = Statements(site.units[unit], site, Counter(), _tells_nobody)
         self._unit, self._asset, self._inputs = unit, asset, 0
         self.outputs: list[Output] = []
 
@@ -77,7 +83,8 @@ class Unit:
             self._unit, Identity("action:ann", 1, self._inputs + 1), kind, rule, self._asset, "ann", at_ns,
             occurrence=occurrence, until_ns=at_ns + round(for_s * S), comment="why",
         )  # fmt: skip
-        self._statements.act(self.outputs, self._cause(), action, "high", at_ns)
+        spoken = Spoken(rule, "", "high", "", (), {}, False, "", 0, 0, False)
+        self._statements.act(self.outputs, self._cause(), action, spoken, at_ns, "", {"signed": False})
 
     def until(self, at_s: float) -> list[Output]:
         """All that was said up to a time."""

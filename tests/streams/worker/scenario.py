@@ -45,6 +45,7 @@ class MemoryfulEngine:
     def __init__(self, unit: str, rules_digest: str = "rules-1") -> None:
         self.unit = unit
         self.rules_digest = rules_digest
+        self.access_digest = "people-1"
         self.offers: dict[str, object] = {}
         self.withdrawn: list[str] = []
         self.last: dict[str, int] = {}

@@ -52,4 +52,5 @@ async def test_a_restart_goes_on_with_the_rules_of_the_snapshot(tmp_path: Path) 
     processor = await plant.worker()
     said = processor.metrics()
     assert set(said["rules"].values()) == {"rules-2"}
+    assert set(said["access"].values()) == {"people-1"}
     assert said["restores_of_other_rules"] == 0
