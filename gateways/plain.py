@@ -41,7 +41,7 @@ def _iso(time_ns: int | None) -> str | None:
 
 
 def told(alarm: Alarm) -> str:
-    """Its message, since when nobody knows whether it still holds, and until when it is not heard."""
+    """Its message, whether it came first, since when nobody knows whether it holds, until when it is not heard."""
     more = [
         f"{words} {iso_utc(time_ns)[11:19]}"
         for words, time_ns in (
@@ -51,6 +51,8 @@ def told(alarm: Alarm) -> str:
         )
         if time_ns is not None
     ]
+    first = [{"first": "first up", "possibly": "possibly first up"}[alarm.first_up]] if alarm.first_up else []
+    more = [*first, *more]
     by = [f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by] if alarm.by else []
     return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
 
