@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from gateways.alerts.acknowledge import Acknowledger
@@ -36,6 +37,8 @@ CLOCK_S: Final = 0.05
 FORGET_S: Final = 3600.0
 DRAIN_S: Final = 3.0
 SETTLE_S: Final = 2.0
+THREADS_MAX: Final = 512
+THREADS_SPARE: Final = 8
 
 
 class Alerts:
@@ -66,6 +69,10 @@ class Alerts:
     async def run(self) -> None:
         """Work until `context.stop`, and then read to the end of the log."""
         context, outbox = self._context, self._outbox
+        channels = self._subscriptions.channels.values()
+        # names are looked up, and files written, in these threads: enough that nobody waits for who hangs there
+        threads = min(THREADS_MAX, THREADS_SPARE + sum(one.parallel for one in channels))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "alerts"))
         deliverers = open_channels(
             self._subscriptions, context.site.name, context.settings.run_dir, context.clock
         )
