@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateways.alerts import sender
+from rules.errors import UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.topics import TOPICS
 from tests.gateways.alerts.conftest import Start
@@ -91,6 +92,18 @@ async def test_another_log_is_read_from_its_start_and_what_was_told_is_not_told_
     async with start(text) as role:
         await until(lambda: len(sink.got) == 15)
         assert role.context.metrics["repeats"] == 5
+
+
+async def test_an_outbox_has_one_role(start: Start, sink: Sink) -> None:
+    text = ONE.format(url=sink.url, more="")
+    async with start(text) as role:
+        with pytest.raises(UnreachableError, match="another role works with the outbox"):
+            async with start(text):
+                pass
+        await role.say(raised(1))
+        await until(lambda: len(sink.got) == 1)
+    async with start(text):
+        pass
 
 
 async def test_failures_are_tried_again_in_order(start: Start, sink: Sink) -> None:
