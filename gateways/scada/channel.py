@@ -11,6 +11,7 @@ Rules, each against a hole of the stack that was exploited (docs/decisions/0091-
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import logging
@@ -29,6 +30,8 @@ from gateways.scada.certificates import application_uris, first_of
 UNREAD_BYTES_MAX: Final = 32_000_000
 """A client that asks and asks and does not read its answers is let go."""
 NONCE_BYTES_MIN: Final = 32
+CALLS_MAX: Final = 100
+"""Of one channel that wait for their answers."""
 
 _CODES: Final = ua.StatusCodes
 _IDS: Final = ua.ObjectIds
@@ -41,6 +44,7 @@ def _requests(*names: str) -> frozenset[Any]:
 (_CREATE,) = _requests("CreateSession")
 (_ACTIVATE,) = _requests("ActivateSession")
 (_BROWSE_NEXT,) = _requests("BrowseNext")
+(_CALL,) = _requests("Call")
 _DISCOVERY: Final = _requests("GetEndpoints", "FindServers", "CloseSecureChannel")
 _REFUSED: Final = _requests(
     "AddNodes", "DeleteNodes", "AddReferences", "DeleteReferences", "RegisterServer", "RegisterServer2"
@@ -65,6 +69,7 @@ class Channel(UaProcessor):  # type: ignore[misc]
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._connection = _Connection(SecurityPolicyNone(), self._limits)
+        self._calls: set[asyncio.Task[None]] = set()
 
     @property
     def certificate(self) -> bytes | None:
@@ -87,6 +92,16 @@ class Channel(UaProcessor):  # type: ignore[misc]
         super().open_secure_channel(algohdr, seqhdr, body)
         if self._is_secure != bool(shown):
             raise ServiceError(_CODES.BadSecurityModeRejected)
+
+    async def process_message(self, seqhdr: Any, body: Any) -> bool:
+        """Whether the connection goes on. What is no refusal but our own mistake is said."""
+        try:
+            return bool(await super().process_message(seqhdr, body))
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("%s: a request failed", self.name)
+            raise
 
     async def process(self, header: Any, body: Any) -> bool:
         """Whether the connection goes on: what can't be read or is not allowed ends it."""
@@ -130,6 +145,8 @@ class Channel(UaProcessor):  # type: ignore[misc]
             self._check_token(requesthdr)
         if typeid == _BROWSE_NEXT:
             return await self._browse_next(requesthdr, seqhdr, body)
+        if typeid == _CALL:
+            return self._call(requesthdr, seqhdr, body)
         return bool(await super()._process_message(typeid, requesthdr, seqhdr, body))
 
     def _check_token(self, requesthdr: Any) -> None:
@@ -185,19 +202,42 @@ class Channel(UaProcessor):  # type: ignore[misc]
             one.owner = session.owner
         return bool(went_on)
 
+    async def close(self) -> None:
+        """The connection is gone: what would answer its publish requests waits for the next one."""
+        self._publish_requests.clear()
+        await super().close()
+
     def lose(self, session: Any) -> None:
         """The session has gone over to another channel."""
         if self.session is session:
             self.session = None
             self._publish_requests.clear()
-            self._publish_results_subs.clear()
             self._closing = True
             self._transport.close()
 
-    async def _browse_next(self, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+    def _check_active(self) -> None:
         if not self.session.is_activated():
             raise ServiceError(_CODES.BadSessionNotActivated)
         self.session.touch()
+
+    def _call(self, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+        """Answered when the engine has: what else the client asks for does not wait for it."""
+        self._check_active()
+        if len(self._calls) >= CALLS_MAX:
+            raise ServiceError(_CODES.BadTooManyOperations)
+        params = struct_from_binary(ua.CallParameters, body)
+        answering = asyncio.create_task(self._answer(self.session, params, requesthdr, seqhdr))
+        self._calls.add(answering)
+        answering.add_done_callback(self._calls.discard)
+        return True
+
+    async def _answer(self, session: Any, params: Any, requesthdr: Any, seqhdr: Any) -> None:
+        response = ua.CallResponse()
+        response.Results = await session.call(params.MethodsToCall)
+        self.send_response(requesthdr.RequestHandle, seqhdr, response)
+
+    async def _browse_next(self, requesthdr: Any, seqhdr: Any, body: Any) -> bool:
+        self._check_active()
         params = struct_from_binary(ua.BrowseNextParameters, body)
         response = ua.BrowseNextResponse()
         response.Parameters.Results = await self.session.browse_next(params)

@@ -111,6 +111,7 @@ def fields_of(word: Alarm, source: Source, last_severity: str, received_ns: int)
         "ActiveState/EffectiveDisplayName": encoding.state(word.state),
         "InputNode": encoding.node(source.input_node),
         "SuppressedOrShelved": encoding.boolean(is_suppressed or is_out or shelf != "Unshelved"),
+        "FirstInGroupFlag": encoding.boolean(word.first_up == "first"),
         "MaxTimeShelved": encoding.double(source.shelving_max_ns / 1e6),
         _SHELF: encoding.state(_SHELF_NAMES[shelf]),
         f"{_SHELF}/Id": encoding.node(_SHELVES[shelf]),
@@ -131,7 +132,7 @@ def is_confirmed(word: Alarm) -> bool:
     """False between the acknowledgement and somebody's word that it was acted upon."""
     if word.acknowledged_ns is None or not is_acknowledged(word) or word.state == "normal":
         return True
-    return getattr(word, "confirmed_ns", None) is not None
+    return word.confirmed_ns is not None
 
 
 def shelf_of(word: Alarm) -> str:

@@ -7,10 +7,11 @@ included. A refresh is the client's own affair and goes past no filter but its i
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Final, NamedTuple, Protocol
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
@@ -25,6 +26,10 @@ from rules.engine.inputs import ActionKind
 from rules.errors import UnreachableError
 from rules.site.model import Site
 
+log = logging.getLogger("headrace.scada")
+
+ANSWER_S: Final = 5.0
+"""Clients give up a call after 10 s or so: they get an answer before, if only that there is none."""
 COMMENT_MAX: Final = 2_000
 UNSAID: Final = "no reason was given to the OPC UA server"
 """Of methods that take no comment; the engine wants a reason for every silence."""
@@ -37,7 +42,7 @@ _IDS: Final = ua.ObjectIds
 class Method(NamedTuple):
     """`arguments`: `event` an EventId, `comment` a LocalizedText, `time` a Duration in ms."""
 
-    kind: ActionKind | Literal["confirm"]
+    kind: ActionKind
     arguments: tuple[str, ...] = ()
     one_shot: bool = False
 
@@ -98,7 +103,7 @@ _REASONS: Final = (
 class Sender(Protocol):
     """`gateways/actions.py`."""
 
-    async def act(self, wanted: Wanted) -> Answer:
+    async def act(self, wanted: Wanted, within_s: float = ANSWER_S) -> Answer:
         """UnreachableError: nobody answers."""
         ...
 
@@ -133,6 +138,9 @@ class Methods:
             result.StatusCode = ua.StatusCode()
         except ServiceError as error:
             result.StatusCode = ua.StatusCode(error.code)
+        except Exception:  # a mistake of ours: the client gets an answer, and the log has it
+            log.exception("a method failed: %s of %s", request.MethodId, request.ObjectId)
+            result.StatusCode = ua.StatusCode(_CODES.BadInternalError)
         result.InputArgumentResults = [ua.StatusCode() for _ in given]
         return result
 
@@ -163,8 +171,8 @@ class Methods:
 
     async def _act(self, session: Any, request: Any, given: list[Any]) -> None:
         method = METHODS.get(request.MethodId)
-        if method is None or method.kind not in get_args(ActionKind):
-            is_known = method is not None or request.MethodId in _UNSUPPORTED
+        if method is None:
+            is_known = request.MethodId in _UNSUPPORTED
             raise ServiceError(_CODES.BadNotSupported if is_known else _CODES.BadMethodInvalid)
         key = condition_key(request.ObjectId)
         unit, rule, asset = _parts(key)
@@ -205,7 +213,7 @@ class Methods:
         if now_ns - self._refusal_ns >= _JOURNALED_EACH_NS and self.sender is not None:
             self._refusal_ns = now_ns
             try:
-                await self.sender.act(wanted)
+                await self.sender.act(wanted, ANSWER_S)
             except UnreachableError:
                 self._metrics["actions_unanswered"] += 1
         raise ServiceError(_CODES.BadUserAccessDenied)
@@ -215,7 +223,7 @@ class Methods:
             raise ServiceError(_CODES.BadNotSupported)
         self._metrics["actions"] += 1
         try:
-            answer = await self.sender.act(wanted)
+            answer = await self.sender.act(wanted, ANSWER_S)
         except UnreachableError:
             self._metrics["actions_unanswered"] += 1
             raise ServiceError(_CODES.BadTimeout) from None
@@ -259,7 +267,7 @@ def _read(names: tuple[str, ...], given: list[Any]) -> _Arguments:
     return _Arguments(**read)
 
 
-def _check_event(condition: Condition | None, kind: str, event: bytes) -> None:
+def _check_event(condition: Condition | None, kind: ActionKind, event: bytes) -> None:
     """ServiceError: it is of an occurrence that is over, or there is nothing to do about it."""
     if condition is None or event not in condition.event_ids:
         raise ServiceError(_CODES.BadEventIdUnknown)

@@ -16,7 +16,7 @@ from gateways.scada.items import DataItem, EventItem, Item, Sample
 from gateways.scada.names import INDEX
 from gateways.scada.where import Where
 
-ITEMS_MAX: Final = 20_000
+ITEMS_MAX: Final = 10_000
 EVENTS_MAX: Final = 10_000
 """Of a queue of events; what a client gets that leaves it to the server."""
 EVENTS_MIN: Final = 10

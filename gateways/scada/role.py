@@ -248,6 +248,7 @@ async def run(context: RoleContext) -> None:
     """Serve until told to stop. Raises ConfigurationError, UnreachableError (no log; a port that is taken)."""
     # what asyncua logs of each refused request with a traceback, is counted and said in a line
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncua.server.internal_subscription").setLevel(logging.ERROR)
     scada = Scada(context)
     await scada.prepare()
     stopped = asyncio.create_task(context.stop.wait())

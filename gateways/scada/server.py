@@ -36,6 +36,7 @@ from rules.findings import Finding
 PRODUCT_URI: Final = "urn:headrace:scada-server"
 SERVICE_LEVEL: Final = (1, 255)
 """Of a server that has no news of the plant, and of one that has (OPC 10000-4, 6.6.2.4.2)."""
+CONNECTIONS_MAX: Final = 200
 _SECURE: Final = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
@@ -50,6 +51,7 @@ class Core(InternalServer):  # type: ignore[misc]
         self.pki, self.offers_none, self.metrics = pki, offers_none, metrics
         self.identity = Identity(directory, self)
         self.allow_remote_admin = False
+        self.max_connections = CONNECTIONS_MAX
         self.types = EventTypes(self.aspace)
         self.history: HistoryReader
         self.methods: Methods

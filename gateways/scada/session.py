@@ -6,6 +6,7 @@ of the same user from the same application; nothing can be written; what acts go
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any, Final
 
@@ -16,9 +17,11 @@ from asyncua.server.internal_session import InternalSession, SessionState
 from gateways.scada.access import ANONYMOUS, SessionUser
 from gateways.scada.names import INDEX
 
-SUBSCRIPTIONS_MAX: Final = 50
+SUBSCRIPTIONS_MAX: Final = 20
 REFERENCES_MAX: Final = 1_000
 CONTINUATIONS_MAX: Final = 50
+CALLS_MAX: Final = 1_000
+"""Of one request."""
 _CODES: Final = ua.StatusCodes
 
 
@@ -207,5 +210,8 @@ class Session(InternalSession):  # type: ignore[misc]
         raise ServiceError(_CODES.BadHistoryOperationUnsupported)
 
     async def call(self, params: Any) -> list[Any]:
-        """A result for each call, in order."""
-        return [await self.iserver.methods.call(self, one) for one in params]
+        """A result for each call, in order; many are asked for at once."""
+        if len(params) > CALLS_MAX:
+            too_many = ua.StatusCode(_CODES.BadTooManyOperations)
+            return [ua.CallMethodResult(StatusCode=too_many) for _ in params]
+        return await asyncio.gather(*(self.iserver.methods.call(self, one) for one in params))

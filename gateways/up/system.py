@@ -195,6 +195,7 @@ class System:
         await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
+        log.info("SCADA finds its server at %s", self.scada_endpoint)
         await self._start_unless_ending("scada", {"endpoint": self.scada_endpoint})
 
     async def _start_unless_ending(self, role: str, options: Mapping[str, str] | None = None) -> None:

@@ -11,12 +11,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from rules.engine.inputs import Activation, Identity
-from rules.engine.tables import Compiled, compile_unit
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
 from rules.language.program import Program
@@ -28,6 +27,9 @@ from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import SITE_FILE, read_site_text
 from streams.topics import EVENTS, RULE_SETS
 from streams.wire import decode_input
+
+if TYPE_CHECKING:
+    from rules.engine.tables import Compiled
 
 SCHEMA: Final = b"rule-set/1"
 ACTIVATION_SCHEMA: Final = b"activation/1"
@@ -89,6 +91,8 @@ class RuleSet:
             return f"{first}" + (f", and {more} more findings" if more else "")
         if own.digest != site_digest:
             return f"it is for another site file: '{own.name}', digest {own.digest[:12]}"
+        from rules.engine.tables import compile_unit  # with the kernel, which who reads texts does without
+
         return {unit: compile_unit(program, own, own.units[unit]) for unit in units}
 
 

@@ -17,7 +17,7 @@ from gateways.access.passwords import hashed
 from gateways.scada import role
 from rules.engine.engine import Engine
 from rules.engine.inputs import Input
-from rules.engine.outputs import Alarm, Output
+from rules.engine.outputs import Alarm, Entry, Output
 from rules.site.model import Site
 from rules.site.parse import parse_site
 from streams.bus import Bus
@@ -92,6 +92,7 @@ class Live:
         self.context = RoleContext("scada", site, folder, given, self.bus, asyncio.Event())
         self.has_users = has_users
         self.said: list[Alarm] = []
+        self.refused: list[Entry] = []
         self.ticks = True
         self._sequences: dict[str, int] = {}
 
@@ -150,6 +151,8 @@ class Live:
                     for output in self.engines[value.unit].step([value]):
                         if isinstance(output, Alarm):
                             self.said.append(output)
+                        elif isinstance(output, Entry) and output.kind == "action-refused":
+                            self.refused.append(output)
                         await self.say(output)
         finally:
             await reader.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,36 +20,60 @@ from tests.gateways.scada.live import Live
 ROOT = Path(__file__).parents[3]
 
 
+class ServerProcess:
+    """`headrace run scada` on a site's folder."""
+
+    def __init__(self, folder: Path, endpoint: str, broker: EmbeddedBroker) -> None:
+        self._command = (
+            *(sys.executable, "-m", "gateways.cli.main", "run", "scada", str(folder), "--json"),
+            *("--option", f"endpoint={endpoint}"),
+        )
+        self._env = os.environ | {
+            "HEADRACE_BROKER__BOOTSTRAP": broker.bootstrap,
+            "HEADRACE_RUN_DIR": str(folder / "run"),
+            "HEADRACE_SCADA__ALLOW_NONE": "true",
+        }
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[bytes] | None = None
+
+    async def start(self) -> None:
+        """Return when clients are let in."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, cwd=ROOT, env=self._env, stdout=asyncio.subprocess.PIPE
+        )
+        output = self._process.stdout
+        assert output is not None
+        while json.loads(await output.readline())["state"] != "ready":
+            pass
+        self._reading = asyncio.create_task(output.read())
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        code = await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+        return code
+
+
 @asynccontextmanager
-async def served(folder: Path, port: int, broker: EmbeddedBroker) -> AsyncIterator[Live]:
+async def served(
+    folder: Path, port: int, broker: EmbeddedBroker
+) -> AsyncIterator[tuple[Live, ServerProcess]]:
     """A site's SCADA server as a process; worker and ticker are in the test."""
     bus = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap))
     made = Live(folder, port, bus)
     tasks = await made.start_worker()
     (folder / "headrace.yaml").write_text(f"access: {{keys: {{scada: {folder / 'scada.pem'}}}}}\n")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateways.cli.main", "run", "scada", str(folder), "--json"),
-        *("--option", f"endpoint={made.endpoint}"),
-        cwd=ROOT,
-        env=os.environ | {
-            "HEADRACE_BROKER__BOOTSTRAP": broker.bootstrap,
-            "HEADRACE_RUN_DIR": str(folder / "run"),
-            "HEADRACE_SCADA__ALLOW_NONE": "true",
-        },
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
+    server = ServerProcess(folder, made.endpoint, broker)
+    await server.start()
     try:
-        while json.loads(await process.stdout.readline())["state"] != "ready":
-            pass
-        reading = asyncio.create_task(process.stdout.read())
-        yield made
-        process.terminate()
-        assert await process.wait() == 0
-        await reading
+        yield made, server
+        assert await server.end() == 0
     finally:
-        if process.returncode is None:
-            process.kill()
+        await server.end(signal.SIGKILL)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

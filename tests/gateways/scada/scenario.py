@@ -36,18 +36,23 @@ class Scenario:
         assert (raised["ActiveState.Id"], raised["AckedState.Id"], raised["Retain"]) == (True, False, True)
         assert await peer.ask("comment", CONDITION, raised["EventId"], "pump?") == "Good"
         assert await peer.ask("acknowledge", CONDITION, raised["EventId"], "seen") == "Good"
-        assert (await peer.events(LOW_R1, 3))[2]["AckedState.Id"]
+        acknowledged = (await peer.events(LOW_R1, 3))[2]
+        assert (acknowledged["AckedState.Id"], acknowledged["ConfirmedState.Id"]) == (True, False)
+        assert await peer.ask("confirm", CONDITION, acknowledged["EventId"], "pump swapped") == "Good"
+        assert (await peer.events(LOW_R1, 4))[3]["ConfirmedState.Id"]
+        again = await peer.ask("confirm", CONDITION, acknowledged["EventId"], "")
+        assert again == "BadConditionBranchAlreadyConfirmed"
         again = await peer.ask("acknowledge", CONDITION, raised["EventId"], "seen")
         assert again == "BadConditionBranchAlreadyAcked"
         await plant.flow(100)
-        await peer.events(LOW_R1, 4)
-        await plant.flow(60)
         await peer.events(LOW_R1, 5)
+        await plant.flow(60)
+        await peer.events(LOW_R1, 6)
         assert await peer.ask("acknowledge", CONDITION, raised["EventId"], "seen") == "BadEventIdUnknown"
         assert await peer.ask("call", SHELVING, TIMED, ["Double", 60_000]) == "Good"
-        assert (await peer.events(LOW_R1, 6))[5]["SuppressedOrShelved"]
+        assert (await peer.events(LOW_R1, 7))[6]["SuppressedOrShelved"]
         assert await peer.ask("call", CONDITION, UNSHELVE) == "Good"
-        assert not (await peer.events(LOW_R1, 7))[6]["SuppressedOrShelved"]
+        assert not (await peer.events(LOW_R1, 8))[7]["SuppressedOrShelved"]
         await self.history(begin_ms)
 
     async def history(self, begin_ms: int) -> None:

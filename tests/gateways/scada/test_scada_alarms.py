@@ -101,6 +101,28 @@ async def test_who_has_no_name_or_no_right_sees_and_can_not_act(plant: Live) -> 
             )
             assert await call(one, node(LOW_R1), TIMED, HOUR_MS) == "BadUserAccessDenied"
     assert plant.state() == "unacknowledged"
+    said_by = [(entry.detail["by"], entry.detail["signer"]) for entry in plant.refused]
+    # of who has no name, once a second at most
+    assert said_by == [("", "scada"), ("vic", "scada"), ("vic", "scada")]
+    assert all(entry.detail["signed"] for entry in plant.refused)
+
+
+async def test_confirming(plant: Live) -> None:
+    confirm = "AcknowledgeableConditionType_Confirm"
+    async with client(plant.endpoint, "eva") as eva:
+        events = Events()
+        await events.subscribe(eva)
+        await plant.flow(60)
+        raised = (await until(lambda: events.of(LOW_R1)))[0]
+        condition, event = node(LOW_R1), raised["EventId"]
+        assert raised["ConfirmedState/Id"], "there is nothing to confirm before it is acknowledged"
+        assert await call(eva, condition, confirm, event, said("")) == "BadInvalidState"
+        assert await call(eva, condition, ACKNOWLEDGE, event, said("")) == "Good"
+        await until(lambda: not events.of(LOW_R1)[-1]["ConfirmedState/Id"])
+        assert await call(eva, condition, confirm, event, said("pump swapped")) == "Good"
+        await until(lambda: events.of(LOW_R1)[-1]["ConfirmedState/Id"])
+        assert (events.of(LOW_R1)[-1]["Comment"].Text, plant.state()) == ("pump swapped", "acknowledged")
+        assert await call(eva, condition, confirm, event, said("")) == "BadConditionBranchAlreadyConfirmed"
 
 
 async def test_shelving(plant: Live) -> None:

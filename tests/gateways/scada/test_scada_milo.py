@@ -9,7 +9,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from tests.gateways.scada.live import PASSWORD, Live, site_folder
-from tests.gateways.scada.peers import RefusedError, peer, served
+from tests.gateways.scada.peers import RefusedError, ServerProcess, peer, served
 from tests.gateways.scada.scenario import Scenario
 from tests.support.milo_jars import milo_command
 
@@ -22,12 +22,17 @@ def milo(request: pytest.FixtureRequest) -> list[str]:
 
 
 @pytest.fixture
-async def plant(tmp_path: Path, unused_port: int, embedded_broker: EmbeddedBroker) -> AsyncIterator[Live]:
+async def running(
+    tmp_path: Path, unused_port: int, embedded_broker: EmbeddedBroker
+) -> AsyncIterator[tuple[Live, ServerProcess]]:
     async with served(site_folder(tmp_path / "site"), unused_port, embedded_broker) as made:
         yield made
 
 
-async def test_milo_does_all_that_a_scada_does(plant: Live, milo: list[str], tmp_path: Path) -> None:
+async def test_milo_does_all_that_a_scada_does(
+    running: tuple[Live, ServerProcess], milo: list[str], tmp_path: Path
+) -> None:
+    plant, _ = running
     trusted = plant.context.site_dir / "run" / "scada-pki"
 
     def command(security: str, user: str) -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from tests.gateways.scada.live import LOW_R1, LOW_R2, PASSWORD, Live, site_folder
-from tests.gateways.scada.peers import RefusedError, peer, served
+from tests.gateways.scada.peers import RefusedError, ServerProcess, peer, served
 from tests.gateways.scada.scenario import Scenario
 from tests.support.node import node_environment
 
@@ -25,7 +26,9 @@ def node_env(request: pytest.FixtureRequest) -> Mapping[str, str]:
 
 
 @pytest.fixture
-async def plant(tmp_path: Path, unused_port: int, embedded_broker: EmbeddedBroker) -> AsyncIterator[Live]:
+async def running(
+    tmp_path: Path, unused_port: int, embedded_broker: EmbeddedBroker
+) -> AsyncIterator[tuple[Live, ServerProcess]]:
     async with served(site_folder(tmp_path / "site"), unused_port, embedded_broker) as made:
         yield made
 
@@ -36,8 +39,9 @@ def command(plant: Live, pki: Path, security: str = "None", user: str = "") -> l
 
 
 async def test_node_opcua_does_all_that_a_scada_does(
-    plant: Live, node_env: Mapping[str, str], tmp_path: Path
+    running: tuple[Live, ServerProcess], node_env: Mapping[str, str], tmp_path: Path
 ) -> None:
+    plant, _ = running
     pki = tmp_path / "pki"
     trusted = plant.context.site_dir / "run" / "scada-pki"
     with pytest.raises(RefusedError):
@@ -51,3 +55,22 @@ async def test_node_opcua_does_all_that_a_scada_does(
         assert await eva.ask("alarms", 2) == standing
     async with peer(command(plant, pki, "Aes256Sha256RsaPss"), node_env) as nobody:
         await Scenario(plant, nobody).refused()
+
+
+async def test_node_opcua_finds_back_to_a_server_that_was_killed(
+    running: tuple[Live, ServerProcess], node_env: Mapping[str, str], tmp_path: Path
+) -> None:
+    """It makes a new session, and its subscription anew; what stands it hears by a refresh."""
+    plant, server = running
+    async with peer(command(plant, tmp_path / "pki"), node_env) as one:
+        await one.ask("subscribe")
+        await plant.flow(60)
+        (raised,) = await one.events(LOW_R1, 1)
+        await server.end(signal.SIGKILL)
+        await server.start()
+        await one.ask("reconnected")
+        await plant.flow(60, "R2")
+        await one.events(LOW_R2, 1)
+        assert await one.ask("refresh") == "Good"
+        (_, again) = await one.events(LOW_R1, 2)
+        assert again["EventId"] == raised["EventId"]

@@ -19,6 +19,8 @@ const FIELDS = [
     "ConfirmedState.Id", "ShelvingState.CurrentState", "SuppressedOrShelved", "ConditionId",
 ];
 const events = [];
+let subscribed = null;
+let reconnections = 0;
 
 const say = (value) => console.log(JSON.stringify(value));
 const plain = (variant) => {
@@ -31,7 +33,7 @@ const plain = (variant) => {
 
 const commands = {
     async subscribe(session, where) {
-        const subscription = ClientSubscription.create(session, {
+        const subscription = subscribed = ClientSubscription.create(session, {
             requestedPublishingInterval: 100, requestedMaxKeepAliveCount: 20, requestedLifetimeCount: 600,
             maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1,
         });
@@ -52,10 +54,16 @@ const commands = {
         });
         return subscription.subscriptionId;
     },
-    async refresh(session, subscription) {
+    async reconnected() {
+        for (let tries = 0; tries < 600 && reconnections === 0; tries++) {
+            await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        return reconnections;
+    },
+    async refresh(session) {
         const results = await session.call({
             objectId: "i=2782", methodId: "i=3875",
-            inputArguments: [new Variant({ dataType: DataType.UInt32, value: subscription })],
+            inputArguments: [new Variant({ dataType: DataType.UInt32, value: subscribed.subscriptionId })],
         });
         return results.statusCode.name;
     },
@@ -124,7 +132,9 @@ async function main() {
             rootFolder: process.argv[3], automaticallyAcceptUnknownCertificate: true,
         }),
     });
+    client.on("connection_reestablished", () => { reconnections += 1; });
     await client.connect(request.endpoint);
+    client.connectionStrategy.maxRetry = 100;  // the first try shows whether it is let in; later ones go on
     const session = await client.createSession(request.user
         ? { type: UserTokenType.UserName, userName: request.user, password: request.password }
         : { type: UserTokenType.Anonymous });

@@ -1,0 +1,197 @@
+"""The role as a whole: what it needs, what it outlives, and whose rules it goes by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+from asyncua import Client, ua
+
+from gateways.actions import ActionSender, Answer, Wanted
+from gateways.scada import role
+from gateways.scada.names import node
+from rules.engine.inputs import Activation, Identity
+from rules.errors import ConfigurationError, UnreachableError
+from streams.bus_memory import MemoryBus
+from streams.replay_mark import Mark, mark_log
+from streams.rule_sets.rule_set import RuleSet, rule_set_message
+from streams.topics import TOPICS
+from tests.gateways.scada.live import LOW_R1, Events, Live, call, client, live, site_folder, until
+
+TIMED = "AlarmConditionType_ShelvingState_TimedShelve"
+
+
+async def test_an_option_that_it_has_not_is_refused(tmp_path: Path, unused_port: int) -> None:
+    made = Live(site_folder(tmp_path / "site", with_users=False), unused_port)
+    made.context.options["endpint"] = "opc.tcp://127.0.0.1:1/"
+    with pytest.raises(ConfigurationError, match="endpint"):
+        await role.run(made.context)
+
+
+async def test_a_site_with_users_needs_a_key_to_sign_with(tmp_path: Path, unused_port: int) -> None:
+    made = Live(site_folder(tmp_path / "site"), unused_port)
+    made.context.settings.access.keys.clear()
+    with pytest.raises(ConfigurationError, match="scada"):
+        await role.run(made.context)
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path, unused_port: int) -> None:
+    other = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", unused_port)
+    try:
+        with pytest.raises(UnreachableError, match=str(unused_port)):
+            async with live(site_folder(tmp_path / "site", with_users=False), unused_port):
+                pass
+    finally:
+        other.close()
+
+
+async def test_a_newcomer_has_the_whole_picture_before_anybody_is_let_in(
+    tmp_path: Path, unused_port: int
+) -> None:
+    """A second server on the same log, or one that was started again: the same alarms under the same EventIds."""
+    folder = site_folder(tmp_path / "site", with_users=False)
+    async with live(folder, unused_port) as plant:
+        await plant.flow(60)
+        await until(lambda: plant.state() == "unacknowledged")
+        await until(lambda: plant.context.metrics["alarms"] == 1)
+        first = await _refreshed(plant.endpoint)
+        plant.context.stop.set()
+        await until(lambda: plant.context.state == "ready" and _is_free(unused_port))
+        again = Live(folder, unused_port, plant.bus)
+        running = asyncio.create_task(role.run(again.context))
+        await until(lambda: again.context.state == "ready")
+        assert await _refreshed(again.endpoint) == first
+        again.context.stop.set()
+        await running
+
+
+def _is_free(port: int) -> bool:
+    from gateways.up.system import port_is_free
+
+    return port_is_free(port)
+
+
+async def _refreshed(endpoint: str) -> list[bytes]:
+    """The EventIds of what stands, as a client that comes is told."""
+    async with client(endpoint) as one:
+        events = Events()
+        subscription, _ = await events.subscribe(one)
+        number = ua.Variant(subscription, ua.VariantType.UInt32)
+        assert (
+            await call(one, ua.NodeId(ua.ObjectIds.ConditionType), "ConditionType_ConditionRefresh", number)
+            == "Good"
+        )
+        end = ua.NodeId(ua.ObjectIds.RefreshEndEventType)
+        await until(lambda: events.all and events.all[-1]["EventType"] == end)
+        return [one["EventId"] for one in events.all[1:-1]]
+
+
+async def test_on_a_replay_s_log_nobody_acts(tmp_path: Path, unused_port: int) -> None:
+    bus = MemoryBus()
+    await bus.create_topics(TOPICS, 3)
+    await mark_log(bus, Mark("hour.mcap", has_facts=True))
+    folder = site_folder(tmp_path / "site")
+    async with live(folder, unused_port, bus=bus) as plant, client(plant.endpoint, "eva") as eva:
+        assert await call(eva, node(LOW_R1), TIMED, 1000.0) == "BadNotSupported"
+        assert await call(eva, node(LOW_R1), "ConditionType_Enable") == "BadNotSupported"
+
+
+async def test_without_an_engine_an_action_is_not_answered(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateways.scada.methods.ANSWER_S", 0.2)
+    async with live(site_folder(tmp_path / "site"), unused_port) as plant:
+        plant.engines.clear()  # the test's worker ends with the next record
+        async with client(plant.endpoint, "eva") as eva:
+            assert plant.context.metrics["actions_unanswered"] == 0
+            assert await call(eva, node(LOW_R1), TIMED, 1000.0) == "BadTimeout"
+            assert plant.context.metrics["actions_unanswered"] == 1
+
+
+OTHER = """
+rules:
+  rack-low:
+    for: Rack
+    when: RackLiquidFlow < 50 L/min
+    severity: urgent
+    message: "{asset}"
+"""
+
+
+async def test_limits_are_those_of_the_rules_that_rule(tmp_path: Path, unused_port: int) -> None:
+    folder = site_folder(tmp_path / "site", with_users=False)
+    async with live(folder, unused_port) as plant, client(plant.endpoint) as one:
+        events = Events()
+        await events.subscribe(one)
+        await plant.flow(60)
+        assert (await until(lambda: events.of(LOW_R1)))[0]["LowLimit"] == 70.0
+        files = {"site.yaml": (folder / "site.yaml").read_text(), "rules/rules.yaml": OTHER}
+        made = RuleSet(files)
+        await (await plant.producer.send(rule_set_message(made)))
+        identity = Identity("activation", time.time_ns(), 1)
+        activation = Activation("hall", identity, plant.site.digest, made.digest, time.time_ns())
+        await plant.send(activation)
+        await asyncio.sleep(0)
+        for value in range(100, 200):  # words that come before the rules were taken up have the old limit
+            await plant.flow(float(value))
+            await plant.flow(60)
+            if events.of(LOW_R1)[-1]["LowLowLimit"] == 50.0:
+                break
+            await asyncio.sleep(0.05)
+        assert events.of(LOW_R1)[-1]["LowLowLimit"] == 50.0
+
+
+async def test_a_client_whose_action_waits_is_served_meanwhile(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        live(site_folder(tmp_path / "site"), unused_port) as plant,
+        client(plant.endpoint, "eva") as eva,
+    ):
+        answers, waiting = asyncio.Event(), asyncio.Event()
+
+        async def act(_sender: ActionSender, wanted: Wanted, within_s: float) -> Answer:
+            waiting.set()
+            await answers.wait()
+            return Answer(wanted.alarm, "alarm-shelved", "")
+
+        monkeypatch.setattr(ActionSender, "act", act)
+        calling = asyncio.create_task(call(eva, node(LOW_R1), TIMED, 1000.0))
+        await waiting.wait()
+        assert await eva.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
+        assert not calling.done()
+        answers.set()
+        assert await calling == "Good"
+
+
+async def test_a_client_that_asks_and_does_not_read_is_let_go(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateways.scada.channel.UNREAD_BYTES_MAX", 1_000_000)
+    folder = site_folder(tmp_path / "site", with_users=False)
+    async with live(folder, unused_port) as plant, client(plant.endpoint) as other:
+        greedy = Client(plant.endpoint, timeout=5)
+        await greedy.connect()
+        await until(lambda: plant.context.metrics["sessions"] == 2)
+        protocol = greedy.uaclient.protocol
+        protocol.transport.pause_reading()
+        status = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server_ServerStatus), ua.AttributeIds.Value)
+        waiting: list[asyncio.Future[bytes]] = []
+
+        async def ask() -> None:
+            for _ in range(1_000):
+                request = ua.ReadRequest(Parameters=ua.ReadParameters(NodesToRead=[status] * 500))
+                waiting.append(protocol._send_request(request))
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(ConnectionError):
+            await ask()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert "reads nothing" in caplog.text
+        await until(lambda: plant.context.metrics["sessions"] == 1)
+        assert await other.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
+        with contextlib.suppress(Exception):
+            await greedy.disconnect()
