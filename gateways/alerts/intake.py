@@ -80,7 +80,7 @@ class Intake:
         self._metrics = metrics
         self._link = link
         metrics.update(dict.fromkeys(COUNTERS, 0))
-        self._directory = Directory(subscriptions.of_alarms, self.type_of)
+        self._directory = Directory(subscriptions.of_alarms, self.type_of, subscriptions.group_of)
         self._groupers = {
             one.name: Grouper(one, subscriptions.zone) for one in subscriptions.of_alarms if one.is_held
         }
