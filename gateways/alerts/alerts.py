@@ -104,8 +104,8 @@ class Alerts:
         if orphans := outbox.drop_orphans(self._senders):
             context.metrics["orphaned"] += orphans
             log.warning("%d notifications were for channels that are gone, and are dropped", orphans)
-        for seq, subscription, at in outbox.pending():
-            self._senders[at].add(seq, subscription)
+        for seq, lane, at in outbox.pending():
+            self._senders[at].add(seq, lane)
         return deliverers
 
     def _parts(self, deliverers: Mapping[str, Deliverer]) -> Iterator[Coroutine[Any, Any, None]]:
@@ -137,7 +137,7 @@ class Alerts:
     def dispatch(self, sent: list[Sent]) -> None:
         """What is in the outbox, to the senders of its channels."""
         for one in sent:
-            self._senders[one.channel].add(one.seq, one.subscription)
+            self._senders[one.channel].add(one.seq, one.lane)
         for name in dict.fromkeys(one.channel for one in sent):
             self._senders[name].hand_on()
 

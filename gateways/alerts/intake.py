@@ -57,7 +57,7 @@ class Sent(NamedTuple):
     """A notification that is on its way now."""
 
     seq: int
-    subscription: str
+    lane: str
     channel: str
 
 
@@ -246,7 +246,7 @@ class Intake:
     def _put(self, notification: Notification, channels: Iterable[str], now_ns: int) -> list[Sent]:
         self._metrics["notifications"] += 1
         return [
-            Sent(seq, notification.subscription, channel)
+            Sent(seq, notification.lane or notification.subscription, channel)
             for channel in channels
             if (seq := self._outbox.put(notification, channel, now_ns)) is not None
         ]
