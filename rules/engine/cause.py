@@ -9,6 +9,9 @@ from rules.engine.inputs import Identity
 ENDS: Final = "@"
 """Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
 
+FORGED: Final = "forged"
+"""In place of a source, in the id of what is said of a forgery; the time of the last tick follows, and a number."""
+
 
 class Cause:
     """Numbers the outputs of one cause: `part:part:0`, `part:part:1`, …; most have none."""

@@ -24,7 +24,7 @@ from rules.alarms.abroad import NAME as OF_ALARM
 from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
-from rules.engine.cause import Cause, input_cause
+from rules.engine.cause import FORGED, Cause, input_cause
 from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
 from rules.engine.inputs import (
@@ -489,7 +489,7 @@ class Engine:
         self.counters[f"{counted}_refused"] += 1
         at_ns = self._tick_ns or 0
         self._forged = at_ns, self._forged[1] + 1 if self._forged[0] == at_ns else 1
-        cause = Cause(self.unit.id, "forged", *self._forged)
+        cause = Cause(self.unit.id, FORGED, *self._forged)
         self._statements.entry(out, cause, f"{kind}-refused", at_ns, self._access.of_forged(value, reason))
         return True
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from rules.engine.cause import FORGED
 from rules.engine.inputs import Frame, Identity, Readings, Tick
 from rules.errors import UndecodableError
 from streams.record import Record, TopicPartition, header
@@ -68,6 +69,8 @@ class _Until:
 
     now_ns: dict[str, int] = field(default_factory=dict)
     last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    with_last_tick: bool = False
+    """Whether what came behind the last tick, at its time, is taken for seen."""
 
     def see(self, unit: str, identity: Identity, now_ns: int | None) -> None:
         if now_ns is not None:
@@ -89,12 +92,18 @@ def _cause(unit: str, output_id: str, until: _Until) -> _Cause | None:
     if len(parts) != 4 or not parts[2].isdecimal():
         return None
     name, middle, number = parts[0], parts[1], int(parts[2])
+    if name == FORGED and middle.isdecimal():
+        return _Cause(FORGED, (0, int(middle)))
     if middle.isdecimal() and (unit, name) in until.last:
         return _Cause(name, (int(middle), number))
     return _Cause("", (0, number))
 
 
 def _has_seen(unit: str, cause: _Cause, seen: _Until) -> bool:
+    if (
+        cause.source == FORGED
+    ):  # behind the tick of its time: before the cut for certain only with the next tick
+        return cause.number[1] < seen.now_ns.get(unit, 0) + seen.with_last_tick
     if cause.source:
         return cause.number <= seen.last.get((unit, cause.source), (-1, 0))
     return cause.number[1] <= seen.now_ns.get(unit, 0)
@@ -180,7 +189,7 @@ def cut_records(
     recordings: Sequence[Recording], plan: CutPlan, advance: Advance
 ) -> Iterator[tuple[int, int, Record]]:
     """The records of the cut, each with the number of its log and the recorder's time. Reads the recordings twice."""
-    before, until = _Until(), _Until()
+    before, until = _Until(), _Until(with_last_tick=True)
     logs = logs_of(recordings)
     for log, stored in in_logs(recordings, logs, advance, {EVENTS.name}):
         _see(record_of(stored), LogPlace(log, stored[2]), plan, before, until)

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from rules.engine.cause import ENDS
+from rules.engine.cause import ENDS, FORGED
+from rules.language.program import ALARM_FLOOD
 
 REMEMBERED: Final = 5_000
 """So many of the outputs of a topic and unit that have met are known when they come again."""
@@ -71,8 +72,12 @@ class InputsEnd(NamedTuple):
         if len(parts) != 4 or not parts[2].isdecimal():
             return "recorded"
         name, middle, number = parts[0], parts[1], int(parts[2])
-        if name.partition(ENDS)[0] in self.rules and middle in self.assets:
-            return "beyond" if number > self.now_ns else "either"
+        if (
+            name == FORGED and middle.isdecimal()
+        ):  # behind a tick; of the last one nobody knows how many there were
+            return _behind(int(middle), self.now_ns) or "recorded"
+        if _is_of_time(name, middle, self.rules, self.assets):
+            return _behind(number, self.now_ns) or "either"
         if middle.isdecimal() and (int(middle), number) > self.last.get(name, (-1, 0)):
             return "beyond"
         return "recorded"
@@ -97,7 +102,9 @@ class InputsBegin(NamedTuple):
         if len(parts) != 4 or not parts[2].isdecimal():
             return "behind"
         name, middle, number = parts[0], parts[1], int(parts[2])
-        if name.partition(ENDS)[0] in self.rules and middle in self.assets:
+        if name == FORGED and middle.isdecimal():
+            return "either" if int(middle) == self.now_ns else _before(int(middle), self.now_ns, 0)
+        if _is_of_time(name, middle, self.rules, self.assets):
             return _before(number, self.now_ns, self.ahead_ns)
         if middle.isdecimal() and (int(middle), number) <= self.last.get(name, (-1, 0)):
             return "before"
@@ -113,6 +120,19 @@ class FactsBegin(NamedTuple):
     def place(self, fact_id: str) -> Literal["before", "behind", "either"]:
         """As of other outputs, by the sample that made the unit tell it."""
         return _before(_told_ns(fact_id), self.now_ns, self.ahead_ns)
+
+
+def _is_of_time(name: str, middle: str, rules: Collection[str], assets: Collection[str]) -> bool:
+    """Whether time has caused it: a deadline, the end of a silence, a flood, what another unit tells no more."""
+    if middle.isdecimal():
+        return False
+    return ENDS in name or name == ALARM_FLOOD or (name in rules and middle in assets)
+
+
+def _behind(time_ns: int, now_ns: int) -> Literal["beyond", "either", ""]:
+    if time_ns > now_ns:
+        return "beyond"
+    return "either" if time_ns == now_ns else ""
 
 
 def _before(time_ns: int, now_ns: int, ahead_ns: int) -> Literal["before", "behind", "either"]:

@@ -97,3 +97,34 @@ def test_recorded_ones_that_no_recorded_input_caused_are_beyond_the_end() -> Non
         replay(comparison, number)
     found = finished(comparison, end_ns=24)
     assert (found.compared, found.differences, found.beyond_the_end) == (20, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("id_", "before", "behind"),
+    [
+        ("row:hot:R1:{}:0", "before", "behind"),
+        ("row:hot@suppressed:R1:{}:0", "before", "behind"),
+        ("row:feed-low@lapsed:H:{}:0", "before", "behind"),  # of a rule and an asset of another unit
+        ("row:alarm-flood:cooling:{}:1", "before", "behind"),
+        ("row:forged:{}:2:0", "before", "behind"),
+    ],
+)
+def test_what_time_has_caused_is_placed_by_it(id_: str, before: str, behind: str) -> None:
+    begin = InputsBegin(UNIT, {}, 1000, {RULE}, {ASSET}, 0)
+    assert [begin.place(id_.format(at)) for at in (999, 1001)] == [before, behind]
+    end = InputsEnd(UNIT, {}, 1000, {RULE}, {ASSET})
+    assert end.place(id_.format(1001)) == "beyond"
+    assert end.place(id_.format(1000)) == "either"
+
+
+def test_a_forgery_behind_the_tick_of_a_state_may_be_before_it_or_not() -> None:
+    begin = InputsBegin(UNIT, {}, 1000, {RULE}, {ASSET}, 0)
+    assert begin.place("row:forged:1000:1:0") == "either"
+    end = InputsEnd(UNIT, {}, 1000, {RULE}, {ASSET})
+    assert end.place("row:forged:999:1:0") == "recorded"
+
+
+def test_who_acts_may_have_any_name() -> None:
+    end = InputsEnd(UNIT, {"action:eva@example.org": (5, 1)}, 10**9, {RULE}, {ASSET})
+    assert end.place("row:action:eva@example.org:5:1:0") == "recorded"
+    assert end.place("row:action:eva@example.org:5:2:0") == "beyond"
