@@ -41,7 +41,7 @@ def _iso(time_ns: int | None) -> str | None:
 
 
 def told(alarm: Alarm) -> str:
-    """Its message, since when nobody knows whether it still holds, and until when it is not heard."""
+    """One line: its message, since when nobody knows whether it holds, until when it is not heard, who says what."""
     more = [
         f"{words} {iso_utc(time_ns)[11:19]}"
         for words, time_ns in (
@@ -51,8 +51,13 @@ def told(alarm: Alarm) -> str:
         )
         if time_ns is not None
     ]
-    by = [f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by] if alarm.by else []
+    by = [_printable(f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by)] if alarm.by else []
     return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
+
+
+def _printable(text: str) -> str:
+    """What people have written, in one line that a terminal takes for text: a comment may clear the screen."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def plain_gap(gap: Gap) -> dict[str, str | int | None]:
