@@ -41,7 +41,9 @@ def _iso(time_ns: int | None) -> str | None:
 
 
 def told(alarm: Alarm) -> str:
-    """One line: its message, since when nobody knows whether it holds, until when it is not heard, who says what."""
+    """One line: its message, whether it came first, since when nobody knows whether it holds, until when it is not
+    heard, and who says what.
+    """
     more = [
         f"{words} {iso_utc(time_ns)[11:19]}"
         for words, time_ns in (
@@ -51,6 +53,8 @@ def told(alarm: Alarm) -> str:
         )
         if time_ns is not None
     ]
+    first = [{"first": "first up", "possibly": "possibly first up"}[alarm.first_up]] if alarm.first_up else []
+    more = [*first, *more]
     by = [_printable(f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by)] if alarm.by else []
     return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
 

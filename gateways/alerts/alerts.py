@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from gateways.alerts.acknowledge import Acknowledger
 from gateways.alerts.channels import alertmanagers, open_channels
 from gateways.alerts.dead_channels import channel_points, tell_dead
+from gateways.alerts.delivery import Deliverer
 from gateways.alerts.edge import HttpEdge
 from gateways.alerts.intake import Intake, Sent
 from gateways.alerts.links import link_key, links
@@ -36,6 +38,8 @@ CLOCK_S: Final = 0.05
 FORGET_S: Final = 3600.0
 DRAIN_S: Final = 3.0
 SETTLE_S: Final = 2.0
+THREADS_MAX: Final = 512
+THREADS_SPARE: Final = 8
 
 
 class Alerts:
@@ -65,32 +69,10 @@ class Alerts:
 
     async def run(self) -> None:
         """Work until `context.stop`, and then read to the end of the log."""
-        context, outbox = self._context, self._outbox
-        deliverers = open_channels(
-            self._subscriptions, context.site.name, context.settings.run_dir, context.clock
-        )
-        for name, channel in self._subscriptions.channels.items():
-            self._senders[name] = Sender(
-                channel, deliverers[name], outbox, self, context.clock, context.site.name, context.metrics
-            )
-        if orphans := outbox.drop_orphans(self._senders):
-            context.metrics["orphaned"] += orphans
-            log.warning("%d notifications were for channels that are gone, and are dropped", orphans)
-        for seq, subscription, at in outbox.pending():
-            self._senders[at].add(seq, subscription)
+        deliverers = self._open_senders()
         edge = await self._serve()
         reading = asyncio.create_task(self._read(), name="read")
-        tasks = [reading, asyncio.create_task(self._go_by_the_clock(), name="clock")]
-        tasks += [asyncio.create_task(one.run(), name=name) for name, one in self._senders.items()]
-        always = [one for one in self._subscriptions.subscriptions.values() if one.always_ns]
-        if always:
-            workers = Workers(context)
-            tasks.append(asyncio.create_task(workers.listen(), name="workers"))
-            tasks += [asyncio.create_task(fire_always(context, one, deliverers, workers)) for one in always]
-        if receivers := alertmanagers(deliverers):
-            tasks.append(asyncio.create_task(renew_leases(self._subscriptions, receivers, self._intake)))
-        if points := channel_points(context):
-            tasks.append(asyncio.create_task(tell_dead(context, points, self._dead), name="dead channels"))
+        tasks = [reading, *map(asyncio.create_task, self._parts(deliverers))]
         try:
             while not reading.done():
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -104,8 +86,43 @@ class Alerts:
             await asyncio.gather(*tasks, return_exceptions=True)
             if edge is not None:
                 await edge.close()
-            outbox.commit()
+            self._outbox.commit()
             self._say()
+
+    def _open_senders(self) -> dict[str, Deliverer]:
+        """The channels, with what an earlier process left for them."""
+        context, outbox, channels = self._context, self._outbox, self._subscriptions.channels
+        # names are looked up, and files written, in these threads: enough that nobody waits for who hangs there
+        threads = min(THREADS_MAX, THREADS_SPARE + sum(one.parallel for one in channels.values()))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "alerts"))
+        site, clock = context.site.name, context.clock
+        deliverers = open_channels(self._subscriptions, site, context.settings.run_dir, clock)
+        for name, channel in channels.items():
+            self._senders[name] = Sender(
+                channel, deliverers[name], outbox, self, clock, site, context.metrics
+            )
+        if orphans := outbox.drop_orphans(self._senders):
+            context.metrics["orphaned"] += orphans
+            log.warning("%d notifications were for channels that are gone, and are dropped", orphans)
+        for seq, lane, at in outbox.pending():
+            self._senders[at].add(seq, lane)
+        return deliverers
+
+    def _parts(self, deliverers: Mapping[str, Deliverer]) -> Iterator[Coroutine[Any, Any, None]]:
+        """All that works beside the reading of the log, until it is cancelled."""
+        context = self._context
+        yield self._go_by_the_clock()
+        for sender in self._senders.values():
+            yield sender.run()
+        if always := [one for one in self._subscriptions.subscriptions.values() if one.always_ns]:
+            workers = Workers(context)
+            yield workers.listen()
+            for one in always:
+                yield fire_always(context, one, deliverers, workers)
+        if receivers := alertmanagers(deliverers):
+            yield renew_leases(self._subscriptions, receivers, self._intake)
+        if points := channel_points(context):
+            yield tell_dead(context, points, self._dead)
 
     async def _settle(self) -> None:
         """What was read last may still go out; what does not in time is there for the next process."""
@@ -120,7 +137,7 @@ class Alerts:
     def dispatch(self, sent: list[Sent]) -> None:
         """What is in the outbox, to the senders of its channels."""
         for one in sent:
-            self._senders[one.channel].add(one.seq, one.subscription)
+            self._senders[one.channel].add(one.seq, one.lane)
         for name in dict.fromkeys(one.channel for one in sent):
             self._senders[name].hand_on()
 

@@ -11,6 +11,7 @@ from gateways.alerts.parse import parse
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Site
+from streams.rule_sets.rule_folder import load_program
 from streams.text_file import plain_text, read_text
 
 FILE: Final = "subscriptions.yaml"
@@ -39,4 +40,9 @@ def read_subscriptions(site_dir: Path, site: Site) -> tuple[Subscriptions, list[
         """Files are seen from the site's folder."""
         return os.environ[name] if where == "env" else plain_text(site_dir / name)
 
-    return parse(read_text(site_dir / FILE, str(site_dir / FILE)), str(site_dir / FILE), site, reveal)
+    def groups_of() -> dict[str, str]:
+        """By the rules of the site's folder. ConfigurationError."""
+        return {rule.id: rule.group for rule in load_program(site_dir, site).rules}
+
+    name = str(site_dir / FILE)
+    return parse(read_text(site_dir / FILE, name), name, site, reveal, groups_of)

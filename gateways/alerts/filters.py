@@ -81,10 +81,16 @@ def is_firing(word: Alarm) -> bool:
 class Directory:
     """Who wants to hear of an alarm, whatever its state.
 
-    `type_of`: the type of an asset, '' of what is none (the source of a gap).
+    `type_of`: the type of an asset, '' of what is none (the source of a gap). `group_of`: the group of an alarm, by its
+    rule and asset, '' for none.
     """
 
-    def __init__(self, subscriptions: Iterable[Subscription], type_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        subscriptions: Iterable[Subscription],
+        type_of: Callable[[str], str],
+        group_of: Callable[[str, str], str],
+    ) -> None:
         self._wanted = [
             (
                 one,
@@ -92,11 +98,13 @@ class Directory:
                 _matcher(one.filter.units),
                 _matcher(one.filter.types),
                 _matcher(one.filter.rules),
+                _matcher(one.filter.groups),
                 _matcher(one.filter.assets),
             )
             for one in subscriptions
         ]
         self._type_of = type_of
+        self._group_of = group_of
         self._of = lru_cache(_KNOWN_MAX)(self._look)
 
     def of(self, alarm: Alarm) -> Sequence[Subscription]:
@@ -104,14 +112,15 @@ class Directory:
         return self._of(alarm.unit, alarm.rule, alarm.asset, alarm.severity)
 
     def _look(self, unit: str, rule: str, asset: str, severity: str) -> Sequence[Subscription]:
-        kind = self._type_of(asset)
+        kind, group = self._type_of(asset), self._group_of(rule, asset)
         return tuple(
             one
-            for one, severities, units, types, rules, assets in self._wanted
+            for one, severities, units, types, rules, groups, assets in self._wanted
             if (not severities or severity in severities)
             and units(unit)
             and types(kind)
             and rules(rule)
+            and groups(group)
             and assets(asset)
         )
 

@@ -57,7 +57,7 @@ class Sent(NamedTuple):
     """A notification that is on its way now."""
 
     seq: int
-    subscription: str
+    lane: str
     channel: str
 
 
@@ -80,7 +80,7 @@ class Intake:
         self._metrics = metrics
         self._link = link
         metrics.update(dict.fromkeys(COUNTERS, 0))
-        self._directory = Directory(subscriptions.of_alarms, self.type_of)
+        self._directory = Directory(subscriptions.of_alarms, self.type_of, subscriptions.group_of)
         self._groupers = {
             one.name: Grouper(one, subscriptions.zone) for one in subscriptions.of_alarms if one.is_held
         }
@@ -246,7 +246,7 @@ class Intake:
     def _put(self, notification: Notification, channels: Iterable[str], now_ns: int) -> list[Sent]:
         self._metrics["notifications"] += 1
         return [
-            Sent(seq, notification.subscription, channel)
+            Sent(seq, notification.lane or notification.subscription, channel)
             for channel in channels
             if (seq := self._outbox.put(notification, channel, now_ns)) is not None
         ]

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from rules.alarms.life_cycle import HEARD, State
+from rules.language.program import ALARM_FLOOD
 
 ChannelKind = Literal["webhook", "apprise", "alertmanager", "file"]
 
@@ -65,6 +66,7 @@ class Filter:
     units: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     severities: frozenset[str] = frozenset()
     states: frozenset[str] = TOLD
@@ -128,14 +130,19 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Subscriptions:
-    """The whole file. `edge` None: nothing is served."""
+    """The whole file. `edge` None: nothing is served. `groups`: by rule its group, where any subscription asks."""
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     edge: Edge | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def of_alarms(self) -> tuple[Subscription, ...]:
         """Those that are about alarms."""
         return tuple(one for one in self.subscriptions.values() if not one.always_ns)
+
+    def group_of(self, rule: str, asset: str) -> str:
+        """Of an alarm; one about a flood is of the group that it folds."""
+        return asset if rule == ALARM_FLOOD else self.groups.get(rule, "")

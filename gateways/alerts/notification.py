@@ -7,6 +7,7 @@ whichever channel it comes; each transition in it has an id of its own, made ali
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ SCHEMA: Final = "notification/1"
 SHOWN_MAX: Final = 50
 """Transitions that are shown whole; the others are counted, and named by their ids."""
 WORST: Final = 5
+LANES: Final = 8
+"""Of a subscription on a channel."""
 _ORDER: Final = ("urgent", "high", "medium", "low")
 _LINES_MAX: Final = 20
 
@@ -36,12 +39,16 @@ Link = Callable[[Alarm, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """As it lies in the outbox. `body`: the JSON that goes out; `instead_of`: the dead channel that it was for."""
+    """As it lies in the outbox. `body`: the JSON that goes out; `instead_of`: the dead channel that it was for.
+
+    `lane`: what is in one goes in order; that of the subscription where it is left out.
+    """
 
     id: str
     subscription: str
     body: bytes
     instead_of: str = ""
+    lane: str = ""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -90,7 +97,13 @@ def of_batch(
             "by_rule": _counts(alarm.rule for alarm in alarms),
             "deliveries": list(ids.values()),
         }
-    return Notification(own_id, subscription.name, orjson.dumps(body))
+    lane = "" if subscription.is_held else _lane(subscription.name, alarms[0].key)
+    return Notification(own_id, subscription.name, orjson.dumps(body), "", lane)
+
+
+def _lane(subscription: str, alarm: str) -> str:
+    """One of a few, by the alarm: where each notification is of one alarm, those of others need not wait for it."""
+    return f"{subscription}/{zlib.crc32(alarm.encode()) % LANES}"
 
 
 def of_itself(kind: str, name: str, site: str, at_ns: int, message: str, **more: Any) -> Notification:

@@ -78,25 +78,26 @@ class Outbox(LogState, Waiting):
         row = (
             notification.id,
             notification.subscription,
+            notification.lane or notification.subscription,
             channel,
             now_ns,
             notification.instead_of,
             notification.body,
         )
         done = self._db.execute(
-            "insert or ignore into messages (id, subscription, channel, created_ns, instead_of, body) "
-            "values (?, ?, ?, ?, ?, ?)",
+            "insert or ignore into messages (id, subscription, lane, channel, created_ns, instead_of, body) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
             row,
         )
         return done.lastrowid if done.rowcount == 1 else None
 
     def pending(self) -> list[tuple[int, str, str]]:
-        """(number, subscription, channel) of all that is on its way, in order."""
-        return self._db.execute("select seq, subscription, channel from messages order by seq").fetchall()
+        """(number, lane, channel) of all that is on its way, in order."""
+        return self._db.execute("select seq, lane, channel from messages order by seq").fetchall()
 
     def pending_of(self, channel: str) -> list[tuple[int, str]]:
-        """(number, subscription) of what is on its way to a channel, in order."""
-        statement = "select seq, subscription from messages where channel = ? order by seq"
+        """(number, lane) of what is on its way to a channel, in order."""
+        statement = "select seq, lane from messages where channel = ? order by seq"
         return self._db.execute(statement, (channel,)).fetchall()
 
     def oldest_ns(self) -> int | None:
@@ -107,7 +108,7 @@ class Outbox(LogState, Waiting):
     def message(self, seq: int) -> Message | None:
         """None: it is not on its way any more."""
         row = self._db.execute(
-            "select seq, channel, created_ns, id, subscription, body, instead_of from messages where seq = ?",
+            "select seq, channel, created_ns, id, subscription, body, instead_of, lane from messages where seq = ?",
             (seq,),
         ).fetchone()
         if row is None:
@@ -129,13 +130,13 @@ class Outbox(LogState, Waiting):
             self._done.append(message.seq)
 
     def divert(self, channel: str, fallback: str) -> list[tuple[int, str]]:
-        """What is on its way to a channel goes to another one; (number, subscription) of what does, in order.
+        """What is on its way to a channel goes to another one; (number, lane) of what does, in order.
 
         What is on its way there already stays the only one of its id. A notification is diverted once only.
         """
         with self.transaction():
             rows = self._db.execute(
-                "select seq, subscription from messages where channel = ? and instead_of = '' and not exists "
+                "select seq, lane from messages where channel = ? and instead_of = '' and not exists "
                 "(select 1 from messages other where other.id = messages.id and other.channel = ?) order by seq",
                 (channel, fallback),
             ).fetchall()
@@ -151,7 +152,7 @@ class Outbox(LogState, Waiting):
         one = message.notification
         with self.transaction():
             return self.put(
-                Notification(one.id, one.subscription, one.body, message.channel),
+                Notification(one.id, one.subscription, one.body, message.channel, one.lane),
                 fallback,
                 message.created_ns,
             )

@@ -44,13 +44,16 @@ from rules.strict_yaml import DURATION_NS, Node, load
 Reveal = Callable[[Literal["env", "file"], str], str]
 """The secret that a variable or a file holds. OSError or KeyError: there is none."""
 
+GroupsOf = Callable[[], Mapping[str, str]]
+"""By rule its group, of the site's rules."""
+
 SEVERITIES: Final = get_args(Severity)
 STATES: Final = get_args(AlarmState)
 GROUP_KEYS: Final = ("unit", "rule", "asset", "severity", "type")
 _LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _S: Final = DURATION_NS["s"]
-_FILTER_KEYS: Final = ("unit", "type", "rule", "asset", "severity", "state", "hours")
+_FILTER_KEYS: Final = ("unit", "type", "rule", "group", "asset", "severity", "state", "hours")
 _ALARM_KEYS: Final = (*_FILTER_KEYS, "group_by", "wait", "digest", "quiet", "at_once", "escalate", "user")
 _CHANNEL_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "webhook": ("url", "secret"),
@@ -61,8 +64,13 @@ _CHANNEL_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 _COMMON_KEYS: Final = ("kind", "timeout", "parallel", "give_up", "fallback")
 
 
-def parse(text: str, file: str, site: Site, reveal: Reveal) -> tuple[Subscriptions, list[Finding]]:
-    """Subscriptions as far as they can be read, and all findings: with an error among them they are not to be used."""
+def parse(
+    text: str, file: str, site: Site, reveal: Reveal, groups_of: GroupsOf = dict
+) -> tuple[Subscriptions, list[Finding]]:
+    """Subscriptions as far as they can be read, and all findings: with an error among them they are not to be used.
+
+    `groups_of` is called where a subscription asks for a group.
+    """
     root, findings = load(text, file)
     if root is None:
         return Subscriptions(), findings
@@ -73,13 +81,15 @@ def parse(text: str, file: str, site: Site, reveal: Reveal) -> tuple[Subscriptio
     channels = _Channels(fields.get("channels"), fields.get("fallback"), reveal)
     subscriptions: dict[str, Subscription] = {}
     node = fields.get("subscriptions")
+    asks = node is not None and any("group" in entry.entries for entry in node)
+    groups = groups_of() if asks else {}
     for name, entry in ({} if node is None else node.as_mapping()).items():
         assert node is not None
         _check_name(node.keys[name], name, "subscription")
-        subscriptions[name] = _subscription(name, entry, site, channels)
+        subscriptions[name] = _subscription(name, entry, site, groups, channels)
     zone = zone_of(fields["time_zone"]) if "time_zone" in fields else ZoneInfo("UTC")
     edge = _edge(fields["serve"], reveal) if "serve" in fields else None
-    return Subscriptions(channels.channels, subscriptions, zone, edge), findings
+    return Subscriptions(channels.channels, subscriptions, zone, edge, groups), findings
 
 
 def _check_name(key: Node, name: str, what: str) -> None:
@@ -206,7 +216,9 @@ def _hidden(node: Node, reveal: Reveal) -> Secret:
     return Secret(text)
 
 
-def _subscription(name: str, node: Node, site: Site, channels: _Channels) -> Subscription:
+def _subscription(
+    name: str, node: Node, site: Site, groups: Mapping[str, str], channels: _Channels
+) -> Subscription:
     is_always = "always" in node.entries
     fields = node.fields(("to", "always") if is_always else ("to", "always", *_ALARM_KEYS), ("to",))
     to = channels.several(fields["to"]) if "to" in fields else ()
@@ -216,7 +228,7 @@ def _subscription(name: str, node: Node, site: Site, channels: _Channels) -> Sub
     return Subscription(
         name,
         to,
-        _filter(fields, site),
+        _filter(fields, site, groups),
         choices_of(fields.get("group_by"), GROUP_KEYS, "key"),
         duration_of(fields.get("wait"), 0, 3600),
         _digest(fields["digest"]) if "digest" in fields else None,
@@ -236,13 +248,14 @@ def _user(node: Node) -> str:
     return name
 
 
-def _filter(fields: Mapping[str, Node], site: Site) -> Filter:
+def _filter(fields: Mapping[str, Node], site: Site, groups: Mapping[str, str]) -> Filter:
     types = sorted({asset.type for asset in site.assets.values()})
     states = choices_of(fields.get("state"), STATES, "state")
     return Filter(
         names_of(fields.get("unit"), site.units, "unit"),
         names_of(fields.get("type"), types, "type of asset of this site"),
         names_of(fields.get("rule"), None, "rule"),
+        names_of(fields.get("group"), sorted(set(groups.values()) - {""}), "group of the site's rules"),
         names_of(fields.get("asset"), None, "asset"),
         frozenset(choices_of(fields.get("severity"), SEVERITIES, "severity")),
         frozenset(states) or TOLD,

@@ -1,8 +1,9 @@
 """One channel at work: its notifications from the outbox to the receiver.
 
 Rules that this module obeys:
-- A lane is what a subscription has on the channel: one notification at a time, in order, the next one when this one is
-  taken. So the order per alarm and subscription is kept, and one that has to wait holds up no other lane.
+- A lane is what a subscription has on the channel, or its part of that for some alarms: one notification at a time, in
+  order, the next one when this one is taken. So the order per alarm and subscription is kept, and one that has to wait
+  holds up no other lane.
 - At most `parallel` lanes are at work; another channel has workers of its own, so that a receiver that hangs delays
   nobody elsewhere.
 - What is not taken is tried again after a pause that doubles, with chance in it, or after as long as the receiver asks.
@@ -102,9 +103,9 @@ class Sender:
         """Whether anything goes out now, or would at once: not while all that waits pauses."""
         return bool(self._on_their_way) or not self._ready.empty()
 
-    def add(self, seq: int, subscription: str) -> None:
+    def add(self, seq: int, name: str) -> None:
         """A notification that is in the outbox."""
-        lane = self._lanes.setdefault(subscription, _Lane(subscription))
+        lane = self._lanes.setdefault(name, _Lane(name))
         heappush(lane.waiting, seq)
         if self.dead_since_ns and self.channel.fallback:
             return  # who called hands all of it on: `hand_on`
@@ -212,7 +213,7 @@ class Sender:
             seq = self._outbox.divert_one(message, fallback)
             if seq is not None:
                 self._metrics["diverted"] += 1
-                self._switchboard.dispatch([Sent(seq, message.notification.subscription, fallback)])
+                self._switchboard.dispatch([Sent(seq, message.notification.lane, fallback)])
 
     def _failed(self) -> None:
         self._failures += 1

@@ -36,8 +36,9 @@ create table if not exists held (
     since_ns integer not null, body blob not null
 );
 create table if not exists messages (
-    seq integer primary key autoincrement, id text not null, subscription text not null, channel text not null,
-    created_ns integer not null, instead_of text not null default '', body blob not null, unique (id, channel)
+    seq integer primary key autoincrement, id text not null, subscription text not null, lane text not null,
+    channel text not null, created_ns integer not null, instead_of text not null default '', body blob not null,
+    unique (id, channel)
 );
 create index if not exists messages_by_channel on messages (channel);
 create table if not exists lanes (

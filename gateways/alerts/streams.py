@@ -94,7 +94,7 @@ class Streams:
     def _wanted(self, subscription: Subscription | None) -> Callable[[Transition], bool]:
         if subscription is None:
             return lambda _: True
-        directory = Directory([subscription], self._intake.type_of)
+        directory = Directory([subscription], self._intake.type_of, self._subscriptions.group_of)
         zone = self._subscriptions.zone
         return lambda one: bool(directory.of(one.alarm)) and is_told(subscription.filter, one, zone)
 

@@ -99,7 +99,9 @@ async def renew_leases(
 ) -> None:
     """Tell every Alertmanager again what fires, until cancelled."""
     directories = {
-        name: Directory([one for one in subscriptions.of_alarms if name in one.to], intake.type_of)
+        name: Directory(
+            [one for one in subscriptions.of_alarms if name in one.to], intake.type_of, subscriptions.group_of
+        )
         for name in receivers
     }
     while True:

@@ -152,6 +152,7 @@ def _words(one: Subscription) -> tuple[str, str]:
                 ("unit", one.filter.units),
                 ("type", one.filter.types),
                 ("rule", one.filter.rules),
+                ("group", one.filter.groups),
                 ("asset", one.filter.assets),
                 ("severity", tuple(sorted(one.filter.severities))),
                 ("state", tuple(sorted(one.filter.states)) if one.filter.states != TOLD else ()),

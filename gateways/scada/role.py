@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import orjson
 
@@ -34,7 +34,7 @@ from rules.engine.inputs import Activation, Frame, Readings, Tick
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from rules.findings import Finding, nearest
-from streams.bus import up_to_the_end
+from streams.bus import Reader, up_to_the_end
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
@@ -44,9 +44,10 @@ from streams.topics import ALARMS, EVENTS, STATUS
 from streams.wire import decode_input, decode_output
 
 log = logging.getLogger("headrace.scada")
+T = TypeVar("T")
 
 READ_S: Final = 0.2
-AGAIN_S: Final = 5.0
+AGAIN_S: Final = 1.0
 ALARMS_PAUSE_S: Final = 0.05
 INPUTS_PAUSE_S: Final = 0.2
 """A fetch costs the embedded broker as much as its log is long (decision 0030): many records at once are cheaper."""
@@ -82,7 +83,11 @@ class Scada:
         self.metrics.update(alarms=0, transitions=0, readings=0, frames=0, unreadable=0, history_values=0)
 
     async def prepare(self) -> None:
-        """Rules, address space, certificate."""
+        """Rules, address space, certificate. UnreachableError: there is no log, or none of a site."""
+        if not await self.context.bus.partitions(ALARMS.name):
+            raise UnreachableError(
+                "the log has no topic 'alarms': start the site with `headrace up`, or create its topics"
+            )
         await self._take_up("")
         await self.server.prepare(self._model, self.values.data_value)
 
@@ -167,11 +172,8 @@ class Scada:
 
     async def read_alarms(self) -> None:
         """The whole picture first, and then let clients in."""
-        bus = self.context.bus
-        reader = await bus.reader([ALARMS.name])
+        reader = await _patiently(self._alarms_so_far)
         try:
-            batch = [record async for record in up_to_the_end(bus, reader, ALARMS.name)]
-            self.see_alarms(batch)
             await self.server.start()
             self.context.ready()
             while True:
@@ -180,19 +182,32 @@ class Scada:
         finally:
             await reader.close()
 
+    async def _alarms_so_far(self) -> Reader:
+        """A reader behind them. What is read twice is seen once."""
+        bus = self.context.bus
+        reader = await bus.reader([ALARMS.name])
+        try:
+            self.see_alarms([record async for record in up_to_the_end(bus, reader, ALARMS.name)])
+        except BaseException:
+            await reader.close()
+            raise
+        return reader
+
     async def read_inputs(self) -> None:
         """From now on."""
-        bus = self.context.bus
-        start: dict[TopicPartition, int] = {}
-        for topic in (EVENTS.name, STATUS.name):
-            start |= await bus.ends(topic)
-        reader = await bus.reader([EVENTS.name, STATUS.name], start)
+        reader = await _patiently(self._inputs_from_now)
         try:
             while True:
                 await self.see_inputs(await reader.read(READ_S, limit=2_000))
                 await asyncio.sleep(INPUTS_PAUSE_S)
         finally:
             await reader.close()
+
+    async def _inputs_from_now(self) -> Reader:
+        bus, start = self.context.bus, dict[TopicPartition, int]()
+        for topic in (EVENTS.name, STATUS.name):
+            start |= await bus.ends(topic)
+        return await bus.reader([EVENTS.name, STATUS.name], start)
 
     async def beat(self) -> None:
         """Once a second: the heartbeat, what has grown old, the metrics."""
@@ -212,20 +227,29 @@ class Scada:
 
     async def act(self) -> None:
         """Let operators act, unless this is a replay's log."""
+        await _patiently(self._act)
+
+    async def _act(self) -> None:
         context = self.context
         if (replay := await replay_of(context.bus)) is not None:
             log.warning("a replay of %s runs here: nobody can act", replay.recording)
             await _for_ever()
-        while True:
-            try:
-                async with action_sender(
-                    context.bus, context.site, "scada", self.key, context.clock
-                ) as self.methods.sender:
-                    await _for_ever()
-            except UnreachableError as error:
-                log.warning("nobody can act for now: %s", error)
-            finally:
-                self.methods.sender = None
+        try:
+            async with action_sender(
+                context.bus, context.site, "scada", self.key, context.clock
+            ) as self.methods.sender:
+                await _for_ever()
+        finally:
+            self.methods.sender = None
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Its result, tried again while the log is away: that ends no session."""
+    while True:
+        try:
+            return await work()
+        except UnreachableError as error:
+            log.warning("the log is away, and is asked again: %s", error)
             await asyncio.sleep(AGAIN_S)
 
 

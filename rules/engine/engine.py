@@ -24,6 +24,7 @@ from rules.alarms.abroad import NAME as OF_ALARM
 from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import kernel, snapshot
 from rules.engine.arrays import Events, entry
+from rules.engine.cause import Cause, input_cause
 from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
 from rules.engine.inputs import (
@@ -42,9 +43,11 @@ from rules.engine.inputs import (
 )
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
 from rules.engine.outputs import Output
+from rules.engine.register import Detail
 from rules.engine.sources import AHEAD_NS, Sources, SourceState, sane
-from rules.engine.statements import Cause, Detail, Statements, Transition, input_cause
+from rules.engine.statements import Statements
 from rules.engine.tables import LONG_AGO, Compiled, Spoken, State, compile_unit, fresh_state, fresh_work
+from rules.engine.waiting import Transition
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
 from rules.language.program import OWN_RULES, Program
@@ -205,13 +208,6 @@ class Engine:
             "counters": dict(self.counters),
             "sources": self._sources.saved(),
             "alarms": self._statements.saved(),
-            "orphans": self._statements.orphans,
-            "first_ns": self._statements.groups.first_ns,
-            "flood": self._statements.flood.saved(),
-            "believed": self._statements.saved_believed(),
-            "waiting": self._statements.saved_waiting(),
-            "passed_ns": self._statements.passed_ns,
-            "chain_end": [*self._statements.chain_end],
             "access": self._access.saved(),
             "forged": [*self._forged],
         }
@@ -230,15 +226,8 @@ class Engine:
         self.counters.clear()
         self.counters.update(dict.fromkeys(COUNTERS, 0) | header["counters"])
         self._sources.adopt(header["sources"])
-        statements = self._statements
-        statements.restore(header["alarms"], header["orphans"], header["first_ns"], kept | OWN_RULES)
-        rules = {rule.id: rule for rule in self._compiled.rules if rule.id in kept}
-        statements.restore_waiting(header["waiting"], rules)
-        statements.passed_ns = header["passed_ns"]
-        statements.flood.adopt(header["flood"])
-        statements.restore_believed(header["believed"])
-        # A state of before the chain: it begins here.
-        statements.chain_end = ChainEnd(*header.get("chain_end", ()))
+        rules = (rule for rule in self._compiled.rules if rule.id in kept)
+        self._statements.restore(header["alarms"], rules)
         self._access.adopt(header["access"])
         at_ns, count = header["forged"]
         self._forged = at_ns, count

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from rules.engine.cause import Cause
 from rules.engine.inputs import FACT_SOURCE, Action, Frame, Gap, Identity, Input, Readings, Receipt
 from rules.engine.kernel import NEVER
 from rules.engine.outputs import Output, Severity
-from rules.engine.statements import Cause, Detail, Statements
+from rules.engine.register import Detail
+from rules.engine.statements import Statements
 from rules.engine.tables import LONG_AGO
 from rules.language.program import SOURCE_CLOCK, SOURCE_GAP
 from rules.site.model import Site, Source

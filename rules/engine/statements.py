@@ -8,11 +8,10 @@ that what is decided among alarms is decided in the order of event time; the oth
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from operator import itemgetter
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final
 
 from rules.alarms import actions
 from rules.alarms.abroad import PERIODS, Abroad, name_of
@@ -22,45 +21,22 @@ from rules.alarms.first_up import Groups
 from rules.alarms.flood import EDGE_NS, Flood
 from rules.alarms.life_cycle import Event, Silence, State
 from rules.alarms.standing import NO_END_NS, Reason, Standing
-from rules.engine.chain import ChainEnd, entry_bytes, hash_of
+from rules.engine.cause import ENDS, Cause, deadline_cause
+from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
-from rules.engine.inputs import Action, Fact, Identity
-from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
+from rules.engine.inputs import Action, Fact
+from rules.engine.outputs import Command, Output, Severity
+from rules.engine.register import Detail, Register
 from rules.engine.tables import Spoken
+from rules.engine.waiting import Transition, Waiting
 from rules.language.message import render
 from rules.language.program import ALARM_FLOOD, OWN_RULES
 from rules.site.model import Site, Unit
 
-Detail = Mapping[str, str | int | float | bool | None]
-Shown = Mapping[str, float | None]
-"""What a message shows, by name; `value` is the number that the alarm carries."""
 VALUE: Final = "value"
+"""Of what a message shows, the number that the alarm carries."""
 _OF_ALARM: Final = 2
 """How many ids a transition of an alarm takes: its own and its journal entry's."""
-_NOTHING: Final[Detail] = {}
-ENDS: Final = "@"
-"""Between a rule and a silence, in the id of what its end has caused; or what else time has brought."""
-
-
-class Cause:
-    """Numbers the outputs of one cause: `part:part:0`, `part:part:1`, …; most have none."""
-
-    __slots__ = ("_count", "_parts")
-
-    def __init__(self, *parts: str | int) -> None:
-        self._parts = parts
-        self._count = 0
-
-    def next_id(self) -> str:
-        """The id of the next output of this cause."""
-        name = ":".join(map(str, (*self._parts, self._count)))
-        self._count += 1
-        return name
-
-    def skip(self, count: int) -> Cause:
-        """Itself, without the next `count` ids: others have them."""
-        self._count += count
-        return self
 
 
 def _edge_ns(behind_ns: int, step_ns: int, is_wanted: bool) -> int:
@@ -68,66 +44,31 @@ def _edge_ns(behind_ns: int, step_ns: int, is_wanted: bool) -> int:
     return (behind_ns // step_ns + 1) * step_ns if is_wanted else NO_END_NS
 
 
-def input_cause(unit: str, identity: Identity) -> Cause:
-    """Outputs that an input causes."""
-    return Cause(unit, identity.source, identity.epoch, identity.sequence)
-
-
-def deadline_cause(unit: str, rule: str, asset: str, deadline_ns: int) -> Cause:
-    """Outputs that a deadline causes, whichever tick or sample made it fire."""
-    return Cause(unit, rule, asset, deadline_ns)
-
-
 Tell = Callable[[Told, int, float, float], Fact]
 """Makes a fact of what is told, its time, the number and of how many members it is made."""
 
 
-class Transition(NamedTuple):
-    """What became of a condition, at which event time; `shown`: what its message shows."""
+class Statements(Register):
+    """The engine's word on its alarms, and why (`rules/alarms`).
 
-    at_ns: int
-    rule: Spoken
-    asset: str
-    kind: Literal["raised", "cleared", "unknown", "known"]
-    shown: Shown
-
-
-class Statements:
-    """The engine's word on its alarms, and what stands of each (`rules/alarms`).
-
-    `standing` by (rule, asset): all that are not simply normal, part of a snapshot as `orphans` are. `active`: those of
-    them whose condition holds. `soonest_ns`: no silence ends before it. Orphans are active alarms of rules that a
-    restore found changed or gone: `settle` ends them. `causes`: which alarm explains which, by the rules.
-    `waiting`: transitions that no tick has passed yet, in their order. `passed_ns`: all up to here are said.
-    `chain_end`: the last line of the journal, part of a snapshot too, as `waiting` and `passed_ns` are.
+    `orphans`: active alarms of rules that a restore found changed or gone; `settle` ends them. `causes`: which alarm
+    explains which, by the rules. `waiting`: what no tick has passed yet. `passed_ns`: all up to here is said. `tell`
+    makes facts for other units.
     """
 
     def __init__(self, unit: Unit, site: Site, counters: Counter[str], tell: Tell) -> None:
-        self.unit = unit.id
+        super().__init__(unit.id, counters)
         self._unit = unit
         self.site = site
         self.causes = Causes(site, unit, {})
         self.abroad = Abroad(site, unit, self.causes, ())
         self.groups = Groups({}, {})
         self.flood = Flood(site.flood_limit)
-        self.standing: dict[Key, Standing] = {}
-        self.active: dict[Key, Standing] = {}
         self.orphans: list[Key] = []
-        self.waiting: list[Transition] = []
+        self.waiting = Waiting(unit)
         self.passed_ns = 0
-        self._place = {asset.id: place for place, asset in enumerate(unit.assets)}
-        self.chain_end = ChainEnd()
-        self.soonest_ns = NO_END_NS
         self._unsettled = False
-        self.counters = counters
         self._tell = tell
-
-    def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
-        """A line of the journal."""
-        number, previous = self.chain_end
-        line = Entry(cause.next_id(), self.unit, kind, at_ns, detail, number + 1, previous)
-        self.chain_end = ChainEnd(line.number, hash_of(entry_bytes(line)))
-        out.append(line)
 
     # -- conditions
 
@@ -157,7 +98,7 @@ class Statements:
             self.groups.count(rule, 1)
         self.active[key] = alarm
         self.counters["alarms_raised"] += 1
-        self._say(out, cause, "alarm-raised", key, said_ns, value, message, name)
+        self.say(out, cause, "alarm-raised", key, said_ns, value, message, name)
         if is_folded:
             self._fold(out, key, at_ns)
 
@@ -179,7 +120,7 @@ class Statements:
         self._no_longer_true(key, alarm, at_ns)
         if Silence.SUPPRESSED in alarm.silences and not latches:
             alarm.sound(Silence.SUPPRESSED)  # nothing is left to explain
-        self._say(out, cause, "alarm-cleared", key, said_ns, value, message)
+        self.say(out, cause, "alarm-cleared", key, said_ns, value, message)
         self._let_others_know(out, key, at_ns)
         shelving = alarm.silences.get(Silence.SHELVED)
         if shelving is not None and shelving.one_shot:
@@ -200,7 +141,7 @@ class Statements:
         if cause is None or (what.at_ns > self.passed_ns and self._waits(what.rule)):
             if what.kind == "raised":
                 self._command(out, own.skip(_OF_ALARM) if cause is None or by_deadline else cause, what)
-            insort(self.waiting, what, key=self._order)
+            self.waiting.add(what)
             return
         cause = own if by_deadline else cause
         self._take(out, cause, what)
@@ -212,10 +153,6 @@ class Statements:
         """Whether what becomes of its alarms hangs on others, or others hang on them."""
         return bool(rule.group or self.flood.limit) or self.causes.relates(rule.id)
 
-    def _order(self, what: Transition) -> tuple[int, int, str, int]:
-        """Of one time, causes come before what they explain."""
-        return what.at_ns, self.causes.rank(what.rule.id), what.rule.id, self._place[what.asset]
-
     def advance(self, out: list[Output], until_ns: int) -> None:
         """What waits, and ends of silences, up to `until_ns`, in the order of time; of one time, ends come last."""
         telling_ns = flood_ns = self.passed_ns
@@ -225,9 +162,9 @@ class Statements:
             lapses_ns = min(self.abroad.believed.values(), default=NO_END_NS)
             tells_ns = _edge_ns(telling_ns, self.abroad.period_ns, bool(self.abroad.told))
             looks_ns = _edge_ns(flood_ns, EDGE_NS, self.flood.is_busy)
-            at_ns = self._next_end_ns(min(until_ns, lapses_ns, tells_ns, looks_ns))
-            if self.waiting and self.waiting[0].at_ns <= at_ns:
-                at_ns = self.waiting[0].at_ns
+            at_ns = self.next_end_ns(min(until_ns, lapses_ns, tells_ns, looks_ns))
+            if self.waiting.first_ns(NO_END_NS) <= at_ns:
+                at_ns = self.waiting.first_ns(NO_END_NS)
                 self._take_waiting(out, of)
             elif self.soonest_ns <= at_ns:
                 self._expire_until(out, at_ns)
@@ -247,11 +184,11 @@ class Statements:
     def take_all(self, out: list[Output]) -> None:
         """What waits, whatever its time: its rules are about to go."""
         of: dict[tuple[int, str, str], Cause] = {}
-        while self.waiting:
+        while self.waiting.first_ns(NO_END_NS) < NO_END_NS:
             self._take_waiting(out, of)
 
     def _take_waiting(self, out: list[Output], of: dict[tuple[int, str, str], Cause]) -> None:
-        what = self.waiting.pop(0)
+        what = self.waiting.take()
         rule, asset, at_ns = what.rule, what.asset, what.at_ns
         cause = of.setdefault((at_ns, rule.id, asset), deadline_cause(self.unit, rule.id, asset, at_ns))
         self._take(out, cause, what)
@@ -271,7 +208,7 @@ class Statements:
             alarm, said_ns = self._at(out, (rule.id, asset), rule.severity, at_ns)
             self.counters["alarms_unknown"] += kind == "unknown"
             alarm.unknown_ns = at_ns if kind == "unknown" else None
-            self._say(out, cause, f"alarm-{kind}", (rule.id, asset), said_ns, value, message)
+            self.say(out, cause, f"alarm-{kind}", (rule.id, asset), said_ns, value, message)
 
     def _command(self, out: list[Output], cause: Cause, what: Transition) -> None:
         targets = what.rule.targets.get(what.asset, ())
@@ -330,7 +267,7 @@ class Statements:
             return
         alarm, at_ns = self._at(out, key, rule.severity if rule else "low", at_ns)
         kind = actions.do(alarm, action, at_ns, rule.re_alarm_ns if rule else 0)
-        self._say(out, cause, kind, key, at_ns, alarm.value, alarm.message, more=signers)
+        self.say(out, cause, kind, key, at_ns, alarm.value, alarm.message, more=signers)
         if action.action == "remove-from-service":
             self._let_others_know(out, key, at_ns)
             self._let_go(out, cause, at_ns)
@@ -416,7 +353,7 @@ class Statements:
             if known is None or not known.by:
                 alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
                 alarm.by = alarm.comment = ""
-                self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
+                self.say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
 
     def _is_without_cause(self, key: Key, alarm: Standing) -> bool:
         """Whether it is not heard because of an alarm that does not explain it any more."""
@@ -443,7 +380,7 @@ class Statements:
                 self._hear(out, cause, key, own_ns)
             else:
                 alarm.silence(Silence.SUPPRESSED, Reason(NO_END_NS, self._name(by), ""))
-                self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
+                self.say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
 
     # -- floods
 
@@ -476,7 +413,7 @@ class Statements:
         self.flood.said[group] = folded
         if key in self.active:
             at_ns = self._at(out, key, "high", at_ns)[1]
-            self._say(out, cause, "alarm-flood", key, at_ns, float(folded), text)
+            self.say(out, cause, "alarm-flood", key, at_ns, float(folded), text)
         else:
             self.raise_alarm(out, cause, *key, "high", at_ns, float(folded), text)
 
@@ -498,12 +435,6 @@ class Statements:
                 self._say_flood(out, group, at_ns)
 
     # -- time
-
-    def _next_end_ns(self, until_ns: int) -> int:
-        """When the next silence ends, `until_ns` at the latest: exactly, as the order of what is said depends on it."""
-        if self.soonest_ns <= until_ns:
-            self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
-        return min(self.soonest_ns, until_ns)
 
     def _expire_until(self, out: list[Output], until_ns: int) -> None:
         """End the silences whose time is up, in the order (time, rule, asset)."""
@@ -535,14 +466,14 @@ class Statements:
         alarm.hear_anew(Event.RE_ALARM)
         alarm.by = alarm.comment = ""
         cause = Cause(self.unit, f"{rule}{ENDS}{Event.RE_ALARM}", asset, at_ns)
-        self._say(out, cause, "alarm-re-alarmed", key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
+        self.say(out, cause, "alarm-re-alarmed", key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
 
     def _hear(self, out: list[Output], cause: Cause, key: Key, at_ns: int) -> None:
         """No alarm explains it: it is heard, or folded in a flood."""
         alarm = self.standing[key]
         if alarm.is_true and len(alarm.silences) == 1 and self._folds(key, alarm, at_ns):
             own_ns = max(at_ns, alarm.last_ns)
-            self._say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
+            self.say(out, cause, "alarm-suppressed", key, own_ns, alarm.value, alarm.message)
             self._fold(out, key, at_ns)
         else:
             self._sound(out, cause, key, Silence.SUPPRESSED, at_ns)
@@ -550,9 +481,7 @@ class Statements:
     def _sound(self, out: list[Output], cause: Cause, key: Key, why: Silence, at_ns: int) -> None:
         alarm = self.standing[key]
         alarm.sound(why)
-        self._say(out, cause, ENDED[why], key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
-
-    # -- the rest
+        self.say(out, cause, ENDED[why], key, max(at_ns, alarm.last_ns), alarm.value, alarm.message)
 
     def _at(self, out: list[Output], key: Key, severity: str, at_ns: int) -> tuple[Standing, int]:
         """An alarm as it is at a time, and the time that its next transition has: none goes back.
@@ -568,55 +497,15 @@ class Statements:
             alarm = self.standing.setdefault(key, Standing(severity))
         return alarm, max(at_ns, alarm.last_ns)
 
-    def _say(
-        self,
-        out: list[Output],
-        cause: Cause,
-        kind: str,
-        key: Key,
-        at_ns: int,
-        value: float | None,
-        message: str,
-        name: str | None = None,
-        more: Detail = _NOTHING,
-    ) -> None:
-        """The alarm as it is now, and its line in the journal, which has `more`."""
-        alarm, (rule, asset) = self.standing[key], key
-        alarm.value, alarm.message, alarm.last_ns = value, message, at_ns
-        shelving, service = alarm.silences.get(Silence.SHELVED), alarm.silences.get(Silence.OUT_OF_SERVICE)
-        suppression = alarm.silences.get(Silence.SUPPRESSED)
-        severity, state = cast("Severity", alarm.severity), cast("AlarmState", alarm.shown_state)
-        out.append(
-            Alarm(
-                name or cause.next_id(), self.unit, rule, asset, severity, state, alarm.raised_id, alarm.raised_ns,
-                alarm.cleared_ns, value, message, alarm.unknown_ns, alarm.acknowledged_ns, alarm.confirmed_ns,
-                None if shelving is None else shelving.until_ns,
-                shelving is not None and shelving.one_shot,
-                None if service is None else service.until_ns,
-                "" if suppression is None else suppression.by,
-                alarm.first_up, alarm.by, alarm.comment, at_ns,
-            )
-        )  # fmt: skip
-        detail: dict[str, str | float | None] = {
-            "rule": rule, "asset": asset, "severity": severity, "state": state, "value": value, "message": message,
-        }  # fmt: skip
-        if alarm.first_up and kind == "alarm-raised":
-            detail["first_up"] = alarm.first_up
-        if alarm.by:
-            detail |= {"by": alarm.by, "comment": alarm.comment, **more}
-        self.entry(out, cause, kind, at_ns, detail)
-        self.soonest_ns = min(self.soonest_ns, alarm.ends_ns)
-        if alarm.is_forgettable:
-            del self.standing[key]
-
     def begin_with(self, rules: Sequence[Spoken], suppresses: Mapping[str, Sequence[str]]) -> None:
         """Go on with these rules of the unit, and with what those of all units explain."""
         self.causes = Causes(self.site, self._unit, suppresses)
-        believed = self.saved_believed()
+        self.waiting.rank = self.causes.rank
+        believed = self._saved_believed()
         self.abroad = Abroad(
             self.site, self._unit, self.causes, (rule.id for rule in rules if rule.needs_facts)
         )
-        self.restore_believed(believed)
+        self._restore_believed(believed)
         self.abroad.told = self._told_of()
         first_ns = self.groups.first_ns
         self.groups = Groups(
@@ -624,12 +513,10 @@ class Statements:
         )
         self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
 
-    def saved_believed(self) -> list[list[Any]]:
-        """For a snapshot: causes of other units, each with when it is believed no more."""
+    def _saved_believed(self) -> list[list[Any]]:
         return [[*key, until_ns] for key, until_ns in sorted(self.abroad.believed.items())]
 
-    def restore_believed(self, saved: Iterable[list[Any]]) -> None:
-        """Take over what `saved_believed` gave, as far as these rules have a use for it."""
+    def _restore_believed(self, saved: Iterable[list[Any]]) -> None:
         keys = {(rule, asset): until_ns for rule, asset, until_ns in saved}
         may = self.abroad.may_believe
         self.abroad.believed = {key: until_ns for key, until_ns in keys.items() if may(key)}
@@ -639,35 +526,34 @@ class Statements:
         true = [key for key in self.active if key[0] in self.causes.suppresses and self._is_believed(key)]
         return {key: units for key in true if (units := self.abroad.concerns(key))}
 
-    def saved(self) -> list[list[Any]]:
-        """What stands, for a snapshot."""
-        return [[*key, *alarm.saved()] for key, alarm in sorted(self.standing.items())]
+    def saved(self) -> dict[str, Any]:
+        """For a snapshot: plain values."""
+        return {
+            "standing": [[*key, *alarm.saved()] for key, alarm in sorted(self.standing.items())],
+            "orphans": self.orphans,
+            "first_ns": self.groups.first_ns,
+            "flood": self.flood.saved(),
+            "believed": self._saved_believed(),
+            "waiting": self.waiting.saved(),
+            "passed_ns": self.passed_ns,
+            "chain_end": [*self.chain_end],
+        }
 
-    def saved_waiting(self) -> list[list[Any]]:
-        """What waits, for a snapshot."""
-        return [[at_ns, rule.id, asset, kind, shown] for at_ns, rule, asset, kind, shown in self.waiting]
-
-    def restore(
-        self,
-        saved: Iterable[list[Any]],
-        orphans: Iterable[list[str]],
-        first_ns: Mapping[str, int],
-        kept: Set[str],
-    ) -> None:
-        """Take over what `saved` gave; alarms of rules that are not `kept` become orphans."""
-        self.standing = {(rule, asset): Standing.restored(*rest) for rule, asset, *rest in saved}
+    def restore(self, saved: Mapping[str, Any], rules: Iterable[Spoken]) -> None:
+        """Take over what `saved` gave; alarms of rules that are not among `rules` become orphans."""
+        kept = {rule.id: rule for rule in rules}
+        self.standing = {(rule, asset): Standing.restored(*rest) for rule, asset, *rest in saved["standing"]}
         self.active = {key: alarm for key, alarm in self.standing.items() if alarm.is_true}
-        self.groups.begin_with(first_ns, (rule for rule, _ in self.active))
+        self.groups.begin_with(saved["first_ns"], (rule for rule, _ in self.active))
+        self.flood.adopt(saved["flood"])
         self.abroad.told = self._told_of()
+        self._restore_believed(saved["believed"])
+        self.waiting.restore(saved["waiting"], kept)
+        self.passed_ns = saved["passed_ns"]
+        self.chain_end = ChainEnd(*saved["chain_end"])
         self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
-        self.orphans = [(rule, asset) for rule, asset in orphans]
-        self.leave(kept)
-
-    def restore_waiting(self, saved: Iterable[list[Any]], rules: Mapping[str, Spoken]) -> None:
-        """Take over what `saved_waiting` gave, but of rules that are not among these: their alarms are orphans."""
-        self.waiting = [
-            Transition(at_ns, rules[rule], *rest) for at_ns, rule, *rest in saved if rule in rules
-        ]
+        self.orphans = [(rule, asset) for rule, asset in saved["orphans"]]
+        self.leave(kept.keys() | OWN_RULES)
 
     def leave(self, kept: Set[str]) -> None:
         """Rules that are not `kept` are gone: what stands of them is an orphan."""
@@ -686,7 +572,7 @@ class Statements:
                 self._no_longer_true(key, alarm, max(at_ns, alarm.raised_ns))
                 kind = "alarm-cleared"
             text = f"{key[1]}: closed, the rule has changed or is gone"
-            self._say(out, cause, kind, key, own_ns, None, text)
+            self.say(out, cause, kind, key, own_ns, None, text)
             self._let_others_know(out, key, own_ns)
         self.orphans, self._unsettled = [], False
         self._let_go(out, cause, at_ns)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from rules.engine.statements import ENDS
+from rules.engine.cause import ENDS
 
 REMEMBERED: Final = 5_000
 """So many of the outputs of a topic and unit that have met are known when they come again."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.alerts.filters import Directory, Last, is_firing, is_told, standing, transition
-from gateways.alerts.model import TOLD, Filter, Hours, Subscription
+from gateways.alerts.model import TOLD, Filter, Hours, Subscription, Subscriptions
 from rules.alarms.annunciation import SILENT, is_annunciated
 from rules.engine.outputs import Alarm
 from tests.gateways.alerts.words import raised, then
@@ -103,6 +103,9 @@ def test_unacknowledged_is_told_where_it_is_annunciated_and_nowhere_else(
         (Filter(types=("Pump",)), False),
         (Filter(rules=("rack-*",)), True),
         (Filter(rules=("rack",)), False),
+        (Filter(groups=("cooling",)), True),
+        (Filter(groups=("c*", "power")), True),
+        (Filter(groups=("power",)), False),
         (Filter(assets=("R1", "R2")), True),
         (Filter(assets=("R[2-9]",)), False),
         (Filter(severities=frozenset({"high"})), True),
@@ -111,7 +114,8 @@ def test_unacknowledged_is_told_where_it_is_annunciated_and_nowhere_else(
     ],
 )
 def test_each_part_of_a_filter_counts(filter_: Filter, takes: bool) -> None:
-    directory = Directory([Subscription("duty", ("x",), filter_)], {"R1": "Rack"}.get)  # type: ignore[arg-type]
+    group_of = Subscriptions(groups={"rack-low": "cooling"}).group_of
+    directory = Directory([Subscription("duty", ("x",), filter_)], {"R1": "Rack"}.get, group_of)  # type: ignore[arg-type]
     assert bool(directory.of(raised(1))) is takes
 
 
@@ -129,3 +133,10 @@ def test_firing_is_what_was_heard_and_stands() -> None:
 
 def test_told_by_default_is_all_but_silence() -> None:
     assert frozenset(STATES) - SILENT == TOLD
+
+
+def test_an_alarm_about_a_flood_is_of_the_group_that_it_folds() -> None:
+    of_cooling = Subscription("duty", ("x",), Filter(groups=("cooling",)))
+    directory = Directory([of_cooling], lambda _: "", Subscriptions().group_of)
+    assert directory.of(raised(1, "cooling", "alarm-flood"))
+    assert not directory.of(raised(1, "power", "alarm-flood"))

@@ -38,6 +38,7 @@ subscriptions:
     unit: [row, "h*"]
     type: Rack
     rule: ["rack-*"]
+    group: cooling
     asset: R1
     severity: [urgent, high]
     state: [unacknowledged, normal]
@@ -61,7 +62,7 @@ def read(text: str) -> tuple[Subscriptions, list[Finding]]:
             raise KeyError(name) if where == "env" else FileNotFoundError(2, "No such file or directory")
         return SECRETS[name]
 
-    return parse(text, "subscriptions.yaml", site(), reveal)
+    return parse(text, "subscriptions.yaml", site(), reveal, lambda: {"rack-low": "cooling", "hot": ""})
 
 
 def test_all_that_it_may_say() -> None:
@@ -109,21 +110,27 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         (
             "[urgent, high]\n    state",
             "[urgnt]\n    state",
-            20,
+            21,
             "unknown severity 'urgnt' (did you mean 'urgent'?)",
         ),
-        ("[unacknowledged, normal]", "[active]", 21, "unknown state 'active'"),
+        ("[unacknowledged, normal]", "[active]", 22, "unknown state 'active'"),
         (
             "Europe/Oslo",
             "Europe/Olso",
             2,
             "no time zone is called 'Europe/Olso' (did you mean 'Europe/Oslo'?)",
         ),
-        ("wait: 5 s", "wiat: 5 s", 24, "unknown key 'wiat' (did you mean 'wait'?)"),
-        ("wait: 5 s", "wait: 5", 24, "a duration needs a unit of time"),
-        ('to: "06:30"', 'to: "6.30"', 26, "'6.30' is no time of the day"),
-        ('to: "24:00"', 'to: "24:01"', 22, "'24:01' is no time of the day"),
-        ("after: 15 min", "after: 5 min", 31, "each step comes later than the one before it"),
+        (
+            "group: cooling",
+            "group: coling",
+            19,
+            "no group of the site's rules is called 'coling' (did you mean 'cooling'?)",
+        ),
+        ("wait: 5 s", "wiat: 5 s", 25, "unknown key 'wiat' (did you mean 'wait'?)"),
+        ("wait: 5 s", "wait: 5", 25, "a duration needs a unit of time"),
+        ('to: "06:30"', 'to: "6.30"', 27, "'6.30' is no time of the day"),
+        ('to: "24:00"', 'to: "24:01"', 23, "'24:01' is no time of the day"),
+        ("after: 15 min", "after: 5 min", 32, "each step comes later than the one before it"),
         ("{env: ALERTS_PHONE}", "slack://a/b/c", 10, "a secret does not stand in the file"),
         ("{env: ALERTS_PHONE}", "{env: ALERTS_FONE}", 10, "the environment has no ALERTS_FONE"),
         ("{env: ALERTS_PHONE}", "{env: HEADRACE_PHONE}", 10, "'HEADRACE_PHONE' would be a setting"),
@@ -134,7 +141,7 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         ("http://127.0.0.1:9/x", "http://[127.0.0.1:9/x", 9, "this is no address of a web service"),
         ("http://127.0.0.1:9/x", "http://[u:p@127.0.0.1:9/x", 9, "a password in a URL"),
         ("to: [phone, log]", "to: []", 15, "nobody is told"),
-        ("to: [room, log]", "to: []", 31, "nobody is told"),
+        ("to: [room, log]", "to: []", 32, "nobody is told"),
         (
             'unit: [row, "h*"]',
             'unit: [row, "rows-*"]',
@@ -147,7 +154,7 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
             17,
             "no type of asset of this site is called 'Rak*' (did you mean 'Rack'?)",
         ),
-        ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 32, "unknown key 'wait'"),
+        ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 33, "unknown key 'wait'"),
         ("listen: 127.0.0.1:8470", "listen: 8470", 5, "expected text, found a number"),
         ("listen: 127.0.0.1:8470", "listen: localhost", 5, "'localhost' is no address to listen at"),
         ("log: {kind", "Log: {kind", 12, "'Log' can't be the name of a channel"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateways.alerts import sender
+from rules.errors import UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.topics import TOPICS
 from tests.gateways.alerts.conftest import Start
@@ -90,6 +94,18 @@ async def test_another_log_is_read_from_its_start_and_what_was_told_is_not_told_
         assert role.context.metrics["repeats"] == 5
 
 
+async def test_an_outbox_has_one_role(start: Start, sink: Sink) -> None:
+    text = ONE.format(url=sink.url, more="")
+    async with start(text) as role:
+        with pytest.raises(UnreachableError, match="another role works with the outbox"):
+            async with start(text):
+                pass
+        await role.say(raised(1))
+        await until(lambda: len(sink.got) == 1)
+    async with start(text):
+        pass
+
+
 async def test_failures_are_tried_again_in_order(start: Start, sink: Sink) -> None:
     sink.answers = [503, 500]
     async with start(ONE.format(url=sink.url, more="")) as role:
@@ -149,6 +165,37 @@ subscriptions:
         await role.say(*(raised(n, f"R{n}") for n in range(50)))
         await until(lambda: len(sink.got) == 100, within_s=25.0)  # the other one answers after 30 s
         await until(lambda: role.context.metrics["deliveries"] == 100)
+
+
+async def test_a_name_that_nobody_finds_delays_no_other(
+    start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are looked up in threads, of which a loop has few."""
+    look_up, found, asked = socket.getaddrinfo, threading.Event(), set[str]()
+
+    def slow(host: str, *rest: Any, **more: Any) -> Any:
+        if host.startswith("slow"):
+            asked.add(host)
+            found.wait(25)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return look_up("127.0.0.1" if host == "fast.test" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    names = [f"slow-{number}" for number in range(40)]
+    channels = "".join(f'  {name}: {{kind: webhook, url: "http://{name}.test/x"}}\n' for name in names)
+    text = f"""
+channels:
+{channels}  fast: {{kind: webhook, url: "{sink.url.replace("127.0.0.1", "fast.test")}"}}
+subscriptions:
+  slow: {{to: [{", ".join(names)}], asset: R1}}
+  fast: {{to: fast, asset: R2}}
+"""
+    async with start(text) as role:
+        await role.say(raised(1, "R1"))
+        await until(lambda: len(asked) >= 4)
+        await role.say(raised(2, "R2"))
+        await until(lambda: len(sink.got) == 1)
+        found.set()
 
 
 async def test_what_a_receiver_refuses_is_not_tried_again(start: Start, sink: Sink, second: Sink) -> None:

@@ -77,7 +77,7 @@ class Board:
 
     def dispatch(self, sent: list[Sent]) -> None:
         for one in sent:
-            self.senders[one.channel].add(one.seq, one.subscription)
+            self.senders[one.channel].add(one.seq, one.lane)
         for name in {one.channel for one in sent}:
             self.senders[name].hand_on()
 

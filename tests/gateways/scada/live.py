@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from gateways.scada import role
 from rules.engine.engine import Engine
 from rules.engine.inputs import Input
 from rules.engine.outputs import Alarm, Entry, Output
+from rules.errors import UnreachableError
 from rules.site.model import Site
 from rules.site.parse import parse_site
 from streams.bus import Bus
@@ -161,10 +163,11 @@ class Live:
         worker = RoleContext("worker", self.site, Path(), self.context.settings, self.bus, asyncio.Event())
         worker.ready()
         while True:
-            if self.ticks:
-                for unit in self.site.units:
+            with contextlib.suppress(UnreachableError):
+                for unit in self.site.units if self.ticks else ():
                     await self.send(tick(time.time_ns() // (100 * MS) * 100 * MS, unit))
-                await self.producer.send(status_message(worker))
+                if self.ticks:
+                    await (await self.producer.send(status_message(worker)))
             await asyncio.sleep(0.1)
 
     def state(self, key: str = LOW_R1) -> str:

@@ -179,15 +179,60 @@ async def test_a_client_that_asks_and_does_not_read_is_let_go(
         protocol = greedy.uaclient.protocol
         protocol.transport.pause_reading()
         status = ua.ReadValueId(ua.NodeId(ua.ObjectIds.Server_ServerStatus), ua.AttributeIds.Value)
-        waiting = []
-        with pytest.raises(ConnectionError):
+        waiting: list[asyncio.Future[bytes]] = []
+
+        async def ask() -> None:
             for _ in range(1_000):
                 request = ua.ReadRequest(Parameters=ua.ReadParameters(NodesToRead=[status] * 500))
                 waiting.append(protocol._send_request(request))
                 await asyncio.sleep(0.01)
+
+        with pytest.raises(ConnectionError):
+            await ask()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert "reads nothing" in caplog.text
         await until(lambda: plant.context.metrics["sessions"] == 1)
         assert await other.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
         with contextlib.suppress(Exception):
             await greedy.disconnect()
+
+
+async def test_without_a_log_it_says_so(tmp_path: Path, unused_port: int) -> None:
+    made = Live(site_folder(tmp_path / "site", with_users=False), unused_port)
+    with pytest.raises(UnreachableError, match="alarms"):
+        await role.run(made.context)
+
+
+async def test_a_log_that_goes_away_ends_no_session(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(role, "AGAIN_S", 0.05)
+    bus, folder = MemoryBus(), site_folder(tmp_path / "site")
+    async with live(folder, unused_port, bus=bus) as plant, client(plant.endpoint, "eva") as eva:
+        events = Events()
+        await events.subscribe(eva)
+        bus.go_away()
+        assert await call(eva, node(LOW_R1), TIMED, 1000.0) == "BadTimeout"
+        bus.come_back()
+        await plant.flow(60)
+        await until(lambda: events.of(LOW_R1))
+        assert await call(eva, node(LOW_R1), TIMED, 1000.0) == "Good"
+
+
+async def test_a_log_that_is_away_when_it_starts_is_waited_for(
+    tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when `headrace up` changes its broker's log under a role that is just starting."""
+    monkeypatch.setattr(role, "AGAIN_S", 0.05)
+    bus = MemoryBus()
+    folder = site_folder(tmp_path / "site", with_users=False)
+    prepare = role.Scada.prepare
+
+    async def prepared(scada: role.Scada) -> None:
+        await prepare(scada)
+        bus.go_away()
+        asyncio.get_running_loop().call_later(0.3, bus.come_back)
+
+    monkeypatch.setattr(role.Scada, "prepare", prepared)
+    async with live(folder, unused_port, bus=bus) as plant, client(plant.endpoint) as one:
+        assert await one.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)

@@ -9,11 +9,9 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.engine import packed
 from rules.engine.engine import Engine
 from rules.engine.inputs import Action, Identity, Input, Receipt
 from rules.engine.outputs import Entry, Output
-from rules.engine.snapshot import MAGIC
 from streams.wire import encode_output
 from tests.rules.engine.plant import START, UNIT, S, flow, program, site, tick
 
@@ -75,13 +73,3 @@ def test_restarts_from_snapshots_go_on_with_the_chain(lows: list[bool], restarts
             made.restore(state)
         said += made.step([value])
     assert [encode_output(one, 1) for one in said] == [encode_output(one, 1) for one in never]
-
-
-def test_a_state_of_before_the_chain_begins_it() -> None:
-    made = engine()
-    made.step(log([True]))
-    header, arrays = packed.unpack(MAGIC, made.snapshot(), "snapshot")
-    assert header["chain_end"] == [*made.chain_end()] != [0, ""]
-    del header["chain_end"]
-    made.restore(packed.pack(MAGIC, header, arrays))
-    assert made.chain_end() == (0, "")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from rules.engine.cause import input_cause
 from rules.engine.facts import Told
 from rules.engine.inputs import Action, ActionKind, Fact, Identity, Tick
 from rules.engine.outputs import Output, Severity
-from rules.engine.statements import Statements, input_cause
+from rules.engine.statements import Statements
 from rules.engine.tables import Spoken
 from rules.site.model import Site
 from streams.record import Record
