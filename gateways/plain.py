@@ -41,7 +41,9 @@ def _iso(time_ns: int | None) -> str | None:
 
 
 def told(alarm: Alarm) -> str:
-    """Its message, whether it came first, since when nobody knows whether it holds, until when it is not heard."""
+    """One line: its message, whether it came first, since when nobody knows whether it holds, until when it is not
+    heard, and who says what.
+    """
     more = [
         f"{words} {iso_utc(time_ns)[11:19]}"
         for words, time_ns in (
@@ -53,8 +55,13 @@ def told(alarm: Alarm) -> str:
     ]
     first = [{"first": "first up", "possibly": "possibly first up"}[alarm.first_up]] if alarm.first_up else []
     more = [*first, *more]
-    by = [f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by] if alarm.by else []
+    by = [_printable(f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by)] if alarm.by else []
     return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
+
+
+def _printable(text: str) -> str:
+    """What people have written, in one line that a terminal takes for text: a comment may clear the screen."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def plain_gap(gap: Gap) -> dict[str, str | int | None]:

@@ -261,6 +261,8 @@ class Node:
 
 
 def _duration(duration_ns: int) -> str:
+    if not duration_ns:
+        return "0 s"
     for unit in ("d", "h", "min", "s", "ms", "us"):
         if duration_ns % DURATION_NS[unit] == 0:
             return f"{duration_ns // DURATION_NS[unit]} {unit}"

@@ -162,7 +162,8 @@ class Alerts:
             Acknowledger(self._context, self._subscriptions).acknowledge,
             self._context.clock,
         )
-        self._context.metrics["serves"] = await edge.start()
+        self._context.metrics["serves"] = address = await edge.start()
+        log.info("streams and links are at %s", address)
         return edge
 
     async def _read(self) -> None:

@@ -117,7 +117,9 @@ class _Channels:
         return node.as_choice(self._names, "channel") or ""
 
     def several(self, node: Node) -> tuple[str, ...]:
-        """Names of channels, one or a list."""
+        """Names of channels, one or a list; at least one, as else nobody is told and nothing says so."""
+        if node.kind == "list" and not node.items:
+            node.report("nobody is told", f"one of: {', '.join(self._names)}")
         return tuple(dict.fromkeys(name for one in node.as_list_or_one() if (name := self.one(one))))
 
     def _channel(self, name: str, node: Node, last_resort: str) -> Channel | None:
@@ -150,13 +152,22 @@ class _Channels:
             secret = _hidden(node, self._reveal)
         else:
             secret = Secret(node.as_text() or "")
-            if "@" in urlsplit(secret.text).netloc:
+            if _may_hold_a_password(secret.text):
                 _report_secret(
                     node, "a password in a URL", "write {env: NAME} or {file: PATH}, which hold the URL"
                 )
+                return Secret("")
         if kind != "apprise" and secret.text and not _is_http(secret.text):
             node.report("this is no address of a web service", "such as http://127.0.0.1:9000/alarms")
         return secret
+
+
+def _may_hold_a_password(url: str) -> bool:
+    """Also where it can't be taken apart, as what is said about it shows it."""
+    try:
+        return "@" in urlsplit(url).netloc
+    except ValueError:
+        return "@" in url
 
 
 def _is_http(text: str) -> bool:

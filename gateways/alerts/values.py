@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,18 +14,17 @@ from rules.strict_yaml import DURATION_NS, Node
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
-_PATTERN: Final = re.compile(r"[*?\[]")
 _S: Final = DURATION_NS["s"]
 
 
 def names_of(node: Node | None, known: Iterable[str] | None, what: str) -> tuple[str, ...]:
-    """Names and patterns; a name in full has to be among `known`, where these are known."""
-    names = []
+    """Names and patterns; where those that there are (`known`) are known, each has to fit one of them."""
+    names, known = [], None if known is None else tuple(known)
     for one in () if node is None else node.as_list_or_one():
         name = one.as_text()
         if name is None:
             continue
-        if known is not None and not _PATTERN.search(name) and name not in (known := tuple(known)):
+        if known is not None and not any(fnmatchcase(has, name) for has in known):
             one.report(f"no {what} is called '{name}'", nearest(name, known) or f"one of: {', '.join(known)}")
         names.append(name)
     return tuple(names)

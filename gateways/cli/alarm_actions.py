@@ -63,8 +63,16 @@ class Asked(NamedTuple):
 
 
 def act_on(site_dir: Path, asked: Asked, who: Who, bootstrap: str | None, as_json: bool) -> int:
-    """0, or 1 where one is refused. ConfigurationError: no such alarm; UnreachableError: nobody answers."""
+    """0, or 1 where one is refused.
+
+    ConfigurationError: no such alarm, or a text in another encoding; UnreachableError: nobody answers.
+    """
     silence_logs()
+    for text in (*asked.names, asked.comment):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError([Finding(repr(text), 0, 0, "is not in UTF-8", "")]) from None
     name, key = acting(site_dir, who)
     answers = asyncio.run(_act_on(site_dir, asked, name, key, bootstrap))
     if as_json:

@@ -19,7 +19,7 @@ from streams.reports.delays import Delays
 from streams.reports.histories import Quiet
 
 _QUIET_WORDS: dict[Quiet, str] = {
-    "suppressed": "suppressed by a cause",
+    "suppressed": "suppressed by a cause or in a flood",
     "shelved": "shelved",
     "out-of-service": "out of service",
     "waiting": "only within the hold-off",
@@ -72,6 +72,8 @@ def _unheard(one: Position) -> str:
 
 def suggestion(of: Delays) -> str:
     """Which delays would have kept an alarm from chattering, and what they would have cut."""
+    if any(cut is not None and not cut.cut for cut in (of.suggested_on, of.suggested_off)):
+        return "it did not go off so often, but was heard again after a silence or a re-alarm: no delay ends that"
     said = [
         f"{name} of {cut.delay_s} s would have cut {cut.cut:,} of {of.raised:,}"
         for name, cut in (("an on-delay", of.suggested_on), ("an off-delay", of.suggested_off))

@@ -85,7 +85,7 @@ def _tiles(report: AlarmReport) -> Iterator[tuple[str, str]]:
     yield f"{sum(one.kpis.alarms for one in of):,}", "annunciated"
     yield (
         f"{sum(one.unheard_by['suppressed'] for one in of):,}",
-        "suppressed by a cause, and never annunciated",
+        "suppressed by a cause or in a flood, and never annunciated",
     )
     yield f"{sum(one.kpis.floods for one in of):,}", "floods"
     yield f"{sum(len(one.chattering) for one in of):,}", "alarms that chatter"

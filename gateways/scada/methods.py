@@ -22,6 +22,7 @@ from gateways.scada.conditions import Condition, Conditions
 from gateways.scada.event import server_event
 from gateways.scada.hub import Hub
 from gateways.scada.names import condition_key
+from rules.access.access import ACTION_TEXT_MAX
 from rules.engine.inputs import ActionKind
 from rules.errors import UnreachableError
 from rules.site.model import Site
@@ -30,7 +31,6 @@ log = logging.getLogger("headrace.scada")
 
 ANSWER_S: Final = 5.0
 """Clients give up a call after 10 s or so: they get an answer before, if only that there is none."""
-COMMENT_MAX: Final = 2_000
 UNSAID: Final = "no reason was given to the OPC UA server"
 """Of methods that take no comment; the engine wants a reason for every silence."""
 _JOURNALED_EACH_NS: Final = 1_000_000_000
@@ -262,7 +262,7 @@ def _read(names: tuple[str, ...], given: list[Any]) -> _Arguments:
             read["time_ms"] = value
         elif not (name == "event" and value is None):
             raise ServiceError(_CODES.BadInvalidArgument)
-    if len(read.get("comment", "")) > COMMENT_MAX:
+    if len(read.get("comment", "")) > ACTION_TEXT_MAX:
         raise ServiceError(_CODES.BadInvalidArgument)
     return _Arguments(**read)
 

@@ -57,7 +57,10 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "broken_ids": observer.broken_ids,
         "annunciated": len(observer.annunciated),
         "alarms": [
-            plain_alarm(alarm, observer.raised[alarm.raised_id])
+            {
+                **plain_alarm(alarm, observer.raised[alarm.raised_id]),
+                "annunciated": alarm.raised_id in observer.annunciated,
+            }
             for alarm in sorted(observer.alarms.values(), key=lambda alarm: (alarm.raised_ns, alarm.key))
         ],
         "commands": [
@@ -141,7 +144,7 @@ def _command(seen: SeenCommand) -> dict[str, Any]:
 
 
 def in_words(summary: Mapping[str, Any]) -> str:
-    """The summary for people, at the end of a run."""
+    """The summary for people, at the end of a run: of the alarms, those that were heard come first."""
     latency = summary["latency_ms"]["sample_to_receipt"]
     done = sum(command["status"] == "done" for command in summary["commands"])
     heard = summary["annunciated"]
@@ -164,7 +167,7 @@ def in_words(summary: Mapping[str, Any]) -> str:
     if summary["unreadable"]:
         counts = ", ".join(f"{topic} {count:,}" for topic, count in summary["unreadable"].items())
         lines.append(f"records that are not Headrace's, passed over: {counts}")
-    for alarm in summary["alarms"][:12]:
+    for alarm in sorted(summary["alarms"], key=lambda alarm: not alarm["annunciated"])[:12]:
         lines.append(
             f"  {alarm['raised_at'][11:23]} {alarm['severity']:7} {alarm['rule']:22} {alarm['message']}"
         )

@@ -114,6 +114,8 @@ class System:
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
+        if self.request.free_ports:
+            log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", self.bootstrap)
         await self._activate()
         await self._start("ticker")
         await self._start_consumers()

@@ -7,6 +7,8 @@ Rules:
 - A list is signed by an admin of the one before it. The first is believed: it is signed by an admin of its own, with
   the root key where the site file names one. So whoever takes the log away does not open the unit.
 - What is signed for another time than the site allows (`action_expiry`) is refused. Only the log's clock is asked.
+- An action with a text that is too long is a forgery at any site: nobody's comment may stop a worker, or stand in
+  every later word on an alarm.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from rules.site.model import Site
 Detail = Mapping[str, str | int | float | bool | None]
 SIGNED: Final = (Action, AccessList)
 """Inputs that may have to be signed."""
+ACTION_TEXT_MAX: Final = 2_000
+"""Characters of each text of an action: so what is said of it fits into a message of any log."""
 _TEXT_MAX: Final = 200
 """Of a forged text, in the journal."""
 
@@ -54,6 +58,12 @@ class Access:
         return self._forged_list(value, now_ns)
 
     def _forged_action(self, action: Action, now_ns: int | None) -> str:
+        texts = (
+            action.identity.source, action.rule, action.asset, action.by, action.occurrence, action.comment,
+            action.signer,
+        )  # fmt: skip
+        if any(len(text) > ACTION_TEXT_MAX for text in texts):
+            return f"a text of it has more than {ACTION_TEXT_MAX} characters"
         if self.is_open:
             return ""
         if not self.users:

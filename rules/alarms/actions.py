@@ -51,7 +51,7 @@ def refusal(action: Action, alarm: Standing | None, at_ns: int, site: Site) -> s
         return reason
     if kind in _ENDS:
         return "" if _ENDS[kind] in alarm.silences else f"it is not {_ENDS[kind]}"
-    if not action.comment:
+    if not action.comment.strip():
         return "nobody says why"
     if kind in _BEGINS:
         limit_ns = site.shelving_max_ns if kind == "shelve" else site.out_of_service_max_ns

@@ -138,6 +138,22 @@ def test_no_secret_is_in_what_is_printed_of_it() -> None:
         ("secret: {file: hook}", "secret: {file: hok}", 9, "hok can't be read: No such file or directory"),
         ("http://127.0.0.1:9/x", "http://u:p@127.0.0.1:9/x", 9, "a password in a URL"),
         ("http://127.0.0.1:9/x", "ftp://127.0.0.1/x", 9, "this is no address of a web service"),
+        ("http://127.0.0.1:9/x", "http://[127.0.0.1:9/x", 9, "this is no address of a web service"),
+        ("http://127.0.0.1:9/x", "http://[u:p@127.0.0.1:9/x", 9, "a password in a URL"),
+        ("to: [phone, log]", "to: []", 15, "nobody is told"),
+        ("to: [room, log]", "to: []", 32, "nobody is told"),
+        (
+            'unit: [row, "h*"]',
+            'unit: [row, "rows-*"]',
+            16,
+            "no unit is called 'rows-*' (did you mean 'row'?)",
+        ),
+        (
+            "type: Rack",
+            "type: Rak*",
+            17,
+            "no type of asset of this site is called 'Rak*' (did you mean 'Rack'?)",
+        ),
         ("to: prometheus, always", "to: prometheus, wait: 5 s, always", 33, "unknown key 'wait'"),
         ("listen: 127.0.0.1:8470", "listen: 8470", 5, "expected text, found a number"),
         ("listen: 127.0.0.1:8470", "listen: localhost", 5, "'localhost' is no address to listen at"),
@@ -175,7 +191,15 @@ def test_whoever_listens_for_others_asks_for_a_token() -> None:
     assert ["a token is needed" in one.message for one in findings] == [True]
 
 
-@pytest.mark.parametrize("inline", ["slack://s3cret/of/ours", '"http://u:s3cret@127.0.0.1/x"'])
+@pytest.mark.parametrize(
+    "inline",
+    [
+        "slack://s3cret/of/ours",
+        '"http://u:s3cret@127.0.0.1/x"',
+        '"ftp://u:s3cret@127.0.0.1/x"',
+        '"http://[u:s3cret@127.0.0.1/x"',
+    ],
+)
 def test_a_secret_that_stands_in_the_file_is_not_said_again(inline: str) -> None:
     kind = "apprise" if inline.startswith("slack") else "webhook"
     _, findings = read(

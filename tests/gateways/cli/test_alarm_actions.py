@@ -146,6 +146,7 @@ async def test_shelved_and_heard_again(embedded_broker: EmbeddedBroker, folder: 
         (["ack", "hall:*:X"], "no alarm has such a name"),
         (["shelve", R1, "--for", "soon", "--why", "x"], "--for"),
         (["ack", R1, "--by", "a:b"], "'a:b' is no name"),
+        (["comment", R1, "--text", "\udcff"], "is not in UTF-8"),
     ],
 )
 async def test_a_wrong_call_is_said_before_anything_is_sent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gateways.reports.alarm_figures import AlarmReport
+from gateways.reports.alarm_figures import AlarmReport, suggestion
 from gateways.reports.alarm_page import LINES, UNITS, alarm_page
 from streams.compare.episodes import Episode
 from streams.compare.kpis import kpis
@@ -50,6 +50,12 @@ def test_targets_that_are_missed_are_named() -> None:
     assert '<td class="missed">30</td>' in page
     assert "an on-delay of 5 s would have cut 10 of 10, an off-delay of 10 s would have cut 9 of 10" in page
     assert "Nothing is missing from the recording." in page
+
+
+def test_no_delay_is_suggested_where_operators_made_it_be_heard_again() -> None:
+    """Shelved and unshelved three times in a minute, one occurrence: there is nothing that a delay would cut."""
+    once = Episode("1", "row-a", "pump-tripped", "P1", "high", "", T0, None, (T0, T0 + 9 * S, T0 + 20 * S))
+    assert "no delay ends that" in suggestion(delays([once]))
 
 
 def test_what_is_left_out_is_counted() -> None:

@@ -133,8 +133,27 @@ def test_what_is_suppressed_is_annunciated_when_nothing_explains_it_any_more(obs
     for one in (heard, quiet, replace(quiet, id="b2", unknown_ns=9)):
         observer.see(record(encode_output(one, 3)))
     assert (summarize(observer, cost())["annunciated"], len(summarize(observer, cost())["alarms"])) == (1, 2)
+    assert [one["annunciated"] for one in summarize(observer, cost())["alarms"]] == [True, False]
     observer.see(record(encode_output(replace(quiet, id="b3", state="unacknowledged", suppressed_by=""), 3)))
     assert summarize(observer, cost())["annunciated"] == 2
+
+
+def test_the_alarms_that_were_heard_are_not_lost_among_those_that_they_explain(observer: Observer) -> None:
+    for n in range(20):
+        quiet = replace(
+            alarm(),
+            id=f"q{n}",
+            raised_id=f"q{n}",
+            asset=f"R{n:02}",
+            raised_ns=n,
+            state="suppressed",
+            message="quiet",
+        )
+        observer.see(record(encode_output(quiet, 3)))
+    heard = replace(alarm(), id="b1", raised_id="b1", asset="P1", raised_ns=99, message="the cause")
+    observer.see(record(encode_output(heard, 3)))
+    listed = [line for line in in_words(summarize(observer, cost())).splitlines() if line.startswith("  ")]
+    assert ("the cause" in listed[0], len(listed)) == (True, 13)
 
 
 def test_an_alarm_is_one_line_from_its_raise_to_its_clearing(observer: Observer) -> None:

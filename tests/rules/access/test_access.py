@@ -122,6 +122,21 @@ def test_a_forged_action_is_refused_and_stands_in_no_ones_way(given: dict[str, A
     assert desk.acknowledges(epoch=START) == ["alarm-acknowledged"]
 
 
+@pytest.mark.parametrize("first", [(), (listing(),)], ids=["open", "with a list"])
+@pytest.mark.parametrize("name", ["comment", "by", "rule", "asset", "occurrence", "signer"])
+def test_an_action_with_too_long_a_text_is_refused_and_its_text_is_in_no_output(
+    first: tuple[Input, ...], name: str
+) -> None:
+    """A comment that just fitted into a message of `events` and not into one of `alarms` ended every worker."""
+    desk = Watched(*first)
+    own = Identity("action:eva", START, 1)
+    given: dict[str, Any] = {"occurrence": desk.raised, name: "x" * 2001}
+    assert desk.take(action("comment", identity=own, **given)) == ["action-refused"]
+    assert desk.reason == "a text of it has more than 2000 characters"
+    assert not any("x" * 201 in str(one) for one in desk.outputs)
+    assert desk.take(action("comment", comment="x" * 2000)) == ["alarm-commented"]
+
+
 ALTERED: list[dict[str, Any]] = [
     {"asset": "R2"}, {"by": "otto"}, {"comment": "another"}, {"until_ns": START + 1}, {"action": "comment"},
     {"at_ns": START + 1}, {"identity": Identity("action:eva", START, 2)}, {"occurrence": ""}, {"one_shot": True},

@@ -184,6 +184,7 @@ def test_what_a_silence_needs() -> None:
     desk = Desk()
     desk.flow(60)
     assert (desk.shelves(60, comment=""), desk.refusal) == ([], "nobody says why")
+    assert (desk.shelves(60, comment=" \n"), desk.refusal) == ([], "nobody says why")
     assert (desk.shelves(60, by=""), desk.refusal) == ([], "nobody says who wants it")
     assert (desk.shelves(-1), desk.refusal) == ([], "it would be over already")
     assert (desk.shelves(8 * 3600 + 1), desk.refusal) == ([], "the site allows 8 h at most")
@@ -191,7 +192,7 @@ def test_what_a_silence_needs() -> None:
     assert (desk.does("return-to-service"), desk.refusal) == ([], "it is not out-of-service")
     assert (desk.shelves(60, rule="other"), desk.refusal) == ([], "there is no such alarm")
     assert (desk.shelves(60, asset="CDU"), desk.refusal) == ([], "there is no such alarm")
-    assert desk.engine.counters["actions"] == desk.engine.counters["actions_refused"] == 8
+    assert desk.engine.counters["actions"] == desk.engine.counters["actions_refused"] == 9
 
 
 def test_a_comment_changes_no_state() -> None:
