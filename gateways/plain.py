@@ -41,8 +41,8 @@ def _iso(time_ns: int | None) -> str | None:
 
 
 def told(alarm: Alarm) -> str:
-    """One line: its message, whether it came first, since when nobody knows whether it holds, until when it is not
-    heard, and who says what.
+    """One line: its message, whether it came first, what explains it, since when nobody knows whether it holds, until
+    when it is not heard, and who says what.
     """
     more = [
         f"{words} {iso_utc(time_ns)[11:19]}"
@@ -54,7 +54,8 @@ def told(alarm: Alarm) -> str:
         if time_ns is not None
     ]
     first = [{"first": "first up", "possibly": "possibly first up"}[alarm.first_up]] if alarm.first_up else []
-    more = [*first, *more]
+    explained = [f"by {alarm.suppressed_by}"] if alarm.suppressed_by else []
+    more = [*first, *explained, *more]
     by = [_printable(f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by)] if alarm.by else []
     return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
 

@@ -13,6 +13,7 @@ import orjson
 from gateways.cli.alarm_list import decoded, last_words, running_site
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, told
+from rules.alarms.annunciation import SILENT
 from rules.engine.outputs import Alarm, Severity
 from streams.log_limit import silence_logs
 from streams.replay_mark import replay_of
@@ -59,7 +60,9 @@ def _print_transition(alarm: Alarm, as_json: bool) -> None:
 
 
 def _print(alarms: Iterable[Alarm], as_json: bool) -> None:
-    ordered = sorted(alarms, key=lambda alarm: (ORDER[alarm.severity], alarm.raised_ns, alarm.key))
+    ordered = sorted(
+        alarms, key=lambda one: (one.state in SILENT, ORDER[one.severity], one.raised_ns, one.key)
+    )
     if as_json:
         for alarm in ordered:
             print(orjson.dumps(plain_alarm(alarm)).decode())

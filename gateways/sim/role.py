@@ -1,8 +1,8 @@
 """The role `plant`: the simulated plant on the wall clock, with its OPC UA server, NVML state and GPU frames.
 
 Options: `seed` (number), `faults` (short forms, comma-separated), `faults_from_ns` (the wall time from which their
-times count, default the start; a plant that starts again has its past faults at once), `plc` (on, off), `nvml_state`
-(path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
+times count, default the start; with it they wait for a reader of every server, and past ones come at once), `plc` (on,
+off), `nvml_state` (path of the state file, default `run_dir/nvml.state`), `write_log` (path of the device's own log).
 
 Rules: physics steps are 100 ms of plant time each, whatever the wall clock does; a step that comes late is made up
 for, and counted, but what it would show is shown by the next one that is on time; commands reach the plant over OPC UA
@@ -84,10 +84,10 @@ class LivePlant:
         options = _checked(context)
         self._context = context
         self.plant = Plant(context.site, int(options.get("seed", "1")), options.get("plc", "on") == "on")
-        faults_from_ns = int(options.get("faults_from_ns", context.clock()))
-        for fault in parse_faults(options.get("faults", "")):
-            passed_s = (context.clock() - faults_from_ns) / 1e9
-            self.plant.inject(dataclasses.replace(fault, at_s=max(0.0, fault.at_s - passed_s)))
+        self._faults = parse_faults(options.get("faults", ""))
+        self._faults_from_ns = int(options.get("faults_from_ns", "0"))
+        if not self._faults_from_ns:
+            self._inject(context.clock())
         self.log = WriteLog(options.get("write_log"), context.clock)
         gpu_ids = self.plant.layout.ids["GPU"]
         state_file = Path(options.get("nvml_state") or context.settings.run_dir / FILE_NAME)
@@ -119,6 +119,13 @@ class LivePlant:
         self.metrics = context.metrics
         self.metrics.update(steps=0, late_steps=0, unshown_steps=0, resets=0, points_shown=0, writes=0)
         self.metrics["gpu_max_c"] = 0.0
+
+    def _inject(self, from_ns: int) -> None:
+        """Faults whose times count from `from_ns`; what should have been is now."""
+        passed_s = (self._context.clock() - from_ns) / 1e9
+        for fault in self._faults:
+            self.plant.inject(dataclasses.replace(fault, at_s=max(0.0, fault.at_s - passed_s)))
+        self._faults = ()
 
     async def start(self) -> None:
         """Publishers send from here on."""
@@ -170,6 +177,8 @@ class LivePlant:
             actuator = self._limit_of.get(gpu_ids[gpu])
             name = actuator.id if actuator else f"{gpu_ids[gpu]}.power_limit"
             self.log.add("nvml", name, gpu_ids[gpu], old_w, new_w)
+        if self._faults and all(server.is_read for server in self.servers):
+            self._inject(self._faults_from_ns)
         plant.step(STEP_S)
         self.telemetry.update(STEP_S)
         self._due_sources.update(

@@ -125,6 +125,11 @@ class PlantServer:
                 "end the other program or change the endpoint in site.yaml"
             ) from None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody has subscribed to something."""
+        return bool(self._server.iserver.subscription_service.subscriptions)
+
     async def stop(self) -> None:
         """Close every session and the port."""
         await self._server.stop()

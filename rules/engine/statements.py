@@ -33,6 +33,8 @@ from rules.language.message import render
 from rules.language.program import ALARM_FLOOD, OWN_RULES
 from rules.site.model import Site, Unit
 
+FLOOD_SEVERITY: Final[Severity] = "medium"
+"""Of a fold's alarm: what it stands for is no more."""
 VALUE: Final = "value"
 """Of what a message shows, the number that the alarm carries."""
 _OF_ALARM: Final = 2
@@ -385,7 +387,8 @@ class Statements(Register):
     # -- floods
 
     def _group(self, rule: str) -> str:
-        return self.groups.of.get(rule, rule)
+        """Under what it folds: its group, or the unit's rest."""
+        return self.groups.of.get(rule, self.unit)
 
     def _flood_of(self, key: Key) -> str:
         return f"{self.unit}:{ALARM_FLOOD}:{self._group(key[0])}"
@@ -404,18 +407,19 @@ class Statements(Register):
         """One more of its group: with the first the group's alarm goes off."""
         group = self._group(key[0])
         if self.flood.fold(group):
-            self._say_flood(out, group, at_ns)
+            self._say_flood(out, group, 1, at_ns)
 
-    def _say_flood(self, out: list[Output], group: str, at_ns: int) -> None:
+    def _say_flood(self, out: list[Output], group: str, stand: int, at_ns: int) -> None:
         folded, key = self.flood.folded[group], (ALARM_FLOOD, group)
         cause = Cause(self.unit, ALARM_FLOOD, group, at_ns)
-        text = f"{group}: {folded} {'alarm is' if folded == 1 else 'alarms are'} folded in a flood"
+        are = "alarm is" if stand == 1 else "alarms are"
+        text = f"{group}: {stand} {are} folded in a flood, {folded} since it began"
         self.flood.said[group] = folded
         if key in self.active:
-            at_ns = self._at(out, key, "high", at_ns)[1]
+            at_ns = self._at(out, key, FLOOD_SEVERITY, at_ns)[1]
             self.say(out, cause, "alarm-flood", key, at_ns, float(folded), text)
         else:
-            self.raise_alarm(out, cause, *key, "high", at_ns, float(folded), text)
+            self.raise_alarm(out, cause, *key, FLOOD_SEVERITY, at_ns, float(folded), text)
 
     def _see_to_flood(self, out: list[Output], at_ns: int) -> None:
         """A flood may be over: what stands of a group is heard again once it fits into the rate."""
@@ -432,7 +436,7 @@ class Statements(Register):
                 self.clear_alarm(out, cause, ALARM_FLOOD, group, at_ns, float(folded), text)
                 self._let_go(out, cause, at_ns)
             elif folded != self.flood.said[group]:
-                self._say_flood(out, group, at_ns)
+                self._say_flood(out, group, stand, at_ns)
 
     # -- time
 

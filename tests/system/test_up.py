@@ -72,6 +72,13 @@ def test_the_pump_raises_its_alarm_and_the_gpus_behind_it_are_limited(run: Run) 
     assert not [command for command in limited if command["actuator"].startswith("R05")]
 
 
+def test_operators_hear_of_the_cause_and_not_of_all_that_follows(run: Run) -> None:
+    alarms = run.summary["alarms"]
+    heard = [f"{one['rule']} {one['asset']} {one['state']}" for one in alarms if one["annunciated"]]
+    assert len(heard) == run.summary["annunciated"]
+    assert len(heard) * 10 < len(alarms), heard
+
+
 def test_a_command_is_effective_within_the_promised_time(run: Run) -> None:
     # generous: the promise is measured by `headrace bench latency`; this finds a path that has lost its way
     for command in run.summary["commands"]:

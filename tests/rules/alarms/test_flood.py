@@ -65,8 +65,8 @@ def test_behind_the_limit_they_fold_and_one_alarm_says_so() -> None:
     flood = row.last["alarm-flood:heat"]
     assert (flood.state, flood.severity, flood.message) == (
         "unacknowledged",
-        "high",
-        "heat: 1 alarm is folded in a flood",
+        "medium",
+        "heat: 1 alarm is folded in a flood, 1 since it began",
     )
     assert sum(isinstance(one, Command) for one in row.said) == 4, "what is folded acts all the same"
     raised = [one for one in row.said if isinstance(one, Entry) and one.kind == "alarm-raised"]
@@ -87,7 +87,7 @@ def test_how_many_are_folded_is_said_again() -> None:
     row.heats(85)
     row.heats(85, "R2")
     row.to(10)
-    assert row.last["alarm-flood:heat"].message == "heat: 5 alarms are folded in a flood"
+    assert row.last["alarm-flood:heat"].message == "heat: 5 alarms are folded in a flood, 5 since it began"
 
 
 def test_what_stands_is_heard_when_the_flood_is_over_and_it_fits() -> None:
@@ -142,3 +142,11 @@ def test_a_flood_ends_at_half_its_rate() -> None:
     flood.pass_edge(600 * S)
     assert not flood.is_on
     assert flood.folds("medium", 600 * S) is False
+
+
+def test_rules_without_a_group_fold_together() -> None:
+    row = Row()
+    row.engine = Engine(program(HOT.replace("    group: heat\n", "")), replace(site(), flood_limit=3), UNIT)
+    row.to(0)
+    row.heats(85)
+    assert row.last["gpu-hot:R1-T2-G2"].suppressed_by == "row:alarm-flood:row"
