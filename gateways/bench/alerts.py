@@ -76,6 +76,17 @@ class Role:
 
     async def start(self) -> None:
         """Returns when it is ready. UnreachableError."""
+        await self._spawn()
+        assert self.process is not None
+        async with asyncio.timeout(READY_S):
+            while self.status.get("state") != "ready":
+                if self.process.returncode is not None:
+                    raise UnreachableError(
+                        f"the role ended: {(self.folder / 'alerts.log').read_text()[-800:]}"
+                    )
+                await asyncio.sleep(0.02)
+
+    async def _spawn(self) -> None:
         environment = {
             **os.environ,
             "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
@@ -92,18 +103,11 @@ class Role:
                 limit=1 << 24,
             )
         self._reading = asyncio.create_task(self._read())
-        async with asyncio.timeout(READY_S):
-            while self.status.get("state") != "ready":
-                if self.process.returncode is not None:
-                    raise UnreachableError(
-                        f"the role ended: {(self.folder / 'alerts.log').read_text()[-800:]}"
-                    )
-                await asyncio.sleep(0.02)
 
     async def kill(self) -> None:
-        """Kill -9, and start again."""
+        """Kill -9, and start again. It is at work before its status, once a second, says that it is ready."""
         await self.end(hard=True)
-        await self.start()
+        await self._spawn()
 
     async def end(self, hard: bool = False) -> None:
         """End it, and add what it cost."""

@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 
 from gateways.nvml.state import FILE_NAME, NvmlState
+from gateways.sim.effects import resolve
 from gateways.sim.faults import parse_faults
 from gateways.sim.frames import FrameSource, frame_sources
 from gateways.sim.plant import Plant
@@ -86,6 +87,9 @@ class LivePlant:
         self.plant = Plant(context.site, int(options.get("seed", "1")), options.get("plc", "on") == "on")
         self._faults = parse_faults(options.get("faults", ""))
         self._faults_from_ns = int(options.get("faults_from_ns", "0"))
+        for fault in self._faults:
+            if fault.target or not fault.remove:  # a target that there is not is said at once
+                resolve(self.plant.layout, fault)
         if not self._faults_from_ns:
             self._inject(context.clock())
         self.log = WriteLog(options.get("write_log"), context.clock)
@@ -122,9 +126,9 @@ class LivePlant:
 
     def _inject(self, from_ns: int) -> None:
         """Faults whose times count from `from_ns`; what should have been is now."""
-        passed_s = (self._context.clock() - from_ns) / 1e9
+        passed_s, now_s = (self._context.clock() - from_ns) / 1e9, self.plant.time_ns / 1e9
         for fault in self._faults:
-            self.plant.inject(dataclasses.replace(fault, at_s=max(0.0, fault.at_s - passed_s)))
+            self.plant.inject(dataclasses.replace(fault, at_s=now_s + max(0.0, fault.at_s - passed_s)))
         self._faults = ()
 
     async def start(self) -> None:
