@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from rules.engine.periods import Periods
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.language.terms import OVER, Op, Term
-from rules.site.model import SILENT_NS, Site
+from rules.site.model import Site
 
 _PARTS: Final[dict[Op, Op]] = {"avg_over": "sum_over", "coverage_over": "sum_over"}
 """What members contribute where that is not what is made of all: each part also says how many of them are known."""
@@ -96,7 +97,7 @@ class _Splitter:
         self._of: dict[tuple[str, str], tuple[Part, ...]] = {}
         self._signals: dict[tuple[str, str], Part] = {}
         self._units: dict[int, tuple[tuple[str, ...], frozenset[str]]] = {}
-        self._gpu_periods_ns: dict[str, int] = {}
+        self._periods = Periods(site)
 
     def split(self, rules: list[Rule]) -> Parts:
         for rule in rules:
@@ -143,17 +144,9 @@ class _Splitter:
 
     def _part(self, name: str, unit: str, to: str, asset: str, term: Term) -> Part:
         """Told as often as the fastest of its signals comes: when that one is silent, the others are believed less."""
-        periods_ns = [self._period_ns(signal, of) for signal, of in term.signals(asset)]
+        periods_ns = [self._periods.of(signal, of) for signal, of in term.signals(asset)]
         period_ns = max(self._site.fact_period_ns, min(periods_ns)) if unit != to else 0
         return Part(name, unit, to, asset, term, period_ns)
-
-    def _period_ns(self, signal: Term, asset: str) -> int:
-        if signal.op == "point":
-            return self._site.points[signal.points[asset]].period_ns
-        if not self._gpu_periods_ns:
-            sources = self._site.gpu_sources
-            self._gpu_periods_ns = {gpu: source.period_ns for gpu, source in sources.items()}
-        return self._gpu_periods_ns.get(asset, SILENT_NS)
 
     def _units_of(self, members: tuple[str, ...]) -> frozenset[str]:
         """Rules share the tuples of members, which are looked through once."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from heapq import heappop, heappush
 from typing import Final, cast
 
 from rules.alarms.causes import Key
@@ -22,7 +23,7 @@ _NOTHING: Final[Detail] = {}
 
 class Register:
     """`standing` by (rule, asset): all that are not simply normal. `active`: those of them whose condition holds.
-    `soonest_ns`: no silence ends before it. `chain_end`: the last line of the journal. All is part of a snapshot.
+    `chain_end`: the last line of the journal. All is part of a snapshot.
     """
 
     def __init__(self, unit: str, counters: Counter[str]) -> None:
@@ -30,7 +31,8 @@ class Register:
         self.standing: dict[Key, Standing] = {}
         self.active: dict[Key, Standing] = {}
         self.chain_end = ChainEnd()
-        self.soonest_ns = NO_END_NS
+        self._ends: list[tuple[int, Key]] = []
+        """When time changes an alarm next: a heap that also has ends which no longer are."""
         self.counters = counters
 
     def entry(self, out: list[Output], cause: Cause, kind: str, at_ns: int, detail: Detail) -> None:
@@ -77,12 +79,22 @@ class Register:
         if alarm.by:
             detail |= {"by": alarm.by, "comment": alarm.comment, **more}
         self.entry(out, cause, kind, at_ns, detail)
-        self.soonest_ns = min(self.soonest_ns, alarm.ends_ns)
+        self.expect_end(key)
         if alarm.is_forgettable:
             del self.standing[key]
 
-    def next_end_ns(self, until_ns: int) -> int:
-        """When the next silence ends, `until_ns` at the latest: exactly, as the order of what is said depends on it."""
-        if self.soonest_ns <= until_ns:
-            self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
-        return min(self.soonest_ns, until_ns)
+    def expect_end(self, key: Key) -> None:
+        """Time may change an alarm: see when."""
+        ends_ns = self.standing[key].ends_ns
+        if ends_ns < NO_END_NS:
+            heappush(self._ends, (ends_ns, key))
+
+    def next_end(self) -> tuple[int, Key]:
+        """When time changes an alarm next, and which: exactly, the first by (time, rule, asset)."""
+        while self._ends:
+            ends_ns, key = self._ends[0]
+            alarm = self.standing.get(key)
+            if alarm is not None and alarm.ends_ns == ends_ns:
+                return ends_ns, key
+            heappop(self._ends)
+        return NO_END_NS, ("", "")

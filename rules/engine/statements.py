@@ -164,12 +164,13 @@ class Statements(Register):
             lapses_ns = min(self.abroad.believed.values(), default=NO_END_NS)
             tells_ns = _edge_ns(telling_ns, self.abroad.period_ns, bool(self.abroad.told))
             looks_ns = _edge_ns(flood_ns, EDGE_NS, self.flood.is_busy)
-            at_ns = self.next_end_ns(min(until_ns, lapses_ns, tells_ns, looks_ns))
+            ends_ns, ended = self.next_end()
+            at_ns = min(until_ns, ends_ns, lapses_ns, tells_ns, looks_ns)
             if self.waiting.first_ns(NO_END_NS) <= at_ns:
                 at_ns = self.waiting.first_ns(NO_END_NS)
                 self._take_waiting(out, of)
-            elif self.soonest_ns <= at_ns:
-                self._expire_until(out, at_ns)
+            elif ends_ns <= at_ns:
+                self._expire(out, at_ns, ended)
             elif lapses_ns <= at_ns:
                 self._lapse(out, at_ns)
             elif tells_ns <= at_ns:
@@ -440,15 +441,6 @@ class Statements(Register):
 
     # -- time
 
-    def _expire_until(self, out: list[Output], until_ns: int) -> None:
-        """End the silences whose time is up, in the order (time, rule, asset)."""
-        while self.soonest_ns <= until_ns:
-            due = min(((alarm.ends_ns, key) for key, alarm in self.standing.items()), default=None)
-            if due is None or due[0] > until_ns:
-                self.soonest_ns = NO_END_NS if due is None else due[0]
-                return
-            self._expire(out, *due)
-
     def _expire(self, out: list[Output], at_ns: int, key: Key) -> None:
         alarm = self.standing[key]
         if alarm.state is State.ACKNOWLEDGED:
@@ -555,7 +547,8 @@ class Statements(Register):
         self.waiting.restore(saved["waiting"], kept)
         self.passed_ns = saved["passed_ns"]
         self.chain_end = ChainEnd(*saved["chain_end"])
-        self.soonest_ns = min((alarm.ends_ns for alarm in self.standing.values()), default=NO_END_NS)
+        for key in self.standing:
+            self.expect_end(key)
         self.orphans = [(rule, asset) for rule, asset in saved["orphans"]]
         self.leave(kept.keys() | OWN_RULES)
 

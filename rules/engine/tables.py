@@ -13,6 +13,7 @@ from rules.engine.arrays import Code, Lanes, Points, Work
 from rules.engine.facts import Parts, Told, parts_of
 from rules.engine.kernel import CELLS, NEVER
 from rules.engine.outputs import Severity
+from rules.engine.periods import Periods
 from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer
 from rules.errors import InvariantError
 from rules.gpu_fields import FIELD_COUNT
@@ -33,7 +34,7 @@ class Spoken:
     """What an engine still needs of a rule that is code: what its alarms say, and the commands of this unit's assets.
 
     `shown`: names of the numbers that a message shows. `sampled_ns`: of a rule of a group, how far apart samples of its
-    signals may come, else 0. `needs_facts`: it reads what other units tell.
+    signals may come, else 0. `needs_facts`: it explains alarms, and reads what other units tell.
     """
 
     id: str
@@ -218,20 +219,11 @@ def _needs_facts(rule: Rule, parts: Parts, here: Collection[str], facts: Collect
     )
 
 
-def _sampled_ns(rule: Rule, site: Site) -> int:
-    if rule.asset_type == GPU_TYPE:  # they are many: what any of them is read with
-        points = {point for term in rule.terms for part in term.walk() for point in part.points.values()}
-        sources = {source.id: source.period_ns for source in site.gpu_sources.values()}
-        return max([*(site.points[point].period_ns for point in points), *sources.values()], default=0)
-    signals = [signal for term in rule.terms for asset in rule.assets for signal in term.signals(asset)]
-    return max((_period_ns(*signal, site) for signal in signals), default=0)
-
-
-def _period_ns(signal: Term, asset: str, site: Site) -> int:
-    if signal.op == "point":
-        return site.points[signal.points[asset]].period_ns
-    source = site.gpu_sources.get(asset)
-    return source.period_ns if source else 0
+def _sampled_ns(rule: Rule, here: Collection[str], periods: Periods) -> int:
+    """How far apart samples of the rule's signals may come, of whichever asset of the unit."""
+    assets = [asset for asset in rule.assets if asset in here]
+    signals = (signal for term in rule.terms for asset in assets for signal in term.signals(asset))
+    return max((periods.of(*signal) for signal in signals), default=0)
 
 
 def _spoken(
@@ -243,6 +235,7 @@ def _spoken(
         if id(rule.targets) not in targets:
             own = {asset: rule.targets[asset] for asset in here if asset in rule.targets}
             targets[id(rule.targets)] = own
+    periods = Periods(site)
     return tuple(
         Spoken(
             rule.id,
@@ -253,9 +246,9 @@ def _spoken(
             targets[id(rule.targets)],
             rule.latches,
             rule.group,
-            _sampled_ns(rule, site) if rule.group else 0,
+            _sampled_ns(rule, here, periods) if rule.group else 0,
             rule.re_alarm_ns,
-            rule.asset_type != GPU_TYPE and _needs_facts(rule, parts, here, fact_rows),
+            bool(rule.suppresses and fact_rows) and _needs_facts(rule, parts, here, fact_rows),
         )
         for rule in rules
     )

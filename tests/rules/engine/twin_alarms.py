@@ -178,7 +178,8 @@ class TwinAlarms(ABC):
             return "first"
         [rule] = [rule for rule in self.rules if rule.id == rule_id]
         slowest = 0
-        for asset in rule.assets:
+        here = {asset.id for asset in self.unit.assets}
+        for asset in here & set(rule.assets):
             for signal, of in [pair for term in rule.terms for pair in term.signals(asset)]:
                 if signal.op == "point":
                     slowest = max(slowest, self.site.points[signal.points[of]].period_ns)
