@@ -100,9 +100,8 @@ def _cause(unit: str, output_id: str, until: _Until) -> _Cause | None:
 
 
 def _has_seen(unit: str, cause: _Cause, seen: _Until) -> bool:
-    if (
-        cause.source == FORGED
-    ):  # behind the tick of its time: before the cut for certain only with the next tick
+    if cause.source == FORGED:
+        # behind the tick of its time: before the cut for certain only with the next one
         return cause.number[1] < seen.now_ns.get(unit, 0) + seen.with_last_tick
     if cause.source:
         return cause.number <= seen.last.get((unit, cause.source), (-1, 0))
