@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rules.access.access import signature_hash
 from rules.access.signatures import signed
 from rules.alarms.actions import JOURNALED, REFUSED
-from rules.engine.inputs import ACTION_SOURCE, Action, ActionKind, Identity
+from rules.engine.inputs import ACTION_SOURCE, AccessList, Action, ActionKind, Identity
 from rules.engine.outputs import Entry
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
@@ -66,6 +66,19 @@ class Answer(NamedTuple):
     reason: str
 
 
+def names_of(value: Action | AccessList) -> tuple[str, str]:
+    """By which the answer to an input is found: the beginning of its id, and the hash of its signature.
+
+    The answer to a forged one has no id of its own: what is not believed is known by its signature.
+    """
+    return ":".join(map(str, (value.unit, *value.identity))), signature_hash(value)
+
+
+def names_in(entry: Entry) -> tuple[str, str]:
+    """What an entry has in the place of `names_of`."""
+    return entry.id.rpartition(":")[0], str(entry.detail.get("signature_hash", ""))
+
+
 class ActionSender:
     """Sends actions as `name`, signed with `key` where there is one, and hears the answers. See `action_sender`."""
 
@@ -104,7 +117,7 @@ class ActionSender:
         try:
             async with self._order:
                 action = self._action(wanted)
-                names = (":".join(map(str, (action.unit, *action.identity))), signature_hash(action))
+                names = names_of(action)
                 self._waiting.update(dict.fromkeys(names, (wanted, answer)))
                 taken = await self._producer.send(encode_input(action, self._partitions))
             await taken
@@ -158,8 +171,7 @@ class ActionSender:
                 continue
             if not isinstance(entry, Entry):
                 continue
-            # A forged one has no id of its own: what is not believed is known by its signature.
-            for name in (entry.id.rpartition(":")[0], str(entry.detail.get("signature_hash", ""))):
+            for name in names_in(entry):
                 wanted, answer = self._waiting.get(name, (None, None))
                 if wanted is None or answer is None or answer.done():
                     continue

@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.access.access import signature_hash
+from gateways.actions import names_in, names_of
 from rules.access.signatures import signed
 from rules.access.users import Users, plain_users, read_users
 from rules.engine.inputs import ACCESS_SOURCE, AccessList, Identity
@@ -66,10 +66,7 @@ async def apply_users(
 
 
 async def _answers(journal: Reader, sent: Mapping[str, AccessList]) -> dict[str, Entry]:
-    names = {}
-    for unit, value in sent.items():
-        names[":".join(map(str, (unit, *value.identity)))] = unit
-        names[unit + signature_hash(value)] = unit
+    units = {name: unit for unit, value in sent.items() for name in names_of(value)}
     answers: dict[str, Entry] = {}
     while len(answers) < len(sent):
         for record in await journal.read(_READ_S):
@@ -79,8 +76,7 @@ async def _answers(journal: Reader, sent: Mapping[str, AccessList]) -> dict[str,
                 continue
             if not isinstance(entry, Entry) or not entry.kind.startswith("access-list"):
                 continue
-            known = names.get(entry.id.rpartition(":")[0])
-            known = known or names.get(entry.unit + str(entry.detail.get("signature_hash", "")))
-            if known is not None:
-                answers[known] = entry
+            for name in names_in(entry):
+                if units.get(name) == entry.unit:
+                    answers[entry.unit] = entry
     return {unit: answers[unit] for unit in sent}

@@ -32,19 +32,14 @@ class Users:
         self._attempts = Attempts()
         self._nobody = ""
 
-    @classmethod
-    def load(cls, site_dir: Path) -> Users:
-        """Those of a site's folder. Raises ConfigurationError."""
-        return cls(site_dir)
-
     @property
     def is_open(self) -> bool:
         """Whether the site has no users."""
-        return not self._now().users
+        return not self.file().users
 
     def get(self, name: str) -> User | None:
         """By name."""
-        return self._now().users.get(name)
+        return self.file().users.get(name)
 
     def authenticate(self, name: str, password: str, peer: str = "") -> User | None:
         """Who gives this name and password, None where they are wrong or too many were.
@@ -78,7 +73,7 @@ class Users:
 
         `headers`: names in any letters; one that comes twice has to be refused by the caller, as here only one is seen.
         """
-        file = self._now()
+        file = self.file()
         if file.proxy is None:
             return None
         try:
@@ -92,12 +87,6 @@ class Users:
 
     def file(self) -> UsersFile:
         """All that is in the file."""
-        return self._now()
-
-    def _one(self, is_it: Callable[[User], bool]) -> User | None:
-        return next((user for user in self._now().users.values() if is_it(user)), None)
-
-    def _now(self) -> UsersFile:
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen = stamp
@@ -106,6 +95,9 @@ class Users:
             except ConfigurationError as error:
                 log.error("the users stay those of before: %s", error)
         return self._file
+
+    def _one(self, is_it: Callable[[User], bool]) -> User | None:
+        return next((user for user in self.file().users.values() if is_it(user)), None)
 
     def _stamp(self) -> tuple[int, int]:
         try:

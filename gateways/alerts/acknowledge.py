@@ -26,7 +26,7 @@ class Acknowledger:
     def __init__(self, context: RoleContext, subscriptions: Subscriptions) -> None:
         self._context = context
         self._subscriptions = subscriptions.subscriptions
-        is_open = Users.load(context.site_dir).is_open
+        is_open = Users(context.site_dir).is_open
         self._key = None if is_open else needed_edge_key(context.settings, EDGE)
         self._turn = asyncio.Lock()
         """Actions of one edge reach the log in the order of their epochs."""

@@ -15,15 +15,14 @@ import orjson
 from gateways.alerts.filters import is_firing
 from gateways.alerts.model import Channel
 from gateways.alerts.notification import Notification
+from gateways.alerts.store import alarm_of
 from gateways.alerts.webhook import Webhook
 from rules.engine.outputs import Alarm
 from streams.times import iso_utc
-from streams.wire import decode_output
 
 LEASE_NS: Final = 300 * 1_000_000_000
 ALWAYS: Final = "HeadraceAlwaysFiring"
 _PATH: Final = "/api/v2/alerts"
-_HEADERS: Final = (("schema", b"alarm/1"),)
 
 
 class Alertmanager:
@@ -38,7 +37,7 @@ class Alertmanager:
     async def send(self, notification: Notification) -> None:
         """As `Deliverer`: what a notification shows, each alarm as the alert that it is now."""
         data = notification.data
-        alarms = [_alarm(one["alarm"]) for one in data["alarms"]]
+        alarms = [alarm_of(orjson.dumps(one["alarm"])) for one in data["alarms"]]
         if alarms:
             await self.say(alarms)
         else:
@@ -94,9 +93,3 @@ def alert(alarm: Alarm, site: str, now_ns: int) -> dict[str, Any]:
         "startsAt": iso_utc(alarm.raised_ns),
         "endsAt": iso_utc(ends_ns),
     }
-
-
-def _alarm(record: dict[str, Any]) -> Alarm:
-    found = decode_output(_HEADERS, orjson.dumps(record))
-    assert isinstance(found, Alarm)
-    return found

@@ -54,8 +54,8 @@ def transition(last: Last | None, word: Alarm) -> Transition:
 
 def standing(word: Alarm) -> Transition:
     """What an alarm is that stood before anybody watched it: told where it still needs an acknowledgement."""
-    needs = word.state in NEEDS_ACKNOWLEDGEMENT
-    return Transition(word, word.state not in SILENT and word.raised_id != "", needs)
+    is_heard = word.state not in SILENT and word.raised_id != ""
+    return Transition(word, is_heard, needs_acknowledgement(word))
 
 
 def needs_acknowledgement(word: Alarm) -> bool:

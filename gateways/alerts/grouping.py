@@ -3,7 +3,8 @@
 Rules, which `tests/gateways/alerts/test_grouping.py` holds against random sequences:
 - Everything that is taken goes out once, and of each alarm in the order in which it was taken.
 - A severity that is `at_once` goes out alone, at the moment at which it is taken.
-- Nothing else goes out while the subscription is quiet, nor faster than its digest allows.
+- Nothing else goes out while the subscription is quiet, nor faster than its digest allows, but what goes before a later
+  word on the same alarm, and what is too much for one notification.
 - What is held has a group and a time at which it is due; both are on disk, so that a restart goes on with them.
 """
 
@@ -110,16 +111,25 @@ class Grouper:
         is_flood = self._is_flood(now_ns)
         if alarm.severity in one.at_once:
             return None
-        if one.quiet is not None and covers(one.quiet, now_ns, self._zone):
-            return Hold(QUIET, self._due(QUIET, end_ns(one.quiet, now_ns, self._zone)))
+        quiet_until_ns = self._after_quiet(now_ns)
+        if quiet_until_ns > now_ns:  # behind what waits already of the same alarm, which goes out no sooner
+            group = self._where.get(alarm.key, QUIET)
+            return Hold(group, self._due(group, quiet_until_ns))
         if one.digest is not None and (is_flood or DIGEST in self._groups):
-            return Hold(DIGEST, self._due(DIGEST, now_ns + one.digest.every_ns))
+            return Hold(DIGEST, self._due(DIGEST, self._after_quiet(now_ns + one.digest.every_ns)))
         if one.wait_ns:
             parts = {"unit": alarm.unit, "rule": alarm.rule, "asset": alarm.asset}
             parts |= {"severity": alarm.severity, "type": kind}
             group = _OWN + ":".join(parts[key] for key in one.group_by)
-            return Hold(group, self._due(group, now_ns + one.wait_ns))
+            return Hold(group, self._due(group, self._after_quiet(now_ns + one.wait_ns)))
         return None
+
+    def _after_quiet(self, at_ns: int) -> int:
+        """A moment, or the end of the quiet hours in which it lies."""
+        quiet = self._subscription.quiet
+        if quiet is None or not covers(quiet, at_ns, self._zone):
+            return at_ns
+        return end_ns(quiet, at_ns, self._zone)
 
     def _is_flood(self, now_ns: int) -> bool:
         """Counts one transition more: whether there were more than the digest allows in its time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,9 +20,9 @@ import orjson
 from gateways.alerts.filters import needs_acknowledgement
 from gateways.alerts.grouping import Batch
 from gateways.alerts.model import Subscription
+from gateways.alerts.store import alarm_bytes
 from rules.alarms.life_cycle import NEEDS_ACKNOWLEDGEMENT
 from rules.engine.outputs import Alarm
-from streams.wire import encode_output
 
 SCHEMA: Final = "notification/1"
 SHOWN_MAX: Final = 50
@@ -125,11 +125,11 @@ def of_itself(kind: str, name: str, site: str, at_ns: int, message: str, **more:
 
 def folded(body: Mapping[str, Any]) -> int:
     """Transitions that are only counted in a notification."""
-    return int(body.get("folded", {}).get("transitions", 0)) - len(body["alarms"]) if "folded" in body else 0
+    return int(body["folded"]["transitions"]) - len(body["alarms"]) if "folded" in body else 0
 
 
 def _shown(alarm: Alarm, own_id: str, link: Link, subscription: str) -> dict[str, Any]:
-    one: dict[str, Any] = {"delivery": own_id, "alarm": orjson.Fragment(encode_output(alarm, 1).value or b"")}
+    one: dict[str, Any] = {"delivery": own_id, "alarm": orjson.Fragment(alarm_bytes(alarm))}
     if needs_acknowledgement(alarm) and (address := link(alarm, subscription)):
         one["acknowledge"] = address
     return one
@@ -144,7 +144,7 @@ def _worst(alarms: Sequence[Alarm], count: int) -> list[Alarm]:
     return ranked[:count]
 
 
-def _counts(names: Any) -> dict[str, int]:
+def _counts(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names).most_common(20))
 
 

@@ -189,12 +189,12 @@ class Outbox(LogState, Waiting):
         """It is not."""
         self._db.execute("delete from channels where name = ?", (channel,))
 
-    def use_link(self, link: str, now_ns: int) -> bool:
-        """Whether a link was not used before; from now on it is."""
-        return self._db.execute("insert or ignore into links values (?, ?)", (link, now_ns)).rowcount == 1
+    def use_link(self, link: str, now_ns: int) -> None:
+        """From now on it is used."""
+        self._db.execute("insert or ignore into links values (?, ?)", (link, now_ns))
 
     def is_used(self, link: str) -> bool:
-        """Whether it was."""
+        """Whether a link was used."""
         return self._db.execute("select 1 from links where id = ?", (link,)).fetchone() is not None
 
     def lanes(self) -> list[Lane]:

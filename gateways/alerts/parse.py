@@ -7,7 +7,6 @@ Rules: what holds a secret (the URL of a chat or mail service, the key that sign
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, cast, get_args
 from urllib.parse import urlsplit
@@ -26,6 +25,8 @@ from gateways.alerts.model import (
     Subscriptions,
 )
 from gateways.alerts.values import (
+    LOOPBACK,
+    address_of,
     choices_of,
     duration_of,
     hours_of,
@@ -50,8 +51,6 @@ GroupsOf = Callable[[], Mapping[str, str]]
 SEVERITIES: Final = get_args(Severity)
 STATES: Final = get_args(AlarmState)
 GROUP_KEYS: Final = ("unit", "rule", "asset", "severity", "type")
-_LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _S: Final = DURATION_NS["s"]
 _FILTER_KEYS: Final = ("unit", "type", "rule", "group", "asset", "severity", "state", "hours")
 _ALARM_KEYS: Final = (*_FILTER_KEYS, "group_by", "wait", "digest", "quiet", "at_once", "escalate", "user")
@@ -290,7 +289,7 @@ def _edge(node: Node, reveal: Reveal) -> Edge:
     fields = node.fields(("listen", "token", "links"), ("listen",))
     host, port = _listen(fields["listen"]) if "listen" in fields else ("127.0.0.1", 0)
     token = _hidden(fields["token"], reveal) if "token" in fields else None
-    if token is None and host not in _LOOPBACK and node.is_whole():
+    if token is None and host not in LOOPBACK and node.is_whole():
         node.report(f"{host} can be reached from elsewhere: a token is needed", "token: {file: PATH}")
     links = _links(fields["links"]) if "links" in fields else _Links("", 12 * 3600 * _S)
     return Edge(host, port, token, links.base_url, links.link_ns)
@@ -311,9 +310,7 @@ def _links(node: Node) -> _Links:
 
 def _listen(node: Node) -> tuple[str, int]:
     text = node.as_text() or ""
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match[2]) > 65_535:
-        if text:
-            node.report(f"'{text}' is no address to listen at", "such as 127.0.0.1:8470")
-        return "127.0.0.1", 0
-    return match[1].strip("[]"), int(match[2])
+    found = address_of(text)
+    if found is None and text:
+        node.report(f"'{text}' is no address to listen at", "such as 127.0.0.1:8470")
+    return found or ("127.0.0.1", 0)

@@ -18,6 +18,7 @@ from gateways.alerts.files import load_subscriptions
 from gateways.alerts.model import Subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE
+from gateways.alerts.values import LOOPBACK, address_of
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.log_limit import limit_logs
@@ -68,8 +69,12 @@ def _listening(subscriptions: Subscriptions, options: dict[str, str]) -> Subscri
     where = options.get("listen")
     if where is None or subscriptions.edge is None:
         return subscriptions
-    host, _, port = where.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
+    found = address_of(where)
+    if found is None:
         raise ConfigurationError([Finding("--option listen", 0, 0, f"'{where}' is no HOST:PORT")])
-    edge = dataclasses.replace(subscriptions.edge, host=host, port=int(port))
+    host, port = found
+    if subscriptions.edge.token is None and host not in LOOPBACK:
+        text = f"{host} can be reached from elsewhere: a token is needed"
+        raise ConfigurationError([Finding("--option listen", 0, 0, text, "serve: {token: {file: PATH}}")])
+    edge = dataclasses.replace(subscriptions.edge, host=host, port=port)
     return dataclasses.replace(subscriptions, edge=edge)

@@ -247,8 +247,10 @@ class Sender:
             self._announce("channel-alive", f"channel {self.channel.name} takes notifications again")
 
     def _announce(self, kind: str, words: str) -> None:
-        one = of_itself(kind, "headrace", self._site, self._clock(), words, channel=self.channel.name)
-        self._switchboard.announce(one, self.channel.fallback)
+        self._switchboard.announce(self._word(kind, words), self.channel.fallback)
+
+    def _word(self, kind: str, words: str) -> Notification:
+        return of_itself(kind, "headrace", self._site, self._clock(), words, channel=self.channel.name)
 
     async def _probe(self) -> None:
         """Whether a dead channel is alive again, with a word that says so to who reads it."""
@@ -257,10 +259,7 @@ class Sender:
             if not (self.dead_since_ns and self.channel.fallback):
                 continue
             words = f"channel {self.channel.name} takes notifications again; meanwhile {self.channel.fallback} had them"
-            one = of_itself(
-                "channel-alive", "headrace", self._site, self._clock(), words, channel=self.channel.name
-            )
-            error = await self._try(one)
+            error = await self._try(self._word("channel-alive", words))
             if error is None:
                 self._succeeded()
             else:

@@ -76,10 +76,9 @@ class Store:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = normal")
             self._db.executescript(_SCHEMA)
+            self._db.execute("insert or ignore into about values ('epoch', ?)", (str(time.time_ns()),))
         except (sqlite3.Error, OSError) as error:
             raise UnreachableError(f"the outbox {file}: {error}") from None
-        if not read_only:
-            self._db.execute("insert or ignore into about values ('epoch', ?)", (str(time.time_ns()),))
 
     @property
     def epoch(self) -> str:

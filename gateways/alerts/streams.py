@@ -17,8 +17,8 @@ from gateways.alerts.filters import Directory, Transition, is_told
 from gateways.alerts.intake import Intake
 from gateways.alerts.model import Subscription, Subscriptions
 from gateways.alerts.outbox import Outbox
+from gateways.alerts.store import alarm_bytes
 from rules.site.model import Site
-from streams.wire import encode_output
 
 KEEP_ALIVE_S: Final = 15.0
 
@@ -86,7 +86,7 @@ class Streams:
             key=lambda one: (one.alarm.at_ns, one.alarm.key),
         )
         return [
-            Event(self._id(after), "alarm", encode_output(one.alarm, 1).value or b"")
+            Event(self._id(after), "alarm", alarm_bytes(one.alarm))
             for one in standing
             if is_wanted(Transition(one.alarm, one.is_heard, True))
         ]

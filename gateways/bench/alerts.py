@@ -161,11 +161,8 @@ def bench_alerts(size: Size, as_json: bool) -> int:
         result = asyncio.run(_run(size, Path(folder)))
     print(json.dumps(result) if as_json else "\n".join(_lines(result)))
     flood_ = result["flood"]
-    return (
-        1
-        if flood_["lost"] or flood_["unexpected"] or flood_["out_of_order"] or result["steady"]["lost"]
-        else 0
-    )
+    wrong = flood_["lost"] + flood_["unexpected"] + flood_["out_of_order"] + result["steady"]["lost"]
+    return 1 if wrong else 0
 
 
 async def _run(size: Size, folder: Path) -> dict[str, Any]:
@@ -216,24 +213,25 @@ async def _steady(
 ) -> dict[str, Any]:
     """Transitions at the rate; how long each takes."""
     producer = await bus.producer("bench-alerts")
-    said = dict[str, tuple[int, Alarm]]()
+    said = dict[str, Alarm]()
     began = time.monotonic()
     count = round(size.rate * size.seconds)
     for number, plain in enumerate(itertools.islice(steady(racks(size.racks), size.seed), count)):
         await asyncio.sleep(max(0.0, began + number / size.rate - time.monotonic()))
         alarm = _now(plain)
-        said[alarm.id] = alarm.at_ns, alarm
+        said[alarm.id] = alarm
         await producer.send(encode_output(alarm, PARTITIONS))
     await producer.flush()
     await producer.close()
-    told = expected(found, (alarm for _, alarm in said.values()))
+    told = expected(found, said.values())
     ids = {f"{name}/{one}" for (name, _), ones in told.items() for one in ones}
     took_s = await _arrived(arrivals, ids)
     first, every = dict[str, int](), list[int]()
     for at_ns, own_id in arrivals.seen:
         transition = own_id.partition("/")[2]
-        every.append(at_ns - said[transition][0])
-        first.setdefault(transition, at_ns - said[transition][0])
+        took_ns = at_ns - said[transition].at_ns
+        every.append(took_ns)
+        first.setdefault(transition, took_ns)
     process = role.process
     times = psutil.Process(process.pid).cpu_times() if process is not None else None
     return {

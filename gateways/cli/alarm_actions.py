@@ -92,7 +92,7 @@ def acting(site_dir: Path, who: Who) -> tuple[str, Ed25519PrivateKey | None]:
     ConfigurationError: it is no name, the key can't be read, or it is somebody else's.
     """
     key = own_key(who.key)
-    owner = None if key is None else Users.load(site_dir).of_key(public_text(key.public_key()))
+    owner = None if key is None else Users(site_dir).of_key(public_text(key.public_key()))
     if owner is not None and who.by not in (None, owner.name):
         text = f"the key is that of '{owner.name}'"
         raise ConfigurationError([Finding("--by", 0, 0, text, "leave --by out, or name another --key")])

@@ -41,6 +41,10 @@ OtherSiteOption = Annotated[
     Path | None, typer.Option("--site", help="Another site than the recorded one.", metavar="SITE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object (or JSON lines) on stdout.")]
+NewKeyOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="The private key; the public one becomes FILE.pub.", metavar="FILE"),
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import JsonOption, RecordingsArgument
+from gateways.cli.arguments import JsonOption, NewKeyOption, RecordingsArgument
 
 journal_app = typer.Typer(help="Verify the journal, and copy it as evidence.", no_args_is_help=True)
 
@@ -51,15 +51,7 @@ def export(
 
 
 @journal_app.command("key")
-def key(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="The private key; the public one becomes FILE.pub.", metavar="FILE"
-        ),
-    ],
-    as_json: JsonOption = False,
-) -> None:
+def key(output: NewKeyOption, as_json: JsonOption = False) -> None:
     """Make the key with which a worker signs how far its journal goes."""
     from gateways.cli.journal import new_key
 

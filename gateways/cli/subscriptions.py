@@ -13,7 +13,7 @@ import orjson
 
 from gateways.alerts.channels import open_channels
 from gateways.alerts.delivery import Deliverer, DeliveryError
-from gateways.alerts.files import FILE, load_subscriptions, read_subscriptions
+from gateways.alerts.files import FILE, load_subscriptions, read_subscriptions, unknown_names
 from gateways.alerts.model import TOLD, Hours, Subscription, Subscriptions
 from gateways.alerts.notification import of_itself
 from gateways.alerts.values import DAYS
@@ -56,6 +56,7 @@ def check_subscriptions(site_dir: Path, as_json: bool) -> int:
             open_channels(found, site.name, Path(), time.time_ns)
         except ConfigurationError as error:
             findings = list(error.findings)
+        findings += unknown_names(found, site_dir, site)
     if as_json:
         print_object({
             "findings": [finding.as_dict() for finding in findings],

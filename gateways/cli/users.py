@@ -136,7 +136,7 @@ def apply(site_dir: Path, key_file: Path | None, by: str | None, bootstrap: str 
     if key is None:
         hint = "name its file with --key"
         raise ConfigurationError([Finding("--key", 0, 0, "an access list needs an admin's key", hint)])
-    users = Users.load(site_dir)
+    users = Users(site_dir)
     if users.is_open:
         hint = f"headrace users init {site_dir}"
         raise ConfigurationError([Finding(str(site_dir / USERS_FILE), 0, 0, "there are no users", hint)])

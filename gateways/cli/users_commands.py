@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gateways.cli.alarm_commands import KeyOption, SiteOption
-from gateways.cli.arguments import DEMO_SITE, BootstrapOption, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, BootstrapOption, JsonOption, NewKeyOption, SiteArgument
 
 RoleName = Literal["viewer", "operator", "engineer", "admin"]
 
@@ -74,15 +74,7 @@ def list_users(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> N
 
 
 @users_app.command("key")
-def key(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="The private key; the public one becomes FILE.pub.", metavar="FILE"
-        ),
-    ],
-    as_json: JsonOption = False,
-) -> None:
+def key(output: NewKeyOption, as_json: JsonOption = False) -> None:
     """Make a key with which a person or an edge signs."""
     from gateways.cli.users import new_key
 

@@ -63,7 +63,7 @@ class Scada:
         self.context = context
         self.metrics = context.metrics
         model = Model(site)
-        users = Users.load(context.site_dir)
+        users = Users(context.site_dir)
         self.key = None if users.is_open else needed_edge_key(context.settings, "scada")
         self.heartbeat = Heartbeat(site.units, context.clock)
         self.values = PlantValues(site, model, context.clock, self.heartbeat.sample)

@@ -53,7 +53,7 @@ def test_the_file_as_an_access_list_has_no_secret(folder: Path) -> None:
 
 
 def test_a_site_without_the_file_is_open_and_knows_nobody(tmp_path: Path) -> None:
-    users = Users.load(tmp_path)
+    users = Users(tmp_path)
     assert users.is_open
     assert users.authenticate("eva", "correct horse battery") is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any
 import pytest
 
 from gateways.alerts import sender
-from rules.errors import UnreachableError
+from gateways.alerts.role import run
+from rules.errors import ConfigurationError, UnreachableError
 from streams.bus_memory import MemoryBus
+from streams.role import RoleContext
+from streams.settings import Settings
 from streams.topics import TOPICS
 from tests.gateways.alerts.conftest import Start
 from tests.gateways.alerts.sink import Sink, until
 from tests.gateways.alerts.words import raised, then
+from tests.rules.engine.plant import site
 
 ONE = """
 channels:
@@ -104,6 +109,24 @@ async def test_an_outbox_has_one_role(start: Start, sink: Sink) -> None:
         await until(lambda: len(sink.got) == 1)
     async with start(text):
         pass
+
+
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [("0.0.0.0:0", "a token is needed"), ("127.0.0.1:65536", "is no HOST:PORT"), ("8470", "is no HOST:PORT")],
+)
+async def test_the_option_listen_may_say_no_more_than_the_file(
+    tmp_path: Path, bus: MemoryBus, listen: str, words: str
+) -> None:
+    text = ONE.format(url="http://127.0.0.1:1/x", more="") + 'serve: {listen: "127.0.0.1:0"}'
+    (tmp_path / "subscriptions.yaml").write_text(text)
+    settings = Settings(run_dir=tmp_path / "run")
+    context = RoleContext(
+        "alerts", site(), tmp_path, settings, bus, asyncio.Event(), options={"listen": listen}
+    )
+    context.stop.set()
+    with pytest.raises(ConfigurationError, match=words):
+        await run(context)
 
 
 async def test_failures_are_tried_again_in_order(start: Start, sink: Sink) -> None:

@@ -29,6 +29,16 @@ subscriptions:
   watchdog: {to: last, always: 60 s}
 """
 
+RULE = """
+rules:
+  rack-low:
+    for: Rack
+    when: RackLiquidFlow < 60 L/min
+    deadband: 5 L/min
+    severity: high
+    message: "{asset}: low"
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -71,6 +81,33 @@ def test_check_says_what_is_wrong_and_where(folder: Path, capsys: pytest.Capture
     code, said, _ = ask(capsys, "check", str(folder))
     assert code == 2
     assert (said["findings"][0]["line"], said["findings"][0]["hint"]) == (12, "did you mean 'gone'?")
+
+
+def test_check_knows_the_rules_and_users_of_the_site(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "site.yaml").write_text(f"{SITE}\nrules: [rules.yaml]\n")
+    (folder / "rules.yaml").write_text(RULE)
+    known = 'to: here, rule: [rack-low, "rack-*", source-gap], user: eva'
+    file = folder / "subscriptions.yaml"
+    file.write_text(TEXT.replace("all: {to: here", f"all: {{{known}"))
+    assert ask(capsys, "check", str(folder))[0] == 0  # a site without users is open: there is nobody to know
+    (folder / "users.yaml").write_text("users: {eva: {role: operator}}")
+    assert ask(capsys, "check", str(folder))[0] == 0
+    file.write_text(TEXT.replace("all: {to: here", 'all: {to: here, rule: [rack-lw, "rak-*"], user: evo'))
+    code, said, _ = ask(capsys, "check", str(folder))
+    assert code == 2
+    assert [one["message"] for one in said["findings"]] == [
+        "no rule is called 'rack-lw'",
+        "no rule is called 'rak-*'",
+        "there is no user 'evo'",
+    ]
+    assert all("subscription all" in one["file"] for one in said["findings"])
+    assert (said["findings"][0]["hint"], said["findings"][2]["hint"]) == (
+        "did you mean 'rack-low'?",
+        "did you mean 'eva'?",
+    )
+    assert ask(capsys, "list", str(folder))[0] == 0
 
 
 def test_a_site_without_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

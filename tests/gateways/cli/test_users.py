@@ -57,7 +57,7 @@ def test_a_file_of_users_from_nothing(
     ]  # fmt: skip
     assert listed[0]["keys"] == [begun["public_key"]]
     assert listed[1]["speaks_for"] == ["*"]
-    assert Users.load(folder).authenticate("eva", "correct horse battery") is not None
+    assert Users(folder).authenticate("eva", "correct horse battery") is not None
     assert run_app(["users", "list", str(folder)]) == 0
     out, err = capsys.readouterr()
     assert "argon2" not in out + err + json.dumps(listed)
