@@ -152,6 +152,13 @@ UTC_FIELD: Final = Field(
 """LocalTime: all times are UTC."""
 
 
+def is_left_out(extension: Any) -> bool:
+    """Whether a client has sent nothing in the place of an extension object."""
+    return extension is None or (
+        isinstance(extension, ua.ExtensionObject) and extension.TypeId == ua.NodeId(ua.ObjectIds.Null)
+    )
+
+
 def data_value(variant: bytes, code: int, source_ns: int, server_ns: int) -> bytes:
     """A DataValue (OPC 10000-6, 5.2.2.17), without times of 0, a status that is good or a value that is bad."""
     is_bad = code >> 31

@@ -8,6 +8,7 @@ that waits, so that a refresh of any length takes no memory and never sends an o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -37,7 +38,7 @@ class Sample(NamedTuple):
     server_ns: int
 
 
-class Item:
+class Item(ABC):
     """`handle`: the client's name for it. `limit`: of its queue."""
 
     def __init__(self, number: int, node: Any, request: Any, limit: int) -> None:
@@ -59,17 +60,17 @@ class Item:
         return bool(self.mode != _MODES.Disabled)
 
     @property
+    @abstractmethod
     def waits(self) -> bool:
         """Whether there is something to send."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, room: int) -> list[bytes]:
         """What is sent now, `room` notifications at most."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self) -> None:
         """Forget what waits."""
-        raise NotImplementedError
 
 
 class EventItem(Item):

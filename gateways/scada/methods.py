@@ -11,12 +11,12 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 
-from gateways.actions import Answer, Wanted
+from gateways.actions import ActionSender, Wanted
 from gateways.scada.condition_fields import is_acknowledged, is_confirmed
 from gateways.scada.conditions import Condition, Conditions
 from gateways.scada.event import server_event
@@ -100,14 +100,6 @@ _REASONS: Final = (
 """What a refusal says, and the status code that says it; every other one is BadInvalidState."""
 
 
-class Sender(Protocol):
-    """`gateways/actions.py`."""
-
-    async def act(self, wanted: Wanted, within_s: float = ANSWER_S) -> Answer:
-        """UnreachableError: nobody answers."""
-        ...
-
-
 class Methods:
     """`has_rule`: whether a rule may have an alarm on an asset of a unit. `sender` None: on a replay nobody acts."""
 
@@ -123,7 +115,7 @@ class Methods:
         self._has_rule = has_rule
         self._metrics = metrics
         self._refusal_ns = 0
-        self.sender: Sender | None = None
+        self.sender: ActionSender | None = None
         metrics.update(actions=0, actions_refused=0, actions_unanswered=0, refreshes=0)
 
     async def call(self, session: Any, request: Any) -> Any:

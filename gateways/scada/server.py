@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from asyncua import Server, ua
 from asyncua.server.internal_server import InternalServer
 
-from gateways.scada.access import ANONYMOUS, Directory, Everybody, Identity
+from gateways.access.users import Users
+from gateways.scada.access import ANONYMOUS, Everybody, Identity
 from gateways.scada.aggregates import FUNCTIONS
 from gateways.scada.certificates import Pki
 from gateways.scada.channel import Listener
@@ -46,10 +47,10 @@ _SECURE: Final = (
 class Core(InternalServer):  # type: ignore[misc]
     """What asyncua's connections ask: our sessions, subscriptions, history and methods."""
 
-    def __init__(self, directory: Directory, pki: Pki, offers_none: bool, metrics: dict[str, Any]) -> None:
+    def __init__(self, users: Users, pki: Pki, offers_none: bool, metrics: dict[str, Any]) -> None:
         super().__init__(user_manager=Everybody())
         self.pki, self.offers_none, self.metrics = pki, offers_none, metrics
-        self.identity = Identity(directory, self)
+        self.identity = Identity(users, self)
         self.allow_remote_admin = False
         self.max_connections = CONNECTIONS_MAX
         self.types = EventTypes(self.aspace)
