@@ -22,8 +22,6 @@ from rules.engine.outputs import Alarm
 
 SEVERITIES: Final[Mapping[str, int]] = {"urgent": 900, "high": 700, "medium": 500, "low": 200}
 """Of 1 to 1000 (OPC 10000-5, 6.4.2, table of ranges: 801 and above is high, 200 and below low)."""
-UNCERTAIN_LAST_USABLE: Final = 0x40900000
-"""Nobody knows whether the condition of an alarm that stands still holds."""
 
 _OBJECTS: Final = ua.ObjectIds
 _SHELVES: Final = {
@@ -102,7 +100,7 @@ def fields_of(word: Alarm, source: Source, last_severity: str, received_ns: int)
         "SupportsFilteredRetain": encoding.boolean(False),
         "EnabledState": encoding.state("Enabled"),
         "EnabledState/Id": encoding.boolean(True),
-        "Quality": encoding.status(UNCERTAIN_LAST_USABLE if word.unknown_ns is not None else 0),
+        "Quality": encoding.status(0 if word.unknown_ns is None else ua.StatusCodes.UncertainLastUsableValue),
         "Quality/SourceTimestamp": changed if word.unknown_ns is None else encoding.moment(word.unknown_ns),
         "LastSeverity": encoding.uint16(SEVERITIES[last_severity]),
         "LastSeverity/SourceTimestamp": changed,

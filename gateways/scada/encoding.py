@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from asyncua import ua
 from asyncua.ua.ua_binary import nodeid_to_binary, variant_to_binary
+from asyncua.ua.uatypes import EPOCH_AS_FILETIME
 
 NULL: Final = b"\x00"
 """A variant without a value."""
@@ -24,8 +25,6 @@ _UINT16 = struct.Struct("<BH")
 _UINT32 = struct.Struct("<BI")
 _DOUBLE = struct.Struct("<Bd")
 _INT64 = struct.Struct("<q")
-_TICKS_1970: Final = 116_444_736_000_000_000
-"""From 1601 to 1970 in 100 ns (OPC 10000-6, 5.2.2.5)."""
 
 
 class Field:
@@ -48,7 +47,7 @@ class Field:
 
 def date_time(time_ns: int) -> bytes:
     """A DateTime: hundreds of ns since 1601."""
-    return _INT64.pack(time_ns // 100 + _TICKS_1970)
+    return _INT64.pack(time_ns // 100 + EPOCH_AS_FILETIME)
 
 
 def string(text: str) -> bytes:

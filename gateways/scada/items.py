@@ -15,12 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 
+from gateways.opcua.convert import OVERFLOW
 from gateways.scada.encoding import UINT32, data_value
 from gateways.scada.event import Event, Select, server_event
 from gateways.scada.where import Where
 
-OVERFLOW: Final = 0x0480
-"""InfoType DataValue and its overflow bit (OPC 10000-4, table 178)."""
 LOOKED_AT: Final = 500
 """Conditions that a refresh looks at before others have their turn."""
 
