@@ -84,6 +84,11 @@ def double_variant(value: float) -> bytes:
     return _DOUBLE.pack(11, value)
 
 
+def uint32_variant(value: int) -> bytes:
+    """A UInt32."""
+    return _UINT32.pack(7, value)
+
+
 def _node_id_variant(node: Any) -> bytes:
     return b"\x11" + node_id(node)
 

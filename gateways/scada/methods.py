@@ -21,7 +21,7 @@ from gateways.scada.condition_fields import is_acknowledged, is_confirmed
 from gateways.scada.conditions import Condition, Conditions
 from gateways.scada.event import server_event
 from gateways.scada.hub import Hub
-from gateways.scada.names import condition_key
+from gateways.scada.names import alarm_of, text_of
 from rules.access.access import ACTION_TEXT_MAX
 from rules.engine.inputs import ActionKind
 from rules.errors import UnreachableError
@@ -166,9 +166,8 @@ class Methods:
         if method is None:
             is_known = request.MethodId in _UNSUPPORTED
             raise ServiceError(_CODES.BadNotSupported if is_known else _CODES.BadMethodInvalid)
-        key = condition_key(request.ObjectId)
-        unit, rule, asset = _parts(key)
-        condition = self._conditions.find(key)
+        unit, rule, asset = alarm_of(text_of(request.ObjectId))
+        condition = self._conditions.find(f"{unit}:{rule}:{asset}")
         if condition is None and not self._has_rule(unit, rule, asset):
             raise ServiceError(_CODES.BadNodeIdUnknown)
         arguments = _read(method.arguments, given)
@@ -270,9 +269,3 @@ def _check_event(condition: Condition | None, kind: ActionKind, event: bytes) ->
         raise ServiceError(
             _CODES.BadInvalidState if is_too_early else _CODES.BadConditionBranchAlreadyConfirmed
         )
-
-
-def _parts(key: str) -> tuple[str, str, str]:
-    unit, _, rest = key.partition(":")
-    rule, _, asset = rest.partition(":")
-    return unit, rule, asset

@@ -28,7 +28,7 @@ class RuleFacts:
         self._kinds: dict[str, AlarmKind] = {}
         self._assets: dict[str, frozenset[str]] = {}
         self._latching: frozenset[str] = frozenset()
-        self._notifiers: dict[tuple[str, str], frozenset[Any]] = {}
+        self._heard_at = lru_cache(maxsize=SOURCES_MAX)(self._notifiers)
         self.source = lru_cache(maxsize=SOURCES_MAX)(self._source)
         """Of unit, rule and asset: what does not change of their alarm, and the nodes at which it is heard."""
 
@@ -63,9 +63,5 @@ class RuleFacts:
         )
         return source, self._heard_at(unit, asset)
 
-    def _heard_at(self, unit: str, asset: str) -> frozenset[Any]:
-        found = self._notifiers.get((unit, asset))
-        if found is None:
-            found = frozenset({SERVER, *(node(text) for text in self._model.chain(unit, asset))})
-            self._notifiers[unit, asset] = found
-        return found
+    def _notifiers(self, unit: str, asset: str) -> frozenset[Any]:
+        return frozenset({SERVER, *(node(text) for text in self._model.chain(unit, asset))})
