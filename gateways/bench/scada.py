@@ -98,7 +98,8 @@ def bench_scada(wanted: ScadaBench, as_json: bool) -> int:
         for key, value in result.items():
             print(f"{key:28} {value}")
     is_quick = max(result["refresh_s"], result["refresh_all_s"]) < REFRESH_S
-    return 0 if is_quick and not result["lost"] and result["memory_growth_mb"] < GROWTH_MB else 1
+    is_whole = not result["refresh_missing"] and not result["lost"]
+    return 0 if is_quick and is_whole and result["memory_growth_mb"] < GROWTH_MB else 1
 
 
 async def _measure(wanted: ScadaBench) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from asyncua import Client, ua
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+from asyncua.ua.uatypes import EPOCH_AS_FILETIME
 
 REQUESTS: Final = 4
 """Publish requests that wait at the server."""
@@ -20,7 +21,6 @@ FIELDS: Final = (
     "SuppressedState/Id", "SuppressedOrShelved", "ShelvingState/CurrentState", "ShelvingState/UnshelveTime",
 )  # fmt: skip
 """As a SCADA asks for; Time is first, so that the age of a message can be read."""
-_TICKS_1970: Final = 116_444_736_000_000_000
 _REFRESH_END: Final = ua.ua_binary.variant_to_binary(ua.Variant(ua.NodeId(ua.ObjectIds.RefreshEndEventType)))
 
 
@@ -94,7 +94,7 @@ class CountingClient:
             self.count += struct.unpack_from("<i", raw, body)[0]
             if raw[body + 12] == 13:
                 (ticks,) = struct.unpack_from("<q", raw, body + 13)
-                self.ages_ms.append((time.time_ns() - (ticks - _TICKS_1970) * 100) / 1e6)
+                self.ages_ms.append((time.time_ns() - (ticks - EPOCH_AS_FILETIME) * 100) / 1e6)
             if raw.find(_REFRESH_END, body, body + length) >= 0:
                 self.refreshed.set()
             place = body + length

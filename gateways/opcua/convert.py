@@ -19,7 +19,7 @@ BAD_TYPE_MISMATCH = 0x80740000
 BAD_OUT_OF_RANGE = 0x803C0000
 """Status good, but the number is NaN or infinite."""
 
-_OVERFLOW = 0x0480
+OVERFLOW = 0x0480
 """InfoType 'DataValue' (bit 10) with the overflow bit (7): the server's queue lost samples of this item."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TIME_NS = 2**63 - 2**32
@@ -43,6 +43,11 @@ def time_ns(moment: datetime | None) -> int:
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     stamp = (aware - _EPOCH) // _MICROSECOND * 1000
     return stamp if 0 < stamp < _NO_TIME_NS else 0
+
+
+def moment_of(time_ns: int) -> datetime:
+    """The DateTime of ns since 1970, UTC. Microseconds are what asyncua's timestamps hold."""
+    return _EPOCH + time_ns // 1000 * _MICROSECOND
 
 
 def number_of(value: Any) -> tuple[float, int]:
@@ -72,4 +77,4 @@ def sample_of(data_value: Any) -> Sample:
 
 def overflowed(status: int) -> bool:
     """True when the server's queue for the item overflowed between this sample and its neighbour."""
-    return status & _OVERFLOW == _OVERFLOW
+    return status & OVERFLOW == OVERFLOW

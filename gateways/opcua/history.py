@@ -13,13 +13,12 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from asyncua import Client, ua
 
-from gateways.opcua.convert import Sample, sample_of
+from gateways.opcua.convert import Sample, moment_of, sample_of
 from gateways.opcua.inventory import resolve
 from gateways.opcua.security import check_security, require_sound, secure
 from rules.errors import ConfigurationError, UnreachableError
@@ -34,7 +33,6 @@ from streams.importing.rows import Row
 VALUES_A_PAGE: Final = 10_000
 REQUEST_TIMEOUT_S: Final = 60.0
 """A historian may have to look on its disk."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +142,8 @@ class _Reader:
         parameters = ua.HistoryReadParameters(
             HistoryReadDetails=ua.ReadRawModifiedDetails(
                 IsReadModified=False,
-                StartTime=_moment(from_ns),
-                EndTime=_moment(self._span.to_ns),
+                StartTime=moment_of(from_ns),
+                EndTime=moment_of(self._span.to_ns),
                 NumValuesPerNode=VALUES_A_PAGE,
                 ReturnBounds=False,
             ),
@@ -162,7 +160,3 @@ class _Reader:
             columns = (self._plan.columns[cell] for cell in cells)
             values = tuple(sample.value * column.scale + column.offset for column in columns)
             self.store.add(Row(sample.time_ns, "", cells, values, (sample.status,) * len(cells)))
-
-
-def _moment(time_ns: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_ns // 1000)

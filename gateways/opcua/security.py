@@ -37,7 +37,7 @@ def check_security(source: Source) -> list[Finding]:
     if source.security not in SECURITIES:
         hint = nearest(source.security, SECURITIES) or f"one of {', '.join(SECURITIES)}"
         return [_finding(f"{where}: unknown security '{source.security}'", hint)]
-    if source.security == "None" and not _is_loopback(address.hostname):
+    if source.security == "None" and not is_loopback(address.hostname):
         text = f"{where}: security None, but {address.hostname} is another machine"
         return [_finding(text, "set security: Basic256Sha256")]
     return []
@@ -47,7 +47,8 @@ def _finding(message: str, hint: str) -> Finding:
     return Finding("site", 0, 0, message, hint)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, a name or an address, is this machine and nobody else reaches it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -11,12 +11,15 @@ import asyncio
 import hmac
 import struct
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto import uacrypto
 from asyncua.crypto.permission_rules import User, UserRole
+
+from gateways.access.users import Users
+from gateways.scada.encoding import is_left_out
 
 _CODES: Final = ua.StatusCodes
 _LENGTH: Final = struct.Struct("<I")
@@ -30,27 +33,6 @@ _SIGNED: Final = {
     "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256": uacrypto.verify_sha256,
     "http://opcfoundation.org/UA/security/rsa-pss-sha2-256": uacrypto.verify_pss_sha256,
 }
-
-
-class Named(Protocol):
-    """A user of the site."""
-
-    @property
-    def name(self) -> str:
-        """By which actions are said."""
-        ...
-
-
-class Directory(Protocol):
-    """The users of a site: `gateways/access/users.py`."""
-
-    def authenticate(self, name: str, password: str, peer: str = "") -> Named | None:
-        """Takes some 30 ms of a core."""
-        ...
-
-    def of_certificate(self, der: bytes) -> Named | None:
-        """Whose certificate it is; that they have its key has been seen."""
-        ...
 
 
 @dataclass
@@ -72,21 +54,19 @@ class Everybody:
 class Identity:
     """Answers who the sender of an ActivateSession request is. `server`: for its key and its certificate."""
 
-    def __init__(self, directory: Directory, server: Any) -> None:
-        self._directory, self._server = directory, server
+    def __init__(self, users: Users, server: Any) -> None:
+        self._users, self._server = users, server
 
     async def of(self, params: Any, nonce: bytes, is_encrypted: bool, peer: str) -> SessionUser:
         """`is_encrypted`: the channel is. ServiceError: it is nobody, or not proved."""
         token = params.UserIdentityToken
         if isinstance(token, ua.UserNameIdentityToken):
             password = self._password(token, nonce, is_encrypted)
-            found = await asyncio.to_thread(
-                self._directory.authenticate, token.UserName or "", password, peer
-            )
+            found = await asyncio.to_thread(self._users.authenticate, token.UserName or "", password, peer)
         elif isinstance(token, ua.X509IdentityToken):
             self._verify(token, params.UserTokenSignature, nonce)
-            found = self._directory.of_certificate(token.CertificateData)
-        elif isinstance(token, ua.AnonymousIdentityToken) or _is_empty(token):
+            found = self._users.of_certificate(token.CertificateData)
+        elif isinstance(token, ua.AnonymousIdentityToken) or is_left_out(token):
             return ANONYMOUS
         else:
             raise ServiceError(_CODES.BadIdentityTokenRejected)
@@ -130,9 +110,3 @@ class Identity:
             verify(uacrypto.x509_from_der(token.CertificateData), challenge, signature.Signature)
         except Exception:  # whatever a library says of bytes that somebody has sent
             raise ServiceError(_CODES.BadUserSignatureInvalid) from None
-
-
-def _is_empty(token: Any) -> bool:
-    return token is None or (
-        isinstance(token, ua.ExtensionObject) and token.TypeId == ua.NodeId(ua.ObjectIds.Null)
-    )

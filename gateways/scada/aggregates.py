@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from gateways.scada.history import Kept
 
 INTERVALS_MAX: Final = 10_000
-BAD_NO_DATA: Final = 0x809B0000
-SUB_NORMAL: Final = 0x40A40000
+BAD_NO_DATA: Final = ua.StatusCodes.BadNoData
+SUB_NORMAL: Final = ua.StatusCodes.UncertainDataSubNormal
 CALCULATED: Final = 0x0401
 """InfoType DataValue with the aggregate bit `Calculated` (OPC 10000-4, table 178)."""
 

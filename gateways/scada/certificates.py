@@ -87,11 +87,11 @@ class Pki:
 
     def _is_revoked(self, certificate: x509.Certificate, authority: x509.Certificate) -> bool:
         for file in sorted(self.revoked.iterdir()):
-            raw = file.read_bytes()
             try:
+                raw = file.read_bytes()
                 is_text = raw.startswith(b"-----")
                 revoked = x509.load_pem_x509_crl(raw) if is_text else x509.load_der_x509_crl(raw)
-            except ValueError:
+            except (ValueError, OSError):
                 log.error("%s is no list of revoked certificates: its authority's clients are refused", file)
                 return True
             if revoked.issuer == authority.subject and revoked.get_revoked_certificate_by_serial_number(
@@ -141,9 +141,11 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 def _certificates(folder: Path) -> Iterator[x509.Certificate]:
     for file in sorted(folder.iterdir()):
-        raw = file.read_bytes()
         try:
+            raw = file.read_bytes()
             is_text = raw.startswith(b"-----")
-            yield x509.load_pem_x509_certificate(raw) if is_text else x509.load_der_x509_certificate(raw)
-        except ValueError:
+            found = x509.load_pem_x509_certificate(raw) if is_text else x509.load_der_x509_certificate(raw)
+        except (ValueError, OSError):
             log.error("%s is no certificate", file)
+        else:
+            yield found

@@ -1,9 +1,9 @@
 """A word on an alarm as the fields of an OPC UA condition (OPC 10000-9): the table of docs/scada.md, as code.
 
 Rules: what is true is ActiveState, whether the alarm is heard or not; an alarm that is latched is not active, and
-LatchedState says that it stands. What nobody heard needs no acknowledgement, so it counts as acknowledged. Everything
-that is not simply normal has Retain. There are no branches: an alarm has one occurrence at a time, and what clients
-had not acknowledged of the one before, they acknowledge with it.
+LatchedState says that it stands, heard or not. What nobody heard needs no acknowledgement, so it counts as
+acknowledged. Everything that is not simply normal has Retain. There are no branches: an alarm has one occurrence at a
+time, and what clients had not acknowledged of the one before, they acknowledge with it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from rules.engine.outputs import Alarm
 
 SEVERITIES: Final[Mapping[str, int]] = {"urgent": 900, "high": 700, "medium": 500, "low": 200}
 """Of 1 to 1000 (OPC 10000-5, 6.4.2, table of ranges: 801 and above is high, 200 and below low)."""
-UNCERTAIN_LAST_USABLE: Final = 0x40900000
-"""Nobody knows whether the condition of an alarm that stands still holds."""
 
 _OBJECTS: Final = ua.ObjectIds
 _SHELVES: Final = {
@@ -45,7 +43,10 @@ _NO_NODE: Final = ua.NodeId()
 
 
 class Source(NamedTuple):
-    """What of a condition does not change: its node, its source's node and name, its kind, its point."""
+    """What of a condition does not change: its node, its source's node and name, its kind, its point.
+
+    `latches`: its rule's alarms stand until a person resets them.
+    """
 
     condition: Any
     node: Any
@@ -55,6 +56,7 @@ class Source(NamedTuple):
     input_node: Any
     limit: float | None
     shelving_max_ns: int
+    latches: bool
 
 
 def is_active(word: Alarm) -> bool:
@@ -98,7 +100,7 @@ def fields_of(word: Alarm, source: Source, last_severity: str, received_ns: int)
         "SupportsFilteredRetain": encoding.boolean(False),
         "EnabledState": encoding.state("Enabled"),
         "EnabledState/Id": encoding.boolean(True),
-        "Quality": encoding.status(UNCERTAIN_LAST_USABLE if word.unknown_ns is not None else 0),
+        "Quality": encoding.status(0 if word.unknown_ns is None else ua.StatusCodes.UncertainLastUsableValue),
         "Quality/SourceTimestamp": changed if word.unknown_ns is None else encoding.moment(word.unknown_ns),
         "LastSeverity": encoding.uint16(SEVERITIES[last_severity]),
         "LastSeverity/SourceTimestamp": changed,
@@ -121,11 +123,17 @@ def fields_of(word: Alarm, source: Source, last_severity: str, received_ns: int)
         **_two_states("ActiveState", active, "Active", "Inactive"),
         **_two_states("SuppressedState", is_suppressed, "Suppressed", "Unsuppressed"),
         **_two_states("OutOfServiceState", is_out, "Out of Service", "In Service"),
-        **_two_states("LatchedState", word.state.startswith("latched"), "Latched", "Unlatched"),
+        **_two_states("LatchedState", is_latched(word, source.latches), "Latched", "Unlatched"),
     }
     if source.limit is not None:
         fields |= _limit_fields(source, active)
     return fields
+
+
+def is_latched(word: Alarm, latches: bool) -> bool:
+    """Whether it waits for a reset. Of one that is not heard its state says why not: whether its rule latches, then."""
+    is_quiet_and_over = word.state != "normal" and word.cleared_ns is not None
+    return word.state.startswith("latched") or (latches and is_quiet_and_over)
 
 
 def is_confirmed(word: Alarm) -> bool:

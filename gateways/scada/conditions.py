@@ -62,9 +62,9 @@ class Conditions:
         if word.state == "normal":
             del self._standing[word.key]
             return event
-        same = known is not None and known.word.raised_id == word.raised_id
-        event_ids = known.event_ids[-EVENT_IDS_MAX + 1 :] if known is not None and same else []
-        self._standing[word.key] = Condition(word, event, [*event_ids, event_id(word.id)], source)
+        before = known.event_ids if known is not None and known.word.raised_id == word.raised_id else []
+        event_ids = [*before[-EVENT_IDS_MAX + 1 :], event_id(word.id)]
+        self._standing[word.key] = Condition(word, event, event_ids, source)
         return event
 
     def _is_repeat(self, word: Alarm) -> bool:

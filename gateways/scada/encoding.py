@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from asyncua import ua
 from asyncua.ua.ua_binary import nodeid_to_binary, variant_to_binary
+from asyncua.ua.uatypes import EPOCH_AS_FILETIME
 
 NULL: Final = b"\x00"
 """A variant without a value."""
@@ -24,8 +25,6 @@ _UINT16 = struct.Struct("<BH")
 _UINT32 = struct.Struct("<BI")
 _DOUBLE = struct.Struct("<Bd")
 _INT64 = struct.Struct("<q")
-_TICKS_1970: Final = 116_444_736_000_000_000
-"""From 1601 to 1970 in 100 ns (OPC 10000-6, 5.2.2.5)."""
 
 
 class Field:
@@ -48,7 +47,7 @@ class Field:
 
 def date_time(time_ns: int) -> bytes:
     """A DateTime: hundreds of ns since 1601."""
-    return _INT64.pack(time_ns // 100 + _TICKS_1970)
+    return _INT64.pack(time_ns // 100 + EPOCH_AS_FILETIME)
 
 
 def string(text: str) -> bytes:
@@ -83,6 +82,11 @@ def _localized_free(text: str) -> bytes:
 def double_variant(value: float) -> bytes:
     """A Double."""
     return _DOUBLE.pack(11, value)
+
+
+def uint32_variant(value: int) -> bytes:
+    """A UInt32."""
+    return _UINT32.pack(7, value)
 
 
 def _node_id_variant(node: Any) -> bytes:
@@ -150,6 +154,13 @@ UTC_FIELD: Final = Field(
     lambda _: variant_to_binary(ua.Variant(ua.TimeZoneDataType(), ua.VariantType.ExtensionObject)),
 )
 """LocalTime: all times are UTC."""
+
+
+def is_left_out(extension: Any) -> bool:
+    """Whether a client has sent nothing in the place of an extension object."""
+    return extension is None or (
+        isinstance(extension, ua.ExtensionObject) and extension.TypeId == ua.NodeId(ua.ObjectIds.Null)
+    )
 
 
 def data_value(variant: bytes, code: int, source_ns: int, server_ns: int) -> bytes:

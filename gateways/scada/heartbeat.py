@@ -7,7 +7,6 @@ counter has not moved for 10 s knows of everything: a dead server, a dead broker
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -17,7 +16,6 @@ from gateways.scada.names import HEARTBEAT
 
 SILENT_NS: Final = 5_000_000_000
 """Ticks come every tick period, the worker's words every second."""
-_COUNTER: Final = struct.Struct("<BI")
 
 
 class Heartbeat:
@@ -54,7 +52,7 @@ class Heartbeat:
         """The value of one of its nodes; None for what is none."""
         name = text.removeprefix(f"{HEARTBEAT}/")
         if name == "Counter":
-            return self._sample(_COUNTER.pack(7, self._counter), float(self._counter))
+            return self._sample(encoding.uint32_variant(self._counter), float(self._counter))
         if name == "Healthy":
             return self._sample(encoding.boolean(not self.silent).encoded, None)
         if name == "Silent":

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from gateways.scada.event import Event
 from gateways.scada.event_types import EventTypes
-from gateways.scada.items import DataItem, EventItem, Sample
-
-
-class Values(Protocol):
-    """Values that change by themselves, by the id of their node."""
-
-    def sample(self, node: Any) -> Sample | None:
-        """As it is now; None for a node that has no such value."""
-        ...
-
-    def span(self, node: Any) -> float:
-        """Of its range; 0 where there is none."""
-        ...
+from gateways.scada.items import DataItem, EventItem
+from gateways.scada.values import PlantValues
 
 
 class Hub:
@@ -28,7 +17,7 @@ class Hub:
     def __init__(
         self,
         types: EventTypes,
-        values: Values,
+        values: PlantValues,
         standing: Callable[[], Iterator[Event]],
         now_ns: Callable[[], int],
     ) -> None:

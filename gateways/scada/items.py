@@ -8,18 +8,18 @@ that waits, so that a refresh of any length takes no memory and never sends an o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 
+from gateways.opcua.convert import OVERFLOW
 from gateways.scada.encoding import UINT32, data_value
 from gateways.scada.event import Event, Select, server_event
 from gateways.scada.where import Where
 
-OVERFLOW: Final = 0x0480
-"""InfoType DataValue and its overflow bit (OPC 10000-4, table 178)."""
 LOOKED_AT: Final = 500
 """Conditions that a refresh looks at before others have their turn."""
 
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
     server_ns: int
 
 
-class Item:
+class Item(ABC):
     """`handle`: the client's name for it. `limit`: of its queue."""
 
     def __init__(self, number: int, node: Any, request: Any, limit: int) -> None:
@@ -59,17 +59,17 @@ class Item:
         return bool(self.mode != _MODES.Disabled)
 
     @property
+    @abstractmethod
     def waits(self) -> bool:
         """Whether there is something to send."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, room: int) -> list[bytes]:
         """What is sent now, `room` notifications at most."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self) -> None:
         """Forget what waits."""
-        raise NotImplementedError
 
 
 class EventItem(Item):

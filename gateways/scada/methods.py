@@ -11,17 +11,17 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 
-from gateways.actions import Answer, Wanted
+from gateways.actions import ActionSender, Wanted
 from gateways.scada.condition_fields import is_acknowledged, is_confirmed
 from gateways.scada.conditions import Condition, Conditions
 from gateways.scada.event import server_event
 from gateways.scada.hub import Hub
-from gateways.scada.names import condition_key
+from gateways.scada.names import alarm_of, text_of
 from rules.access.access import ACTION_TEXT_MAX
 from rules.engine.inputs import ActionKind
 from rules.errors import UnreachableError
@@ -100,14 +100,6 @@ _REASONS: Final = (
 """What a refusal says, and the status code that says it; every other one is BadInvalidState."""
 
 
-class Sender(Protocol):
-    """`gateways/actions.py`."""
-
-    async def act(self, wanted: Wanted, within_s: float = ANSWER_S) -> Answer:
-        """UnreachableError: nobody answers."""
-        ...
-
-
 class Methods:
     """`has_rule`: whether a rule may have an alarm on an asset of a unit. `sender` None: on a replay nobody acts."""
 
@@ -123,7 +115,7 @@ class Methods:
         self._has_rule = has_rule
         self._metrics = metrics
         self._refusal_ns = 0
-        self.sender: Sender | None = None
+        self.sender: ActionSender | None = None
         metrics.update(actions=0, actions_refused=0, actions_unanswered=0, refreshes=0)
 
     async def call(self, session: Any, request: Any) -> Any:
@@ -174,9 +166,8 @@ class Methods:
         if method is None:
             is_known = request.MethodId in _UNSUPPORTED
             raise ServiceError(_CODES.BadNotSupported if is_known else _CODES.BadMethodInvalid)
-        key = condition_key(request.ObjectId)
-        unit, rule, asset = _parts(key)
-        condition = self._conditions.find(key)
+        unit, rule, asset = alarm_of(text_of(request.ObjectId))
+        condition = self._conditions.find(f"{unit}:{rule}:{asset}")
         if condition is None and not self._has_rule(unit, rule, asset):
             raise ServiceError(_CODES.BadNodeIdUnknown)
         arguments = _read(method.arguments, given)
@@ -278,9 +269,3 @@ def _check_event(condition: Condition | None, kind: ActionKind, event: bytes) ->
         raise ServiceError(
             _CODES.BadInvalidState if is_too_early else _CODES.BadConditionBranchAlreadyConfirmed
         )
-
-
-def _parts(key: str) -> tuple[str, str, str]:
-    unit, _, rest = key.partition(":")
-    rule, _, asset = rest.partition(":")
-    return unit, rule, asset

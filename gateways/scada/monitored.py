@@ -10,6 +10,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.ua.ua_binary import variant_to_binary
 
 from gateways.opcua.convert import time_ns
+from gateways.scada.encoding import is_left_out
 from gateways.scada.event import CLAUSES_MAX, Select
 from gateways.scada.hub import Hub
 from gateways.scada.items import DataItem, EventItem, Item, Sample
@@ -31,7 +32,7 @@ class MonitoredItems:
     def __init__(self, hub: Hub, address_space: Any) -> None:
         self.address_space = address_space
         self._hub = hub
-        self._items: dict[int, Item] = {}
+        self._items: dict[int, EventItem | DataItem] = {}
         self._handles: dict[int, int] = {}
         """asyncua's handle of each item on a node of the standard."""
         self._waiting: dict[Item, None] = {}
@@ -95,7 +96,7 @@ class MonitoredItems:
         if not notifier.Value.Value & 1:
             raise ServiceError(_CODES.BadNotSupported)
         select, where = self._filter(request.RequestedParameters.Filter)
-        limit = _limit(request.RequestedParameters.QueueSize, EVENTS_MAX)
+        limit = _events_limit(request.RequestedParameters.QueueSize)
         item = EventItem(number, node, request, limit, select, where)
         self._items[number] = item
         self._hub.listen(item, self.wake)
@@ -109,16 +110,14 @@ class MonitoredItems:
     def _create_data_item(self, number: int, request: Any) -> Any:
         node, attribute = request.ItemToMonitor.NodeId, request.ItemToMonitor.AttributeId
         given = request.RequestedParameters
-        if not isinstance(given.Filter, ua.DataChangeFilter) and not _is_nothing(given.Filter):
+        if not isinstance(given.Filter, ua.DataChangeFilter) and not is_left_out(given.Filter):
             raise ServiceError(_CODES.BadMonitoredItemFilterUnsupported)
         now = self.address_space.read_attribute_value(node, attribute)
         if now.Value is None and node not in self.address_space:
             raise ServiceError(_CODES.BadNodeIdUnknown)
         if now.StatusCode is not None and now.StatusCode.value == _CODES.BadAttributeIdInvalid:
             raise ServiceError(_CODES.BadAttributeIdInvalid)
-        item = DataItem(
-            number, node, request, _limit(given.QueueSize or 1, VALUES_MAX), self._hub.values.span(node)
-        )
+        item = DataItem(number, node, request, _values_limit(given.QueueSize), self._hub.values.span(node))
         self._items[number] = item
         if attribute == ua.AttributeIds.Value and self._hub.values.sample(node) is not None:
             self._hub.watch(item, self.wake)
@@ -151,11 +150,11 @@ class MonitoredItems:
             if item is None:
                 raise ServiceError(_CODES.BadMonitoredItemIdInvalid)
             if isinstance(item, EventItem):
-                if not _is_nothing(given.Filter):
+                if not is_left_out(given.Filter):
                     item.select, item.where = self._filter(given.Filter)
-                item.modify(given, _limit(given.QueueSize, EVENTS_MAX))
+                item.modify(given, _events_limit(given.QueueSize))
             else:
-                item.modify(given, _limit(given.QueueSize or 1, VALUES_MAX))
+                item.modify(given, _values_limit(given.QueueSize))
         except ServiceError as error:
             return ua.MonitoredItemModifyResult(StatusCode=ua.StatusCode(error.code))
         interval = 0.0 if isinstance(item, EventItem) else max(given.SamplingInterval, SAMPLING_MIN_MS)
@@ -191,8 +190,7 @@ class MonitoredItems:
         if item is None:
             return int(_CODES.BadMonitoredItemIdInvalid)
         self._waiting.pop(item, None)
-        if isinstance(item, EventItem | DataItem):
-            self._hub.forget(item)
+        self._hub.forget(item)
         handle = self._handles.pop(number, None)
         if handle is not None:
             self.address_space.delete_datachange_callback(handle)
@@ -215,18 +213,14 @@ class MonitoredItems:
         """The stack calls it where a subscription has expired: nobody is left to be told."""
 
 
-def _is_nothing(extension: Any) -> bool:
-    """Whether a client has left an extension object out."""
-    return extension is None or (
-        isinstance(extension, ua.ExtensionObject) and extension.TypeId == ua.NodeId(ua.ObjectIds.Null)
-    )
+def _events_limit(requested: int) -> int:
+    """0 and 1 leave the queue to the server (OPC 10000-4, 7.21)."""
+    return EVENTS_MAX if requested <= 1 else max(EVENTS_MIN, min(requested, EVENTS_MAX))
 
 
-def _limit(requested: int, most: int) -> int:
-    """0 and 1 leave the queue of events to the server (OPC 10000-4, 7.21); one of values has one place at least."""
-    if most == EVENTS_MAX and requested <= 1:
-        return most
-    return max(EVENTS_MIN if most == EVENTS_MAX else 1, min(int(requested), most))
+def _values_limit(requested: int) -> int:
+    """One place at least."""
+    return max(1, min(requested, VALUES_MAX))
 
 
 def _created(item: Item, interval_ms: float, filter_result: Any = None) -> Any:

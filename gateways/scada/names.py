@@ -40,7 +40,7 @@ def unit_node(unit: str) -> Any:
     return node(f"/{unit}")
 
 
-def condition_key(node_id: Any) -> str:
-    """The alarm that a ConditionId, or the node of its shelving, names; '' where it is none."""
-    key = text_of(node_id).removesuffix(SHELVING)
-    return key if key.count(":") >= 2 else ""
+def alarm_of(text: str) -> tuple[str, str, str]:
+    """Unit, rule and asset of the alarm that a condition, or its shelving, is of; three times '' where it is none."""
+    parts = text.removesuffix(SHELVING).split(":", 2)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else ("", "", "")

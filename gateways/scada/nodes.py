@@ -16,7 +16,7 @@ from asyncua.server.address_space import AttributeValue, NodeData
 
 from gateways.opcua.engineering_units import engineering_units
 from gateways.scada.model import HEARTBEAT_VALUES, Model, Place
-from gateways.scada.names import INDEX, SHELVING, SITE, condition_key, node, text_of
+from gateways.scada.names import INDEX, SHELVING, SITE, alarm_of, node, text_of
 
 KEPT_MAX: Final = 20_000
 _IDS: Final = ua.ObjectIds
@@ -87,8 +87,7 @@ class SiteNodes(dict[Any, Any]):
         return self.get(key) is not None
 
     def _make(self, key: Any) -> Any:
-        text = text_of(key)
-        place = self._condition(key, text) if ":" in text else self._model.place(text)
+        place = self._place(text_of(key))
         if place is None:
             return None
         data = NodeData(key)
@@ -122,16 +121,15 @@ class SiteNodes(dict[Any, Any]):
             value = data.attributes[_ATTRIBUTES.Value] = AttributeValue(None)
             value.value_callback = lambda _node, _attribute: self._read(key)
 
-    def _condition(self, key: Any, text: str) -> Place | None:
+    def _condition(self, text: str) -> Place | None:
         """A condition, or its shelving: for clients that look at a ConditionId; they are not browsed."""
-        unit, _, rest = condition_key(key).partition(":")
-        asset = rest.rpartition(":")[2]
-        if self._model.place(f"/{unit}") is None:
+        unit, rule, asset = alarm_of(text)
+        if not unit or self._model.place(f"/{unit}") is None:
             return None
         parent = asset if self._model.place(asset) else f"/{unit}"
         if text.endswith(SHELVING):
             return Place(text, "ShelvingState", "shelving", text.removesuffix(SHELVING))
-        return Place(text, rest.rpartition(":")[0], "condition", parent, (f"{text}{SHELVING}",))
+        return Place(text, rule, "condition", parent, (f"{text}{SHELVING}",))
 
     def _references(self, place: Place) -> list[Any]:
         found = [_type_reference(_TYPE_OF_KIND[place.kind])]
@@ -152,7 +150,7 @@ class SiteNodes(dict[Any, Any]):
         return found
 
     def _place(self, text: str) -> Place | None:
-        return self._condition(node(text), text) if ":" in text else self._model.place(text)
+        return self._condition(text) if ":" in text else self._model.place(text)
 
 
 def _set(data: Any, attribute: Any, value: Any, kind: Any) -> None:

@@ -9,7 +9,6 @@ is gone, ends no session: values grow old and say so, the heartbeat stands still
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
@@ -131,10 +130,10 @@ class Scada:
     async def see_inputs(self, records: Sequence[Record]) -> None:
         """Readings, frames, ticks and activations; and the words of roles."""
         for record in records:
-            if record.topic == STATUS.name:
-                self._see_status(record)
-                continue
             try:
+                if record.topic == STATUS.name:
+                    self._see_status(record)
+                    continue
                 value = decode_input(record.key, record.headers, record.value)
             except UndecodableError:
                 self.metrics["unreadable"] += 1
@@ -160,13 +159,17 @@ class Scada:
         self.hub.show(self.values.nodes[place] for place in taken.changed)
 
     def _see_status(self, record: Record) -> None:
-        """A worker that says it is ready works."""
-        if not (record.key or b"").startswith(b"worker"):
+        """A worker that says it is ready works. UndecodableError: anyone can write to the topic."""
+        if record.value is None or not (record.key or b"").startswith(b"worker"):
             return
-        with contextlib.suppress(orjson.JSONDecodeError):
-            said = orjson.loads(record.value or b"{}")
-            if said.get("state") == "ready":
-                self.heartbeat.hear_worker()
+        try:
+            said = orjson.loads(record.value)
+        except orjson.JSONDecodeError as error:
+            raise UndecodableError("json", str(error)) from None
+        if not isinstance(said, dict):
+            raise UndecodableError("status", "no object")
+        if said.get("state") == "ready":
+            self.heartbeat.hear_worker()
 
     # The loops.
 
@@ -213,7 +216,7 @@ class Scada:
         """Once a second: the heartbeat, what has grown old, the metrics."""
         while True:
             await self.server.set_service_level(self.heartbeat.beat())
-            self.hub.show([*self.hub.watched()])
+            self.hub.show(self.hub.watched())
             subscriptions = self.server.core.subscription_service
             self.metrics.update(
                 sessions=len(self.server.core._external_sessions),

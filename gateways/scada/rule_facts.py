@@ -27,7 +27,8 @@ class RuleFacts:
         self._states = frozenset(one.id for one in site.points.values() if not one.engineering_unit)
         self._kinds: dict[str, AlarmKind] = {}
         self._assets: dict[str, frozenset[str]] = {}
-        self._notifiers: dict[tuple[str, str], frozenset[Any]] = {}
+        self._latching: frozenset[str] = frozenset()
+        self._heard_at = lru_cache(maxsize=SOURCES_MAX)(self._notifiers)
         self.source = lru_cache(maxsize=SOURCES_MAX)(self._source)
         """Of unit, rule and asset: what does not change of their alarm, and the nodes at which it is heard."""
 
@@ -35,6 +36,7 @@ class RuleFacts:
         """These are the rules from now on."""
         self._kinds = {rule.id: kind_of(rule, self._states) for rule in program.rules}
         self._assets = {rule.id: frozenset(rule.assets) for rule in program.rules}
+        self._latching = frozenset(rule.id for rule in program.rules if rule.latches)
         self.source.cache_clear()
 
     def has_rule(self, unit: str, rule: str, asset: str) -> bool:
@@ -57,12 +59,9 @@ class RuleFacts:
             node(point) if point else _NO_NODE,
             None if kind.limit is None else kind.limit.of(asset),
             self._site.shelving_max_ns,
+            rule in self._latching,
         )
         return source, self._heard_at(unit, asset)
 
-    def _heard_at(self, unit: str, asset: str) -> frozenset[Any]:
-        found = self._notifiers.get((unit, asset))
-        if found is None:
-            found = frozenset({SERVER, *(node(text) for text in self._model.chain(unit, asset))})
-            self._notifiers[unit, asset] = found
-        return found
+    def _notifiers(self, unit: str, asset: str) -> frozenset[Any]:
+        return frozenset({SERVER, *(node(text) for text in self._model.chain(unit, asset))})

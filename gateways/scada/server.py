@@ -6,7 +6,6 @@ settings say so. Nothing listens before all nodes are there.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,7 +15,9 @@ from urllib.parse import urlsplit
 from asyncua import Server, ua
 from asyncua.server.internal_server import InternalServer
 
-from gateways.scada.access import ANONYMOUS, Directory, Everybody, Identity
+from gateways.access.users import Users
+from gateways.opcua.security import is_loopback
+from gateways.scada.access import ANONYMOUS, Everybody, Identity
 from gateways.scada.aggregates import FUNCTIONS
 from gateways.scada.certificates import Pki
 from gateways.scada.channel import Listener
@@ -46,10 +47,10 @@ _SECURE: Final = (
 class Core(InternalServer):  # type: ignore[misc]
     """What asyncua's connections ask: our sessions, subscriptions, history and methods."""
 
-    def __init__(self, directory: Directory, pki: Pki, offers_none: bool, metrics: dict[str, Any]) -> None:
+    def __init__(self, users: Users, pki: Pki, offers_none: bool, metrics: dict[str, Any]) -> None:
         super().__init__(user_manager=Everybody())
         self.pki, self.offers_none, self.metrics = pki, offers_none, metrics
-        self.identity = Identity(directory, self)
+        self.identity = Identity(users, self)
         self.allow_remote_admin = False
         self.max_connections = CONNECTIONS_MAX
         self.types = EventTypes(self.aspace)
@@ -80,7 +81,7 @@ class ScadaServer(Server):  # type: ignore[misc]
 
     async def prepare(self, model: Model, read: Callable[[Any], Any]) -> None:
         """The address space, and the server's certificate. ConfigurationError: None is asked for on a network."""
-        if self.core.offers_none and not _is_loopback(self._host):
+        if self.core.offers_none and not is_loopback(self._host):
             text = f"security None is for loopback alone, and the endpoint is {self._where}"
             raise ConfigurationError([Finding("headrace.yaml", 0, 0, text, "scada.allow_none: false")])
         await self.init()
@@ -92,7 +93,7 @@ class ScadaServer(Server):  # type: ignore[misc]
             PRODUCT_URI, "Headrace", "Headrace SCADA server", "1", "1", datetime(2026, 1, 1, tzinfo=UTC)
         )
         self.application_type = ua.ApplicationType.Server
-        await self.core.pki.prepare(uri, socket.gethostname() if not _is_loopback(self._host) else self._host)
+        await self.core.pki.prepare(uri, socket.gethostname() if not is_loopback(self._host) else self._host)
         await self.load_certificate(self.core.pki.certificate)
         await self.load_private_key(self.core.pki.key)
         self.set_security_policy(
@@ -140,10 +141,3 @@ class ScadaServer(Server):  # type: ignore[misc]
         level = ua.DataValue(ua.Variant(SERVICE_LEVEL[is_healthy], ua.VariantType.Byte))
         node = ua.NodeId(ua.ObjectIds.Server_ServiceLevel)
         await self.core.aspace.write_attribute_value(node, ua.AttributeIds.Value, level)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -67,10 +67,9 @@ class Session(InternalSession):  # type: ignore[misc]
     # Subscriptions: the session's own, and no others.
 
     def _own(self, number: int) -> Any:
-        found = self.subscription_service.subscriptions.get(number)
-        if found is None or found.session_id != self.session_id:
+        if not self._owns(number):
             raise ServiceError(_CODES.BadSubscriptionIdInvalid)
-        return found
+        return self.subscription_service.subscriptions[number]
 
     def _owns(self, number: int) -> bool:
         found = self.subscription_service.subscriptions.get(number)

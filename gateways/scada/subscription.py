@@ -1,10 +1,9 @@
 """One subscription: its monitored items, and what it publishes.
 
-Rules: a publish response carries at most what the client asked for, and 500 notifications (clients refuse
-  messages above 2 MB); where more waits it
-says so and goes on at once, as long as there are publish requests. Without them everything stays in the bounded queues
-of its items, so that a client that stops reading costs others nothing. What was sent and not acknowledged is kept for
-50 responses.
+Rules: a publish response carries at most what the client asked for, and 500 notifications (clients refuse messages
+above 2 MB); where more waits it says so and goes on at once, as long as there are publish requests. Without them
+everything stays in the bounded queues of its items, so that a client that stops reading costs others nothing. What was
+sent and not acknowledged is kept for 50 responses.
 """
 
 from __future__ import annotations
@@ -38,7 +37,11 @@ class Subscription(InternalSubscription):  # type: ignore[misc]
         super().__init__(data, items.address_space, no_acks_limit=UNACKNOWLEDGED_MAX, **given)
         self.monitored_item_srv = self.items = items
         self.owner = owner
-        self.limit = min(limit, NOTIFICATIONS_MAX) if limit else NOTIFICATIONS_MAX
+        self.limit_to(limit)
+
+    def limit_to(self, notifications: int) -> None:
+        """As many in a response at most; 0 leaves it to the server."""
+        self.limit = min(notifications or NOTIFICATIONS_MAX, NOTIFICATIONS_MAX)
 
     def has_published_results(self) -> bool:
         """Whether there is something to send, if only a sign of life."""
@@ -118,8 +121,7 @@ class Subscriptions(SubscriptionService):  # type: ignore[misc]
     def modify(self, subscription: Subscription, params: Any) -> Any:
         """Other intervals and limits; the loop takes them up with its next turn."""
         _revised(subscription.data, params)
-        limit = params.MaxNotificationsPerPublish
-        subscription.limit = min(limit, NOTIFICATIONS_MAX) if limit else NOTIFICATIONS_MAX
+        subscription.limit_to(params.MaxNotificationsPerPublish)
         result = ua.ModifySubscriptionResult()
         result.RevisedPublishingInterval = subscription.data.RevisedPublishingInterval
         result.RevisedLifetimeCount = subscription.data.RevisedLifetimeCount

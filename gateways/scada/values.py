@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from asyncua import ua
 from numpy.typing import NDArray
 
+from gateways.opcua.convert import moment_of
 from gateways.scada.encoding import double_variant
 from gateways.scada.items import Sample
 from gateways.scada.model import Model
@@ -26,20 +26,16 @@ from rules.gpu_fields import GPU_FIELDS
 from rules.quality import BAD_STATUS, Quality
 from rules.site.model import SILENT_NS, Site
 
-WAITING: Final = 0x80320000
-"""BadWaitingForInitialData."""
-LAST_USABLE: Final = 0x40900000
-"""UncertainLastUsableValue."""
-NOT_SUPPORTED: Final = 0x803D0000
-"""BadNotSupported: a device has no such value."""
 SILENT_PERIODS: Final = 3
+_CODES: Final = ua.StatusCodes
 _OF_QUALITY: Final = {
     Quality.GOOD: 0,
-    Quality.UNCERTAIN: 0x40000000,
+    Quality.UNCERTAIN: _CODES.Uncertain,
     Quality.BAD: BAD_STATUS,
-    Quality.MISSING: NOT_SUPPORTED,
+    Quality.MISSING: _CODES.BadNotSupported,
 }
-_NOTHING: Final = Sample(b"\x00", None, WAITING, 0, 0)
+_BY_GRADE: Final = np.array([_OF_QUALITY[quality] for quality in Quality], np.uint32)
+_NOTHING: Final = Sample(b"\x00", None, _CODES.BadWaitingForInitialData, 0, 0)
 
 Own = Callable[[str], Sample | None]
 """A value of the server's own, by the text of its node."""
@@ -65,7 +61,7 @@ class PlantValues:
         self.nodes: list[Any] = [node(point) for point in site.points]
         self._silent_ns: list[int] = [SILENT_PERIODS * point.period_ns for point in site.points.values()]
         self._values = np.full(count, np.nan)
-        self._status = np.full(count, WAITING, np.uint32)
+        self._status = np.full(count, _CODES.BadWaitingForInitialData, np.uint32)
         self._times = np.zeros(count, np.int64)
         self._received = np.zeros(count, np.int64)
         self._frames: dict[tuple[str, str], tuple[Frame, int]] = {}
@@ -119,7 +115,7 @@ class PlantValues:
             return _NOTHING
         value, status = float(self._values[place]), int(self._status[place])
         if not status >> 30 and self._clock() - received_ns > self._silent_ns[place]:
-            status = LAST_USABLE
+            status = _CODES.UncertainLastUsableValue
         return Sample(double_variant(value), value, status, int(self._times[place]), received_ns)
 
     def _of_gpu(self, gpu: str, column: int) -> Sample:
@@ -147,8 +143,8 @@ class PlantValues:
         return ua.DataValue(
             variant,
             ua.StatusCode(sample.status),
-            SourceTimestamp=_datetime(sample.source_ns),
-            ServerTimestamp=_datetime(sample.server_ns),
+            SourceTimestamp=moment_of(sample.source_ns) if sample.source_ns else None,
+            ServerTimestamp=moment_of(sample.server_ns) if sample.server_ns else None,
         )
 
 
@@ -156,20 +152,12 @@ def _of_frame(frame: Frame, lane: int, column: int, received_ns: int, is_silent:
     value, quality = float(frame.values[-1, lane, column]), Quality(int(frame.quality[-1, lane]))
     if GPU_FIELDS[column].name == "energy" and frame.energy_mj[-1, lane] >= 0:
         value = float(frame.energy_mj[-1, lane]) * GPU_FIELDS[column].scale
-    status = NOT_SUPPORTED if math.isnan(value) else _OF_QUALITY[quality]
+    status = _CODES.BadNotSupported if math.isnan(value) else _OF_QUALITY[quality]
     if is_silent and not status >> 30:
-        status = LAST_USABLE
+        status = _CODES.UncertainLastUsableValue
     return Sample(double_variant(value), value, status, int(frame.time_ns[-1]), received_ns)
 
 
 def _codes(status: NDArray[np.uint32], quality: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """A source's own codes; where its code is good and the quality is not (a clock, a doubt of ours), the quality's."""
-    by_quality = np.array([_OF_QUALITY[Quality(grade)] for grade in range(len(Quality))], np.uint32)[quality]
-    return np.where((status >> 30 == 0) & (quality > 0), by_quality, status).astype(np.uint32)
-
-
-def _datetime(time_ns: int) -> datetime | None:
-    if not time_ns:
-        return None
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return np.where((status >> 30 == 0) & (quality > 0), _BY_GRADE[quality], status)

@@ -22,6 +22,7 @@ from asyncua.crypto.permission_rules import UserRole
 from asyncua.server.address_space import AttributeService
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from gateways.opcua.convert import moment_of
 from gateways.opcua.engineering_units import engineering_units
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
@@ -140,7 +141,7 @@ class PlantServer:
         """Set the points at `places` (as in `points`); source times are wall-clock ns."""
         space = self._server.iserver.aspace
         for place, value, at_ns, code in zip(places, values, time_ns, status, strict=True):
-            data_value = _data_value(value, _datetime(at_ns), code)
+            data_value = _data_value(value, moment_of(at_ns), code)
             await space.write_attribute_value(self._nodes[place], ua.AttributeIds.Value, data_value)
 
     async def _load_certificate(self, host: str) -> None:
@@ -205,12 +206,6 @@ def _data_value(value: float, source_time: datetime, status: int) -> ua.DataValu
         SourceTimestamp=source_time,
         ServerTimestamp=datetime.now(UTC),
     )
-
-
-def _datetime(time_ns: int) -> datetime:
-    """Microseconds are what asyncua's timestamps hold."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
 
 
 def _object(

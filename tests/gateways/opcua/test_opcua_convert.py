@@ -10,6 +10,7 @@ from gateways.opcua.convert import (
     BAD_NO_DATA,
     BAD_OUT_OF_RANGE,
     BAD_TYPE_MISMATCH,
+    moment_of,
     overflowed,
     sample_of,
     time_ns,
@@ -104,3 +105,8 @@ def test_overflow_needs_both_the_info_type_and_the_bit():
     assert not overflowed(0x00000080)
     assert not overflowed(0x00000400)
     assert sample_of(data_value(1.0, status=0x480)).quality == Quality.GOOD
+
+
+def test_a_time_goes_out_as_it_came_in():
+    assert moment_of(NOON_NS) == NOON
+    assert moment_of(NOON_NS + 999) == NOON, "microseconds are what a timestamp holds"

@@ -184,6 +184,19 @@ async def test_service_and_reset_and_comment(plant: Live) -> None:
         assert await call(eng, node(off), "Server_GetMonitoredItems") == "BadMethodInvalid"
 
 
+async def test_what_latched_says_so_while_it_is_shelved(plant: Live) -> None:
+    off = "row:rack-off:R1"
+    async with client(plant.endpoint, "eva") as eva:
+        events = Events()
+        await events.subscribe(eva)
+        await plant.flow(5)
+        await plant.flow(100)
+        await until(lambda: events.of(off) and events.of(off)[-1]["LatchedState/Id"])
+        assert await call(eva, node(off), TIMED, HOUR_MS) == "Good"
+        await until(lambda: events.of(off)[-1]["SuppressedOrShelved"])
+        assert (events.of(off)[-1]["ActiveState/Id"], events.of(off)[-1]["LatchedState/Id"]) == (False, True)
+
+
 async def test_a_refresh_says_what_stands_between_its_marks(plant: Live) -> None:
     await plant.flow(60)
     await plant.flow(60, "R2")

@@ -75,6 +75,7 @@ def test_what_lies_among_the_trusted_is_trusted_in_either_form(pki: Pki) -> None
     (pki.trusted / "one.der").write_bytes(der(one))
     (pki.trusted / "other.pem").write_bytes(other.public_bytes(Encoding.PEM))
     (pki.trusted / "note.txt").write_text("no certificate")
+    (pki.trusted / "not-yet").mkdir()
     assert pki.is_trusted(der(one))
     assert pki.is_trusted(der(other))
     assert not pki.is_trusted(der(third))
@@ -121,6 +122,9 @@ def test_what_a_trusted_authority_has_signed_and_not_taken_back(pki: Pki) -> Non
     (pki.revoked / "authority.crl").write_bytes(listed.public_bytes(Encoding.DER))
     assert not pki.is_trusted(der(signed))
     assert pki.is_trusted(der(certificate("three", KEYS[1], ("authority", KEYS[0]), number=8)))
+    (pki.revoked / "later").mkdir()
+    assert not pki.is_trusted(der(certificate("three", KEYS[1], ("authority", KEYS[0]), number=8)))
+    (pki.revoked / "later").rmdir()
     (pki.revoked / "broken.crl").write_text("nothing")
     assert not pki.is_trusted(der(certificate("three", KEYS[1], ("authority", KEYS[0]), number=8)))
 

@@ -63,7 +63,8 @@ def word(number: int = 1, state: Any = "unacknowledged", at_ns: int = AT_NS, **c
 def facts(unit: str, rule: str, asset: str) -> tuple[Source, frozenset[Any]]:
     kind = kind_of_own(rule)
     condition = node(f"{unit}:{rule}:{asset}")
-    return Source(condition, node(asset), asset, rule, kind, ua.NodeId(), None, 10**12), frozenset({SERVER})
+    source = Source(condition, node(asset), asset, rule, kind, ua.NodeId(), None, 10**12, rule == "latching")
+    return source, frozenset({SERVER})
 
 
 @pytest.fixture
@@ -109,6 +110,19 @@ def test_a_state_in_the_terms_of_opc_ua(conditions: Conditions, state: str) -> N
 def test_every_state_of_the_engine_is_in_the_table() -> None:
     shown = {state.value for state in TABLE if not state.value.startswith("quiet")}
     assert set(STATES) == shown | {"shelved", "suppressed", "out-of-service"}
+
+
+@pytest.mark.parametrize("state", ["shelved", "suppressed", "out-of-service"])
+def test_what_latched_and_is_not_heard_is_latched_all_the_same(state: str) -> None:
+    def is_latched(rule: str, cleared_ns: int | None) -> Any:
+        quiet = word(2, state, rule=rule, cleared_ns=cleared_ns)
+        event = Conditions(facts).see(quiet, AT_NS)
+        assert event is not None
+        return event.value("LatchedState/Id")
+
+    assert is_latched("latching", AT_NS)
+    assert not is_latched("latching", None), "its condition holds"
+    assert not is_latched("low", AT_NS), "it ends with its condition"
 
 
 def test_nobody_knows_whether_it_holds(conditions: Conditions) -> None:

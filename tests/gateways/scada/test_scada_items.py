@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from asyncua import ua
 
+from gateways.opcua.convert import OVERFLOW
 from gateways.scada import encoding
 from gateways.scada.event import SERVER, Event, Select, server_event
-from gateways.scada.items import LOOKED_AT, OVERFLOW, DataItem, EventItem, Sample
+from gateways.scada.items import LOOKED_AT, DataItem, EventItem, Sample
 
 SELECT = Select.of([ua.SimpleAttributeOperand(BrowsePath=[ua.QualifiedName("Severity")], AttributeId=13)])
 ALARM = ua.NodeId(ua.ObjectIds.AlarmConditionType)

@@ -92,6 +92,16 @@ async def test_references_come_in_the_pages_that_the_client_wants(plant: Live) -
         assert result.StatusCode.is_bad()
 
 
+async def test_what_is_no_condition_has_no_node(plant: Live) -> None:
+    async with client(plant.endpoint) as one:
+        shelving = one.get_node(node("row:rack-low:R1/ShelvingState"))
+        assert (await shelving.get_parent()).nodeid == node("row:rack-low:R1")
+        assert (await one.get_node(node("row:rack-low:R1")).read_browse_name()).Name == "rack-low"
+        for text in ("row:rack-low", "nothing:rack-low:R1", ":rack-low:R1", "::"):
+            with pytest.raises(ua.uaerrors.BadNodeIdUnknown):
+                await one.get_node(node(text)).read_browse_name()
+
+
 def test_of_a_large_site_no_node_has_too_many_children_and_none_is_left_out() -> None:
     site = load_site(ROOT / "examples" / "narvik-full")
     model = Model(site)

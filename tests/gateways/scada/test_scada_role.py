@@ -16,9 +16,10 @@ from gateways.scada.names import node
 from rules.engine.inputs import Activation, Identity
 from rules.errors import ConfigurationError, UnreachableError
 from streams.bus_memory import MemoryBus
+from streams.record import Message
 from streams.replay_mark import Mark, mark_log
 from streams.rule_sets.rule_set import RuleSet, rule_set_message
-from streams.topics import TOPICS
+from streams.topics import STATUS, TOPICS
 from tests.gateways.scada.live import LOW_R1, Events, Live, call, client, live, site_folder, until
 
 TIMED = "AlarmConditionType_ShelvingState_TimedShelve"
@@ -195,6 +196,16 @@ async def test_a_client_that_asks_and_does_not_read_is_let_go(
         assert await other.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
         with contextlib.suppress(Exception):
             await greedy.disconnect()
+
+
+async def test_what_is_no_status_is_counted_and_ends_nothing(tmp_path: Path, unused_port: int) -> None:
+    """Anyone can write to the topic."""
+    async with live(site_folder(tmp_path / "site", with_users=False), unused_port) as plant:
+        for value in (b"[]", b"{"):
+            await (await plant.producer.send(Message(STATUS.name, 0, b"worker", value)))
+        await until(lambda: plant.context.metrics["unreadable"] == 2)
+        await plant.flow(91.5)
+        await until(lambda: plant.context.metrics["readings"] == 1)
 
 
 async def test_without_a_log_it_says_so(tmp_path: Path, unused_port: int) -> None:
