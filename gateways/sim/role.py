@@ -91,7 +91,7 @@ class LivePlant:
             if fault.target or not fault.remove:  # a target that there is not is said at once
                 resolve(self.plant.layout, fault)
         if not self._faults_from_ns:
-            self._inject(context.clock())
+            self._inject(0.0)
         self.log = WriteLog(options.get("write_log"), context.clock)
         gpu_ids = self.plant.layout.ids["GPU"]
         state_file = Path(options.get("nvml_state") or context.settings.run_dir / FILE_NAME)
@@ -124,11 +124,11 @@ class LivePlant:
         self.metrics.update(steps=0, late_steps=0, unshown_steps=0, resets=0, points_shown=0, writes=0)
         self.metrics["gpu_max_c"] = 0.0
 
-    def _inject(self, from_ns: int) -> None:
-        """Faults whose times count from `from_ns`; what should have been is now."""
-        passed_s, now_s = (self._context.clock() - from_ns) / 1e9, self.plant.time_ns / 1e9
+    def _inject(self, begun_s: float) -> None:
+        """Faults whose times count from `begun_s` of the plant's time; what should have been is now."""
         for fault in self._faults:
-            self.plant.inject(dataclasses.replace(fault, at_s=now_s + max(0.0, fault.at_s - passed_s)))
+            at_s = max(self.plant.time_ns / 1e9, begun_s + fault.at_s)
+            self.plant.inject(dataclasses.replace(fault, at_s=at_s))
         self._faults = ()
 
     async def start(self) -> None:
@@ -182,7 +182,7 @@ class LivePlant:
             name = actuator.id if actuator else f"{gpu_ids[gpu]}.power_limit"
             self.log.add("nvml", name, gpu_ids[gpu], old_w, new_w)
         if self._faults and all(server.is_read for server in self.servers):
-            self._inject(self._faults_from_ns)
+            self._inject((self._faults_from_ns - self._base_ns) / 1e9)
         plant.step(STEP_S)
         self.telemetry.update(STEP_S)
         self._due_sources.update(
