@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, SMALL_SITE, JsonOption, SiteArgument
 
 bench_app = typer.Typer(help="Measure: each command says on which machine.", no_args_is_help=True)
 
@@ -110,6 +111,26 @@ def bench_soak(
     from gateways.bench.soak import bench_soak as bench
 
     raise typer.Exit(bench(site, duration, as_json))
+
+
+@bench_app.command("chaos")
+def bench_chaos(
+    site: SiteArgument = SMALL_SITE,
+    kafka_jars: Annotated[
+        Path,
+        typer.Option(help="Folder of Apache Kafka's jars (docs/chaos.md).", envvar="HEADRACE_KAFKA_JARS"),
+    ] = Path(".cache/kafka"),
+    seed: Annotated[int, typer.Option(help="Draws the troubles.", min=0)] = 1,
+    events: Annotated[int, typer.Option(help="So many troubles.", min=1)] = 15,
+    brokers: Annotated[int, typer.Option(help="1, or 3 that keep everything three times.", min=1)] = 1,
+    keep: Annotated[Path | None, typer.Option(help="Keep logs and recording of the run there.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill, stop, cut off and fill up, at random, on Apache Kafka: is anything lost, done twice or unexplained?"""
+    from gateways.bench.chaos import ChaosRequest
+    from gateways.bench.chaos import bench_chaos as bench
+
+    raise typer.Exit(bench(ChaosRequest(site, kafka_jars, seed, events, brokers, keep), as_json))
 
 
 @bench_app.command("kills")

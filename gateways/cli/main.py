@@ -69,6 +69,7 @@ def up(
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Use any free ports instead of the configured ones.")
     ] = False,
+    bootstrap: BootstrapOption = None,
     crash: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,6 +93,7 @@ def up(
                 seed=seed,
                 plc=plc,
                 free_ports=free_ports,
+                bootstrap=bootstrap,
                 crashes=tuple(crash or ()),
                 as_json=as_json,
             )
