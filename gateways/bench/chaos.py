@@ -15,7 +15,6 @@ import logging
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
-from gateways.bench import chaos_audit
+from gateways.bench.audited import audited
 from gateways.bench.chaos_plan import (
     KILLED,
     LINKS,
@@ -230,11 +229,11 @@ async def _with_sink(request: ChaosRequest, folder: Path, cluster: KafkaCluster,
         watching.cancel()
     finally:
         await system.end_processes()
-    audited = await _audit(cluster, run_dir, folder / "sink.log")
-    return _result(run, audited, folder)
+    found = await audited(cluster.bootstrap, run_dir, folder / "sink.log", SUBSCRIPTION)
+    return _result(run, found, folder)
 
 
-def _result(run: _Run, audited: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _result(run: _Run, found: dict[str, Any], folder: Path) -> dict[str, Any]:
     summary = summarize(run.system.observer, run.system.cost())
     replayed = replay_of(folder / "recording")
     of_workers = [one.seconds for one in run.recoveries if one.seconds is not None and one.target in WORKERS]
@@ -242,7 +241,7 @@ def _result(run: _Run, audited: dict[str, Any], folder: Path) -> dict[str, Any]:
         "seed": run.request.seed,
         "events": len(run.happened),
         "brokers": run.request.brokers,
-        **{name: audited[name] for name in ("lost", "duplicated_effects", "unexplained", "findings")},
+        **{name: found[name] for name in ("lost", "duplicated_effects", "unexplained", "findings")},
         "replay": {
             "equal": replayed.equal,
             "alarms": len(replayed.alarms),
@@ -257,27 +256,10 @@ def _result(run: _Run, audited: dict[str, Any], folder: Path) -> dict[str, Any]:
         "happened": run.happened,
         "recoveries": [[one.trouble, one.seconds] for one in run.recoveries],
         "exits": {name: codes for name, codes in run.system.cost().exits.items() if codes},
-        "audit": audited,
+        "audit": found,
         "latency_ms": summary["latency_ms"],
         "machine": machine(),
     }
-
-
-async def _audit(cluster: KafkaCluster, run_dir: Path, sink_log: Path) -> dict[str, Any]:
-    """By a process of its own, that finds no Headrace to import even by mistake: it gets one file."""
-    writes = run_dir / "device-writes.jsonl"
-    writes.touch()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", str(Path(chaos_audit.__file__)), "--bootstrap", cluster.bootstrap),
-        *("--device-writes", str(writes), "--sink", str(sink_log), "--subscription", SUBSCRIPTION),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    answer, words = await process.communicate()
-    if not answer:
-        raise UnreachableError(f"the audit failed: {words.decode()[-1500:]}")
-    audited: dict[str, Any] = json.loads(answer)
-    return audited
 
 
 def _limit_files(pid: int, soft_bytes: int) -> None:

@@ -69,7 +69,10 @@ class KafkaCluster:
     pid: int | None = None
     """Of the one process that a system measures; here are several."""
 
-    def __init__(self, folder: Path, jars: Path, nodes: int = 1, links: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, jars: Path, nodes: int = 1, links: Sequence[str] = (), append_time: bool = False
+    ) -> None:
+        """`append_time`: a record's time is when the broker took it, not when it was sent."""
         if shutil.which("java") is None:
             raise UnreachableError("Java is not installed: Apache Kafka needs a Java runtime (17 or later)")
         if not list(jars.glob("kafka_2.*.jar")):
@@ -78,6 +81,7 @@ class KafkaCluster:
             )
         self._jars = jars
         self._folder = folder
+        self._timestamps = "LogAppendTime" if append_time else "CreateTime"
         self._links = tuple(name.upper() for name in links)
         names = ("CONTROLLER", "PLAIN", *self._links)
         self._nodes = {
@@ -194,6 +198,7 @@ class KafkaCluster:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
             "log.dirs": node.folder / "data",
+            "log.message.timestamp.type": self._timestamps,
             "auto.create.topics.enable": "false",
             "default.replication.factor": copies,
             "min.insync.replicas": least,
