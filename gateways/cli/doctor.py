@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from gateways.access.users_file import USERS_FILE, read_users_file
+from gateways.access.users_file import USERS_FILE, read_users_file, shared_hashes
 from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
@@ -47,7 +47,7 @@ class Check:
 def examine(site_dir: Path, as_json: bool) -> int:
     """Print every check; 1 when one of them is wrong (a warning is none)."""
     silence_logs()
-    checks = list(_checks(site_dir))
+    checks = list(checks_of(site_dir))
     if as_json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}))
     else:
@@ -60,7 +60,8 @@ def examine(site_dir: Path, as_json: bool) -> int:
     return 1 if any(check.word == "wrong" for check in checks) else 0
 
 
-def _checks(site_dir: Path) -> Iterator[Check]:
+def checks_of(site_dir: Path) -> Iterator[Check]:
+    """Everything that is looked at, in its order."""
     yield _python()
     yield from _machine()
     yield _compile_cache()
@@ -93,9 +94,12 @@ def _checks(site_dir: Path) -> Iterator[Check]:
 
 def _users(site_dir: Path, site: Site) -> Check:
     try:
-        users = read_users_file(site_dir).users
+        file = read_users_file(site_dir)
     except HeadraceError as error:
         return Check("users", "wrong", str(error).splitlines()[0], f"correct {site_dir / USERS_FILE}")
+    users = file.users
+    for finding in shared_hashes(site_dir, file):
+        return Check("users", "warning", f"{USERS_FILE}: {finding.message}", finding.hint)
     if not users:
         found = "none: everybody who reaches the log may do everything, and nobody signs"
         return Check(
