@@ -12,8 +12,9 @@ from typing import Any, Final
 import orjson
 
 from gateways.alerts.channels import open_channels
+from gateways.alerts.checks import refused_links, unknown_names
 from gateways.alerts.delivery import Deliverer, DeliveryError
-from gateways.alerts.files import FILE, load_subscriptions, read_subscriptions, unknown_names
+from gateways.alerts.files import FILE, load_subscriptions, read_subscriptions
 from gateways.alerts.model import TOLD, Hours, Subscription, Subscriptions
 from gateways.alerts.notification import of_itself
 from gateways.alerts.values import DAYS
@@ -57,6 +58,7 @@ def check_subscriptions(site_dir: Path, as_json: bool) -> int:
         except ConfigurationError as error:
             findings = list(error.findings)
         findings += unknown_names(found, site_dir, site)
+        findings += refused_links(found, site_dir, site, load_settings(site_dir / "headrace.yaml"))
     if as_json:
         print_object({
             "findings": [finding.as_dict() for finding in findings],
