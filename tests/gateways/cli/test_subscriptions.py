@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ import pytest
 
 from gateways.alerts.notification import of_itself
 from gateways.alerts.outbox import Outbox
+from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
+from streams.bus_kafka import KafkaBus
 from streams.keys import make_key, public_text, read_public
+from streams.role import RoleContext, status_message
+from streams.settings import BrokerSettings, load_settings
 from streams.site_folder import load_site
 from tests.rules.engine.plant import SITE
 
@@ -173,6 +178,26 @@ def test_a_trial_goes_over_every_channel_and_says_what_came_of_it(
     assert (line["kind"], line["subscription"]) == ("test", "duty")
     code, said, _ = ask(capsys, "test", "all", "--site", str(folder))
     assert (code, [one["error"] for one in said["channels"]]) == (0, [None, None])
+
+
+async def test_a_trial_writes_into_the_folder_of_the_role_that_runs(
+    folder: Path, tmp_path: Path, embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`headrace up` gives each run a folder of its own, which only the role's word on the log knows."""
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
+    run = tmp_path / "up-1"
+    Outbox(run / "alerts.sqlite").close()
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))
+    producer = await bus.producer("status")
+    context = RoleContext("alerts", load_site(folder), folder, load_settings(None), bus, asyncio.Event())
+    context.metrics["outbox"] = str(run / "alerts.sqlite")
+    await (await producer.send(status_message(context)))
+    await producer.close()
+    await bus.close()
+    words = ["subscriptions", "test", "all", "--site", str(folder)]
+    assert await asyncio.to_thread(run_app, words) == 0
+    assert (run / "here.jsonl").exists()
+    assert not (folder / "run" / "here.jsonl").exists()
 
 
 def test_no_subscription_of_that_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
