@@ -21,6 +21,7 @@ from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
+from gateways.cli.last_words import Words, alerts_folder, running_words
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
 from rules.site.model import Site
@@ -85,11 +86,15 @@ def checks_of(site_dir: Path) -> Iterator[Check]:
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
     yield _users(site_dir, site)
+    words = running_words(settings)
     if has_subscriptions(site_dir):
-        yield from _subscriptions(site_dir, site, settings)
-    yield from _sources(site)
-    yield asyncio.run(_opcua("scada", settings.scada.endpoint))
-    yield from _refused_clients(settings)
+        yield from _subscriptions(site_dir, site, alerts_folder(words, settings))
+    yield from _sources(site, words)
+    scada = words.get("scada", {}).get("metrics", {})
+    yield asyncio.run(_opcua("scada", scada.get("endpoint") or settings.scada.endpoint))
+    yield from _refused_clients(
+        Path(scada.get("pki") or settings.scada.pki or settings.run_dir / "scada-pki")
+    )
 
 
 def _users(site_dir: Path, site: Site) -> Check:
@@ -110,11 +115,11 @@ def _users(site_dir: Path, site: Site) -> Check:
     )
 
 
-def _subscriptions(site_dir: Path, site: Site, settings: Settings) -> Iterator[Check]:
+def _subscriptions(site_dir: Path, site: Site, run_dir: Path) -> Iterator[Check]:
     """Whether they can be read here, and which channels are dead as far as this machine's outbox knows."""
     advice = f"headrace subscriptions check {site_dir}"
     yield _caught("subscriptions", lambda: f"{len(load_subscriptions(site_dir, site).subscriptions)}", advice)
-    file = settings.run_dir / OUTBOX_FILE
+    file = run_dir / OUTBOX_FILE
     if not file.is_file():
         return
     outbox = Outbox(file, read_only=True)
@@ -214,10 +219,13 @@ async def _broker(settings: Settings) -> Check:
     return Check("broker", "ok", f"answers at {settings.broker.bootstrap}, all topics there")
 
 
-def _sources(site: Site) -> Iterator[Check]:
+def _sources(site: Site, words: Words) -> Iterator[Check]:
+    """A gateway that runs says where it reads: `headrace up --free-ports` moves endpoints."""
+    read = words.get("opcua", {}).get("metrics", {}).get("sources", {})
     for source in site.sources.values():
         if source.kind == "opcua":
-            yield asyncio.run(_opcua(source.id, source.endpoint))
+            endpoint = read.get(source.id, {}).get("endpoint") or source.endpoint
+            yield asyncio.run(_opcua(source.id, endpoint))
         elif source.kind == "nvml":
             yield _nvml(source.id)
 
@@ -237,9 +245,8 @@ async def _opcua(name: str, endpoint: str) -> Check:
     return Check(name, "ok", f"something listens at {endpoint}")
 
 
-def _refused_clients(settings: Settings) -> Iterator[Check]:
+def _refused_clients(pki: Path) -> Iterator[Check]:
     """Clients of the SCADA server that nobody trusts yet."""
-    pki = settings.scada.pki or settings.run_dir / "scada-pki"
     refused = len(list((pki / "rejected").glob("*.der"))) if pki.exists() else 0
     if refused:
         advice = f"move those that shall be let in from {pki / 'rejected'} to {pki / 'trusted' / 'certs'}"

@@ -17,9 +17,13 @@ from streams.settings import Settings
 from streams.topics import STATUS
 
 _LOOK_S: Final = 3.0
+_FRESH_NS: Final = 10_000_000_000
+
+Words = Mapping[str, Mapping[str, Any]]
+"""By role, what it said of itself last (`streams/role.py`)."""
 
 
-def last_words(settings: Settings) -> dict[str, dict[str, Any]]:
+def last_words(settings: Settings) -> Words:
     """By role, its last status on the log; {} where none is to be had."""
     silence_logs()
 
@@ -50,7 +54,17 @@ def last_words(settings: Settings) -> dict[str, dict[str, Any]]:
     return asyncio.run(ask())
 
 
-def alerts_folder(words: Mapping[str, Mapping[str, Any]], settings: Settings) -> Path:
+def running_words(settings: Settings) -> Words:
+    """The same of those that still speak: each role does once a second until it ends."""
+    now_ns = time.time_ns()
+    return {
+        role: word
+        for role, word in last_words(settings).items()
+        if word.get("state") != "stopping" and now_ns - int(word.get("at_ns", 0)) < _FRESH_NS
+    }
+
+
+def alerts_folder(words: Words, settings: Settings) -> Path:
     """Where the role `alerts` has its outbox and writes `file` channels: as it says, else as the settings do.
 
     `headrace up` gives each run a folder of its own, so the settings alone do not know.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
     return 0 if body["running"] and not body["dead_channels"] else 1
 
 
-def _status(found: Subscriptions, outbox: Outbox, role: dict[str, Any]) -> dict[str, Any]:
+def _status(found: Subscriptions, outbox: Outbox, role: Mapping[str, Any]) -> dict[str, Any]:
     now_ns = time.time_ns()
     lanes = {(lane.subscription, lane.channel): lane for lane in outbox.lanes()}
     held = outbox.held_counts()
@@ -75,7 +76,7 @@ def _status(found: Subscriptions, outbox: Outbox, role: dict[str, Any]) -> dict[
     }
 
 
-def _is_alive(role: dict[str, Any]) -> bool:
+def _is_alive(role: Mapping[str, Any]) -> bool:
     """A status may be the last word of a process that was killed; on another machine, nobody here knows."""
     file, pid = Path(str(role.get("metrics", {}).get("outbox", ""))), role.get("pid")
     if not file.is_file() or not isinstance(pid, int):
