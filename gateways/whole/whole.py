@@ -37,7 +37,7 @@ from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.snapshots import LOG_KEY
-from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, TOPICS
+from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, STATUS, TOPICS
 
 START_NS: Final = 1_800_000_000_000_000_000
 RESTART_S: Final = 1.0
@@ -225,7 +225,7 @@ class Whole:
             covered = self._group.committed.get(place.partition, 0)
             read = self.reference.position(place) - KEPT_RECORDS
             self._log.truncate(place, min(covered, read))
-        for topic in (SNAPSHOTS, RULE_SETS):
+        for topic in (SNAPSHOTS, RULE_SETS, STATUS):
             self._log.compact(topic.name)
 
     # The end.

@@ -16,8 +16,8 @@ from rules.site.units import COMMON, convert, is_unit, normal, same_dimension
 from rules.strict_yaml import DURATION_NS, Node
 
 FALLBACK_KEYS = ("value", "after")
-SILENCE_NS = (2 * DURATION_NS["s"], DURATION_NS["h"])
-"""The shortest and the longest silence after which an actuator may fall back: words of life come once a second."""
+SILENCE_NS = (5 * DURATION_NS["s"], DURATION_NS["h"])
+"""The shortest and the longest silence before a fallback: a word of life may be 2 s old when it comes."""
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(.*)")
 
