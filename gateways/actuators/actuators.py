@@ -210,7 +210,7 @@ class Actuators:
         if target_of(actuator) not in self._targets:
             return Outcome("refused", None, f"no target for source '{actuator.source}'")
         if why_not := self._dead_man.refusal(command):
-            return Outcome("refused", None, why_not)
+            return Outcome("unknown" if was_marked else "refused", None, why_not)
         return Task(command, actuator)
 
     def _put(self, task: Task) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -39,6 +40,15 @@ class Held:
     at_ns: int
     part: str
     status: Literal["owed", "done", "unknown"] = "owed"
+
+
+def read_fallbacks(file: Path) -> list[Held]:
+    """Those of a role that may be running; none where the file can't be read."""
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return [Held(*row) for row in database.execute("select * from fallbacks")]
+    except sqlite3.Error:
+        return []
 
 
 class FallbackStore:

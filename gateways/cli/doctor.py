@@ -21,6 +21,7 @@ from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
+from gateways.cli.fallbacks import in_fallback
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
 from rules.site.model import Site
@@ -86,6 +87,8 @@ def _checks(site_dir: Path) -> Iterator[Check]:
     yield _users(site_dir, site)
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, settings)
+    if any(actuator.fallback is not None for actuator in site.actuators.values()):
+        yield _actuators(asyncio.run(in_fallback(settings)))
     yield from _sources(site)
     yield asyncio.run(_opcua("scada", settings.scada.endpoint))
     yield from _refused_clients(settings)
@@ -121,6 +124,13 @@ def _subscriptions(site_dir: Path, site: Site, settings: Settings) -> Iterator[C
             )
     finally:
         outbox.close()
+
+
+def _actuators(found: str | None) -> Check:
+    if not found:
+        return Check("actuators", "ok", "nobody says" if found is None else "none is in its fallback")
+    advice = "see that ticker, worker and log are there; a command ends a fallback (docs/actuators.md)"
+    return Check("actuators", "warning", found, advice)
 
 
 def _python() -> Check:
