@@ -44,6 +44,8 @@ LISTEN_S: Final = 0.2
 LISTEN_PAUSE_S: Final = 0.3
 """A fetch costs the embedded broker as much as its log is long (decision 0030)."""
 CHECK_S: Final = 0.25
+TRY_S: Final = 3.0
+"""How long a write may take that is tried: if life has returned meanwhile, no fallback comes later than this."""
 RETRY_S: Final = 2.0
 AGAIN_S: Final = 1.0
 ASK_EVERY_S: Final = 5.0
@@ -227,7 +229,7 @@ class DeadMan:
             value=fallback.value,
             engineering_unit=actuator.engineering_unit,
             cause_ns=now_ns,
-            expires_ns=now_ns + actuator.expiry_ns,
+            expires_ns=now_ns + round(TRY_S * 1e9),
             reason=f"silent since {iso_utc(group.since_ns)}: {group.part}",
         )
 

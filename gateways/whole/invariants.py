@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from gateways.actuators.dead_man import RULE
+from gateways.actuators.dead_man import RULE, TRY_S
 from gateways.whole.field import Field, Write
 from gateways.whole.reference import Reference, is_fact
 from gateways.whole.tap import Handed
@@ -149,8 +149,11 @@ def falls_are_due(site: Site, reference: Reference, writes: Sequence[Write], beg
             yield f"{write.actuator} fell back to {write.value:g}, which the site does not name"
             continue
         words = reference.alive_ns.get(site.assets[actuator.asset].unit, [])
-        place = bisect_right(words, write.at_ns)
-        silent_ns = write.at_ns - (words[place - 1] if place else begun_ns)
+        tried_ns = write.at_ns - round(TRY_S * 1e9)  # it may have been on its way when life returned
+        silent_ns = max(
+            at_ns - (words[place - 1] if (place := bisect_right(words, at_ns)) else begun_ns)
+            for at_ns in (tried_ns, write.at_ns)
+        )
         if silent_ns < actuator.fallback.after_ns - HEARD_NS:
             yield f"{write.actuator} fell back after a silence of {silent_ns / 1e9:.1f} s"
 
