@@ -21,6 +21,7 @@ from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
+from gateways.cli.fallbacks import in_fallback
 from gateways.cli.last_words import Words, alerts_folder, running_words
 from gateways.up.system import port_is_free
 from rules.errors import HeadraceError
@@ -89,6 +90,8 @@ def checks_of(site_dir: Path) -> Iterator[Check]:
     words = running_words(settings)
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, alerts_folder(words, settings))
+    if any(actuator.fallback is not None for actuator in site.actuators.values()):
+        yield _actuators(in_fallback(settings.run_dir, words))
     yield from _sources(site, words)
     scada = words.get("scada", {}).get("metrics", {})
     yield asyncio.run(_opcua("scada", scada.get("endpoint") or settings.scada.endpoint))
@@ -130,6 +133,13 @@ def _subscriptions(site_dir: Path, site: Site, run_dir: Path) -> Iterator[Check]
             )
     finally:
         outbox.close()
+
+
+def _actuators(found: str | None) -> Check:
+    if not found:
+        return Check("actuators", "ok", "nobody says" if found is None else "none is in its fallback")
+    advice = "see that ticker, worker and log are there; a command ends a fallback (docs/actuators.md)"
+    return Check("actuators", "warning", found, advice)
 
 
 def _python() -> Check:

@@ -41,17 +41,26 @@ def last_words(settings: Settings) -> Words:
                     reader.positions()[at] < end for at, end in ends.items()
                 ):
                     for record in await reader.read(0.2, 5000):
-                        if record.key and record.value:
-                            words[record.key.decode()] = orjson.loads(record.value)
+                        if record.key and (word := _word(record.value)) is not None:
+                            words[record.key.decode()] = word
             finally:
                 await reader.close()
             return words
-        except (HeadraceError, orjson.JSONDecodeError, UnicodeDecodeError):
+        except (HeadraceError, UnicodeDecodeError):
             return {}
         finally:
             await bus.close()
 
     return asyncio.run(ask())
+
+
+def _word(value: bytes | None) -> dict[str, Any] | None:
+    """A status; None for what isn't one: anybody may write to the topic."""
+    try:
+        said = orjson.loads(value or b"null")
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and isinstance(said.get("metrics"), dict) else None
 
 
 def running_words(settings: Settings) -> Words:

@@ -38,7 +38,7 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
-OWN_SOURCES = ("recorder", "alerts")
+OWN_SOURCES = ("recorder", "alerts", "actuators")
 """They tell readings of Headrace itself, and read to the end of what the worker says."""
 _LOOK_AGAIN_S = 5.0
 LOOK_EVERY_S = 0.2
