@@ -59,9 +59,8 @@ class System:
         self.rolls = 0
         port = free_port() if request.free_ports else int(settings.broker.bootstrap.rsplit(":", 1)[1])
         self.bootstrap = f"127.0.0.1:{port}"
-        self.settings = settings.model_copy(
-            update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
-        )
+        embedded = {"bootstrap": self.bootstrap, "security_protocol": "PLAINTEXT"}
+        self.settings = settings.model_copy(update={"broker": settings.broker.model_copy(update=embedded)})
         self.broker = EmbeddedBroker(port, run_dir, self.settings.broker.partitions)
         self.bus = KafkaBus(self.settings.broker)
         self.nvml_state = run_dir / "nvml.state"
@@ -69,6 +68,7 @@ class System:
             run_dir,
             {
                 "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
+                "HEADRACE_BROKER__SECURITY_PROTOCOL": "PLAINTEXT",
                 "HEADRACE_RUN_DIR": str(run_dir),
                 "HEADRACE_FAKE_NVML_STATE": str(self.nvml_state),
             },
