@@ -49,7 +49,7 @@ class KafkaProducer:
                 try:
                     self._inner = await self._connected()
                 except FAILURES as error:
-                    raise self._bus.unreachable(error) from None
+                    raise await self._bus.refused(error) from None
             return self._inner
 
     async def send(self, message: Message) -> Awaitable[int]:
@@ -115,7 +115,7 @@ class KafkaProducer:
 
     def _made(self, *, idempotent: bool) -> aiokafka.AIOKafkaProducer:
         return aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._bus.settings.bootstrap,
+            **self._bus.client_options(),
             client_id=self._client_id,
             acks="all",
             compression_type="lz4",
