@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from streams.bus import Bus, Producer, Reader, Start
 from streams.record import Message, TopicPartition
+from streams.rights import RIGHTS
 from streams.topics import Topic
 
 Used = defaultdict[tuple[str, str], set[str]]
@@ -16,6 +17,15 @@ Used = defaultdict[tuple[str, str], set[str]]
 def nothing_used() -> Used:
     """A note of nothing."""
     return defaultdict(set)
+
+
+def check_rights(role: str, used: Used) -> None:
+    """Fail where a role has used what the table of rights does not give it."""
+    rights = RIGHTS[role]
+    reads, writes = {topic.name for topic in rights.reads}, {topic.name for topic in rights.writes}
+    assert used[role, "reads"] <= reads, role
+    assert used[role, "writes"] <= writes, role
+    assert used[role, "asks"] <= reads | writes, role
 
 
 class NotedBus:

@@ -158,9 +158,10 @@ def test_topics_are_applied_once_and_a_change_is_found_and_healed(
     assert {(one["topic"], one["setting"], one["found"], one["wanted"]) for one in found["differences"]} == {
         ("journal", "retention.ms", "1000", str(400 * 24 * 3600 * 1000)),
         ("journal", "min.insync.replicas", "1", "2"),
-    }
+        ("journal", "max.message.bytes", "1048588", "1048576"),
+    }, "this request takes away what it does not name"
     code, found = said("apply")
-    assert (code, len(found["done"]), found["left"]) == (0, 2, [])
+    assert (code, len(found["done"]), found["left"]) == (0, 3, [])
     state = asyncio.run(_state(allowed, "journal"))
     assert state["segment.ms"] == "3600000", "what somebody else has set at the topic stays"
 
@@ -323,8 +324,13 @@ async def test_roles_work_with_exactly_the_rights_that_are_printed(
         async with run("worker", token(allowed, "headrace-worker")):
             said = await broker.until(
                 "the worker is back, by a token",
-                lambda said: said["worker"]["pid"] != first and has_snapshots(said),
+                lambda said: has_snapshots(said) and said["worker"]["pid"] != first,
             )
+            unit = next(unit for unit in site.units.values() if unit.gpus)
+            alarm = f"{unit.id}:gpu-hot:{unit.gpus[0]}"
+            for words in (("activate", str(site_dir)), ("ack", alarm, "--site", str(site_dir))):
+                async with broker.process(*words, **scram(allowed, "headrace-operator")) as people:
+                    assert await asyncio.wait_for(people.wait(), LIMIT_S) == 0, broker.last_words()
         assert {said[role]["state"] for role in ("ticker", "actuators", "recorder", "worker")} == {"ready"}
         assert not any(status["metrics"]["broker_lacks"] for status in said.values())
         for topic in (ALARMS, COMMANDS, JOURNAL, SNAPSHOTS):
