@@ -104,6 +104,8 @@ class KafkaProducer:
                 inner = self._made(idempotent=True)
                 await bus.start(inner)
             except (UnknownError, UnsupportedVersionError, IncompatibleBrokerVersion):
+                if bus.idempotent:
+                    raise  # it has taken one before: this is a failure, and not how the broker is
                 logger.info("the broker at %s takes no idempotent producers", bus.settings.bootstrap)
                 bus.idempotent = False
             else:
