@@ -24,9 +24,10 @@ from gateways.cli import tables
 from gateways.cli.fallbacks import in_fallback
 from gateways.cli.last_words import Words, alerts_folder, running_words
 from gateways.up.system import port_is_free
-from rules.errors import HeadraceError
+from rules.errors import ConfigurationError, HeadraceError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
+from streams.bus_kafka_topics import KafkaTopics
 from streams.log_limit import silence_logs
 from streams.rule_sets.rule_folder import load_program
 from streams.settings import Settings, load_settings
@@ -203,8 +204,15 @@ def _embedded_broker() -> Iterator[Check]:
 async def _broker(settings: Settings) -> Check:
     bus = KafkaBus(settings.broker)
     try:
-        missing = [topic.name for topic in TOPICS if not await bus.partitions(topic.name)]
-    except HeadraceError:
+        found = await KafkaTopics(bus).differences(TOPICS, settings.broker.partitions)
+        lacks = await bus.lacks()
+    except ConfigurationError as error:
+        return Check("broker", "wrong", str(error).splitlines()[0], "correct the settings of the broker")
+    except HeadraceError as error:
+        if not str(error).startswith("no broker"):
+            return Check(
+                "broker", "wrong", str(error), "docs/kafka.md says how TLS, logins and rights are set"
+            )
         host, _, port = settings.broker.bootstrap.split(",")[0].rpartition(":")
         local = host in {"127.0.0.1", "localhost"} and port.isdecimal()
         if local and not port_is_free(int(port)):
@@ -222,11 +230,15 @@ async def _broker(settings: Settings) -> Check:
         )
     finally:
         await bus.close()
-    if missing:
-        return Check(
-            "broker", "warning", f"answers, lacks topics {', '.join(missing)}", "headrace up creates them"
-        )
-    return Check("broker", "ok", f"answers at {settings.broker.bootstrap}, all topics there")
+    where = f"answers at {settings.broker.bootstrap}"
+    if found:
+        missing = [one.topic for one in found if one.setting == "topic"]
+        what = f"lacks topics {', '.join(missing)}" if missing else f"{len(found)} settings of topics differ"
+        return Check("broker", "warning", f"{where}, {what}", "headrace topics check, headrace topics apply")
+    if lacks:
+        advice = "fine for a demonstration: repeats are dropped by their identity; a site needs Apache Kafka"
+        return Check("broker", "warning", f"{where}, all topics there; it lacks {', '.join(lacks)}", advice)
+    return Check("broker", "ok", f"{where}, all topics as they should be")
 
 
 def _sources(site: Site, words: Words) -> Iterator[Check]:
