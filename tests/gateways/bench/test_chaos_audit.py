@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -218,13 +218,6 @@ def test_what_is_wrong_is_found_and_nothing_else(run: Run, name: str) -> None:
 
 
 def test_the_audit_imports_nothing_of_headrace() -> None:
-    tree = ast.parse(Path(chaos_audit.__file__).read_text())
-    imported = {
-        (name.split(".")[0])
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
-        )
-    }
+    text = Path(chaos_audit.__file__).read_text()
+    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE))
     assert imported - set(sys.stdlib_module_names) == {"aiokafka", "pyarrow"}
