@@ -485,9 +485,6 @@ class Processor:
 
     def metrics(self) -> dict[str, Any]:
         """The counts, and what only the state knows, for the status record."""
-        engines: Counter[str] = Counter()
-        for one in self._units():
-            engines.update(one.engine.counters)
         return {
             **self.counts.metrics(self._clock_s(), self._clock_ns()),
             "unacknowledged": len(self._outbox),
@@ -496,5 +493,6 @@ class Processor:
             "replay": None if self._producer.mark is None else self._producer.mark.recording,
             "rules": {unit.id: unit.engine.rules_digest for unit in self._units()},
             "access": {unit.id: unit.engine.access_digest for unit in self._units()},
-            "engine": dict(engines),
+            "now_ns": {unit.id: max(unit.engine.now_ns, 0) for unit in self._units()},
+            "engine": {unit.id: dict(unit.engine.counters) for unit in self._units()},
         }

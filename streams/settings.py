@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -127,6 +127,21 @@ class ScadaSettings(BaseModel, extra="forbid"):
     )
 
 
+class HttpSettings(BaseModel, extra="forbid"):
+    """Metrics and health of a process (docs/observability.md)."""
+
+    listen: str = Field("", description="HOST:PORT, port 0 for any; nothing is served without it")
+    token: Path | None = Field(
+        None, description="file with the token that clients need; a must beyond the loopback address"
+    )
+
+
+class LogSettings(BaseModel, extra="forbid"):
+    """What a process logs on stderr."""
+
+    format: Literal["text", "json"] = Field("text", description="json: an object a line")
+
+
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
@@ -143,6 +158,8 @@ class Settings(BaseSettings):
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
     scada: ScadaSettings = Field(default_factory=ScadaSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
 
     @classmethod
     def settings_customise_sources(
