@@ -221,7 +221,12 @@ class Processor:
             digest = self._rules.first_digest
             await self._rules.publish_first(self._producer)
             for unit in new:
-                log.info("%s has no activation on the log yet: it begins with rules %s", unit, digest[:12])
+                log.info(
+                    "%s has no activation on the log yet: it begins with rules %s",
+                    unit,
+                    digest[:12],
+                    extra={"unit": unit},
+                )
                 value = activation(self._site, unit, digest, self._clock_ns())
                 await (await self._producer.send(encode_input(value, self._count)))
             found |= dict.fromkeys(new, digest)
@@ -242,7 +247,9 @@ class Processor:
             engine.restore(snapshot.state)
         except HeadraceError as error:
             # Another version's state: the past is not decided again, it begins here, empty.
-            log.error("%s begins with an empty state at offset %d: %s", unit, offset, error)
+            log.error(
+                "%s begins with an empty state at offset %d: %s", unit, offset, error, extra={"unit": unit}
+            )
             self.counts.restores_refused += 1
             engine = await self._engine_of(unit, snapshot.rules_digest)
         return _Unit(unit, engine, offset, snapshot.number, offset, self._due_s(stagger))
@@ -257,7 +264,13 @@ class Processor:
         try:
             return self._rules.new_engine(unit, digest)
         except HeadraceError as error:
-            log.warning("%s goes on with rules %s: %s", unit, self._rules.first_digest[:12], error)
+            log.warning(
+                "%s goes on with rules %s: %s",
+                unit,
+                self._rules.first_digest[:12],
+                error,
+                extra={"unit": unit},
+            )
             self.counts.restores_of_other_rules += 1
             return self._rules.new_engine(unit)
 

@@ -142,6 +142,14 @@ class LogSettings(BaseModel, extra="forbid"):
     format: Literal["text", "json"] = Field("text", description="json: an object a line")
 
 
+class TraceSettings(BaseModel, extra="forbid"):
+    """Traces of commands (docs/observability.md)."""
+
+    endpoint: str = Field(
+        "", description="of OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; none without it"
+    )
+
+
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
@@ -160,6 +168,7 @@ class Settings(BaseSettings):
     scada: ScadaSettings = Field(default_factory=ScadaSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    traces: TraceSettings = Field(default_factory=TraceSettings)
 
     @classmethod
     def settings_customise_sources(

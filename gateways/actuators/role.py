@@ -11,6 +11,7 @@ from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
 from gateways.actuators.opcua_target import OpcuaTarget
 from gateways.actuators.outcome import Target
 from gateways.nvml.library import open_nvml
+from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
 from streams.publisher import Publisher
 from streams.role import RoleContext
@@ -40,7 +41,9 @@ async def run(context: RoleContext) -> None:
             log.error("nvml: %s", DRIVER_REFUSED)
     ledger = CommandLedger(run_dir / "actuators.sqlite")
     publisher = await Publisher.open(context, SOURCE)
-    worker = Actuators(context, publisher, ledger, targets)
+    traces = open_traces(context)
+    trace = untraced if traces is None else traces.see
+    worker = Actuators(context, publisher, ledger, targets, trace)
     working = [
         asyncio.create_task(worker.run()),
         *(asyncio.create_task(server.run()) for server in servers.values()),
@@ -56,6 +59,8 @@ async def run(context: RoleContext) -> None:
         await publisher.close()
         await worker.tell(everything=True)
         ledger.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
     for result in ended:
         if isinstance(result, Exception):
             raise result
