@@ -108,15 +108,15 @@ async def _watch(context: RoleContext, progress: Progress) -> None:
 
 
 def _application(context: RoleContext, token: str, progress: Progress) -> web.Application:
-    answer = exposition(lambda: (status_body(context), context.clock()))
-
     def knows(request: web.Request) -> bool:
         return not token or has_token(request, token)
 
     async def metrics(request: web.Request) -> web.Response:
         if not knows(request):
             raise web.HTTPUnauthorized(text=UNAUTHORIZED, headers={"www-authenticate": "Bearer"})
-        body, content_type = answer(request.headers.get("accept", ""))
+        # of a worker with many units it takes longer than a command may wait
+        status, accept = _copy(status_body(context)), request.headers.get("accept", "")
+        body, content_type = await asyncio.to_thread(exposition, status, context.clock(), accept)
         return web.Response(body=body, headers={"content-type": content_type})
 
     async def livez(request: web.Request) -> web.Response:
@@ -142,6 +142,14 @@ def _application(context: RoleContext, token: str, progress: Progress) -> web.Ap
     for path, handler in (("/metrics", metrics), ("/livez", livez), ("/readyz", readyz)):
         app.router.add_get(path, handler)
     return app
+
+
+def _copy(status: dict[str, Any]) -> dict[str, Any]:
+    """As it is now, while the role goes on changing its own."""
+    copied: dict[str, Any] = orjson.loads(
+        orjson.dumps(status, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    )
+    return copied
 
 
 def _said(word: str, is_so: bool, about: dict[str, Any], in_full: bool) -> web.Response:

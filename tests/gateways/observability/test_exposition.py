@@ -15,7 +15,7 @@ OPEN = "application/openmetrics-text; version=1.0.0"
 
 
 def series(body: dict[str, Any]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    text, _ = exposition(lambda: (body, NOW_NS))("")
+    text, _ = exposition(body, NOW_NS, "")
     return {
         (sample.name, frozenset((key, value) for key, value in sample.labels.items() if value)): sample.value
         for family in plain(text.decode())
@@ -37,9 +37,8 @@ def test_values_are_in_base_units() -> None:
 
 
 def test_both_formats_say_the_same() -> None:
-    answer = exposition(lambda: (filled("alerts"), NOW_NS))
-    text, kind = answer("text/plain")
-    opened, open_kind = answer(OPEN)
+    text, kind = exposition(filled("alerts"), NOW_NS, "text/plain")
+    opened, open_kind = exposition(filled("alerts"), NOW_NS, OPEN)
     assert kind.startswith("text/plain")
     assert open_kind.startswith("application/openmetrics-text")
     names = [

@@ -61,7 +61,7 @@ def test_what_a_status_has_and_the_table_has_not_is_found() -> None:
 
 @pytest.mark.parametrize("role", sorted(TABLE))
 def test_every_metric_of_the_table_is_shown(role: str) -> None:
-    body, _ = exposition(lambda: (filled(role), NOW_NS))("")
+    body, _ = exposition(filled(role), NOW_NS, "")
     shown = set(re.findall(r"^# HELP (\S+)", body.decode(), re.MULTILINE))
     assert {metric.full_name for metric in TABLE[role]} | OWN.keys() <= shown
 
@@ -70,7 +70,7 @@ def test_every_metric_of_the_table_is_shown(role: str) -> None:
 def test_promtool_finds_nothing_to_say(role: str) -> None:
     if (promtool := shutil.which("promtool")) is None:
         pytest.skip("no promtool (package prometheus)")
-    body, _ = exposition(lambda: (filled(role), NOW_NS))("")
+    body, _ = exposition(filled(role), NOW_NS, "")
     done = subprocess.run(
         [promtool, "check", "metrics"], input=body, capture_output=True, check=False, timeout=60
     )
