@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
+from gateways.cli.run_role import ROLES
+from gateways.listen import address_of
+from gateways.observability.silent import Silent, is_status, silent_parts
 from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
@@ -87,6 +90,7 @@ class System:
         self._changing = asyncio.Lock()
         """Held by who starts or ends roles: an end that comes in between would leave some of them running."""
         self._ending = False
+        self.silent_at_end: list[Silent] = []
         self._broker_cpu_s = 0.0
         self._broker_cpu_s_ended = 0.0
 
@@ -143,8 +147,17 @@ class System:
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
         environment = self.request.environments.get(role)
-        given = {**self.endpoints, **(options or {})}
+        given = {**self.endpoints, **self._http(role), **(options or {})}
         await self.processes.start(role, self.request.site, given, environment=environment)
+
+    def _http(self, role: str) -> dict[str, str]:
+        """Where a role serves its metrics, if the settings want that: each at a port of its own, from theirs on."""
+        found = address_of(self.settings.http.listen)
+        if found is None:
+            return {}
+        first = found[1]
+        port = first + list(ROLES).index(role) if first and not self.request.free_ports else 0
+        return {"http": f"{self.settings.http.listen.rpartition(':')[0]}:{port}"}
 
     async def _start_consumers(self) -> None:
         crashes = {"crash_at": ",".join(self.request.crashes)} if self.request.crashes else {}
@@ -335,8 +348,14 @@ class System:
             return True
         return child.pid is not None and self.observer.status.get(role, {}).get("pid") == child.pid
 
+    def silent(self) -> list[Silent]:
+        """Which role, or part of one, is silent now, by what the log says of those that were started."""
+        statuses = [one for name, one in self.observer.status.items() if is_status(one)]
+        return silent_parts(statuses, list(self.processes.children), time.time_ns())
+
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
+        self.silent_at_end = self.silent()
         self._ending = True
         async with self._changing:
             await self._end_in_order()
@@ -387,6 +406,7 @@ class System:
             resources=self.resources,
             first_reading_s=None if first is None else first - self.started,
             rolls=self.rolls,
+            silent=self.silent_at_end,
             restarts=self.processes.restarts,
             exits={name: child.exits for name, child in self.processes.children.items()},
         )
