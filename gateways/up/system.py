@@ -43,6 +43,8 @@ SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
 OWN_SOURCES = ("recorder", "alerts", "actuators")
 """They tell readings of Headrace itself, and read to the end of what the worker says."""
+STAYING = ("scada",)
+"""Neither held nor ended in a roll: it outlives a log that goes away once it is ready, and not before."""
 _LOOK_AGAIN_S = 5.0
 LOOK_EVERY_S = 0.2
 """A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
@@ -273,10 +275,11 @@ class System:
 
         Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried
         over to the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order. While
-        somebody is still starting, who could not be held, it waits.
+        somebody is still starting, who could not be held or whom a log that goes away would end, it waits.
         """
         began = time.monotonic()
-        if starting := [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self._is_up(role)]:
+        starting = [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self._is_up(role)]
+        if starting := [*starting, *(role for role in STAYING if not self._is_ready(role))]:
             log.info("the embedded log is rolled once %s is up", ", ".join(starting))
             self._roll_not_before = began + _LOOK_AGAIN_S
             return
@@ -352,6 +355,11 @@ class System:
         """Which role, or part of one, is silent now, by what the log says of those that were started."""
         statuses = [one for name, one in self.observer.status.items() if is_status(one)]
         return silent_parts(statuses, list(self.processes.children), time.time_ns())
+
+    def _is_ready(self, role: str) -> bool:
+        """Whether a role that was started does its work."""
+        is_started = self.processes.children.get(role) is not None
+        return not is_started or (self._is_up(role) and self.observer.status[role]["state"] == "ready")
 
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
