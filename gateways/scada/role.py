@@ -29,7 +29,7 @@ from gateways.scada.model import Model
 from gateways.scada.rule_facts import RuleFacts
 from gateways.scada.server import Core, ScadaServer
 from gateways.scada.values import PlantValues
-from rules.engine.inputs import Activation, Frame, Readings, Tick
+from rules.engine.inputs import Frame, Readings, Tick
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from rules.findings import Finding, nearest
@@ -38,8 +38,8 @@ from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets
-from streams.topics import ALARMS, EVENTS, STATUS
+from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets, taken_up
+from streams.topics import ALARMS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output
 
 log = logging.getLogger("headrace.scada")
@@ -95,7 +95,7 @@ class Scada:
         bus, site = self.context.bus, self.context.site
         try:
             sets = await published_rule_sets(bus) if digest else {}
-            rule_set = sets.get(digest) if digest else await newest_rule_set(bus)
+            rule_set = sets.get(digest) if digest else await newest_rule_set(bus, site)
             if rule_set is None and digest:
                 return
             program = await asyncio.to_thread(
@@ -128,11 +128,14 @@ class Scada:
         self.metrics["alarms"] = len(self.conditions)
 
     async def see_inputs(self, records: Sequence[Record]) -> None:
-        """Readings, frames, ticks and activations; and the words of roles."""
+        """Readings, frames and ticks; rules that units have taken up; and the words of roles."""
         for record in records:
             try:
                 if record.topic == STATUS.name:
                     self._see_status(record)
+                    continue
+                if record.topic == JOURNAL.name:
+                    await self._see_journal(record)
                     continue
                 value = decode_input(record.key, record.headers, record.value)
             except UndecodableError:
@@ -147,8 +150,11 @@ class Scada:
                 self.metrics["frames"] += 1
             elif isinstance(value, Tick):
                 self.heartbeat.hear_tick(value.unit)
-            elif isinstance(value, Activation) and value.rules_digest != self._rules_digest:
-                await self._take_up(value.rules_digest)
+
+    async def _see_journal(self, record: Record) -> None:
+        unit, digest = taken_up(record) or ("", "")
+        if unit in self.context.site.units and digest != self._rules_digest:
+            await self._take_up(digest)
 
     def _see_readings(self, readings: Readings) -> None:
         if readings.backfill:
@@ -208,9 +214,10 @@ class Scada:
 
     async def _inputs_from_now(self) -> Reader:
         bus, start = self.context.bus, dict[TopicPartition, int]()
-        for topic in (EVENTS.name, STATUS.name):
+        topics = (EVENTS.name, JOURNAL.name, STATUS.name)
+        for topic in topics:
             start |= await bus.ends(topic)
-        return await bus.reader([EVENTS.name, STATUS.name], start)
+        return await bus.reader(topics, start)
 
     async def beat(self) -> None:
         """Once a second: the heartbeat, what has grown old, the metrics."""

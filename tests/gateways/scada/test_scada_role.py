@@ -133,8 +133,7 @@ async def test_limits_are_those_of_the_rules_that_rule(tmp_path: Path, unused_po
         made = RuleSet(files)
         await (await plant.producer.send(rule_set_message(made)))
         identity = Identity("activation", time.time_ns(), 1)
-        activation = Activation("hall", identity, plant.site.digest, made.digest, time.time_ns())
-        await plant.send(activation)
+        await plant.send(Activation("hall", identity, plant.site.digest, made.digest, time.time_ns()))
         await asyncio.sleep(0)
         for value in range(100, 200):  # words that come before the rules were taken up have the old limit
             await plant.flow(float(value))
