@@ -70,6 +70,7 @@ def up(
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Use any free ports instead of the configured ones.")
     ] = False,
+    bootstrap: BootstrapOption = None,
     crash: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,6 +94,7 @@ def up(
                 seed=seed,
                 plc=plc,
                 free_ports=free_ports,
+                bootstrap=bootstrap,
                 crashes=tuple(crash or ()),
                 as_json=as_json,
             )

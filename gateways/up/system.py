@@ -1,4 +1,4 @@
-"""The whole system on one machine: embedded broker, role processes, and the reader that watches them."""
+"""The whole system on one machine: the broker, role processes, and the reader that watches them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
+from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
 from gateways.up.resources import Resources, cpu_s
@@ -58,11 +59,15 @@ class System:
         self.resources = Resources()
         self.rolls = 0
         port = free_port() if request.free_ports else int(settings.broker.bootstrap.rsplit(":", 1)[1])
-        self.bootstrap = f"127.0.0.1:{port}"
+        self.bootstrap = request.bootstrap or f"127.0.0.1:{port}"
         self.settings = settings.model_copy(
             update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
         )
-        self.broker = EmbeddedBroker(port, run_dir, self.settings.broker.partitions)
+        self.broker = (
+            GivenBroker(self.settings.broker)
+            if request.bootstrap
+            else EmbeddedBroker(port, run_dir, self.settings.broker.partitions)
+        )
         self.bus = KafkaBus(self.settings.broker)
         self.nvml_state = run_dir / "nvml.state"
         self.processes = Processes(
@@ -114,7 +119,7 @@ class System:
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
-        if self.request.free_ports:
+        if self.request.free_ports and not self.request.bootstrap:
             log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", self.bootstrap)
         await self._activate()
         await self._start("ticker")
@@ -134,7 +139,9 @@ class System:
         return plant
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
-        await self.processes.start(role, self.request.site, {**self.endpoints, **(options or {})})
+        environment = self.request.environments.get(role)
+        given = {**self.endpoints, **(options or {})}
+        await self.processes.start(role, self.request.site, given, environment=environment)
 
     async def _start_consumers(self) -> None:
         crashes = {"crash_at": ",".join(self.request.crashes)} if self.request.crashes else {}
@@ -251,7 +258,7 @@ class System:
 
     def _is_log_full(self) -> bool:
         limits = self.settings.broker
-        return (
+        return isinstance(self.broker, EmbeddedBroker) and (
             self.resources.broker_mb > limits.embedded_limit_mb
             or self.observer.longest_partition > limits.embedded_limit_records
         )
