@@ -26,7 +26,7 @@ from streams.bus_kafka import KafkaBus
 from streams.output_file import is_file_name
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import activation, rule_set_message, rule_set_of
+from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
 from streams.settings import Settings
 from streams.topics import COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input
@@ -159,10 +159,10 @@ class System:
                 await self._start("recorder", {"file": str(file)})
 
     async def _activate(self) -> None:
-        """Say on the log that the folder's rules rule; nothing where a root key would have to sign that."""
+        """Say on a log without rules that the folder's rule; nothing where a root key would have to sign that."""
         load_program(self.request.site, self.site)  # what is wrong is said in the words of its files
-        if self.site.root_key:
-            return  # the worker begins with the folder's
+        if self.site.root_key or await published_rule_sets(self.bus):
+            return  # the worker begins with the folder's, or goes on with those of the log
         rule_set = rule_set_of(self.request.site, self.site)
         producer = await self.bus.producer("up-activation")
         await producer.send(rule_set_message(rule_set))
