@@ -78,7 +78,7 @@ class Scada:
         core.use(self.hub, HistoryReader(self.history, self.values.place_of, core.aspace), self.methods)
         self.server = ScadaServer(core, context.options.get("endpoint", settings.endpoint), site.name)
         self._model = model
-        self._rules_digest = ""
+        self._rules_digest, self._knows_rules = "", False
         self.metrics.update(alarms=0, transitions=0, readings=0, frames=0, unreadable=0, history_values=0)
 
     async def prepare(self) -> None:
@@ -132,7 +132,7 @@ class Scada:
         for record in records:
             try:
                 if record.topic == STATUS.name:
-                    self._see_status(record)
+                    await self._see_status(record)
                     continue
                 if record.topic == JOURNAL.name:
                     await self._see_journal(record)
@@ -153,8 +153,10 @@ class Scada:
 
     async def _see_journal(self, record: Record) -> None:
         unit, digest = taken_up(record) or ("", "")
-        if unit in self.context.site.units and digest != self._rules_digest:
-            await self._take_up(digest)
+        if unit in self.context.site.units:
+            self._knows_rules = True
+            if digest != self._rules_digest:
+                await self._take_up(digest)
 
     def _see_readings(self, readings: Readings) -> None:
         if readings.backfill:
@@ -164,8 +166,8 @@ class Scada:
         self.history.add(taken.places, taken.times, taken.values, taken.status)
         self.hub.show(self.values.nodes[place] for place in taken.changed)
 
-    def _see_status(self, record: Record) -> None:
-        """A worker that says it is ready works. UndecodableError: anyone can write to the topic."""
+    async def _see_status(self, record: Record) -> None:
+        """A worker that is ready works, and knows which rules rule. UndecodableError: anyone can write to the topic."""
         if record.value is None or not (record.key or b"").startswith(b"worker"):
             return
         try:
@@ -176,6 +178,13 @@ class Scada:
             raise UndecodableError("status", "no object")
         if said.get("state") == "ready":
             self.heartbeat.hear_worker()
+        metrics = said.get("metrics")
+        rules = metrics.get("rules") if isinstance(metrics, dict) else None
+        ruling = {str(one) for one in rules.values()} if isinstance(rules, dict) else set()
+        if ruling and not self._knows_rules:  # those of its start were a guess; the journal says what follows
+            self._knows_rules = True
+            if self._rules_digest not in ruling:
+                await self._take_up(max(ruling))
 
     # The loops.
 
