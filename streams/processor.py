@@ -504,6 +504,7 @@ class Processor:
             "positions": dict(self.positions()),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
             "replay": None if self._producer.mark is None else self._producer.mark.recording,
+            "now_ns": {unit.id: unit.engine.now_ns for unit in self._units()},
             "rules": {unit.id: unit.engine.rules_digest for unit in self._units()},
             "access": {unit.id: unit.engine.access_digest for unit in self._units()},
             "engine": dict(engines),

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
 from rules.engine.outputs import Command
@@ -65,12 +66,18 @@ class Actuators:
     """`targets` by `target_of`. Status goes to the context's metrics."""
 
     def __init__(
-        self, context: RoleContext, publisher: Publisher, ledger: CommandLedger, targets: Mapping[str, Target]
+        self,
+        context: RoleContext,
+        publisher: Publisher,
+        ledger: CommandLedger,
+        targets: Mapping[str, Target],
+        dead_man: DeadMan,
     ) -> None:
         self._context = context
         self._publisher = publisher
         self._ledger = ledger
         self._targets = targets
+        self._dead_man = dead_man
         self._queues = {name: TaskQueue() for name in targets}
         self._in_hand: set[str] = set()
         self._said: deque[_Said] = deque()
@@ -91,16 +98,18 @@ class Actuators:
         ]
         telling = asyncio.create_task(self._tell_regularly())
         reading = asyncio.create_task(self._read())
+        watching = asyncio.create_task(self._dead_man.run(self._put))
+        beside = (*serving, telling, watching)
         try:
-            await asyncio.wait([*serving, telling, reading], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*beside, reading], return_when=asyncio.FIRST_COMPLETED)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_WITHIN_S if reading.done() else 0):
                     while self._in_hand and not any(task.done() for task in serving):
                         await asyncio.sleep(0.01)
         finally:
-            for task in (*serving, telling, reading):
+            for task in (*beside, reading):
                 task.cancel()
-            ended = await asyncio.gather(*serving, telling, reading, return_exceptions=True)
+            ended = await asyncio.gather(*beside, reading, return_exceptions=True)
         for result in ended:
             if isinstance(result, Exception):
                 raise result
@@ -176,7 +185,7 @@ class Actuators:
         await asyncio.to_thread(self._ledger.mark, marks)
         for command, verdict in taken:
             if isinstance(verdict, Task):
-                self._queues[target_of(verdict.actuator)].put(verdict)
+                self._put(verdict)
             else:
                 self._receipt(command, verdict)
 
@@ -200,7 +209,12 @@ class Actuators:
             return Outcome("refused", None, f"unit {units}")
         if target_of(actuator) not in self._targets:
             return Outcome("refused", None, f"no target for source '{actuator.source}'")
+        if why_not := self._dead_man.refusal(command):
+            return Outcome("unknown" if was_marked else "refused", None, why_not)
         return Task(command, actuator)
+
+    def _put(self, task: Task) -> None:
+        self._queues[target_of(task.actuator)].put(task)
 
     async def _serve(self, target: Target, queue: TaskQueue) -> None:
         while True:
@@ -209,10 +223,18 @@ class Actuators:
             due = [task for task in batch if now_ns <= task.command.expires_ns]
             for task in batch:
                 if now_ns > task.command.expires_ns:
-                    self._receipt(task.command, Outcome("expired", None, "while its target was busy"))
+                    self._settle(task, Outcome("expired", None, "while its target was busy"))
             if due:
                 for task, outcome in zip(due, await target.write(due), strict=True):
-                    self._receipt(task.command, outcome)
+                    self._settle(task, outcome)
+
+    def _settle(self, task: Task, outcome: Outcome) -> None:
+        if task.settle is not None:
+            task.settle(outcome)
+            return
+        if outcome.status == "done":
+            self._dead_man.done(task.command)
+        self._receipt(task.command, outcome)
 
     def _receipt(self, command: Command, outcome: Outcome) -> None:
         at_ns = self._context.clock()

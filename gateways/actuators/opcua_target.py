@@ -152,6 +152,21 @@ class OpcuaTarget:
                 batch.settle_rest(self._why_away)
                 return batch.outcomes()
 
+    async def count(self, node: str, number: int) -> str:
+        """Write a watchdog's counter, once and at once; "" when the server has it, else why not."""
+        client = self._client
+        if client is None:
+            return self._refusal or self._why_away
+        try:
+            known = resolve(ua.NodeId.from_string(node), self._namespaces)
+            if known is None:
+                return f"no node '{node}' at the server"
+            value = ua.DataValue(ua.Variant(number, ua.VariantType.UInt32))
+            (status,) = await client.uaclient.write_attributes([known], [value], ua.AttributeIds.Value)
+        except (*LOST, ua.UaError, ValueError) as error:
+            return _explain(error)
+        return status.name if status.is_bad() else ""
+
     async def _attempt(self, client: Client, batch: _Batch) -> None:
         await self._learn_nodes(client, batch)
         positions = batch.open()

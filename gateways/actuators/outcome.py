@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,20 +14,21 @@ from rules.site.model import Actuator
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A command that was found sound, with its actuator."""
-
-    command: Command
-    actuator: Actuator
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a task. `done`: written, and the device says the same value; `unknown`: written perhaps."""
 
     status: ReceiptStatus
     read_back: float | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A command that was found sound, with its actuator. `settle`: who hears its outcome, None for a receipt."""
+
+    command: Command
+    actuator: Actuator
+    settle: Callable[[Outcome], None] | None = None
 
 
 class Target(Protocol):

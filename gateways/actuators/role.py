@@ -6,6 +6,8 @@ import asyncio
 import logging
 
 from gateways.actuators.actuators import Actuators
+from gateways.actuators.dead_man import DeadMan
+from gateways.actuators.fallback_store import FILE, FallbackStore
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
 from gateways.actuators.opcua_target import OpcuaTarget
@@ -38,9 +40,9 @@ async def run(context: RoleContext) -> None:
         context.metrics["face"] = nvml.face
         if nvml.face == "driver":
             log.error("nvml: %s", DRIVER_REFUSED)
-    ledger = CommandLedger(run_dir / "actuators.sqlite")
+    ledger, store = CommandLedger(run_dir / "actuators.sqlite"), FallbackStore(run_dir / FILE)
     publisher = await Publisher.open(context, SOURCE)
-    worker = Actuators(context, publisher, ledger, targets)
+    worker = Actuators(context, publisher, ledger, targets, DeadMan(context, publisher, store, servers))
     working = [
         asyncio.create_task(worker.run()),
         *(asyncio.create_task(server.run()) for server in servers.values()),
@@ -56,6 +58,7 @@ async def run(context: RoleContext) -> None:
         await publisher.close()
         await worker.tell(everything=True)
         ledger.close()
+        store.close()
     for result in ended:
         if isinstance(result, Exception):
             raise result

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from gateways.alerts.acknowledge import Acknowledger
 from gateways.alerts.channels import alertmanagers, open_channels
-from gateways.alerts.dead_channels import channel_points, tell_dead
 from gateways.alerts.delivery import Deliverer
 from gateways.alerts.edge import HttpEdge
 from gateways.alerts.intake import Intake, Sent
@@ -22,6 +21,7 @@ from gateways.alerts.outbox import Outbox
 from gateways.alerts.sender import Sender
 from gateways.alerts.streams import Streams
 from gateways.alerts.watch import Workers, fire_always, renew_leases
+from gateways.own_count import own_points, tell_count
 from rules.errors import UnreachableError
 from streams.bus import Reader, Start
 from streams.record import Record, TopicPartition
@@ -121,8 +121,8 @@ class Alerts:
                 yield fire_always(context, one, deliverers, workers)
         if receivers := alertmanagers(deliverers):
             yield renew_leases(self._subscriptions, receivers, self._intake)
-        if points := channel_points(context):
-            yield tell_dead(context, points, self._dead)
+        if points := own_points(context, "alerts", "DeadChannels"):
+            yield tell_count(context, points, self._dead)
 
     async def _settle(self) -> None:
         """What was read last may still go out; what does not in time is there for the next process."""

@@ -17,10 +17,9 @@ from gateways.sim.physics_curves import Array
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Asset, Point, Site
+from rules.site.sources import OWN_KINDS
 
 Index = NDArray[np.intp]
-_OWN = ("recorder", "alerts")
-"""Kinds of sources that are Headrace itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +137,4 @@ def _index(values: list[int]) -> Index:
 
 def plant_points(site: Site) -> tuple[Point, ...]:
     """All points but what Headrace says of itself, which is no part of the plant."""
-    return tuple(point for point in site.points.values() if site.sources[point.source].kind not in _OWN)
+    return tuple(point for point in site.points.values() if site.sources[point.source].kind not in OWN_KINDS)

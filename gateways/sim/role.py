@@ -28,6 +28,7 @@ from gateways.sim.frames import FrameSource, frame_sources
 from gateways.sim.plant import Plant
 from gateways.sim.server import PlantServer
 from gateways.sim.telemetry import Telemetry
+from gateways.sim.watchdog import Watchdogs
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Actuator
@@ -52,8 +53,8 @@ class WriteLog:
         self._file = None if path is None else _opened(Path(path))
         self.writes = 0
 
-    def add(self, via: str, actuator: str, node: str, old: float, new: float) -> None:
-        """One write that took effect."""
+    def add(self, via: str, actuator: str, node: str, old: float | None, new: float) -> None:
+        """One write that took effect. `old` None: nobody looked."""
         self.writes += 1
         if self._file is not None:
             line = {
@@ -105,8 +106,9 @@ class LivePlant:
         self.telemetry = Telemetry(self.plant, NvmlState.create(state_file, gpu_ids, *span))
         # at once: a gateway that reads before the first step must not see a cold GPU
         self.telemetry.update(STEP_S)
+        self.watchdogs = Watchdogs(context.site)
         self.servers = [
-            PlantServer(context.site, source, context.settings.run_dir, self._written)
+            PlantServer(context.site, source, context.settings.run_dir, self._written, self._counted)
             for source in context.site.sources.values()
             if source.kind == "opcua"
         ]
@@ -183,6 +185,7 @@ class LivePlant:
             self.log.add("nvml", name, gpu_ids[gpu], old_w, new_w)
         if self._faults and all(server.is_read for server in self.servers):
             self._inject((self._faults_from_ns - self._base_ns) / 1e9)
+        await self._fall_back()
         plant.step(STEP_S)
         self.telemetry.update(STEP_S)
         self._due_sources.update(
@@ -202,6 +205,18 @@ class LivePlant:
         self.metrics["trays_tripped"] = int(plant.plc.tray_tripped.sum())
         self.metrics["standby_starts"] = plant.plc.standby_starts
 
+    async def _fall_back(self) -> None:
+        """What nobody counts for any more, goes to its fallback by itself."""
+        for actuator in self.watchdogs.due(self.plant.time_ns):
+            assert actuator.fallback is not None
+            self.plant.write(actuator.id, actuator.fallback.value)
+            self.log.add("watchdog", actuator.id, actuator.address, None, actuator.fallback.value)
+        state = self.watchdogs.state()
+        if self._serving and state != self.metrics.get("watchdog"):
+            self.metrics["watchdog"] = state
+            for server in self._serving:
+                await server.show_tripped(server.source_id in self.watchdogs.tripped)
+
     async def _show_points(self) -> None:
         """Points whose period is over, to the servers; a stale point isn't shown again."""
         due = self._due_points
@@ -217,6 +232,9 @@ class LivePlant:
             times = (shown.time_ns[at] + self._base_ns).tolist()
             await server.show(mine.tolist(), shown.values[at].tolist(), times, shown.status[at].tolist())
             self.metrics["points_shown"] += len(mine)
+
+    def _counted(self, source: str, number: int) -> None:
+        self.watchdogs.count(source, number, self.plant.time_ns)
 
     def _written(self, actuator: Actuator, old: float, new: float) -> None:
         self.plant.write(actuator.id, new)

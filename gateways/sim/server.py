@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,17 +37,29 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 WriteHook = Callable[[Actuator, float, float], None]
 """Called with actuator, old and new value; a ValueError or KeyError of it refuses the write."""
+CountHook = Callable[[str, int], None]
+"""Called with the source and the number that was written to its watchdog."""
 
 
 class _PlantAttributes:
-    """The Write service: only set points, only values in range; the plant has it before the client has its answer."""
+    """The Write service: only set points, only values in range; the plant has it before the client has its answer.
 
-    def __init__(self, aspace: Any, targets: dict[ua.NodeId, Actuator], hook: WriteHook) -> None:
+    `watchdog`: a node that takes any UInt32, and who hears of it.
+    """
+
+    def __init__(
+        self,
+        aspace: Any,
+        targets: dict[ua.NodeId, Actuator],
+        hook: WriteHook,
+        watchdog: tuple[ua.NodeId, Callable[[int], None]] | None,
+    ) -> None:
         self._own = AttributeService(aspace)
         self.read = self._own.read
         self._space = aspace
         self._targets = targets
         self._hook = hook
+        self._watchdog = watchdog
 
     async def write(self, params: Any, user: Any = None) -> list[ua.StatusCode]:
         """One status code for each value, in order. Only the server itself (its status node) has the admin's role."""
@@ -59,6 +72,8 @@ class _PlantAttributes:
         codes = ua.StatusCodes
         if item.NodeId not in self._space:
             return int(codes.BadNodeIdUnknown)
+        if self._watchdog is not None and item.NodeId == self._watchdog[0]:
+            return await self._count(item, self._watchdog[1])
         actuator = self._targets.get(item.NodeId)
         if actuator is None or item.AttributeId != ua.AttributeIds.Value:
             return int(codes.BadNotWritable)
@@ -78,20 +93,33 @@ class _PlantAttributes:
         )
         return int(codes.Good)
 
+    async def _count(self, item: Any, count: Callable[[int], None]) -> int:
+        variant = item.Value.Value
+        if item.AttributeId != ua.AttributeIds.Value:
+            return int(ua.StatusCodes.BadNotWritable)
+        if variant is None or variant.VariantType != ua.VariantType.UInt32 or variant.is_array:
+            return int(ua.StatusCodes.BadTypeMismatch)
+        count(int(variant.Value))
+        await self._space.write_attribute_value(item.NodeId, item.AttributeId, ua.DataValue(variant))
+        return int(ua.StatusCodes.Good)
+
 
 class PlantServer:
     """A started server shows what `show` is handed."""
 
-    def __init__(self, site: Site, source: Source, run_dir: Path, hook: WriteHook) -> None:
+    def __init__(self, site: Site, source: Source, run_dir: Path, hook: WriteHook, count: CountHook) -> None:
         self.points: tuple[Point, ...] = tuple(
             point for point in site.points.values() if point.source == source.id
         )
+        self.source_id = source.id
         self._site = site
         self._source = source
         self._run_dir = run_dir
         self._hook = hook
+        self._count = count
         self._server: Any = Server()
         self._nodes: list[ua.NodeId] = []
+        self._tripped: ua.NodeId | None = None
 
     async def start(self) -> None:
         """Build the address space and listen. UnreachableError names a port that is taken."""
@@ -117,7 +145,10 @@ class PlantServer:
         }
         for node in targets:
             self._make_writable(node)
-        server.iserver.attribute_service = _PlantAttributes(server.iserver.aspace, targets, self._hook)
+        watchdog = self._build_watchdog(index)
+        server.iserver.attribute_service = _PlantAttributes(
+            server.iserver.aspace, targets, self._hook, watchdog
+        )
         try:
             await server.start()
         except OSError as error:
@@ -143,6 +174,14 @@ class PlantServer:
         for place, value, at_ns, code in zip(places, values, time_ns, status, strict=True):
             data_value = _data_value(value, moment_of(at_ns), code)
             await space.write_attribute_value(self._nodes[place], ua.AttributeIds.Value, data_value)
+
+    async def show_tripped(self, is_tripped: bool) -> None:
+        """Set the flag of the watchdog, where there is one."""
+        if self._tripped is not None:
+            value = ua.DataValue(ua.Variant(is_tripped, ua.VariantType.Boolean))
+            await self._server.iserver.aspace.write_attribute_value(
+                self._tripped, ua.AttributeIds.Value, value
+            )
 
     async def _load_certificate(self, host: str) -> None:
         folder = self._run_dir / "certificates"
@@ -184,12 +223,41 @@ class PlantServer:
             node = self._node_id(index, point.address)
             self._nodes.append(node)
             items += _variable(node, ua.NodeId(point.asset, index), point, index)
+        self._add(items)
+
+    def _add(self, items: list[ua.AddNodesItem]) -> None:
         results = self._server.iserver.node_mgt_service.add_nodes(items)
         for item, result in zip(items, results, strict=True):
             if not result.StatusCode.is_good():
                 name = item.RequestedNewNodeId.to_string()
                 message = f"the simulated plant can't make node {name}: {result.StatusCode.name}"
                 raise ConfigurationError([Finding("site", 0, 0, message, "two points with one address?")])
+
+    def _build_watchdog(self, index: int) -> tuple[ua.NodeId, Callable[[int], None]] | None:
+        """The node that a client counts at, and beside it `….Tripped`, the flag."""
+        watchdog = self._source.watchdog
+        if watchdog is None:
+            return None
+        node = self._node_id(index, watchdog.node)
+        self._tripped = self._node_id(index, f"{watchdog.node}.Tripped")
+        root = ua.NodeId(self._site.name, index)
+        items = [
+            _variable_item(
+                one,
+                root,
+                ua.QualifiedName(one.Identifier, index),
+                value,
+                kind,
+                ua.ObjectIds.BaseDataVariableType,
+            )
+            for one, value, kind in (
+                (node, ua.Variant(0, ua.VariantType.UInt32), ua.ObjectIds.UInt32),
+                (self._tripped, ua.Variant(False, ua.VariantType.Boolean), ua.ObjectIds.Boolean),
+            )
+        ]
+        self._add(items)
+        self._make_writable(node)
+        return node, partial(self._count, self._source.id)
 
     def _make_writable(self, node: ua.NodeId) -> None:
         space = self._server.iserver.aspace

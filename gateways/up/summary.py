@@ -90,6 +90,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
             "total": round(sum(cost.cpu_s_by_role.values()), 2),
         },
         "cores": round(sum(cost.cpu_s_by_role.values()) / max(cost.wall_s, 1e-9), 3),
+        "fallback": _fallback(observer),
         "wall_s": round(cost.wall_s, 2),
         "first_reading_s": None if cost.first_reading_s is None else round(cost.first_reading_s, 2),
         "pss_mb_max": {
@@ -122,6 +123,18 @@ def unsent(status: Mapping[str, Mapping[str, Any]]) -> int:
         for publisher in role.get("metrics", {}).get("publishers", {}).values()
         if role.get("state") == "stopping"
     )
+
+
+def _fallback(observer: Observer) -> dict[str, Any]:
+    """How many actuators were in their fallback at the end, and how often the plant's own watchdog let them go."""
+    said = [status.get("metrics", {}) for status in observer.status.values()]
+    held: dict[str, Any] = next((one["fallback"] for one in said if "fallback" in one), {})
+    return {
+        "actuators": held.get("actuators", 0),
+        "part": held.get("part", ""),
+        "since": iso_utc(held["since_ns"]) if held.get("since_ns") else None,
+        "watchdog_trips": sum(one.get("watchdog", {}).get("trips", 0) for one in said),
+    }
 
 
 def _engine_counter(observer: Observer, name: str) -> int:
@@ -164,6 +177,14 @@ def in_words(summary: Mapping[str, Any]) -> str:
         f"cores {summary['cores']}; memory broker {summary['pss_mb_max']['broker']} MB, "
         f"others {summary['pss_mb_max']['others']} MB",
     ]
+    fallback = summary["fallback"]
+    if fallback["actuators"]:
+        lines.append(
+            f"{fallback['actuators']} actuators are in their fallback since {fallback['since'][11:19]} "
+            f"(silent: {fallback['part']})"
+        )
+    if fallback["watchdog_trips"]:
+        lines.append(f"the plant's watchdog let its actuators fall back: {fallback['watchdog_trips']} times")
     if summary["unreadable"]:
         counts = ", ".join(f"{topic} {count:,}" for topic, count in summary["unreadable"].items())
         lines.append(f"records that are not Headrace's, passed over: {counts}")

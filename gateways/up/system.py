@@ -38,7 +38,7 @@ log = logging.getLogger("headrace.up")
 
 SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
-OWN_SOURCES = ("recorder", "alerts")
+OWN_SOURCES = ("recorder", "alerts", "actuators")
 """They tell readings of Headrace itself, and read to the end of what the worker says."""
 _LOOK_AGAIN_S = 5.0
 LOOK_EVERY_S = 0.2
@@ -59,10 +59,11 @@ class System:
         self.resources = Resources()
         self.rolls = 0
         port = free_port() if request.free_ports else int(settings.broker.bootstrap.rsplit(":", 1)[1])
-        self.bootstrap = request.bootstrap or f"127.0.0.1:{port}"
-        self.settings = settings.model_copy(
-            update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
-        )
+        if request.bootstrap:
+            at = {"bootstrap": request.bootstrap}
+        else:
+            at = {"bootstrap": f"127.0.0.1:{port}", "security_protocol": "PLAINTEXT"}
+        self.settings = settings.model_copy(update={"broker": settings.broker.model_copy(update=at)})
         self.broker = (
             GivenBroker(self.settings.broker)
             if request.bootstrap
@@ -73,7 +74,8 @@ class System:
         self.processes = Processes(
             run_dir,
             {
-                "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
+                "HEADRACE_BROKER__BOOTSTRAP": self.settings.broker.bootstrap,
+                "HEADRACE_BROKER__SECURITY_PROTOCOL": "PLAINTEXT",
                 "HEADRACE_RUN_DIR": str(run_dir),
                 "HEADRACE_FAKE_NVML_STATE": str(self.nvml_state),
             },
@@ -120,7 +122,8 @@ class System:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
         if self.request.free_ports and not self.request.bootstrap:
-            log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", self.bootstrap)
+            where = self.settings.broker.bootstrap
+            log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", where)
         await self._activate()
         await self._start("ticker")
         await self._start_consumers()

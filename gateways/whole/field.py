@@ -16,6 +16,7 @@ from gateways.sim.faults import Fault
 from gateways.sim.frames import frame_sources
 from gateways.sim.plant import Plant
 from gateways.sim.telemetry import Telemetry
+from gateways.sim.watchdog import Watchdogs
 from gateways.whole.process import PROCESS
 from rules.site.model import Site
 
@@ -44,6 +45,7 @@ class Field:
         self.plant = Plant(site, seed)
         self.telemetry = Telemetry(self.plant)
         self.telemetry.update(0.1)
+        self.watchdogs = Watchdogs(site)
         self.start_ns = start_ns
         self.frames = frame_sources(site, ("simulator", "nvml"))
         fastest_ns = min([source.period_ns for source in self.frames], default=_LONGEST_STEP_NS)
@@ -51,6 +53,8 @@ class Field:
         self.away: set[str] = set()
         self.deaf: set[str] = set()
         self.writes: list[Write] = []
+        self.falls: list[Write] = []
+        """What the device did by itself, when nobody counted at its watchdog."""
         self.power_kw_max = 0.0
         self._clock = clock
 
@@ -63,6 +67,10 @@ class Field:
         while True:
             due_ns = self.start_ns + self.plant.time_ns + self.step_ns
             await asyncio.sleep((due_ns - self._clock()) / 1e9)
+            for actuator in self.watchdogs.due(self.plant.time_ns):
+                assert actuator.fallback is not None
+                self.plant.write(actuator.id, actuator.fallback.value)
+                self.falls.append(Write(self._clock(), "watchdog", actuator.id, actuator.fallback.value))
             self.plant.step(self.step_ns / 1e9)
             self.telemetry.update(self.step_ns / 1e9)
             self.power_kw_max = max(self.power_kw_max, self.plant.load_w / 1e3)
@@ -101,6 +109,14 @@ class FieldTarget:
             await asyncio.sleep(LOOK_EVERY_S)
             if self._clock() > give_up_ns:
                 return [Outcome("unknown" if was_sent else "failed", None, "the server is away")] * len(tasks)
+
+    async def count(self, node: str, number: int) -> str:
+        """As the servers of production: one write, tried once."""
+        if self._name in self._field.away or self._process is None or not self._process.is_alive:
+            return "the server is away"
+        self._field.watchdogs.count(self._name, number, self._field.plant.time_ns)
+        await asyncio.sleep(ANSWER_S)
+        return "no answer" if self._name in self._field.deaf else ""
 
     async def close(self) -> None:
         """Nothing is held."""

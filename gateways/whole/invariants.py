@@ -6,20 +6,30 @@ for the lives of the actuators, as a command that was taken by a process that en
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
+from gateways.actuators.dead_man import RULE, TRY_S
 from gateways.whole.field import Field, Write
 from gateways.whole.reference import Reference, is_fact
 from gateways.whole.tap import Handed
 from rules.engine.inputs import Gap
+from rules.site.model import Site
 
 SHOWN: Final = 5
 TOLD_NS: Final = 1_500_000_000
 """A receipt that stands on the log for so long, while the actuators live, is known to their ledger."""
 SENT_NS: Final = 20_000_000
 """What a write takes from the check of its expiry to the device."""
+
+HEARD_NS: Final = 6_000_000_000
+"""What a word of life takes to the actuators at most, a slow reader's three seconds included."""
+ANSWERED_NS: Final = 15_000_000_000
+"""From the end of an actuator's patience to what became of its fallback."""
+FALLBACK: Final = f"{RULE}:"
 
 Life = tuple[int, int]
 """From when to when a process lived, true time in ns."""
@@ -77,6 +87,8 @@ def nothing_twice(reference: Reference, writes: Sequence[Write], lives: Sequence
         by_command.setdefault(write.command, []).append(write)
     for name, written in by_command.items():
         command = reference.commands.get(name)
+        if name.startswith(FALLBACK):
+            continue
         if command is None:
             yield f"{name}: the device was written, and no such command is on the log"
             continue
@@ -127,6 +139,50 @@ def none_after_expiry(reference: Reference, writes: Sequence[Write]) -> Iterator
             yield f"{command.id}: written {(write.at_ns - command.expires_ns) / 1e9:.2f} s after its expiry"
 
 
+def falls_are_due(site: Site, reference: Reference, writes: Sequence[Write], begun_ns: int) -> Iterator[str]:
+    """A fallback is written to the value that the site names, and only where Headrace was silent for so long."""
+    for write in writes:
+        if not write.command.startswith(FALLBACK):
+            continue
+        actuator = site.actuators[write.actuator]
+        if actuator.fallback is None or write.value != actuator.fallback.value:
+            yield f"{write.actuator} fell back to {write.value:g}, which the site does not name"
+            continue
+        words = reference.alive_ns.get(site.assets[actuator.asset].unit, [])
+        tried_ns = write.at_ns - round(TRY_S * 1e9)  # it may have been on its way when life returned
+        silent_ns = max(
+            at_ns - (words[place - 1] if (place := bisect_right(words, at_ns)) else begun_ns)
+            for at_ns in (tried_ns, write.at_ns)
+        )
+        if silent_ns < actuator.fallback.after_ns - HEARD_NS:
+            yield f"{write.actuator} fell back after a silence of {silent_ns / 1e9:.1f} s"
+
+
+def silence_is_answered(
+    site: Site, reference: Reference, writes: Sequence[Write], lives: Sequence[Life]
+) -> Iterator[str]:
+    """Where a unit was silent for long enough, and the actuators lived, each fell back, or it was said why not."""
+    fell: dict[str, list[int]] = {}
+    for name in {*(write.command for write in writes), *reference.receipts}:
+        if name.startswith(FALLBACK):
+            _, fallen, since_ns = name.split(":")
+            fell.setdefault(fallen, []).append(int(since_ns))
+    for actuator in site.actuators.values():
+        if actuator.fallback is None:
+            continue
+        words, after_ns = (
+            reference.alive_ns.get(site.assets[actuator.asset].unit, []),
+            actuator.fallback.after_ns,
+        )
+        for alive_ns, next_ns in pairwise(words):
+            end_ns = alive_ns + after_ns + ANSWERED_NS
+            if next_ns < end_ns or not any(begin < alive_ns and end_ns < end for begin, end in lives):
+                continue
+            if not any(abs(since_ns - alive_ns) < HEARD_NS for since_ns in fell.get(actuator.id, ())):
+                silent_s = (next_ns - alive_ns) / 1e9
+                yield f"{actuator.id} did not fall back, though its unit was silent for {silent_s:.1f} s"
+
+
 def cap_holds(field: Field) -> Iterator[str]:
     """The plant never drew more than its cap."""
     site = field.plant.layout.site
@@ -158,12 +214,15 @@ def broken(
 ) -> list[str]:
     """Everything that does not hold. `ends`: why roles ended by themselves, where nothing explains it."""
     found: list[str] = []
+    site = field.plant.layout.site
     for promise in (
         same_answers(reference),
         nothing_lost(reference),
         nothing_twice(reference, field.writes, lives),
         every_command_answered(reference, field.writes),
         none_after_expiry(reference, field.writes),
+        falls_are_due(site, reference, field.writes, field.start_ns),
+        silence_is_answered(site, reference, field.writes, lives),
         cap_holds(field),
     ):
         said = list(promise)

@@ -23,7 +23,7 @@ from rules.errors import UndecodableError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.record import Record, TopicPartition
-from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, TOPICS
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, STATUS, TOPICS
 from streams.wire import decode_input, decode_output, encode_output, is_head
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
@@ -84,6 +84,8 @@ class Reference:
     commands: dict[str, Command] = field(default_factory=dict)
     receipts: dict[str, list[Told]] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    alive_ns: dict[str, list[int]] = field(default_factory=dict)
+    """By unit, up to when each word of a worker says that it has worked on it; never going back."""
     counts: Counter[str] = field(default_factory=Counter)
     contradictions: list[str] = field(default_factory=list)
     _positions: dict[TopicPartition, int] = field(default_factory=dict)
@@ -99,6 +101,8 @@ class Reference:
                     self._take_event(record)
                 elif topic.name in OUTPUT_TOPICS:
                     self._take_output(record)
+                elif topic.name == STATUS.name:
+                    self._take_word(record)
 
     def finish(self) -> None:
         """The log has ended: step what waits for a full batch."""
@@ -180,6 +184,14 @@ class Reference:
             command = decode_output(record.headers, value)
             if isinstance(command, Command):
                 self.commands.setdefault(command.id, command)
+
+    def _take_word(self, record: Record) -> None:
+        said = orjson.loads(record.value or b"{}")
+        for unit, now_ns in said.get("metrics", {}).get("now_ns", {}).items():
+            words = self.alive_ns.setdefault(unit, [])
+            alive_ns = min(now_ns, record.timestamp_ms * 1_000_000)
+            if not words or alive_ns > words[-1]:
+                words.append(alive_ns)
 
     def _said(self, name: str, value: bytes) -> None:
         if self.said.setdefault(name, value) != value:

@@ -7,14 +7,17 @@ OPC UA gateway's `SourcePoints` is fed as its session feeds it; the actuators wr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from gateways.actuators.actuators import Actuators, target_of
+from gateways.actuators.dead_man import DeadMan
+from gateways.actuators.fallback_store import FILE, FallbackStore
 from gateways.actuators.ledger import CommandLedger
 from gateways.opcua.convert import Sample
 from gateways.opcua.points import SourcePoints
@@ -28,11 +31,14 @@ from rules.quality import BAD_NO_COMMUNICATION, quality_of_status
 from rules.site.model import Source
 from streams import ticker, worker
 from streams.publisher import Publisher
+from streams.record import Message
 from streams.recorder import recorder
 from streams.role import RoleContext
+from streams.topics import STATUS
 
 Role = Callable[[RoleContext], Coroutine[Any, Any, None]]
 
+SAY_EVERY_S: Final = 1.0
 READ_AFTER_S: Final = 0.001
 """Behind the field's step, so that what is read is of this moment."""
 ACTUATORS: Final = "actuators"
@@ -44,17 +50,46 @@ RECORDER: Final = "recorder"
 def roles_of(field: Field, group: Group, accepted: Accepted, recordings: Recordings) -> dict[str, Role]:
     """Every role of a site, by the name of its instance."""
     site = field.plant.layout.site
-    roles: dict[str, Role] = {TICKER: ticker.run, f"{TICKER}-2": ticker.run}
+    roles: dict[str, Role] = {name: _speaking(ticker.run) for name in (TICKER, f"{TICKER}-2")}
     for name in (WORKER, f"{WORKER}-2"):
-        roles[name] = partial(_worker, group=group)
+        roles[name] = _speaking(partial(_worker, group=group))
     roles[RECORDER] = partial(_recorder, recordings=recordings)
-    roles[ACTUATORS] = partial(_actuators, field=field, accepted=accepted)
+    roles[ACTUATORS] = _speaking(partial(_actuators, field=field, accepted=accepted))
     for frames in field.frames:
         roles[frames.id] = partial(_frames, field=field, accepted=accepted, source=frames)
     for source in site.sources.values():
         if source.kind == "opcua":
             roles[source.id] = partial(_opcua, field=field, accepted=accepted, source=source)
     return roles
+
+
+async def _say(context: RoleContext) -> None:
+    """Once a second what actuators listen to, and nothing that two runs of a seed would not both say.
+
+    Straight onto the log: a fault that waits for a role's next message is for another one.
+    """
+    bus: Any = context.bus
+    while True:
+        await asyncio.sleep(SAY_EVERY_S)
+        heard = {
+            name: context.metrics[name] for name in ("last_tick_ns", "now_ns") if name in context.metrics
+        }
+        body = orjson.dumps({"role": context.name, "state": context.state, "metrics": heard})
+        if not bus.network.is_away:
+            bus.inner.append(Message(STATUS.name, 0, context.name.encode(), body, (("schema", b"status/1"),)))
+
+
+def _speaking(role: Role) -> Role:
+    """The role, and its words beside it."""
+
+    async def run(context: RoleContext) -> None:
+        saying = asyncio.create_task(_say(context))
+        try:
+            await role(context)
+        finally:
+            saying.cancel()
+
+    return run
 
 
 async def _worker(context: RoleContext, group: Group) -> None:
@@ -152,13 +187,19 @@ async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> 
     tap: Any = Tap(publisher, ACTUATORS, accepted, context.clock)
     names = sorted({target_of(actuator) for actuator in context.site.actuators.values()})
     targets = {name: FieldTarget(field, name, context.clock) for name in names}
-    actuators = Actuators(context, tap, ledger, targets)
+    store = FallbackStore(context.settings.run_dir / FILE)
+    actuators = Actuators(context, tap, ledger, targets, DeadMan(context, tap, store, _servers(targets)))
     try:
         await actuators.run()
     finally:
         await publisher.close()
         await actuators.tell(everything=True)
         ledger.close()
+        store.close()
+
+
+def _servers(targets: Mapping[str, FieldTarget]) -> dict[str, FieldTarget]:
+    return {name: target for name, target in targets.items() if name != "nvml"}
 
 
 async def _until_next(period_ns: int) -> None:

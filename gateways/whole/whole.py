@@ -21,7 +21,7 @@ from gateways.whole.bus import FaultyBus, Network
 from gateways.whole.disk import Disk
 from gateways.whole.field import Field
 from gateways.whole.group import Group
-from gateways.whole.invariants import Life, broken, left_behind
+from gateways.whole.invariants import FALLBACK, Life, broken, left_behind
 from gateways.whole.loop import VirtualLoop
 from gateways.whole.process import Process
 from gateways.whole.recorded import Recordings, recording_holds
@@ -37,7 +37,7 @@ from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.snapshots import LOG_KEY
-from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, TOPICS
+from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, STATUS, TOPICS
 
 START_NS: Final = 1_800_000_000_000_000_000
 RESTART_S: Final = 1.0
@@ -137,7 +137,10 @@ class Whole:
         counts["accepted"] = self._accepted.count
         counts["outputs"] = len(reference.said)
         counts["commands"] = len(reference.commands)
-        counts["writes"] = len(self._field.writes)
+        fallbacks = sum(write.command.startswith(FALLBACK) for write in self._field.writes)
+        counts["writes"] = len(self._field.writes) - fallbacks
+        counts["fallbacks"] = fallbacks
+        counts["watchdog fallbacks"] = len(self._field.falls)
         counts["rebalances"] = self._group.rebalances
         counts["disk refusals"] = self._disk.refused
         counts["power_kw_max"] = round(self._field.power_kw_max)
@@ -225,7 +228,7 @@ class Whole:
             covered = self._group.committed.get(place.partition, 0)
             read = self.reference.position(place) - KEPT_RECORDS
             self._log.truncate(place, min(covered, read))
-        for topic in (SNAPSHOTS, RULE_SETS):
+        for topic in (SNAPSHOTS, RULE_SETS, STATUS):
             self._log.compact(topic.name)
 
     # The end.

@@ -231,6 +231,7 @@ class Expansion:
                 high=spec.high,
                 default=spec.default,
                 expiry_ns=spec.expiry_ns,
+                fallback=spec.fallback,
             )
             made[actuator.id] = actuator
         return made

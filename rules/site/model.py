@@ -61,14 +61,21 @@ class Point(NamedTuple):
     is_setpoint: bool = False
 
 
-SourceKind = Literal["opcua", "nvml", "simulator", "file", "recorder", "alerts"]
+SourceKind = Literal["opcua", "nvml", "simulator", "file", "recorder", "alerts", "actuators"]
+
+
+class Watchdog(NamedTuple):
+    """The node of a server that counts while the role `actuators` writes to it and hears life: `every_ns`, one more."""
+
+    node: str
+    every_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where readings come from. `kind` 'opcua' has an `endpoint`; 'nvml' and 'simulator' carry GPU frames;
-    'file' is imported (`headrace import`) and may carry both; 'recorder' is the recorder's word on its own disk, and
-    'alerts' the word of who notifies on its channels.
+    'file' is imported (`headrace import`) and may carry both; 'recorder' is the recorder's word on its own disk,
+    'alerts' the word of who notifies on its channels, and 'actuators' that of who writes set points on its fallbacks.
 
     `assets` (all but opcua): the assets whose GPUs the source reads, in device index order: device i of an
     NVML host is the i-th GPU below its assets. `lateness_ns`: older than this (against the unit's now) is late.
@@ -84,6 +91,14 @@ class Source:
     lateness_ns: int = 2_000_000_000
     clock_tolerance_ns: int = 1_000_000_000
     options: Mapping[str, str] = field(default_factory=dict)
+    watchdog: Watchdog | None = None
+
+
+class Fallback(NamedTuple):
+    """The safe side: `value`, in the actuator's unit, once Headrace was silent for `after_ns`."""
+
+    value: float
+    after_ns: int
 
 
 class Actuator(NamedTuple):
@@ -104,6 +119,7 @@ class Actuator(NamedTuple):
     high: float
     default: float
     expiry_ns: int = 10_000_000_000
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)

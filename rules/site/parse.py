@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from rules.findings import Finding
 from rules.site.expand import Expansion, nearest_asset
-from rules.site.model import Site, Source
+from rules.site.model import Actuator, Site, Source
 from rules.site.sources import SourceTable, read_sources
 from rules.site.spec import SpecReader, expand_key
 from rules.strict_yaml import DURATION_NS, Node, load
@@ -70,6 +71,8 @@ def _read(root: Node, text: str) -> Site | None:
     sources, source_of_gpu = _assign_gpus(table, expansion)
     _check_nvml_actuators(sources, source_of_gpu, expansion)
     _check_addresses(table, expansion)
+    actuators = expansion.build_actuators(source_of_gpu)
+    _check_watchdogs(table, actuators)
     if not root.document.findings:
         _warn_of_unused(fields.get("templates"), reader, table, expansion)
     site = Site(
@@ -80,7 +83,7 @@ def _read(root: Node, text: str) -> Site | None:
         assets=expansion.assets,
         points=expansion.points,
         sources=sources,
-        actuators=expansion.build_actuators(source_of_gpu),
+        actuators=actuators,
         rule_paths=tuple(path for node in paths if (path := node.as_text())),
         fact_period_ns=periods_ns.get("fact_period") or FACT_PERIOD_NS,
         root_key=_public_key(access.get("root_key")),
@@ -191,4 +194,24 @@ def _check_addresses(table: SourceTable, expansion: Expansion) -> None:
             key.report(
                 f"{point.id} has the address of {first}",
                 f"'{point.address}': use {{point}} or {{asset}} in it",
+            )
+
+
+def _check_watchdogs(table: SourceTable, actuators: Mapping[str, Actuator]) -> None:
+    """A counter that is slower than what waits for it; and one for which nothing waits."""
+    for name, source in table.sources.items():
+        watchdog, key = source.watchdog, table.keys[name]
+        if watchdog is None:
+            continue
+        waiting_ns = [
+            one.fallback.after_ns for one in actuators.values() if one.source == name and one.fallback
+        ]
+        if not waiting_ns and not key.document.findings:
+            hint = "name the 'fallback' of an actuator, or remove the watchdog"
+            key.report(f"the watchdog of '{name}' watches nothing", hint, severity="warning")
+        elif waiting_ns and 3 * watchdog.every_ns > min(waiting_ns):
+            slow_s, after_s = watchdog.every_ns / 1e9, min(waiting_ns) / 1e9
+            key.report(
+                f"the watchdog of '{name}' counts too slowly",
+                f"every {slow_s:g} s, and an actuator falls back after {after_s:g} s: a third of that at most",
             )

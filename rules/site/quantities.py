@@ -10,11 +10,14 @@ import math
 import re
 
 from rules.findings import nearest
-from rules.site.model import DeadbandKind
+from rules.site.model import DeadbandKind, Fallback
 from rules.site.types import STATE
 from rules.site.units import COMMON, convert, is_unit, normal, same_dimension
-from rules.strict_yaml import Node
+from rules.strict_yaml import DURATION_NS, Node
 
+FALLBACK_KEYS = ("value", "after")
+SILENCE_NS = (5 * DURATION_NS["s"], DURATION_NS["h"])
+"""The shortest and the longest silence before a fallback: a word of life may be 2 s old when it comes."""
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})\s*(.*)")
 
@@ -95,3 +98,17 @@ def read_duration(
 ) -> int:
     """A duration in ns; `default_ns` when it is absent or wrong."""
     return default_ns if node is None else node.as_duration_ns(low_ns, high_ns) or default_ns
+
+
+def read_fallback(node: Node | None, unit: str, low: float, high: float) -> Fallback | None:
+    """`{value: 60 %, after: 10 s}`; the value within the range of its actuator."""
+    if node is None:
+        return None
+    fields = node.fields(FALLBACK_KEYS, required=FALLBACK_KEYS)
+    value = read_in_unit(fields["value"], unit) if "value" in fields else None
+    after_ns = fields["after"].as_duration_ns(*SILENCE_NS) if "after" in fields else None
+    if value is not None and not low <= value <= high:
+        fields["value"].report(
+            f"the fallback {value:g} is outside the range", f"{low:g} to {high:g} {unit}".strip()
+        )
+    return None if value is None or after_ns is None else Fallback(value, after_ns)

@@ -13,18 +13,21 @@ from typing import cast, get_args
 
 from rules.findings import nearest
 from rules.site.ids import NAME_ID
-from rules.site.model import Source, SourceKind
+from rules.site.model import Source, SourceKind, Watchdog
 from rules.strict_yaml import DURATION_NS, Node
 
 KINDS = get_args(SourceKind)
 SECURITY_POLICIES = ("None", "Basic256Sha256")
-RESERVED = ("ticker",)
+RESERVED = ("ticker", "actuators")
+OWN_KINDS = ("recorder", "alerts", "actuators")
+"""What roles of Headrace say of themselves."""
 
 _KEYS = ("kind", "period", "lateness", "clock_tolerance", "options")
 ADDRESS_PARTS = ("point", "asset", "object_type", "point_type")
 """What stands in braces in an address."""
 _IN_BRACES = re.compile(r"\{([A-Za-z_]+)\}")
-_OPCUA_KEYS = ("endpoint", "security", "address")
+_OPCUA_KEYS = ("endpoint", "security", "address", "watchdog")
+_WATCHDOG_KEYS = ("node", "every")
 _GPU_KEYS = ("assets",)
 _ENDPOINT = re.compile(r"opc\.tcp://[^\s/:]+:(\d{1,5})(/\S*)?")
 _S = DURATION_NS["s"]
@@ -73,7 +76,7 @@ def read_sources(node: Node | None) -> SourceTable:
         assert node is not None
         key = node.keys[name]
         if not NAME_ID.fullmatch(name) or name in RESERVED:
-            hint = "small letters, digits and -, and not 'ticker', which is the clock's"
+            hint = "small letters, digits and -; 'ticker' is the clock's, 'actuators' that of receipts"
             key.report(f"'{name}' can't be the id of a source", hint)
         before = len(node.document.findings)
         _read_source(name, key, entry, table)
@@ -86,11 +89,11 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
     kind = entry.entries["kind"].as_choice(KINDS, "kind") if "kind" in entry.entries else None
     allowed = (
         *_KEYS,
-        *(_OPCUA_KEYS if kind in (None, "opcua") else () if kind in ("recorder", "alerts") else _GPU_KEYS),
+        *(_OPCUA_KEYS if kind in (None, "opcua") else () if kind in OWN_KINDS else _GPU_KEYS),
     )
     required = {"opcua": ("endpoint",), "nvml": ("assets",), "simulator": ("assets",)}.get(kind or "", ())
     fields = entry.fields(allowed if kind else (*allowed, *_GPU_KEYS), required=("kind", *required))
-    is_slow = kind in (None, "opcua", "file", "recorder", "alerts")
+    is_slow = kind in (None, "opcua", "file", *OWN_KINDS)
 
     def duration(field_name: str, default_ns: int, low_ns: int, high_ns: int) -> int:
         if field_name not in fields:
@@ -110,6 +113,7 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
         duration("lateness", 2 * _S, 1, 3600 * _S),
         duration("clock_tolerance", _S, 1, 3600 * _S),
         _options(fields.get("options")),
+        _watchdog(fields.get("watchdog")),
     )
     if kind is not None:
         table.sources[name] = source
@@ -117,6 +121,19 @@ def _read_source(name: str, key: Node, entry: Node, table: SourceTable) -> None:
         table.addresses[name] = as_address(fields["address"])
     if "assets" in fields:
         table.assets[name] = tuple(item for item in fields["assets"].as_list_or_one() if item.as_text())
+
+
+def _watchdog(node: Node | None) -> Watchdog | None:
+    if node is None:
+        return None
+    fields = node.fields(_WATCHDOG_KEYS, required=("node",))
+    address = (fields["node"].as_text() or "") if "node" in fields else ""
+    if "{" in address:
+        fields["node"].report(
+            f"'{address}' is no node", "a watchdog is one node of the server: no {placeholders}"
+        )
+    every_ns = fields["every"].as_duration_ns(_S // 10, 60 * _S) if "every" in fields else _S
+    return Watchdog(address, every_ns) if address and every_ns else None
 
 
 def _endpoint(node: Node | None) -> str:

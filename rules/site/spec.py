@@ -15,9 +15,16 @@ from typing import Literal
 
 from rules.findings import nearest
 from rules.site.ids import ExpandedId, PatternError, expand_ids
-from rules.site.model import DeadbandKind
-from rules.site.quantities import known_unit, read_deadband, read_duration, read_in_unit, read_span
-from rules.site.sources import SourceTable, as_address
+from rules.site.model import DeadbandKind, Fallback
+from rules.site.quantities import (
+    known_unit,
+    read_deadband,
+    read_duration,
+    read_fallback,
+    read_in_unit,
+    read_span,
+)
+from rules.site.sources import OWN_KINDS, SourceTable, as_address
 from rules.site.types import GPU, GPU_ACTUATORS, OBJECT_TYPES, POINT_UNITS
 from rules.site.units import convert
 from rules.strict_yaml import DURATION_NS, Node
@@ -35,7 +42,7 @@ ASSET_KEYS = (
     "process_area",
 )
 POINT_KEYS = ("range", "period", "sampling", "deadband", "queue", "discard", "source", "address")
-ACTUATOR_KEYS = ("range", "default", "source", "address", "expiry")
+ACTUATOR_KEYS = ("range", "default", "source", "address", "expiry", "fallback")
 EXPIRY_NS = 10 * DURATION_NS["s"]
 
 _CONSTANT = re.compile(r"[a-z][a-z0-9_]*")
@@ -72,6 +79,7 @@ class ActuatorSpec:
     source: str
     address: str
     expiry_ns: int
+    fallback: Fallback | None
 
 
 @dataclass(slots=True)
@@ -314,7 +322,7 @@ class SpecReader:
         source = self._source(fields.get("source"), lacking, "nvml" if is_gpu else "opcua", default_source)
         if point is not None and source == point.source and not point.address:
             lacking = None
-        if source and (kind := self._sources[source].kind) in ("file", "recorder", "alerts"):
+        if source and (kind := self._sources[source].kind) in ("file", *OWN_KINDS):
             key.report(f"'{name}' comes from a {kind}", "nothing can be set there: remove the actuator")
         spec.actuators[name] = ActuatorSpec(
             key,
@@ -328,6 +336,7 @@ class SpecReader:
             if is_gpu
             else self._address(fields.get("address"), source, lacking, point.address if point else ""),
             read_duration(fields.get("expiry"), EXPIRY_NS, DURATION_NS["s"], 60 * DURATION_NS["s"]),
+            read_fallback(fields.get("fallback"), unit, low, high),
         )
 
     def _actuator_span(
@@ -360,7 +369,7 @@ class SpecReader:
         is_broken = name in self._table.broken or not self._table.has_all
         if name is None or (name not in self._sources and is_broken):
             return ""
-        kinds = ("opcua", "file", "recorder", "alerts") if kind == "opcua" else (kind,)
+        kinds = ("opcua", "file", *OWN_KINDS) if kind == "opcua" else (kind,)
         fitting = [source.id for source in self._sources.values() if source.kind in kinds]
         if name not in fitting:
             is_other = name in self._sources

@@ -46,6 +46,7 @@ POINT_UNITS: Mapping[str, str] = {
     "ValvePosition": "percent",
     "Voltage": "V",
     # Additions of ours.
+    "ActuatorsInFallback": STATE,
     "AirTemperature": "degC",
     "CoefficientOfPerformance": STATE,
     "DeadChannels": STATE,

@@ -76,18 +76,18 @@ class Broker:
         """Of `events`, by partition as a status names it."""
         return {str(place.partition): end for place, end in (await self.bus.ends(EVENTS.name)).items()}
 
-    async def until(self, what: str, is_so: Any) -> dict[str, dict[str, Any]]:
+    async def until(self, what: str, is_so: Any, patience_s: float = LIMIT_S) -> dict[str, dict[str, Any]]:
         """The newest status of each role, once they are as `is_so` says."""
         reader = await self.bus.reader([STATUS.name])
         newest: dict[str, dict[str, Any]] = {}
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(patience_s):
                 while True:
                     for record in await reader.read(0.5):
                         newest[(record.key or b"").decode()] = json.loads(record.value or b"{}")
                         if is_so(newest):
                             return newest
         except TimeoutError:
-            pytest.fail(f"not in {LIMIT_S} s: {what}\n{self.last_words()}")
+            pytest.fail(f"not in {patience_s:g} s: {what}\n{self.last_words()}")
         finally:
             await reader.close()

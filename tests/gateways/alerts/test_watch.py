@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from gateways.alerts import watch
-from gateways.alerts.dead_channels import channel_points
 from gateways.alerts.role import run
+from gateways.own_count import own_points
 from rules.engine.inputs import Readings
 from rules.site.parse import parse_site
 from streams.bus_memory import MemoryBus
@@ -107,7 +107,7 @@ async def test_a_dead_channel_is_a_reading_of_which_any_rule_makes_an_alarm(
     assert site is not None, findings
     (tmp_path / "subscriptions.yaml").write_text(DEAD.format(url=sink.url))
     context = RoleContext("alerts", site, tmp_path, Settings(run_dir=tmp_path / "run"), bus, asyncio.Event())
-    assert [point.id for point in channel_points(context)] == ["ALERTS.DeadChannels"]
+    assert [point.id for point in own_points(context, "alerts", "DeadChannels")] == ["ALERTS.DeadChannels"]
     sink.always = 500
     task = asyncio.create_task(run(context))
     await until(lambda: context.state == "ready")

@@ -91,6 +91,20 @@ def test_the_hottest_gpu_of_a_unit_is_kept(observer: Observer) -> None:
     assert summarize(observer, cost())["gpu_temperature_max_degc"] == {"row-a": 71.0}
 
 
+def test_actuators_in_their_fallback_are_said(observer: Observer) -> None:
+    assert "fallback" not in in_words(summarize(observer, cost()))
+    held = {"actuators": 151, "part": "worker", "since_ns": 1_800_000_000_000_000_000}
+    for name, metrics in (("actuators", {"fallback": held}), ("plant", {"watchdog": {"trips": 2}})):
+        said = orjson.dumps({"role": name, "state": "ready", "metrics": metrics})
+        observer.see(record(Message("status", 0, name.encode(), said)))
+    summary = summarize(observer, cost())
+    assert summary["fallback"] == {
+        "actuators": 151, "part": "worker", "since": "2027-01-15T08:00:00.000000000Z", "watchdog_trips": 2
+    }  # fmt: skip
+    assert "151 actuators are in their fallback since 08:00:00 (silent: worker)" in in_words(summary)
+    assert "let its actuators fall back: 2 times" in in_words(summary)
+
+
 def test_a_gap_that_a_source_reports_is_no_loss(observer: Observer) -> None:
     observer.see(record(encode_input(Gap("row-a", Identity("s", 1, 1), "spool-full", 3, 9, 120), 3)))
     summary = summarize(observer, cost())

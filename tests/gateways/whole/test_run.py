@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateways.actuators.ledger import CommandLedger
+from gateways.actuators.life import Life
 from gateways.whole.recorded import Recordings
 from gateways.whole.run import Outcome, Simulator
 from gateways.whole.schedule import instances, parse
@@ -256,3 +257,49 @@ def test_a_failure_is_reduced_to_what_it_needs(simulator: Simulator, monkeypatch
 
 def kinds(outcome: Outcome) -> Iterable[str]:
     return [trouble.kind for trouble in outcome.troubles]
+
+
+WITH_FALLBACK = [actuator for actuator in SITE.actuators.values() if actuator.fallback is not None]
+AT_SERVERS = [actuator for actuator in WITH_FALLBACK if actuator.kind == "opcua"]
+SILENCE = "kill:worker@20s+40s kill:ticker@20s+40s"
+
+
+def test_without_worker_and_ticker_each_actuator_falls_back_once_and_the_plants_watchdog_too(
+    simulator: Simulator,
+) -> None:
+    outcome = run(simulator, SILENCE, duration_s=80.0)
+    assert outcome.broken == []
+    counts = outcome.counts
+    assert counts["fallbacks"] == len(WITH_FALLBACK)
+    assert counts["watchdog fallbacks"] == len(AT_SERVERS)
+    assert counts["commands"] == counts["writes"] == 0
+
+
+def test_without_the_actuators_the_plant_falls_back_by_itself(simulator: Simulator) -> None:
+    outcome = run(simulator, "kill:actuators@20s+40s", duration_s=80.0)
+    assert outcome.broken == []
+    assert outcome.counts["fallbacks"] == 0
+    assert outcome.counts["watchdog fallbacks"] == len(AT_SERVERS)
+
+
+def test_a_short_silence_moves_nothing(simulator: Simulator) -> None:
+    outcome = run(simulator, "kill:worker@20s+10s kill:actuators@20s+10s")
+    assert outcome.broken == []
+    assert outcome.counts["fallbacks"] == outcome.counts["watchdog fallbacks"] == 0
+
+
+def test_actuators_that_hear_no_silence_are_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Life, "silence_s", lambda self, unit: 0.0)
+    outcome = run(simulator, SILENCE, duration_s=80.0)
+    assert any("did not fall back" in line for line in outcome.broken)
+
+
+def test_actuators_that_lose_patience_are_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence_s = Life.silence_s
+    monkeypatch.setattr(Life, "silence_s", lambda self, unit: silence_s(self, unit) + 12.0)
+    outcome = run(simulator, "kill:worker@20s+12s")
+    assert any("fell back after a silence of" in line for line in outcome.broken)

@@ -1,0 +1,349 @@
+"""The dead man of the actuators: where Headrace is silent, they go to the fallback that the site file names.
+
+Rules: a unit is silent when `life` says so for longer than an actuator's `after`, whatever the reason, an unreachable
+log included; on a replay's log never. Then its fallback is written as a command is, with read-back, once for each
+silence, and again only while it fails. An actuator is in its fallback until a command is done that was decided after
+it; one that was decided before is refused. Nothing is restored when life returns: what is right then, rules and people
+say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Protocol
+
+import orjson
+
+from gateways.actuators.fallback_store import FallbackStore, Held
+from gateways.actuators.life import Life
+from gateways.actuators.outcome import Outcome, Task
+from gateways.own_count import own_points, tell_count
+from rules.engine.outputs import Command
+from rules.errors import UnreachableError
+from rules.site.model import Actuator, Fallback, Watchdog
+from streams.bus import Reader
+from streams.publisher import Publisher
+from streams.record import Record
+from streams.replay_mark import replay_of
+from streams.role import RoleContext
+from streams.times import iso_utc
+from streams.topics import STATUS
+
+log = logging.getLogger(__name__)
+
+RULE: Final = "fallback"
+"""In place of a rule's id, and how the ids of these commands begin."""
+LISTEN_S: Final = 0.2
+LISTEN_PAUSE_S: Final = 0.3
+"""A fetch costs the embedded broker as much as its log is long (decision 0030)."""
+CHECK_S: Final = 0.25
+TRY_S: Final = 3.0
+"""How long a write may take that is tried: if life has returned meanwhile, no fallback comes later than this."""
+RETRY_S: Final = 2.0
+AGAIN_S: Final = 1.0
+ASK_EVERY_S: Final = 5.0
+ASK_WITHIN_S: Final = 1.0
+NAMED: Final = 20
+
+
+class Counts(Protocol):
+    """A server with a watchdog."""
+
+    async def count(self, node: str, number: int) -> str:
+        """Write the watchdog's counter; "" when the server has it, else why not."""
+        ...
+
+
+@dataclass(slots=True)
+class _Group:
+    """Actuators of one unit and source that fall back after the same silence. `since_ns`: when it began, 0 while there
+    is none; `part`: what was silent then.
+
+    `owed`: the fallbacks that are not written yet, each with the loop's time before which it is not tried again.
+    """
+
+    unit: str
+    source: str
+    after_s: float
+    actuators: dict[str, tuple[Actuator, Fallback]] = field(default_factory=dict)
+    since_ns: int = 0
+    part: str = ""
+    owed: dict[str, float] = field(default_factory=dict)
+
+
+class DeadMan:
+    """`servers`: those of OPC UA sources, by source. Status goes to the context's metrics, as `fallback`."""
+
+    def __init__(
+        self, context: RoleContext, publisher: Publisher, store: FallbackStore, servers: Mapping[str, Counts]
+    ) -> None:
+        self._context = context
+        self._publisher = publisher
+        self._store = store
+        self._servers = servers
+        self._loop = asyncio.get_running_loop()
+        self._groups = _groups(context)
+        units = dict.fromkeys(group.unit for group in self._groups)
+        self._life = Life(units, context.clock, self._loop.time)
+        names = {name for group in self._groups for name in group.actuators}
+        self._held = {held.actuator: held for held in store.load() if held.actuator in names}
+        self._fell_ns = {name: held.at_ns for name, held in self._held.items()}
+        self._told: dict[str, tuple[int, str]] = {}
+        self._to_save: set[str] = set()
+        self._replay: bool | None = None
+        self._asked_s = -math.inf
+        self._beats: dict[str, Any] = {}
+        self._show()
+
+    # What the actuators ask and say.
+
+    def refusal(self, command: Command) -> str:
+        """Why a command is not carried out: it was decided before its actuator fell back. "" where it may be."""
+        fell_ns = self._fell_ns.get(command.actuator, 0)
+        return f"decided before the fallback of {iso_utc(fell_ns)}" if command.cause_ns < fell_ns else ""
+
+    def done(self, command: Command) -> None:
+        """A command was carried out: it ends the fallback that it was decided after."""
+        held = self._held.get(command.actuator)
+        if held is not None and command.cause_ns >= held.at_ns:
+            self._let_go(command.actuator)
+
+    async def run(self, put: Callable[[Task], None]) -> None:
+        """Until cancelled. `put` hands a task to the queue of its target."""
+        works = [self._listen(), self._watch(put)]
+        for name, server in self._servers.items():
+            watchdog = self._context.site.sources[name].watchdog
+            if watchdog is not None:
+                works.append(self._beat(name, server, watchdog))
+        if points := own_points(self._context, "actuators", "ActuatorsInFallback"):
+            works.append(tell_count(self._context, points, self._count))
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._save()
+
+    def _count(self) -> int | None:
+        """For the engine; nothing is told to a log that is, or may be, a replay's."""
+        return len(self._held) if self._replay is False else None
+
+    # Listening.
+
+    async def _listen(self) -> None:
+        reader: Reader | None = None
+        while True:
+            try:
+                if reader is None:
+                    await self._ask()
+                    bus = self._context.bus
+                    reader = await bus.reader([STATUS.name], await bus.ends(STATUS.name))
+                for record in await reader.read(LISTEN_S):
+                    self._hear(record)
+                await asyncio.sleep(LISTEN_PAUSE_S)
+            except UnreachableError as error:
+                log.warning("the words of roles can't be read: %s", error)
+                if reader is not None:
+                    await reader.close()
+                    reader = None
+                await asyncio.sleep(AGAIN_S)
+
+    def _hear(self, record: Record) -> None:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            said = orjson.loads(record.value or b"{}")
+            metrics = said.get("metrics") if isinstance(said, dict) else None
+            if isinstance(metrics, dict):
+                self._life.hear(metrics)
+
+    async def _ask(self) -> None:
+        """Whether the log is a replay's. UnreachableError: it does not say."""
+        self._asked_s = self._loop.time()
+        self._replay = await replay_of(self._context.bus) is not None
+
+    async def _is_replay(self) -> bool:
+        """As the log says, or last said: one that has never answered is nobody's recording."""
+        if self._loop.time() - self._asked_s > ASK_EVERY_S:
+            with contextlib.suppress(UnreachableError, TimeoutError):
+                await asyncio.wait_for(self._ask(), ASK_WITHIN_S)
+        return bool(self._replay)
+
+    # Falling back.
+
+    async def _watch(self, put: Callable[[Task], None]) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            for group in self._groups:
+                if self._life.silence_s(group.unit) <= group.after_s:
+                    self._revive(group)
+                elif await self._is_replay():
+                    group.since_ns = 0
+                    group.owed.clear()
+                else:
+                    if not group.since_ns:
+                        await self._fall(group)
+                    self._write_owed(group, put)
+            await self._save()
+            self._show()
+
+    async def _fall(self, group: _Group) -> None:
+        """On disk before the act."""
+        now_ns, silence_s = self._context.clock(), self._life.silence_s(group.unit)
+        group.since_ns = now_ns - round(silence_s * 1e9)
+        group.owed = dict.fromkeys(group.actuators, -math.inf)
+        group.part = self._life.silent_part()
+        for name in group.actuators:
+            self._held[name] = Held(name, group.since_ns, now_ns, group.part)
+            self._fell_ns[name] = now_ns
+        self._to_save.update(group.actuators)
+        await self._save()
+        log.error(
+            "%s has been without Headrace for %.1f s (silent: %s): %d actuators of %s fall back",
+            group.unit, silence_s, group.part, len(group.actuators), group.source,
+        )  # fmt: skip
+
+    def _write_owed(self, group: _Group, put: Callable[[Task], None]) -> None:
+        now_s = self._loop.time()
+        for name in [name for name, due_s in group.owed.items() if due_s <= now_s]:
+            group.owed[name] = math.inf  # in the queue of its target
+            actuator, fallback = group.actuators[name]
+            command = self._command(group, actuator, fallback)
+            put(Task(command, actuator, partial(self._settle, group, command, group.since_ns)))
+
+    def _command(self, group: _Group, actuator: Actuator, fallback: Fallback) -> Command:
+        now_ns = self._context.clock()
+        return Command(
+            id=f"{RULE}:{actuator.id}:{group.since_ns}",
+            unit=group.unit,
+            rule=RULE,
+            asset=actuator.asset,
+            actuator=actuator.id,
+            value=fallback.value,
+            engineering_unit=actuator.engineering_unit,
+            cause_ns=now_ns,
+            expires_ns=now_ns + round(TRY_S * 1e9),
+            reason=f"silent since {iso_utc(group.since_ns)}: {group.part}",
+        )
+
+    def _settle(self, group: _Group, command: Command, since_ns: int, outcome: Outcome) -> None:
+        """What became of a write. The engine hears of it once, and again when it comes out otherwise."""
+        name = command.actuator
+        status = "failed" if outcome.status == "expired" else outcome.status
+        if self._told.get(name) != (since_ns, status):
+            self._told[name] = (since_ns, status)
+            detail = f"{command.reason}; {outcome.detail}" if outcome.detail else command.reason
+            self._publisher.publish_receipt(
+                group.unit, command.id, name, status, command.value, outcome.read_back,
+                self._context.clock(), detail,
+            )  # fmt: skip
+            if status != "done":
+                log.error("%s: its fallback %g is %s: %s", name, command.value, status, outcome.detail)
+        held = self._held.get(name)
+        if held is None or held.since_ns != since_ns:
+            return  # a command or another silence has come since
+        if status == "done" or (status == "unknown" and held.status == "owed"):
+            held.status = "done" if status == "done" else "unknown"
+            self._to_save.add(name)
+        if group.since_ns != since_ns:  # life has returned
+            if held.status == "owed":
+                self._let_go(name)
+        elif status != "done":
+            group.owed[name] = self._loop.time() + RETRY_S
+        elif group.owed.pop(name, None) is not None and not group.owed:
+            log.warning("%s: all that fall back at %s are in their fallback", group.unit, group.source)
+
+    def _revive(self, group: _Group) -> None:
+        """Life is there (again): what was never written is not written any more."""
+        if not group.since_ns:
+            return
+        group.since_ns = 0
+        owed, group.owed = group.owed, {}
+        for name, due_s in owed.items():
+            if due_s < math.inf and self._held[name].status == "owed":
+                self._let_go(name)
+        held = sum(name in self._held for name in group.actuators)
+        log.warning(
+            "%s has Headrace again: %d actuators of %s stay in their fallback until a command",
+            group.unit, held, group.source,
+        )  # fmt: skip
+
+    def _let_go(self, name: str) -> None:
+        self._held.pop(name, None)
+        self._to_save.add(name)
+        for group in self._groups:
+            group.owed.pop(name, None)
+
+    async def _save(self) -> None:
+        if self._to_save:
+            names, self._to_save = self._to_save, set()
+            kept = [self._held[name] for name in names if name in self._held]
+            await asyncio.to_thread(
+                self._store.save, kept, [name for name in names if name not in self._held]
+            )
+
+    # The watchdogs of servers.
+
+    async def _beat(self, source: str, server: Counts, watchdog: Watchdog) -> None:
+        """One more every period, while a unit lives and nothing is owed; never the last number of a process before."""
+        number = self._context.clock() // 1_000_000_000
+        said = ""
+        while True:
+            await asyncio.sleep(watchdog.every_ns / 1e9)
+            if not self._is_sound(source):
+                self._beats[source] = "stands still"
+                continue
+            number += 1
+            why = await server.count(watchdog.node, number & 0xFFFFFFFF)
+            self._beats[source] = why or "counts"
+            if why and why != said:
+                log.warning("%s: the watchdog %s can't be written: %s", source, watchdog.node, why)
+            said = why
+
+    def _is_sound(self, source: str) -> bool:
+        """Whether a unit of this server lives, and no fallback is owed to it."""
+        groups = [group for group in self._groups if group.source == source]
+        lives = any(not group.since_ns and self._life.was_heard(group.unit) for group in groups)
+        return lives and not any(group.owed for group in groups) and self._replay is False
+
+    # Saying how it is.
+
+    def _show(self) -> None:
+        silent = {
+            group.unit: {"since_ns": group.since_ns, "part": group.part}
+            for group in self._groups
+            if group.since_ns
+        }
+        if silent and self._context.state != "replay":
+            self._context.state = "fallback"
+        elif not silent and self._context.state == "fallback":
+            self._context.ready()
+        oldest = min(self._held.values(), key=lambda held: held.since_ns, default=None)
+        self._context.metrics["fallback"] = {
+            "actuators": len(self._held),
+            "names": list(islice(self._held, NAMED)),
+            "owed": sum(len(group.owed) for group in self._groups),
+            "part": "" if oldest is None else oldest.part,
+            "since_ns": 0 if oldest is None else oldest.since_ns,
+            "silent": silent,
+            "watchdogs": self._beats,
+            "disk_failures": self._store.failures,
+        }
+
+
+def _groups(context: RoleContext) -> list[_Group]:
+    found: dict[tuple[str, str, int], _Group] = {}
+    for actuator in context.site.actuators.values():
+        if actuator.fallback is not None:
+            unit, after_ns = context.site.assets[actuator.asset].unit, actuator.fallback.after_ns
+            key = (unit, actuator.source, after_ns)
+            group = found.setdefault(key, _Group(unit, actuator.source, after_ns / 1e9))
+            group.actuators[actuator.id] = actuator, actuator.fallback
+    return list(found.values())
