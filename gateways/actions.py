@@ -5,12 +5,14 @@
 
 Rules: the engine decides, and its answer is read from the journal, where everybody finds it. Each action is a writer of
 its own (an epoch of its own), so that none waits for another and none can be said again. Who could not be identified
-acts as "" (`by`): the engine refuses and journals it.
+acts as "" (`by`): the engine refuses and journals it. A journal that can't be read is asked again, for as long as it
+takes; nothing is sent meanwhile, as no answer would be heard.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,10 +21,10 @@ from typing import Final, NamedTuple
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rules.access.access import signature_hash
-from rules.access.signatures import signed
+from gateways.access.answers import names_in, names_of
+from gateways.access.signing import said_by
 from rules.alarms.actions import JOURNALED, REFUSED
-from rules.engine.inputs import ACTION_SOURCE, AccessList, Action, ActionKind, Identity
+from rules.engine.inputs import ACTION_SOURCE, Action, ActionKind, Identity
 from rules.engine.outputs import Entry
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
@@ -33,7 +35,10 @@ from streams.topics import EVENTS, JOURNAL
 from streams.wire import decode_output, encode_input
 
 ANSWER_S: Final = 10.0
+AGAIN_S: Final = 1.0
 _READ_S: Final = 0.2
+
+log = logging.getLogger("headrace.actions")
 
 
 class Wanted(NamedTuple):
@@ -66,25 +71,13 @@ class Answer(NamedTuple):
     reason: str
 
 
-def names_of(value: Action | AccessList) -> tuple[str, str]:
-    """By which the answer to an input is found: the beginning of its id, and the hash of its signature.
-
-    The answer to a forged one has no id of its own: what is not believed is known by its signature.
-    """
-    return ":".join(map(str, (value.unit, *value.identity))), signature_hash(value)
-
-
-def names_in(entry: Entry) -> tuple[str, str]:
-    """What an entry has in the place of `names_of`."""
-    return entry.id.rpartition(":")[0], str(entry.detail.get("signature_hash", ""))
-
-
 class ActionSender:
     """Sends actions as `name`, signed with `key` where there is one, and hears the answers. See `action_sender`."""
 
     def __init__(
         self,
         producer: Producer,
+        journal: Reader,
         partitions: int,
         site: Site,
         name: str,
@@ -92,6 +85,7 @@ class ActionSender:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._producer = producer
+        self.journal = journal
         self._partitions = partitions
         self._site = site
         self._name = name
@@ -111,7 +105,7 @@ class ActionSender:
         same.
         """
         if self._failure is not None:
-            raise UnreachableError(f"the journal can't be read any more: {self._failure}")
+            raise UnreachableError(f"the journal can't be read now: {self._failure}")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         names: tuple[str, ...] = ()
         try:
@@ -145,21 +139,36 @@ class ActionSender:
             self._epoch + wanted.for_ns if wanted.for_ns else 0,
             wanted.one_shot,
             wanted.comment,
-            self._name if self._key is not None else "",
         )
-        return action if self._key is None else signed(action, self._site.name, self._key)
+        return said_by(self._name, self._key, action, self._site)
 
-    async def listen(self, journal: Reader) -> None:
-        """Take answers from the journal, until it is cancelled."""
-        try:
-            while True:
-                self._take(await journal.read(_READ_S))
-        except Exception as error:
-            self._failure = error
-            for _, answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(UnreachableError(f"the journal can't be read any more: {error}"))
-            raise
+    async def listen(self, bus: Bus) -> None:
+        """Take answers from the journal, until it is cancelled; where it can't be read, from a new reader of it."""
+        while True:
+            try:
+                while True:
+                    self._take(await self.journal.read(_READ_S))
+            except Exception as error:
+                log.warning("the journal can't be read, and is asked again: %s", error)
+                self._fail(error)
+            await self._journal_again(bus)
+
+    async def _journal_again(self, bus: Bus) -> None:
+        while self._failure is not None:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                await self.journal.close()
+                self.journal = await bus.reader([JOURNAL.name], await bus.ends(JOURNAL.name))
+                self._failure = None
+            except Exception as error:
+                self._failure = error
+
+    def _fail(self, error: Exception) -> None:
+        """Nobody waits for an answer that may have gone by meanwhile."""
+        self._failure = error
+        for _, answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(UnreachableError(f"the journal can't be read now: {error}"))
 
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -197,12 +206,12 @@ async def action_sender(
         raise UnreachableError(f"a replay of {replay.recording} runs there: nobody takes actions")
     journal = await bus.reader([JOURNAL.name], await bus.ends(JOURNAL.name))
     producer = await bus.producer(f"actions-{name}")
-    sender = ActionSender(producer, await bus.partitions(EVENTS.name), site, name, key, clock_ns)
-    listening = asyncio.create_task(sender.listen(journal))
+    sender = ActionSender(producer, journal, await bus.partitions(EVENTS.name), site, name, key, clock_ns)
+    listening = asyncio.create_task(sender.listen(bus))
     try:
         yield sender
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await producer.close()
-        await journal.close()
+        await sender.journal.close()

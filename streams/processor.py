@@ -195,14 +195,14 @@ class Processor:
         units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
         found = await read_snapshots(self._bus, units, self._count, self._log_ids)
         self.counts.snapshots_rejected.update(found.rejected)
-        begins_with = await self._beginnings([unit for unit in units if unit not in found.snapshots])
+        begins_with, closed = await self._beginnings([unit for unit in units if unit not in found.snapshots])
         ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
         for number in sorted(partitions):
             mine = [unit for unit in units if partition_of(unit, self._count) == number]
             states = {
                 unit: await self._restore(found.snapshots[unit], ends.get(number, 0), index / len(mine))
                 if unit in found.snapshots
-                else await self._begin(unit, begins_with[unit], index / len(mine))
+                else await self._begin(unit, begins_with[unit], index / len(mine), unit in closed)
                 for index, unit in enumerate(mine)
             }
             offsets = [unit.next_offset for unit in states.values()]
@@ -210,30 +210,34 @@ class Processor:
             self._partitions[number] = _Partition(number, start, max(offsets, default=0), states)
         return {number: self._partitions[number].position for number in sorted(partitions)}
 
-    async def _beginnings(self, units: Collection[str]) -> dict[str, str]:
-        """The digest of the rules that each of `units`, of which there is no snapshot, begins with.
+    async def _beginnings(self, units: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
+        """The digest of the rules that each of `units`, of which there is no snapshot, begins with; where none is said.
 
-        A log without any activation is given one: nothing is evaluated with rules that it does not name.
+        A log without any activation is given one: nothing is evaluated with rules that it does not name. Where only who
+        has the right to it may say one, a snapshot names them.
         """
-        found = await first_activations(self._bus, units, self._count)
+        found, closed = await first_activations(self._bus, self._site, units, self._count)
         new = [unit for unit in units if unit not in found]
         if new:
             digest = self._rules.first_digest
             await self._rules.publish_first(self._producer)
             for unit in new:
-                log.info(
-                    "%s has no activation on the log yet: it begins with rules %s",
-                    unit,
-                    digest[:12],
-                    extra={"unit": unit},
-                )
+                if unit in closed:
+                    words = "%s begins with rules %s, until somebody activates others"
+                    log.info(words, unit, digest[:12], extra={"unit": unit})
+                    continue
+                words = "%s has no activation on the log yet: it begins with rules %s"
+                log.info(words, unit, digest[:12], extra={"unit": unit})
                 value = activation(self._site, unit, digest, self._clock_ns())
                 await (await self._producer.send(encode_input(value, self._count)))
             found |= dict.fromkeys(new, digest)
-        return found
+        return found, closed
 
-    async def _begin(self, unit: str, digest: str, stagger: float) -> _Unit:
-        return _Unit(unit, await self._engine_of(unit, digest), 0, 0, 0, self._due_s(stagger))
+    async def _begin(self, unit_id: str, digest: str, stagger: float, is_closed: bool) -> _Unit:
+        unit = _Unit(unit_id, await self._engine_of(unit_id, digest), 0, 0, 0, self._due_s(stagger))
+        if is_closed:  # whoever begins here again begins with the same rules
+            await self._send(unit, self._capture(unit))
+        return unit
 
     async def _restore(self, snapshot: Snapshot, end: int, stagger: float) -> _Unit:
         unit = snapshot.unit
@@ -454,6 +458,10 @@ class Processor:
 
     async def _write(self, partition: _Partition, unit: _Unit, snapshot: Snapshot) -> None:
         await self._outbox.settled()
+        await self._send(unit, snapshot)
+        await self._acknowledge_covered(partition)
+
+    async def _send(self, unit: _Unit, snapshot: Snapshot) -> None:
         chunks, manifest = snapshot_messages(snapshot, self._count)
         for sent in [await self._producer.send(chunk) for chunk in chunks]:
             await sent
@@ -463,7 +471,6 @@ class Processor:
         self.counts.snapshots += 1
         self.counts.snapshot_bytes = len(snapshot.state)
         self.counts.snapshot_at_s = self._clock_s()
-        await self._acknowledge_covered(partition)
 
     async def _acknowledge_covered(self, partition: _Partition) -> None:
         if partition.covered > partition.acknowledged:

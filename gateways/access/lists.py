@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateways.actions import names_in, names_of
-from rules.access.signatures import signed
+from gateways.access.answers import hear_answers
+from gateways.access.signing import said_by
 from rules.access.users import Users, plain_users, read_users
 from rules.engine.inputs import ACCESS_SOURCE, AccessList, Identity
 from rules.engine.outputs import Entry
-from rules.errors import ConfigurationError, UndecodableError, UnreachableError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Site
-from streams.bus import Bus, Reader
+from streams.bus import Bus
 from streams.replay_mark import replay_of
 from streams.topics import EVENTS, JOURNAL
-from streams.wire import decode_output, encode_input
+from streams.wire import encode_input
 
 ANSWER_S: Final = 10.0
-_READ_S: Final = 0.2
 
 
 async def apply_users(
@@ -52,9 +51,11 @@ async def apply_users(
         now_ns, sent = clock_ns(), dict[str, AccessList]()
         for unit in site.units:
             value = AccessList(unit, Identity(ACCESS_SOURCE, now_ns, 1), plain_users(users), now_ns, signer)
-            sent[unit] = signed(value, site.name, key)
+            sent[unit] = said_by(signer, key, value, site)
             await (await producer.send(encode_input(sent[unit], partitions)))
-        return await asyncio.wait_for(_answers(journal, sent), within_s)
+        answers: dict[str, Entry] = {}
+        await asyncio.wait_for(hear_answers(journal, sent, "access-list", answers), within_s)
+        return {unit: answers[unit] for unit in sent}
     except TimeoutError:
         raise UnreachableError(
             f"said, but not every unit has answered within {within_s:.0f} s: is its worker running? "
@@ -63,20 +64,3 @@ async def apply_users(
     finally:
         await producer.close()
         await journal.close()
-
-
-async def _answers(journal: Reader, sent: Mapping[str, AccessList]) -> dict[str, Entry]:
-    units = {name: unit for unit, value in sent.items() for name in names_of(value)}
-    answers: dict[str, Entry] = {}
-    while len(answers) < len(sent):
-        for record in await journal.read(_READ_S):
-            try:
-                entry = decode_output(record.headers, record.value)
-            except UndecodableError:
-                continue
-            if not isinstance(entry, Entry) or not entry.kind.startswith("access-list"):
-                continue
-            for name in names_in(entry):
-                if units.get(name) == entry.unit:
-                    answers[entry.unit] = entry
-    return {unit: answers[unit] for unit in sent}

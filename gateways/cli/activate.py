@@ -2,7 +2,8 @@
 
 Rules: what is wrong with the files, and that another site is running, is found before anything is sent; every worker
 says that it is ready before the first activation is; units take the rules up one after the other, so that no two of
-them pause at once; what each of them answers is read from the journal, where an operator finds it too.
+them pause at once; what each of them answers is read from the journal, where an operator finds it too. Who has a key
+signs with it: where a site has users, only who may activate rules is believed.
 """
 
 from __future__ import annotations
@@ -16,48 +17,44 @@ from typing import Any, Final
 
 import orjson
 
+from gateways.access.answers import hear_answers
+from gateways.access.signing import Acting, Who, acting, said_by, unknown_key
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
+from gateways.cli.workers import Workers, refuse_other_site
+from rules.engine.inputs import Activation
 from rules.engine.outputs import Entry
-from rules.errors import ConfigurationError, UndecodableError, UnreachableError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Site
 from streams.bus import Bus, Reader
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import (
-    RuleSet,
-    activation,
-    published_rule_sets,
-    rule_set_message,
-    rule_set_of,
-)
+from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of
 from streams.settings import load_settings
 from streams.site_folder import load_site
 from streams.topics import EVENTS, JOURNAL, RULE_SETS, STATUS
-from streams.wire import decode_output, encode_input
+from streams.wire import encode_input
 
 APART_S: Final = 0.1
 ANSWER_S: Final = 30.0
-FRESH_NS: Final = 5_000_000_000
-"""A worker says its status once a second; one that has not for this long is away."""
-_READ_S: Final = 0.2
 
 Answers = dict[str, Entry]
 """By unit."""
 
 
 def activate_rules(
-    site_dir: Path, rules: Path | None, within: str, bootstrap: str | None, as_json: bool
+    site_dir: Path, rules: Path | None, who: Who, within: str, bootstrap: str | None, as_json: bool
 ) -> int:
     """0, or 1 when a unit refuses the rules. UnreachableError: nobody answers.
 
-    ConfigurationError: files are wrong, or another site is running there.
+    ConfigurationError: files are wrong, another site is running there, or who acts has no right or no key to do so.
     """
     silence_logs()
     patience_s = duration_s(within, "--within")
     site = load_site(site_dir)
+    me = acting(site_dir, who, "activate-rules")
     load_program(site_dir, site, rules)  # what is wrong is said in the words of its files
     rule_set = rule_set_of(site_dir, site, rules)
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
@@ -66,7 +63,7 @@ def activate_rules(
     print(f"{where}: rules {rule_set.digest[:12]} are to rule", file=sys.stderr, flush=True)
     began_s = time.monotonic()
     bus = KafkaBus(settings.broker, "--bootstrap") if bootstrap else KafkaBus(settings.broker)
-    answers, metrics = asyncio.run(_activate(bus, site, site_dir, rule_set, patience_s))
+    answers, metrics = asyncio.run(_activate(bus, site, site_dir, rule_set, me, patience_s))
     refused = {unit for unit, entry in answers.items() if entry.kind != "activation"}
     if as_json:
         answer = {
@@ -82,15 +79,17 @@ def activate_rules(
         print(orjson.dumps(answer).decode())
     else:
         _print(rule_set.digest, answers)
+    if refused and me.key is not None and not me.is_known:
+        print(unknown_key(site_dir, me.key), file=sys.stderr)
     return 1 if refused else 0
 
 
 async def _activate(
-    bus: Bus, site: Site, site_dir: Path, rule_set: RuleSet, patience_s: float
+    bus: Bus, site: Site, site_dir: Path, rule_set: RuleSet, me: Acting, patience_s: float
 ) -> tuple[Answers, Mapping[str, Any]]:
     """What each unit answered, and the metrics of a worker afterwards."""
     until_s = time.monotonic() + patience_s
-    known: dict[str, dict[str, Any]] = {}
+    workers = Workers()
     try:
         partitions = await bus.partitions(EVENTS.name)
         if not partitions or not await bus.partitions(RULE_SETS.name):
@@ -99,15 +98,19 @@ async def _activate(
         journal = await bus.reader([JOURNAL.name], await bus.ends(JOURNAL.name))
         producer = await bus.producer("activate")
         try:
-            _refuse_other(await _running(bus, status, known, until_s), site, site_dir)
+            await _until_there(status, workers, until_s)
+            await refuse_other_site(bus, site, site_dir, workers)
+            _refuse_unsigned(me, workers)
             await (await producer.send(rule_set_message(rule_set)))
-            await _until_ready(status, known, site, rule_set.digest, until_s)
+            await _until_ready(status, workers, site, rule_set.digest, until_s)
+            sent: dict[str, Activation] = {}
             for unit in site.units:
                 value = activation(site, unit, rule_set.digest, time.time_ns())
-                await (await producer.send(encode_input(value, partitions)))
+                sent[unit] = said_by(me.name, me.key, value, site)
+                await (await producer.send(encode_input(sent[unit], partitions)))
                 await asyncio.sleep(APART_S)
-            answers = await _answers(journal, site, rule_set.digest)
-            return answers, await _metrics_after(status, time.time_ns())
+            answers = await _answers(journal, sent)
+            return answers, await _metrics_after(status, workers, time.time_ns())
         finally:
             for one in (producer, journal, status):
                 await one.close()
@@ -115,45 +118,26 @@ async def _activate(
         await bus.close()
 
 
-async def _workers(status: Reader, known: dict[str, dict[str, Any]]) -> None:
-    """Reads what workers have said since into `known`, by role."""
-    for record in await status.read(_READ_S):
-        said = orjson.loads(record.value or b"{}")
-        if "rule_sets" in said.get("metrics", {}):
-            known[said["role"]] = said
-
-
-def _present(known: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The metrics of the workers that are there now."""
-    since_ns = time.time_ns() - FRESH_NS
-    return [one["metrics"] for one in known.values() if one["at_ns"] > since_ns]
-
-
-async def _running(bus: Bus, status: Reader, known: dict[str, dict[str, Any]], until_s: float) -> set[str]:
-    """Names of the sites whose rules rule the workers that are there: one, unless nobody has published it."""
-    while not (digests := {one for said in _present(known) for one in said.get("rules", {}).values()}):
+async def _until_there(status: Reader, workers: Workers, until_s: float) -> None:
+    while not workers.digests():
         if time.monotonic() > until_s:
             raise UnreachableError("no worker is there: is the site running, or its worker just starting?")
-        await _workers(status, known)
-    published = await published_rule_sets(bus)
-    return {published[digest].load_site().name for digest in digests if digest in published}
+        await workers.hear(status)
 
 
-def _refuse_other(running: set[str], site: Site, site_dir: Path) -> None:
-    if running and site.name not in running:
-        text = f"these rules are for site '{site.name}', and site '{_names(running)}' is running there"
-        hint = "name the folder of that site, or with --bootstrap the broker of this one"
-        raise ConfigurationError([Finding(str(site_dir), 0, 0, text, hint)])
+def _refuse_unsigned(me: Acting, workers: Workers) -> None:
+    """Where units have an access list, they would refuse what nobody has signed."""
+    if me.key is None and any(any(said.get("access", {}).values()) for said in workers.present()):
+        text = "the site has users: rules are activated with the key of one who has the right activate-rules"
+        raise ConfigurationError([Finding("--key", 0, 0, text, "name its file with --key")])
 
 
-async def _until_ready(
-    status: Reader, known: dict[str, dict[str, Any]], site: Site, digest: str, until_s: float
-) -> None:
+async def _until_ready(status: Reader, workers: Workers, site: Site, digest: str, until_s: float) -> None:
     """Every unit has a worker, and every worker has the rules."""
     missing, said_s = set(site.units), time.monotonic()
     while True:
-        await _workers(status, known)
-        present = _present(known)
+        await workers.hear(status)
+        present = workers.present()
         ready = [one for one in present if digest in one["rule_sets"]["ready"]]
         missing = set(site.units).difference(*(one.get("rules", {}) for one in ready))
         if not missing and len(ready) == len(present):
@@ -170,37 +154,25 @@ async def _until_ready(
             print(f"waiting for the worker to get ready: {_names(missing)}", file=sys.stderr)
 
 
-async def _answers(journal: Reader, site: Site, digest: str) -> Answers:
-    until_s = time.monotonic() + ANSWER_S
+async def _answers(journal: Reader, sent: Mapping[str, Activation]) -> Answers:
     answers: Answers = {}
-    while len(answers) < len(site.units):
-        if time.monotonic() > until_s:
-            silent = _names(set(site.units) - set(answers))
-            raise UnreachableError(
-                f"activated, and it stands, but {silent} has not taken it up within {ANSWER_S:.0f} s: see its worker"
-            )
-        for record in await journal.read(_READ_S):
-            try:
-                output = decode_output(record.headers, record.value)
-            except UndecodableError:
-                continue
-            if not isinstance(output, Entry) or not output.kind.startswith("activation"):
-                continue
-            if output.unit in site.units and output.detail.get("rules_digest") == digest:
-                answers[output.unit] = output
-    return {unit: answers[unit] for unit in site.units}
+    try:
+        await asyncio.wait_for(hear_answers(journal, sent, "activation", answers), ANSWER_S)
+    except TimeoutError:
+        silent = _names(sent.keys() - answers.keys())
+        raise UnreachableError(
+            f"activated, and it stands, but {silent} has not answered within {ANSWER_S:.0f} s: see its worker"
+        ) from None
+    return {unit: answers[unit] for unit in sent}
 
 
-async def _metrics_after(status: Reader, after_ns: int) -> Mapping[str, Any]:
-    """Of a worker that has said its status since; what it said last when it says no more."""
-    known: dict[str, dict[str, Any]] = {}
+async def _metrics_after(status: Reader, workers: Workers, after_ns: int) -> Mapping[str, Any]:
+    """Of a worker that has said its status since; empty when none does."""
     until_s = time.monotonic() + 3.0
     while time.monotonic() < until_s:
-        await _workers(status, known)
-        for said in known.values():
-            if said["at_ns"] > after_ns:
-                metrics: dict[str, Any] = said["metrics"]
-                return metrics
+        await workers.hear(status)
+        if said := workers.since(after_ns):
+            return said[0]
     return {}
 
 

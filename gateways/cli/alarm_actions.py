@@ -7,29 +7,26 @@ so that the reason of a refusal is told. Who has a key signs with it, and acts a
 from __future__ import annotations
 
 import asyncio
-import getpass
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateways.access.signing import own_key
-from gateways.access.users import Users
+from gateways.access.signing import Acting, Who, acting, unknown_key
 from gateways.actions import Answer, Wanted, action_sender
 from gateways.cli.alarm_list import last_words, running_site
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
-from rules.access.users import is_name
+from gateways.cli.workers import refuse_other_site
 from rules.alarms.life_cycle import NEEDS_ACKNOWLEDGEMENT
 from rules.engine.inputs import ActionKind
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
-from streams.keys import public_text
 from streams.log_limit import silence_logs
 from streams.topics import ALARMS
 
@@ -45,13 +42,6 @@ _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
 }
 
 
-class Who(NamedTuple):
-    """Who acts: the name that was given, and the file of a key, as they were typed."""
-
-    by: str | None
-    key: Path | None
-
-
 class Asked(NamedTuple):
     """What was typed: the names of alarms, and what is to be done about them. `for_ns`: how long a silence lasts."""
 
@@ -65,7 +55,8 @@ class Asked(NamedTuple):
 def act_on(site_dir: Path, asked: Asked, who: Who, bootstrap: str | None, as_json: bool) -> int:
     """0, or 1 where one is refused.
 
-    ConfigurationError: no such alarm, or a text in another encoding; UnreachableError: nobody answers.
+    ConfigurationError: no such alarm, a text in another encoding, or another site is running there; UnreachableError:
+    nobody answers.
     """
     silence_logs()
     for text in (*asked.names, asked.comment):
@@ -73,8 +64,8 @@ def act_on(site_dir: Path, asked: Asked, who: Who, bootstrap: str | None, as_jso
             text.encode()
         except UnicodeEncodeError:
             raise ConfigurationError([Finding(repr(text), 0, 0, "is not in UTF-8", "")]) from None
-    name, key = acting(site_dir, who)
-    answers = asyncio.run(_act_on(site_dir, asked, name, key, bootstrap))
+    me = acting(site_dir, who)
+    answers = asyncio.run(_act_on(site_dir, asked, me, bootstrap))
     if as_json:
         for one in answers:
             print(orjson.dumps(one._asdict()).decode())
@@ -83,24 +74,10 @@ def act_on(site_dir: Path, asked: Asked, who: Who, bootstrap: str | None, as_jso
     else:
         rows = [(one.alarm, one.kind.removeprefix("alarm-"), one.reason) for one in answers]
         print_table(("alarm", "answer", ""), rows)
-    return 1 if any(one.reason for one in answers) else 0
-
-
-def acting(site_dir: Path, who: Who) -> tuple[str, Ed25519PrivateKey | None]:
-    """The name and the key with which somebody acts; the name that was given, or that of the account, without a key.
-
-    ConfigurationError: it is no name, the key can't be read, or it is somebody else's.
-    """
-    key = own_key(who.key)
-    owner = None if key is None else Users(site_dir).of_key(public_text(key.public_key()))
-    if owner is not None and who.by not in (None, owner.name):
-        text = f"the key is that of '{owner.name}'"
-        raise ConfigurationError([Finding("--by", 0, 0, text, "leave --by out, or name another --key")])
-    name = owner.name if owner is not None else who.by or getpass.getuser()
-    if not is_name(name):
-        text = f"'{name}' is no name: printable, without ':' and '/', 64 characters at most"
-        raise ConfigurationError([Finding("--by", 0, 0, text, "")])
-    return name, key
+    is_refused = any(one.reason for one in answers)
+    if is_refused and me.key is not None and not me.is_known:
+        print(unknown_key(site_dir, me.key), file=sys.stderr)
+    return 1 if is_refused else 0
 
 
 def time_ns(text: str, option: str) -> int:
@@ -108,18 +85,17 @@ def time_ns(text: str, option: str) -> int:
     return round(duration_s(text, option) * 1e9)
 
 
-async def _act_on(
-    site_dir: Path, asked: Asked, name: str, key: Ed25519PrivateKey | None, bootstrap: str | None
-) -> list[Answer]:
+async def _act_on(site_dir: Path, asked: Asked, me: Acting, bootstrap: str | None) -> list[Answer]:
     async with running_site(site_dir, bootstrap) as (site, bus):
+        await refuse_other_site(bus, site, site_dir)
         reader = await bus.reader([ALARMS.name])
         try:
             alarms = await last_words(bus, reader, site.units)
         finally:
             await reader.close()
         chosen = [one for typed in asked.names for one in _named(typed, alarms, asked.kind, site)]
-        wanted = [_wanted(one, asked, name, alarms.get(one)) for one in dict.fromkeys(chosen)]
-        async with action_sender(bus, site, name, key) as sender:
+        wanted = [_wanted(one, asked, me.name, alarms.get(one)) for one in dict.fromkeys(chosen)]
+        async with action_sender(bus, site, me.name, me.key) as sender:
             return await asyncio.gather(*map(sender.act, wanted))
 
 

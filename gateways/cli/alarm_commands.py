@@ -137,7 +137,8 @@ def _act(
     length: str | None = None,
     one_shot: bool = False,
 ) -> None:
-    from gateways.cli.alarm_actions import Asked, Who, act_on, time_ns
+    from gateways.access.signing import Who
+    from gateways.cli.alarm_actions import Asked, act_on, time_ns
 
     for_ns = 0 if length is None else time_ns(length, "--for")
     asked = Asked(names, kind, comment, for_ns, one_shot)

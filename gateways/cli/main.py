@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import typer
 
 from gateways.cli import alarm_commands
+from gateways.cli.alarm_commands import ByOption, KeyOption
 from gateways.cli.arguments import DEMO_SITE, BootstrapOption, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
 from gateways.cli.journal_commands import journal_app
@@ -244,13 +245,16 @@ def activate(
     within: Annotated[
         str, typer.Option(help="How long the workers may take to get ready.", metavar="TIME")
     ] = "60s",
+    by: ByOption = None,
+    key: KeyOption = None,
     bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let the rules of the site's files rule the running site, from now on: alarms of rules that are the same go on."""
+    from gateways.access.signing import Who
     from gateways.cli.activate import activate_rules
 
-    raise typer.Exit(activate_rules(site, rules, within, bootstrap, as_json))
+    raise typer.Exit(activate_rules(site, rules, Who(by, key), within, bootstrap, as_json))
 
 
 @app.command()

@@ -30,7 +30,7 @@ from gateways.scada.model import Model
 from gateways.scada.rule_facts import RuleFacts
 from gateways.scada.server import Core, ScadaServer
 from gateways.scada.values import PlantValues
-from rules.engine.inputs import Activation, Frame, Readings, Tick
+from rules.engine.inputs import Frame, Readings, Tick
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from streams.bus import Reader, up_to_the_end
@@ -38,8 +38,8 @@ from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets
-from streams.topics import ALARMS, EVENTS, STATUS
+from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets, taken_up
+from streams.topics import ALARMS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output
 
 log = logging.getLogger("headrace.scada")
@@ -80,7 +80,7 @@ class Scada:
         endpoint = context.options.get("endpoint", settings.endpoint)
         self.server = ScadaServer(core, endpoint, site.name)
         self._model = model
-        self._rules_digest = ""
+        self._rules_digest, self._knows_rules = "", False
         self.metrics.update(alarms=0, transitions=0, readings=0, frames=0, unreadable=0, history_values=0)
         self.metrics.update(endpoint=endpoint, pki=str(folder.resolve()))
 
@@ -98,7 +98,7 @@ class Scada:
         bus, site = self.context.bus, self.context.site
         try:
             sets = await published_rule_sets(bus) if digest else {}
-            rule_set = sets.get(digest) if digest else await newest_rule_set(bus)
+            rule_set = sets.get(digest) if digest else await newest_rule_set(bus, site)
             if rule_set is None and digest:
                 return
             program = await asyncio.to_thread(
@@ -131,11 +131,14 @@ class Scada:
         self.metrics["alarms"] = len(self.conditions)
 
     async def see_inputs(self, records: Sequence[Record]) -> None:
-        """Readings, frames, ticks and activations; and the words of roles."""
+        """Readings, frames and ticks; rules that units have taken up; and the words of roles."""
         for record in records:
             try:
                 if record.topic == STATUS.name:
-                    self._see_status(record)
+                    await self._see_status(record)
+                    continue
+                if record.topic == JOURNAL.name:
+                    await self._see_journal(record)
                     continue
                 value = decode_input(record.key, record.headers, record.value)
             except UndecodableError:
@@ -150,8 +153,13 @@ class Scada:
                 self.metrics["frames"] += 1
             elif isinstance(value, Tick):
                 self.heartbeat.hear_tick(value.unit)
-            elif isinstance(value, Activation) and value.rules_digest != self._rules_digest:
-                await self._take_up(value.rules_digest)
+
+    async def _see_journal(self, record: Record) -> None:
+        unit, digest = taken_up(record) or ("", "")
+        if unit in self.context.site.units:
+            self._knows_rules = True
+            if digest != self._rules_digest:
+                await self._take_up(digest)
 
     def _see_readings(self, readings: Readings) -> None:
         if readings.backfill:
@@ -161,8 +169,8 @@ class Scada:
         self.history.add(taken.places, taken.times, taken.values, taken.status)
         self.hub.show(self.values.nodes[place] for place in taken.changed)
 
-    def _see_status(self, record: Record) -> None:
-        """A worker that says it is ready works. UndecodableError: anyone can write to the topic."""
+    async def _see_status(self, record: Record) -> None:
+        """A worker that is ready works, and knows which rules rule. UndecodableError: anyone can write to the topic."""
         if record.value is None or not (record.key or b"").startswith(b"worker"):
             return
         try:
@@ -173,6 +181,13 @@ class Scada:
             raise UndecodableError("status", "no object")
         if said.get("state") == "ready":
             self.heartbeat.hear_worker()
+        metrics = said.get("metrics")
+        rules = metrics.get("rules") if isinstance(metrics, dict) else None
+        ruling = {str(one) for one in rules.values()} if isinstance(rules, dict) else set()
+        if ruling and not self._knows_rules:  # those of its start were a guess; the journal says what follows
+            self._knows_rules = True
+            if self._rules_digest not in ruling:
+                await self._take_up(max(ruling))
 
     # The loops.
 
@@ -211,9 +226,10 @@ class Scada:
 
     async def _inputs_from_now(self) -> Reader:
         bus, start = self.context.bus, dict[TopicPartition, int]()
-        for topic in (EVENTS.name, STATUS.name):
+        topics = (EVENTS.name, JOURNAL.name, STATUS.name)
+        for topic in topics:
             start |= await bus.ends(topic)
-        return await bus.reader([EVENTS.name, STATUS.name], start)
+        return await bus.reader(topics, start)
 
     async def beat(self) -> None:
         """Once a second: the heartbeat, what has grown old, the metrics."""

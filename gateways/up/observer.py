@@ -76,8 +76,8 @@ class Observer:
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
     came_up: set[str] = field(default_factory=set)
     """Roles that have been ready."""
-    ticked: set[str] = field(default_factory=set)
-    """Units that have a tick."""
+    ticks: dict[str, Tick] = field(default_factory=dict)
+    """The last one of each unit."""
     points: dict[str, tuple[float, int]] = field(default_factory=dict)
     gpus: dict[str, UnitGpus] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
@@ -153,7 +153,7 @@ class Observer:
         elif isinstance(event, Gap):
             self.gaps.append(event)
         elif isinstance(event, Tick):
-            self.ticked.add(event.unit)
+            self.ticks[event.unit] = event
 
     def _count(self, values: int, missing: int, source: str) -> None:
         if self.first_reading_at is None:

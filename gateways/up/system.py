@@ -29,7 +29,7 @@ from streams.bus_kafka import KafkaBus
 from streams.output_file import is_file_name
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
-from streams.rule_sets.rule_set import activation, newest_rule_set, rule_set_message, rule_set_of
+from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
 from streams.settings import Settings
 from streams.topics import COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input
@@ -177,16 +177,27 @@ class System:
                 await self._start("recorder", {"file": str(file)})
 
     async def _activate(self) -> None:
-        """Say on the log which site file and rules rule from here on: the folder's, or those activated since."""
-        rule_set = await newest_rule_set(self.bus)
+        """Say on a log without rules that the folder's rule; nothing where a root key would have to sign that."""
+        load_program(self.request.site, self.site)  # what is wrong is said in the words of its files
+        if self.site.root_key or await published_rule_sets(self.bus):
+            return  # the worker begins with the folder's, or goes on with those of the log
+        rule_set = rule_set_of(self.request.site, self.site)
         producer = await self.bus.producer("up-activation")
-        if rule_set is None:
-            load_program(self.request.site, self.site)  # what is wrong is said in the words of its files
-            rule_set = rule_set_of(self.request.site, self.site)
-            await producer.send(rule_set_message(rule_set))
+        await producer.send(rule_set_message(rule_set))
         for unit in self.site.units:
             value = activation(self.site, unit, rule_set.digest, time.time_ns())
             await producer.send(encode_input(value, self.settings.broker.partitions))
+        await producer.flush()
+        await producer.close()
+
+    async def _begin_events(self) -> None:
+        """The first records of a fresh log, from one writer: several at once can leave a hole (decision 0030).
+
+        Each unit's last tick again, which is a repeat: its rules are those of its snapshot.
+        """
+        producer = await self.bus.producer("up-roll")
+        for tick in self.observer.ticks.values():
+            await producer.send(encode_input(tick, self.settings.broker.partitions))
         await producer.flush()
         await producer.close()
 
@@ -217,7 +228,7 @@ class System:
         Samples before the first tick would not be evaluated. A gateway that finds no plant would begin with a
         disconnection. SCADA comes last: it takes seconds of a core to start, and nothing waits for it.
         """
-        await _until(lambda: self.observer.ticked >= set(self.site.units))
+        await _until(lambda: self.observer.ticks.keys() >= set(self.site.units))
         await self._start_unless_ending("plant", self._plant_options())
         await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
         for role in ("opcua", "nvml"):
@@ -299,8 +310,7 @@ class System:
         for role in ("actuators", "worker", "alerts", "recorder"):
             await self.processes.end(role)
         carried = await carry_over(self.bus, self._fresh_log)
-        # also the first records of `events`, from one writer: several at once can leave a hole (decision 0030)
-        await self._activate()
+        await self._begin_events()
         self.rolls += 1
         self.observer.longest_partition = 0
         await self._start_consumers()

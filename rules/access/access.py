@@ -1,14 +1,16 @@
-"""Who may act in a unit, as its engine knows it: the access list that rules, and what it makes of actions and lists.
+"""Who may act in a unit, as its engine knows it: the access list that rules, and what it makes of what is signed.
 
 Rules:
 - Without a list, and without a root key in the site file, a unit is open: everybody may do everything, unsigned.
 - What nobody has signed who is on the list is a forgery: it is refused before its identity is looked at, so that no
   forged one makes a repeat of a genuine one. Then come repeats, and then who may do what, and for whom.
+- Activations of rules have one source, whoever signs them: who has no right to them, or is late, is a forger here, so
+  that none takes the place of a genuine one.
 - A list is signed by an admin of the one before it. The first is believed: it is signed by an admin of its own, with
   the root key where the site file names one. So whoever takes the log away does not open the unit.
 - What is signed for another time than the site allows (`action_expiry`) is refused. Only the log's clock is asked.
-- An action with a text that is too long is a forgery at any site: nobody's comment may stop a worker, or stand in
-  every later word on an alarm.
+- An action or activation with a text that is too long is a forgery at any site: nobody's comment may stop a worker, or
+  stand in every later word on an alarm.
 """
 
 from __future__ import annotations
@@ -17,18 +19,26 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rules.access.rights import may
+from rules.access.rights import Right, may
 from rules.access.signatures import is_signed
 from rules.access.users import User, Users, digest_of, plain_users, read_users
-from rules.engine.inputs import ACCESS_SOURCE, ACTION_SOURCE, AccessList, Action
+from rules.engine.inputs import (
+    ACCESS_SOURCE,
+    ACTION_SOURCE,
+    ACTIVATION_SOURCE,
+    AccessList,
+    Action,
+    Activation,
+    Signed,
+)
 from rules.errors import InvariantError
 from rules.site.model import Site
 
 Detail = Mapping[str, str | int | float | bool | None]
-SIGNED: Final = (Action, AccessList)
+SIGNED: Final = (Action, AccessList, Activation)
 """Inputs that may have to be signed."""
 ACTION_TEXT_MAX: Final = 2_000
-"""Characters of each text of an action: so what is said of it fits into a message of any log."""
+"""Characters of each text of an action or activation: so what is said of it fits into a message of any log."""
 _TEXT_MAX: Final = 200
 """Of a forged text, in the journal."""
 
@@ -48,36 +58,45 @@ class Access:
 
     # -- before its identity is looked at
 
-    def forgery(self, value: Action | AccessList, now_ns: int | None) -> str:
+    def forgery(self, value: Signed, now_ns: int | None) -> str:
         """Why an input is not believed to be its signer's; '' where it is, or nothing is asked.
 
         `now_ns`: the unit's last tick, None before the first one.
         """
-        if isinstance(value, Action):
-            return self._forged_action(value, now_ns)
-        return self._forged_list(value, now_ns)
-
-    def _forged_action(self, action: Action, now_ns: int | None) -> str:
-        texts = (
-            action.identity.source, action.rule, action.asset, action.by, action.occurrence, action.comment,
-            action.signer,
-        )  # fmt: skip
-        if any(len(text) > ACTION_TEXT_MAX for text in texts):
+        if isinstance(value, AccessList):
+            return self._forged_list(value, now_ns)
+        if any(len(text) > ACTION_TEXT_MAX for text in (value.identity.source, value.signer, *_texts(value))):
             return f"a text of it has more than {ACTION_TEXT_MAX} characters"
         if self.is_open:
             return ""
+        if isinstance(value, Action):
+            return self._forged_action(value, now_ns)
+        return self._forged_activation(value, now_ns)
+
+    def _forged_action(self, action: Action, now_ns: int | None) -> str:
+        if self.users and now_ns is None:
+            return "there is no time yet"
+        return self._stranger(action, ACTION_SOURCE + action.signer, now_ns)
+
+    def _forged_activation(self, value: Activation, now_ns: int | None) -> str:
+        return (
+            self._stranger(value, ACTIVATION_SOURCE, now_ns)
+            or _denied(value.signer, self.users[value.signer], "activate-rules")
+            or self._lateness(value.at_ns, now_ns)
+        )
+
+    def _stranger(self, value: Action | Activation, source: str, now_ns: int | None) -> str:
+        """Why a user has not said this; `source`: what theirs is."""
         if not self.users:
             return "there is no access list yet"
-        if now_ns is None:
-            return "there is no time yet"
-        if not action.signature:
+        if not value.signature:
             return "it is not signed"
-        user = self.users.get(action.signer)
+        user = self.users.get(value.signer)
         if user is None:
             return "its signer is not on the access list"
-        if action.identity.source != ACTION_SOURCE + action.signer:
+        if value.identity.source != source:
             return "its source is not its signer's"
-        return self._mismatch(action, user.keys, now_ns)
+        return self._mismatch(value, user.keys, now_ns)
 
     def _forged_list(self, value: AccessList, now_ns: int | None) -> str:
         users = read_users(value.users)
@@ -93,9 +112,9 @@ class Access:
             keys = (self._site.root_key,)
         return self._mismatch(value, keys, now_ns)
 
-    def _mismatch(self, value: Action | AccessList, keys: tuple[str, ...], now_ns: int | None) -> str:
+    def _mismatch(self, value: Signed, keys: tuple[str, ...], now_ns: int | None) -> str:
         if not is_signed(value, self._site.name, keys):
-            return "its signature is wrong"
+            return f"its signature is of no key of '{value.signer}', or it was altered"
         newest_ns = max(value.at_ns, value.identity.epoch)
         if now_ns is not None and newest_ns > now_ns + self._site.action_expiry_ns:
             return "it is of a time that has not come: see the clock of who sent it"
@@ -117,10 +136,7 @@ class Access:
                 return f"'{action.by}' is not on the access list"
             if not signer.may_speak_for(action.by):
                 return f"'{action.signer}' may not speak for '{action.by}'"
-        for name, user in ((action.by, by), (action.signer, signer)):
-            if user is not None and not may(user.role, right):
-                return f"'{name}' may not do that: no {right} for role {user.role}"
-        return ""
+        return _denied(action.by, by, right) or _denied(action.signer, signer, right)
 
     def take(self, value: AccessList, now_ns: int | None) -> Detail:
         """Let a genuine list rule, unless it comes too late; what the journal has of it, a `reason` where it does."""
@@ -145,7 +161,11 @@ class Access:
             return {"signed": False}
         return {"signed": True} if action.signer == action.by else {"signed": True, "signer": action.signer}
 
-    def of_forged(self, value: Action | AccessList, reason: str) -> Detail:
+    def activator(self, value: Activation) -> Detail:
+        """Whose word an activation is, for its line in the journal; nothing where the unit is open."""
+        return {} if self.is_open else {"signed": True, "signer": value.signer}
+
+    def of_forged(self, value: Signed, reason: str) -> Detail:
         """What the journal has of an input that is not believed: what it says of itself, and by which it is known."""
         detail: dict[str, str | int | float | bool | None] = {
             "reason": reason,
@@ -156,10 +176,12 @@ class Access:
             "sequence": value.identity.sequence,
             "signature_hash": signature_hash(value),
         }
+        texts = {}
         if isinstance(value, Action):
             texts = {"action": value.action, "rule": value.rule, "asset": value.asset, "by": value.by}
-            detail |= {name: text[:_TEXT_MAX] for name, text in texts.items()}
-        return detail
+        elif isinstance(value, Activation):
+            texts = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        return detail | {name: text[:_TEXT_MAX] for name, text in texts.items()}
 
     def saved(self) -> dict[str, Any]:
         """For a snapshot."""
@@ -173,7 +195,21 @@ class Access:
         self.users, self.digest = users, digest_of(users) if users else ""
 
 
-def signature_hash(value: Action | AccessList) -> str:
+def _texts(value: Action | Activation) -> tuple[str, ...]:
+    """What an action or an activation says, and may go into a line of the journal."""
+    if isinstance(value, Activation):
+        return value.site_digest, value.rules_digest
+    return value.rule, value.asset, value.by, value.occurrence, value.comment
+
+
+def _denied(name: str, user: User | None, right: Right) -> str:
+    """Why a user's role is too low; '' where it is not, or nobody was found who would need one."""
+    if user is None or may(user.role, right):
+        return ""
+    return f"'{name}' may not do that: no {right} for role {user.role}"
+
+
+def signature_hash(value: Signed) -> str:
     """By which its sender finds the answer to an input that was not believed: 16 digits of a SHA-256."""
     said = ":".join(map(str, (*value.identity, value.signature)))
     return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a signature of an action or of an access list is of, and whether it is right.
+"""What a signature of an action, an activation or an access list is of, and whether it is right.
 
 Rules: Ed25519 over JSON with sorted keys: the schema, the site, unit and identity, and the body without `signature`. So
 nothing that is signed can be taken for another thing, another unit's or another site's. Fields that have their default
@@ -16,15 +16,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rules.access.users import plain_users, public_keys, read_users
-from rules.engine.inputs import AccessList, Action
+from rules.engine.inputs import AccessList, Action, Activation, Signed
 
 _OUTSIDE: Final = frozenset({"unit", "identity", "signature"})
-_SCHEMAS: Final = {Action: "action/1", AccessList: "access/1"}
+_SCHEMAS: Final = {Action: "action/1", AccessList: "access/1", Activation: "activation/1"}
 """As the wire calls them."""
-_Signed = TypeVar("_Signed", Action, AccessList)
+_Signed = TypeVar("_Signed", Action, AccessList, Activation)
 
 
-def signed_bytes(value: Action | AccessList, site: str) -> bytes:
+def signed_bytes(value: Signed, site: str) -> bytes:
     """What the signature is of; `site`: the name of the site. The users of a list have to be readable."""
     body: dict[str, Any] = {}
     for field in dataclasses.fields(value):
@@ -53,7 +53,7 @@ def signed(value: _Signed, site: str, key: Ed25519PrivateKey) -> _Signed:
     return dataclasses.replace(value, signature=key.sign(signed_bytes(value, site)).hex())
 
 
-def is_signed(value: Action | AccessList, site: str, keys: Iterable[str]) -> bool:
+def is_signed(value: Signed, site: str, keys: Iterable[str]) -> bool:
     """Whether the signature is of one of these public keys."""
     try:
         signature, text = bytes.fromhex(value.signature), signed_bytes(value, site)

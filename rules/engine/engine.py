@@ -39,6 +39,7 @@ from rules.engine.inputs import (
     Input,
     Readings,
     Receipt,
+    Signed,
     Tick,
 )
 from rules.engine.kernel import CONDITION, NEVER, SAMPLE
@@ -62,6 +63,12 @@ _KINDS: Final[Mapping[int, Literal["raised", "cleared", "unknown", "known"]]] = 
     kernel.UNKNOWN: "unknown",
     kernel.KNOWN: "known",
 }
+_SAID: Final[Mapping[type[Any], tuple[str, str]]] = {
+    Action: ("action", "actions"),
+    AccessList: ("access-list", "access_lists"),
+    Activation: ("activation", "activations"),
+}
+"""What the journal and the counters call them."""
 _SAMPLES: Final = 64
 _USABLE: Final = np.full(_SAMPLES, kernel.USABLE, np.int64)
 """What becomes of the times of most frames. No kernel writes to it."""
@@ -75,10 +82,10 @@ COUNTERS: Final = (
     "repeats", "gaps", "inputs_missing", "readings_lost", "late", "out_of_order", "clock_corrected",
     "not_good", "backfill", "unknown_points", "unknown_gpus", "unknown_sources", "before_first_tick",
     "alarms_raised", "alarms_cleared", "alarms_unknown", "commands", "unknown_facts", "facts_told", "actions",
-    "actions_refused", "access_lists", "access_lists_refused",
+    "actions_refused", "access_lists", "access_lists_refused", "activations_refused",
 )  # fmt: skip
-"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, access_lists, repeats,
-inputs_missing.
+"""All that the engine counts. Inputs: frames, ticks, facts, receipts, activations, actions, access_lists (and of these
+three the refused ones), repeats, inputs_missing.
 Readings (a GPU's sample is 24): readings, readings_lost, late, out_of_order, clock_corrected, not_good,
 backfill, unknown_points, unknown_gpus, before_first_tick. `readings` counts all but repeats, evaluated or
 not. A fact that is late, out of order, corrected, not good or before the first tick counts as one reading there."""
@@ -477,14 +484,12 @@ class Engine:
     def _tick_ns(self) -> int | None:
         return None if self.now_ns == LONG_AGO else self.now_ns
 
-    def _is_forged(self, value: Action | AccessList, out: list[Output]) -> bool:
+    def _is_forged(self, value: Signed, out: list[Output]) -> bool:
         """Whether an input is not its signer's word; says so, with an id that is not made of its identity."""
         reason = self._access.forgery(value, self._tick_ns)
         if not reason:
             return False
-        kind, counted = (
-            ("action", "actions") if isinstance(value, Action) else ("access-list", "access_lists")
-        )
+        kind, counted = _SAID[type(value)]
         self.counters[counted] += 1
         self.counters[f"{counted}_refused"] += 1
         at_ns = self._tick_ns or 0
@@ -517,10 +522,15 @@ class Engine:
     def _activation(self, value: Activation, cause: Cause, out: list[Output]) -> None:
         """From its own time on: deadlines before it are the old rules', and alarms of rules that go end with it."""
         self.counters["activations"] += 1
-        detail: Detail = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        detail: Detail = {
+            "site_digest": value.site_digest,
+            "rules_digest": value.rules_digest,
+            **self._access.activator(value),
+        }
         at_ns = self._effective_ns(value.at_ns)
         offered = self._offers.get(value.rules_digest)
         if isinstance(offered, str):
+            self.counters["activations_refused"] += 1
             self._statements.entry(out, cause, "activation-refused", at_ns, {**detail, "reason": offered})
             return
         if offered is not None and value.rules_digest != self.rules_digest:

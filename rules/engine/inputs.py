@@ -110,15 +110,24 @@ class Receipt:
     detail: str = ""
 
 
+ACTIVATION_SOURCE: Final = "activation"
+"""Who says activations, whichever program it is: an epoch is the moment at which they were said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """From here on this site file and rule set rule (SHA-256 digests). `at_ns`: when it was said."""
+    """From here on this site file and rule set rule (SHA-256 digests). `at_ns`: when it was said.
+
+    `signer`: the user whose `signature` it is, as an action's; both are "" where a site has no access list.
+    """
 
     unit: str
     identity: Identity
     site_digest: str
     rules_digest: str
     at_ns: int = 0
+    signer: str = ""
+    signature: str = ""
 
 
 ACTION_SOURCE: Final = "action:"
@@ -173,6 +182,9 @@ class AccessList:
     signer: str
     signature: str = ""
 
+
+Signed = Action | AccessList | Activation
+"""Inputs that may have to be signed."""
 
 FACT_SOURCE: Final = "fact:"
 """How the source of facts begins; the id of the unit that tells them follows."""

@@ -15,7 +15,7 @@ from itertools import groupby, repeat
 
 import numpy as np
 
-from rules.engine.inputs import Activation, Frame, Gap, Identity, Input, Readings, Tick
+from rules.engine.inputs import ACTIVATION_SOURCE, Activation, Frame, Gap, Identity, Input, Readings, Tick
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.quality import GOOD_STATUS, Quality, quality_of_status
 from rules.site.model import Site, Source
@@ -23,7 +23,6 @@ from streams.importing.map_columns import SERIES
 from streams.importing.map_file import ImportMap
 from streams.importing.report import ImportReport, MissingSpan
 from streams.importing.rows import Row
-from streams.rule_sets.rule_set import SOURCE
 
 TICKER = "ticker"
 NOT_RECORDED = "not-recorded"
@@ -156,8 +155,8 @@ class InputBuilder:
         is_first = unit.last_tick < 0
         unit.last_tick = sequence
         yield Tick(unit.id, Identity(TICKER, 0, sequence), sequence * self._site.tick_ns)
-        if is_first:
-            identity = Identity(SOURCE, self._epoch, 1)
+        if is_first and not self._site.root_key:  # what nobody signs would be refused there
+            identity = Identity(ACTIVATION_SOURCE, self._epoch, 1)
             yield Activation(unit.id, identity, self._site.digest, self._rules_digest, time_ns)
 
     def _identity(self, stream: _Stream) -> Identity:

@@ -101,7 +101,7 @@ async def _open_file(context: RoleContext, path: Path) -> FileTape:
     aside = move_aside(path)
     if aside is not None:
         log.info("%s was there before: it is %s now", path, aside)
-    rule_set = await newest_rule_set(context.bus) or rule_set_of(context.site_dir, context.site)
+    rule_set = await newest_rule_set(context.bus, context.site) or rule_set_of(context.site_dir, context.site)
     attachments = site_attachments(rule_set)
     return FileTape(path, recording_metadata(context.site, attachments), attachments, context.clock)
 

@@ -37,10 +37,11 @@ from streams.recording.segments import (
 from streams.role import RoleContext
 from streams.rule_sets.rule_set import (
     RuleSet,
-    activated_digest,
+    newest_believed,
     note_rule_set,
     published_rule_sets,
     rule_set_of,
+    taken_up,
 )
 from streams.snapshots import covered_offsets, log_ids
 from streams.topics import EVENTS, RULE_SETS, TOPICS, partition_of
@@ -109,8 +110,8 @@ class _Ruling:
     def see(self, record: Record) -> None:
         if record.topic == RULE_SETS.name:
             note_rule_set(record, self.known)
-        elif record.topic == EVENTS.name and (digest := activated_digest(record)):
-            self.activate(digest)
+        elif (found := taken_up(record)) is not None:
+            self.activate(found[1])
 
     def activate(self, digest: str) -> None:
         self.current = self.known.get(digest, self.current)
@@ -224,7 +225,7 @@ async def open_segments(
     logs = await _ids_of(bus)
     missed = ""
     if last is None:
-        newest = next(reversed(known.values()), None)
+        newest = newest_believed(known, context.site)
         ruling = _Ruling(known, newest or rule_set_of(context.site_dir, context.site))
     else:
         _refuse_other_site(context.site.name, folder, last)

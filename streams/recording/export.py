@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from rules.engine.inputs import AccessList, Action, Frame, Input, Readings, Receipt
+from rules.engine.inputs import AccessList, Action, Activation, Frame, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
@@ -43,7 +43,7 @@ _TABLE_OF: Final[Mapping[type[Any], str]] = {
     Command: "commands",
     Entry: "journal",
 }
-_OF_PEOPLE: Final = frozenset({b"action/1", b"access/1"})
+_OF_PEOPLE: Final = frozenset({b"action/1", b"access/1", b"activation/1"})
 """Schemas of inputs that name people."""
 
 
@@ -133,8 +133,12 @@ def _people(recordings: Sequence[Recording]) -> Iterator[tuple[str, str]]:
             value = decode_input(record.key, record.headers, record.value)
         except UndecodableError:
             continue
-        names = [value.by, value.signer] if isinstance(value, Action) else []
-        for name in {*names, *(value.users if isinstance(value, AccessList) else ())} - {""}:
+        names = {value.signer} if isinstance(value, Action | AccessList | Activation) else set()
+        if isinstance(value, Action):
+            names.add(value.by)
+        elif isinstance(value, AccessList):
+            names.update(value.users)
+        for name in names - {""}:
             yield name, name
 
 

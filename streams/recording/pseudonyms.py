@@ -3,8 +3,8 @@
 Rules: a pseudonym is `x` and 16 hexadecimal digits of HMAC-SHA-256 of the name in lower case; a name is replaced
 wherever it stands as a whole word or words, in ids and texts, in capitals or not, the longest first; everything else
 stays as it is. Hosts are the sources of the site (an NVML source is a host, an OPC UA source a PLC), what GPUs are
-directly part of, and the hosts of endpoints. People, whom actions and access lists name, are hidden with them (the
-export looks for them). No field of the log names a tenant or a job so far.
+directly part of, and the hosts of endpoints. People, whom actions, activations and access lists name, are hidden with
+them (the export looks for them). No field of the log names a tenant or a job so far.
 """
 
 from __future__ import annotations

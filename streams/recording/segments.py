@@ -27,7 +27,7 @@ from streams.record import TopicPartition
 from streams.recording.chunks import Stored
 from streams.recording.file import Damage
 from streams.recording.recording import Recording, RecordingWriter
-from streams.rule_sets.rule_set import activated_digest
+from streams.rule_sets.rule_set import taken_up
 
 POSITIONS_KEY: Final = "positions"
 LOGS_KEY: Final = "logs"
@@ -222,7 +222,7 @@ def missed_before(recordings: Sequence[Recording]) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class LastSegment:
     """The end of what a folder holds. `positions`: one past the last recorded offset of each partition;
-    `activated`: digest of the last rule set that was activated in it, or ''.
+    `activated`: digest of the last rule set that was taken up in it, or ''.
     """
 
     recording: Recording
@@ -246,7 +246,8 @@ def last_segment(folder: Path) -> LastSegment | None:
     positions, activated = dict(head_positions(recording)), ""
     for record in recording.records():
         positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
-        activated = activated_digest(record) or activated
+        if (ruling := taken_up(record)) is not None:
+            activated = ruling[1]
     if recording.lacks_only_its_end:
         _make_whole(recording)
         recording = Recording(found[-1])

@@ -1,41 +1,81 @@
-"""Which rules a unit's log begins with: those of its first activation.
+"""Which rules a unit's log begins with: those of its first activation that counts.
 
-Rules: what lies before the first activation is evaluated with the rules of that activation, by whoever evaluates it and
-whenever; so who begins in a log without any says one, before it takes an input.
+Rules: what lies before that activation is evaluated with its rules, by whoever evaluates it and whenever; so who begins
+in a log without any says one, before it takes an input. One that the engine would refuse counts for nothing here
+either: else whoever may write on the log would choose the rules of a unit that has lost its state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
-from rules.engine.inputs import Activation
+from rules.access.access import Access
+from rules.engine.inputs import AccessList, Activation, Tick
 from rules.errors import UndecodableError, UnreachableError
+from rules.site.model import Site
 from streams.bus import Bus
 from streams.record import Record, TopicPartition, header
 from streams.topics import EVENTS, partition_of
 from streams.wire import decode_input
 
-_SCHEMA: Final = b"activation/1"
+_SCHEMAS: Final = frozenset({b"activation/1", b"access/1", b"tick/1"})
 _READ_S: Final = 1.0
 _PATIENCE: Final = 10
 """Reads that bring nothing, although there is more."""
 
 
-async def first_activations(bus: Bus, units: Collection[str], partitions: int) -> dict[str, str]:
-    """By unit, the digest of the rule set of its first activation on `events`, for those that have one.
+class FirstActivations(NamedTuple):
+    """`digests`: by unit, of the rule set of its first activation that counts, for those that have one.
 
-    Reads no further than to these: a log begins with them as a rule. Raises UnreachableError.
+    `closed`: units without one, where only who has the right to it may say one.
     """
-    found: dict[str, str] = {}
+
+    digests: dict[str, str]
+    closed: frozenset[str]
+
+
+class _Beginning:
+    """What the log says of a unit: who may activate rules there, and the first who did."""
+
+    def __init__(self, site: Site) -> None:
+        self.access = Access(site)
+        self.digest = ""
+        self._now_ns: int | None = None
+        self._last_list = (0, 0)
+
+    def see(self, value: Tick | AccessList | Activation) -> None:
+        if isinstance(value, Tick):
+            self._now_ns = max(value.time_ns, self._now_ns or 0)
+        elif not self.access.forgery(value, self._now_ns):
+            self._take(value)
+
+    def _take(self, value: AccessList | Activation) -> None:
+        if isinstance(value, Activation):
+            self.digest = self.digest or value.rules_digest
+        elif value.identity[1:] > self._last_list:  # else it is a repeat
+            self._last_list = value.identity.epoch, value.identity.sequence
+            self.access.take(value, self._now_ns)
+
+
+async def first_activations(
+    bus: Bus, site: Site, units: Collection[str], partitions: int
+) -> FirstActivations:
+    """What the log of each of `units` of a site begins with.
+
+    Reads no further than to these activations: a log begins with them as a rule. Raises UnreachableError.
+    """
+    found = {unit: _Beginning(site) for unit in units}
     if not units:
-        return found
+        return _answer(found)
     ends = await bus.ends(EVENTS.name)
     places = {TopicPartition(EVENTS.name, partition_of(unit, partitions)) for unit in units}
     reader = await bus.reader([EVENTS.name], dict.fromkeys(sorted(places), 0))
     empty = 0
     try:
-        while len(found) < len(units) and any(reader.positions()[place] < ends[place] for place in places):
+        while not all(one.digest for one in found.values()) and any(
+            reader.positions()[place] < ends[place] for place in places
+        ):
             records = await reader.read(_READ_S)
             empty = 0 if records else empty + 1
             if empty == _PATIENCE:
@@ -43,19 +83,26 @@ async def first_activations(bus: Bus, units: Collection[str], partitions: int) -
                     f"'{EVENTS.name}' stopped at {dict(reader.positions())} of {dict(ends)}"
                 )
             for record in records:
-                value = _activation(record)
-                if value is not None and value.unit in units:
-                    found.setdefault(value.unit, value.rules_digest)
+                value = _decoded(record)
+                if value is not None and value.unit in found:
+                    found[value.unit].see(value)
     finally:
         await reader.close()
-    return found
+    return _answer(found)
 
 
-def _activation(record: Record) -> Activation | None:
-    if header(record.headers, "schema") != _SCHEMA:
+def _answer(found: dict[str, _Beginning]) -> FirstActivations:
+    return FirstActivations(
+        {unit: one.digest for unit, one in found.items() if one.digest},
+        frozenset(unit for unit, one in found.items() if not one.digest and not one.access.is_open),
+    )
+
+
+def _decoded(record: Record) -> Tick | AccessList | Activation | None:
+    if header(record.headers, "schema") not in _SCHEMAS:
         return None
     try:
         value = decode_input(record.key, record.headers, record.value)
     except UndecodableError:
         return None
-    return value if isinstance(value, Activation) else None
+    return value if isinstance(value, Tick | AccessList | Activation) else None

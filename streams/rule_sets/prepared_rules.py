@@ -26,6 +26,7 @@ from streams.rule_sets.prepare_rules import prepare_aside
 from streams.rule_sets.rule_set import (
     UNKNOWN,
     RuleSet,
+    newest_believed,
     note_rule_set,
     published_rule_sets,
     rule_set_message,
@@ -160,10 +161,10 @@ class PreparedRules:
 
 
 async def prepared_rules(context: RoleContext) -> PreparedRules:
-    """With the newest rule set of the log, or the folder's where the log has none for this site file."""
+    """With the newest rule set of the log, or the folder's where the log has none that is believed and of this site."""
     site, tables = context.site, context.settings.run_dir / FOLDER
     known = await _published(context.bus)
-    newest = next(reversed(known.values()), None)
+    newest = newest_believed(known, site)
     if newest is not None:
         if newest.site_digest == site.digest:
             try:

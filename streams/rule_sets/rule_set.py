@@ -15,27 +15,26 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from rules.engine.inputs import Activation, Identity
+from rules.engine.inputs import ACTIVATION_SOURCE, Activation, Identity
+from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
 from rules.language.program import Program
 from rules.site.model import Site
 from rules.site.parse import parse_site, text_digest
 from streams.bus import Bus, refuse_oversized
-from streams.record import Message, Record, TopicPartition, header
+from streams.record import Message, Record, TopicPartition
 from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import SITE_FILE, read_site_text
-from streams.topics import EVENTS, RULE_SETS
-from streams.wire import decode_input
+from streams.topics import JOURNAL, RULE_SETS
+from streams.wire import decode_output
 
 if TYPE_CHECKING:
     from rules.engine.tables import Compiled
 
 SCHEMA: Final = b"rule-set/1"
-ACTIVATION_SCHEMA: Final = b"activation/1"
-SOURCE: Final = "activation"
-"""Who says activations, whichever program it is: an epoch is the moment at which they were said."""
 UNKNOWN: Final = "no rule set of this digest is on the log"
+_ACTIVATED: Final = b'"kind":"activation"'
 _READ_S: Final = 1.0
 
 
@@ -156,25 +155,38 @@ def note_rule_set(record: Record, found: dict[str, RuleSet]) -> None:
         found[rule_set.digest] = rule_set
 
 
-async def newest_rule_set(bus: Bus) -> RuleSet | None:
-    """The last one that was published. UnreachableError."""
-    return next(reversed((await published_rule_sets(bus)).values()), None)
+def newest_believed(published: dict[str, RuleSet], site: Site) -> RuleSet | None:
+    """With which set a log begins that names none: the last one that was published; None for that of the folder.
+
+    Where the site file names a root key, what nobody has signed counts for nothing: there it is the folder's.
+    """
+    return None if site.root_key else next(reversed(published.values()), None)
 
 
-def activation(site: Site, unit: str, digest: str, at_ns: int) -> Activation:
-    """From here on the rule set of this digest rules the unit."""
-    return Activation(unit, Identity(SOURCE, at_ns, 1), site.digest, digest, at_ns)
+async def newest_rule_set(bus: Bus, site: Site) -> RuleSet | None:
+    """That of `newest_believed` on a log. UnreachableError."""
+    return newest_believed(await published_rule_sets(bus), site)
 
 
-def activated_digest(record: Record) -> str:
-    """The digest that an activation names, '' for every other record."""
-    if record.topic != EVENTS.name or header(record.headers, "schema") != ACTIVATION_SCHEMA:
-        return ""
+def activation(site: Site, unit: str, digest: str, at_ns: int, signer: str = "") -> Activation:
+    """From here on the rule set of this digest rules the unit; where it has users, `signer` has to sign it."""
+    return Activation(unit, Identity(ACTIVATION_SOURCE, at_ns, 1), site.digest, digest, at_ns, signer)
+
+
+def taken_up(record: Record) -> tuple[str, str] | None:
+    """The unit that has taken up rules and their digest, as its journal says; None for every other record.
+
+    Not as the activation says: that may be anybody's word, and be refused.
+    """
+    if record.topic != JOURNAL.name or record.value is None or _ACTIVATED not in record.value:
+        return None
     try:
-        value = decode_input(record.key, record.headers, record.value)
+        entry = decode_output(record.headers, record.value)
     except UndecodableError:
-        return ""
-    return value.rules_digest if isinstance(value, Activation) else ""
+        return None
+    if not isinstance(entry, Entry) or entry.kind != "activation":
+        return None
+    return entry.unit, str(entry.detail.get("rules_digest", ""))
 
 
 def _canonical(files: Mapping[str, str]) -> bytes:

@@ -66,7 +66,14 @@ def test_a_running_plant_gets_users(tmp_path: Path) -> None:
     [stranger] = site.acts("ack", alarm, "--key", other, "--by", "vic", code=1)
     assert stranger["reason"] == "its signer is not on the access list"
     [forged] = site.acts("ack", alarm, "--key", other, "--by", "ada", code=1)
-    assert forged["reason"] == "its signature is wrong"
+    assert forged["reason"] == "its signature is of no key of 'ada', or it was altered"
+    rules = ("activate", str(site.dir), "--bootstrap", site.broker)
+    [refused] = site.says(*rules, "--key", other, "--by", "ada", code=1)
+    assert {(one["kind"], one["reason"]) for one in refused["units"].values()} == {
+        ("activation-refused", forged["reason"])
+    }
+    [activated] = site.says(*rules)
+    assert {(one["kind"], one["signer"]) for one in activated["units"].values()} == {("activation", "ada")}
     [acknowledged] = site.acts("ack", alarm)
     assert acknowledged["kind"] == "alarm-acknowledged"
     site.says(
@@ -76,6 +83,8 @@ def test_a_running_plant_gets_users(tmp_path: Path) -> None:
     assert {one["users"] for one in again["units"].values()} == {3}
     [viewer] = site.acts("comment", alarm, "--text", "me too", "--key", other, code=1)
     assert viewer["reason"] == "'vic' may not do that: no comment for role viewer"
+    [unsent] = site.says(*rules, "--key", other, code=2)
+    assert "'vic' may not do that: no activate-rules for role viewer" in unsent["error"]
     said, words = up.communicate(timeout=120)
     assert up.returncode == 0, words[-4000:]
     summary = json.loads(said)

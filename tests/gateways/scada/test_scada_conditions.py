@@ -237,7 +237,7 @@ def test_each_refusal_of_the_engine_has_its_status_code() -> None:
         "it went off again: the last occurrence is x": "BadEventIdUnknown",
         "'vic' may not do that: no shelve for role viewer": "BadUserAccessDenied",
         "nobody says who wants it": "BadUserAccessDenied",
-        "its signature is wrong": "BadUserAccessDenied",
+        "its signature is of no key of 'eva', or it was altered": "BadUserAccessDenied",
         "the site allows 8 h at most": "BadShelvingTimeOutOfRange",
         "it is not shelved": "BadConditionNotShelved",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -12,12 +13,14 @@ import pytest
 from gateways.up.command import UpRequest
 from gateways.up.processes import Child
 from gateways.up.system import OWN_SOURCES, SOURCE_ROLES, System
-from rules.engine.inputs import Identity, Tick
+from rules.engine.inputs import Activation, Identity, Tick
+from streams.bus_memory import MemoryBus
 from streams.record import Message, Record
+from streams.rule_sets.rule_set import rule_set_of
 from streams.settings import Settings
 from streams.site_folder import load_site
-from streams.topics import STATUS
-from streams.wire import encode_input
+from streams.topics import EVENTS, STATUS, TOPICS
+from streams.wire import decode_input, encode_input
 
 NARVIK = Path(__file__).parents[3] / "examples" / "narvik"
 
@@ -39,7 +42,7 @@ async def test_ticks_come_before_the_plant_and_the_plant_before_the_gateways(
     system = System(UpRequest(NARVIK, free_ports=True), site, Settings(), tmp_path, 0.0)
     started: list[str] = []
 
-    async def start(role: str, _: Path, options: Mapping[str, str], **_own: object) -> None:
+    async def start(role: str, _: Path, options: Mapping[str, str], **_given: object) -> None:
         started.append(role)
 
     async def rest() -> None:
@@ -145,7 +148,7 @@ async def test_who_wants_to_be_told_of_alarms_is_started_where_the_site_says_who
         started: list[str] = []
 
         async def start(
-            role: str, _: Path, options: Mapping[str, str], started: list[str] = started, **_own: object
+            role: str, _: Path, options: Mapping[str, str], started: list[str] = started, **_given: object
         ) -> None:
             started.append(role)
             assert (role == "alerts") == ("listen" in options)
@@ -153,3 +156,35 @@ async def test_who_wants_to_be_told_of_alarms_is_started_where_the_site_says_who
         monkeypatch.setattr(system.processes, "start", start)
         await system._start_consumers()
         assert started == ["worker", "actuators", *more]
+
+
+async def on_a_log(run_dir: Path, root_key: str = "") -> tuple[System, MemoryBus]:
+    """A system whose log is in memory, and empty."""
+    site, bus = replace(load_site(NARVIK), root_key=root_key), MemoryBus()
+    system = System(UpRequest(NARVIK, free_ports=True), site, Settings(), run_dir, 0.0)
+    await bus.create_topics(TOPICS, system.settings.broker.partitions)
+    system.bus = bus  # type: ignore[assignment]
+    return system, bus
+
+
+async def test_the_folders_rules_are_said_once_on_a_log_without_any(tmp_path: Path) -> None:
+    system, bus = await on_a_log(tmp_path)
+    for _ in range(2):
+        await system._activate()
+        said = [decode_input(one.key, one.headers, one.value) for one in bus.records(EVENTS.name)]
+        digests = [value.rules_digest for value in said if isinstance(value, Activation)]
+        assert digests == [rule_set_of(NARVIK, system.site).digest] * len(system.site.units)
+    system, bus = await on_a_log(tmp_path, root_key="5f" * 32)
+    await system._activate()
+    assert not bus.records(EVENTS.name), "nobody has signed it"
+
+
+async def test_a_fresh_log_begins_with_the_last_ticks_again(tmp_path: Path) -> None:
+    """Which are repeats: units go on with the rules of their snapshots, and nobody has to sign anything."""
+    system, bus = await on_a_log(tmp_path)
+    last = [Tick(unit, Identity("ticker", 0, 2), 2 * system.site.tick_ns) for unit in system.site.units]
+    for tick in (*(replace(one, identity=Identity("ticker", 0, 1)) for one in last), *last):
+        see(system, encode_input(tick, 3))
+    await system._begin_events()
+    said = [decode_input(one.key, one.headers, one.value) for one in bus.records(EVENTS.name)]
+    assert sorted(said, key=lambda one: one.unit) == sorted(last, key=lambda one: one.unit)

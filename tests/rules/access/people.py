@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rules.access.signatures import signed
 from rules.access.users import User, plain_users
-from rules.engine.inputs import AccessList, Action, ActionKind, Identity
+from rules.engine.inputs import AccessList, Action, ActionKind, Activation, Identity
 from tests.rules.engine.plant import START, UNIT, site
 
 
@@ -74,3 +74,17 @@ def action(
     own = identity or Identity(f"action:{signer}", epoch, 1)
     value = Action(UNIT, own, kind, rule, asset, by or signer, at_ns, signer=signer, comment="why")
     return signed(replace(value, **given), site_name or site().name, key_of(key or signer))
+
+
+def activation(
+    digest: str,
+    signer: str = "eng",
+    epoch: int = START,
+    key: str = "",
+    at_ns: int = START,
+    identity: Identity | None = None,
+    site_name: str = "",
+) -> Activation:
+    """An activation as `signer` signs it."""
+    value = Activation(UNIT, identity or Identity("activation", epoch, 1), "a", digest, at_ns, signer)
+    return signed(value, site_name or site().name, key_of(key or signer))

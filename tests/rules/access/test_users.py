@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rules.access.users import digest_of, is_name, plain_users, read_users
 from rules.engine.engine import Engine
+from rules.engine.inputs import Activation, Identity
 from rules.engine.outputs import Entry
 from streams.wire import encode_output
 from tests.rules.access.people import action, listing, public_of
@@ -53,7 +54,9 @@ def test_an_engine_survives_whatever_stands_on_the_log(
     engine.step([tick(START)] if is_first else [tick(START), listing()])
     forged = replace(listing(START + 1), users=plain, signer=signer, signature=signature)
     sent = replace(action("comment"), signer=signer, signature=signature, rule=signature, by=signer)
-    said = engine.step([forged, sent, replace(sent, signature="")])
+    odd = Activation(UNIT, Identity("activation", START, 1), "a", signature, START, signer, signature)
+    said = engine.step([forged, sent, replace(sent, signature=""), odd])
+    assert (engine.counters["activations_refused"] == 0) == is_first
     assert next(one.kind for one in said if isinstance(one, Entry)) == "access-list-refused"
     assert (engine.counters["access_lists"] == 1) == is_first
     for one in said:

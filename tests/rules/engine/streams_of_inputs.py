@@ -27,7 +27,7 @@ from rules.engine.inputs import (
     Tick,
 )
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
-from tests.rules.access.people import PEOPLE, action, listing, user
+from tests.rules.access.people import PEOPLE, action, activation, listing, user
 from tests.rules.engine.plant import MS, START, UNIT, S, tick
 from tests.rules.engine.terms_of_rules import NUMBERS
 
@@ -139,7 +139,20 @@ RULE_SETS = ("one", "two", "refused", "unheard-of")
 @st.composite
 def activations(draw: st.DrawFn, writer: _Writer, now_ns: int, after_ms: int = -500) -> Activation:
     at_ns = now_ns + draw(st.sampled_from([after_ms, 60, 90])) * MS
-    return Activation(UNIT, writer.next("activation"), "a", draw(st.sampled_from(RULE_SETS)), at_ns)
+    identity, digest = writer.next("activation"), draw(st.sampled_from(RULE_SETS))
+    if not writer.has_list:
+        return Activation(UNIT, identity, "a", digest, at_ns)
+    made = activation(
+        digest,
+        draw(st.sampled_from(["eng", "eng", "ada", "eva", "nobody"])),
+        key=draw(st.sampled_from(["", "", "", "otto"])),
+        at_ns=at_ns + draw(st.sampled_from([0, 0, 0, 61, -61])) * S,
+        identity=identity,
+    )
+    altered: dict[str, Any] = draw(
+        st.sampled_from([{}, {}, {}, {"signature": ""}, {"rules_digest": "one"}, {"at_ns": at_ns}])
+    )
+    return replace(made, **altered)
 
 
 @st.composite

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rules.engine.engine import Engine
-from rules.engine.inputs import ActionKind, Activation, Identity, Input, Tick
+from rules.engine.inputs import ActionKind, Input, Tick
 from rules.engine.outputs import Alarm, Entry, Output
 from rules.engine.tables import compile_unit
 from streams.wire import encode_output
-from tests.rules.access.people import PEOPLE, action, listing
+from tests.rules.access.people import PEOPLE, action, activation, listing
 from tests.rules.engine.plant import START, UNIT, S, flow, program, site, tick
 
 RULE = """
@@ -263,15 +263,21 @@ class AlarmMachine(RuleBasedStateMachine):
         self.engine.restore(state)
         assert self.engine.snapshot() == state
 
-    @rule(chance=st.integers(0, 15))
-    def rules_change(self, chance: int) -> None:
-        """Now and then: nothing of the alarm is left to look at behind it."""
-        if chance != 15 or self.rules_are == "other":
+    @rule(chance=st.integers(0, 15), who=st.sampled_from(WHO))
+    def rules_change(self, chance: int, who: Who) -> None:
+        """Now and then: nothing of the alarm is left to look at behind it. Who may not do that changes nothing."""
+        may = not self.people or (not self.is_forged(who) and self.people[who.signer] in ENGINEERS)
+        if self.rules_are == "other" or (may and chance != 15):
             return
-        self.rules_are = "other"
-        self.model.close()
-        identity = Identity("activation", 1, 1)
-        self.take(Activation(UNIT, identity, site().digest, "other", START + self.now * HALF))
+        self.actions += 1
+        sent = activation("other", who.signer, self.actions, who.key, START + self.now * HALF)
+        if not self.people:
+            sent = replace(sent, signer="", signature="")
+        if may:
+            self.rules_are = "other"
+            self.model.close()
+        [said] = [one for one in self.take(sent) if isinstance(one, Entry) and one.kind.startswith("activ")]
+        assert (said.kind == "activation") == may
 
     @invariant()
     def both_agree(self) -> None:

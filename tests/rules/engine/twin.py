@@ -131,7 +131,7 @@ class Twin(TwinAlarms, TwinAccess):
             self.prefix = f"{self.unit.id}:{identity.source}:{identity.epoch}:{identity.sequence}"
             if isinstance(value, Tick):
                 self.tick(value)
-            elif isinstance(value, Action | AccessList) and self.is_forged(value, self.unit.id):
+            elif isinstance(value, Action | AccessList | Activation) and self.is_forged(value, self.unit.id):
                 continue
             elif self.admit(value):
                 self.take(value)
@@ -366,9 +366,12 @@ class Twin(TwinAlarms, TwinAccess):
     def activation(self, value: Activation) -> None:
         self.counters["activations"] += 1
         detail: dict[str, Any] = {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        if self.people:
+            detail |= {"signed": True, "signer": value.signer}
         at = 0 if self.now is None else min(max(self.now, value.at_ns), self.now + S)
         offered = self.offers.get(value.rules_digest)
         if isinstance(offered, str):
+            self.counters["activations_refused"] += 1
             self.entry("activation-refused", at, {**detail, "reason": offered})
             return
         closed: list[Condition] = []

@@ -1,4 +1,7 @@
-"""What the twin knows of access lists, in plain Python. It acts on nothing: actions that it is given are refused."""
+"""What the twin knows of access lists, in plain Python. It acts on nothing: actions that it is given are refused.
+
+Activations it takes where they are signed as they have to be.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,21 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from rules.engine.inputs import AccessList, Action
+from rules.engine.inputs import AccessList, Action, Activation
 from rules.site.model import Site
 
 S = 1_000_000_000
 ORDER = ["viewer", "operator", "engineer", "admin"]
 NEEDS = {"remove-from-service": "engineer", "return-to-service": "engineer"}
+NAMES = {
+    Action: ("actions", "action"),
+    AccessList: ("access_lists", "access-list"),
+    Activation: ("activations", "activation"),
+}
+SCHEMAS = {Action: "action/1", AccessList: "access/1", Activation: "activation/1"}
 
 
-def verifies(value: Action | AccessList, keys: list[str], site: str) -> bool:
+def verifies(value: Action | AccessList | Activation, keys: list[str], site: str) -> bool:
     """What is signed is written out here once more."""
     if isinstance(value, Action):
         body: dict[str, Any] = {
@@ -29,10 +38,13 @@ def verifies(value: Action | AccessList, keys: list[str], site: str) -> bool:
         }  # fmt: skip
         optional = ("occurrence", "until_ns", "one_shot", "comment", "signer")
         body = {name: item for name, item in body.items() if item or name not in optional}
-    else:
+    elif isinstance(value, AccessList):
         body = {"users": value.users, "at_ns": value.at_ns, "signer": value.signer}
+    else:
+        body = {"site_digest": value.site_digest, "rules_digest": value.rules_digest, "at_ns": value.at_ns}
+        body |= {"signer": value.signer}
     text = {
-        "schema": "action/1" if isinstance(value, Action) else "access/1", "site": site, "unit": value.unit,
+        "schema": SCHEMAS[type(value)], "site": site, "unit": value.unit,
         "source": value.identity.source, "epoch": value.identity.epoch, "sequence": value.identity.sequence,
         "body": body,
     }  # fmt: skip
@@ -62,7 +74,7 @@ class TwinAccess(ABC):
     def entry(self, kind: str, at: int, detail: dict[str, Any], name: str | None = None) -> None:
         """A line of the journal."""
 
-    def is_forged(self, value: Action | AccessList, unit: str) -> bool:
+    def is_forged(self, value: Action | AccessList | Activation, unit: str) -> bool:
         reason = self.forgery(value)
         if not reason:
             return False
@@ -78,19 +90,19 @@ class TwinAccess(ABC):
         }  # fmt: skip
         if isinstance(value, Action):
             detail |= {"action": value.action, "rule": value.rule, "asset": value.asset, "by": value.by}
-        counted, kind = (
-            ("actions", "action") if isinstance(value, Action) else ("access_lists", "access-list")
-        )
+        if isinstance(value, Activation):
+            detail |= {"site_digest": value.site_digest, "rules_digest": value.rules_digest}
+        counted, kind = NAMES[type(value)]
         self.counters[counted] += 1
         self.counters[f"{counted}_refused"] += 1
         self.entry(f"{kind}-refused", at, detail, name)
         return True
 
-    def forgery(self, value: Action | AccessList) -> str:
-        if isinstance(value, Action):
+    def forgery(self, value: Action | AccessList | Activation) -> str:
+        if isinstance(value, Action | Activation):
             if not self.people:
                 return ""
-            if self.now is None:
+            if self.now is None and isinstance(value, Action):
                 return "there is no time yet"
             if not value.signature:
                 return "it is not signed"
@@ -105,9 +117,13 @@ class TwinAccess(ABC):
             if who["role"] != "admin":
                 return "its signer is no admin"
         if not verifies(value, who["keys"], self.site.name):
-            return "its signature is wrong"
+            return f"its signature is of no key of '{value.signer}', or it was altered"
         if self.now is not None and max(value.at_ns, value.identity.epoch) > self.now + 60 * S:
             return "it is of a time that has not come: see the clock of who sent it"
+        if isinstance(value, Activation):
+            if ORDER.index(who["role"]) < ORDER.index("engineer"):
+                return f"'{value.signer}' may not do that: no activate-rules for role {who['role']}"
+            return self.late(value.at_ns)
         return ""
 
     def late(self, at: int) -> str:

@@ -156,6 +156,16 @@ def test_a_csv_with_everything_wrong_is_accounted_for_line_by_line(tmp_path: Pat
     assert gaps[0].readings == 2 * 8
 
 
+def test_where_the_site_names_a_root_key_nobody_activates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rules are those that the recording carries; an activation that nobody has signed would be refused."""
+    rows = "t,speed,temp,note\n2026-01-01 00:00:00,1,50,\n"
+    monkeypatch.setitem(globals(), "SITE", f"{SITE}\naccess:\n  root_key: {'5f' * 32}\n")
+    _, inputs = run(tmp_path, CSV_MAP, rows)
+    assert [type(one) for one in inputs] == [Tick, Readings, Tick]
+
+
 def test_the_log_is_in_order_and_its_sequences_have_no_holes(tmp_path: Path) -> None:
     rows = "".join(
         f"2026-01-01 {minute // 60:02}:{minute % 60:02}:13.5,{minute},50,\n" for minute in range(0, 600, 5)

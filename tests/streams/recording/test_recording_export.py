@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways.cli.main import run_app
-from rules.engine.inputs import AccessList, Action, Identity, Input, Readings, Receipt
+from rules.engine.inputs import AccessList, Action, Activation, Identity, Input, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.gpu_fields import GPU_FIELDS
 from rules.quality import Quality
@@ -46,11 +46,11 @@ units:
       "{host}": host
 """
 NAMES = {"plc": "plc-hall", "nvml": "nvml-node7", "host": "NODE7", "address": "10.0.0.7", "gpu": "-G1",
-         "person": "eva", "edge": "scada", "reader": "vic"}  # fmt: skip
+         "person": "eva", "edge": "scada", "reader": "vic", "engineer": "bo"}  # fmt: skip
 
 
 def things(
-    plc: str, nvml: str, host: str, address: str, gpu: str, person: str, edge: str, reader: str
+    plc: str, nvml: str, host: str, address: str, gpu: str, person: str, edge: str, reader: str, engineer: str
 ) -> tuple[list[Input], list[Output]]:
     """A frame, readings and a receipt; alarms, a command and lines of the journal that name hosts in their texts."""
     leak = replace(readings(2, source=plc), points=(f"{host}.RackLeakDetectTray",))
@@ -61,6 +61,7 @@ def things(
                 f"opc.tcp://{address}:4840 ({plc.upper()}) does not answer"),
         Action("hall", Identity(f"action:{plc}", 3, 1), "comment", "hot", f"{host}{gpu}", person, 9, signer=edge),
         AccessList("hall", Identity("access", 3, 1), {edge: {}, reader: {}}, 9, edge),
+        Activation("hall", Identity("activation", 3, 1), "a", "b", 9, engineer),
     ]  # fmt: skip
     cause = f"hall:{nvml}:5:1"
     outputs: list[Output] = [
@@ -68,8 +69,8 @@ def things(
               f"{host}{gpu}: 92 °C, {host} is warm; {host.lower()}, too"),
         Command(f"{cause}:1", "hall", "hot", f"{host}{gpu}", f"{host}{gpu}.power_limit", 500.0, "W", 7, 99,
                 f"{host}{gpu}: 92 °C"),
-        Entry(f"{cause}:2", "hall", "gap", 7, {"source": nvml, "missing": 3, "by": reader, "of": "access"},
-              9, "cd" * 32),
+        Entry(f"{cause}:2", "hall", "gap", 7,
+              {"source": nvml, "missing": 3, "by": reader, "signer": engineer, "of": "access"}, 9, "cd" * 32),
     ]  # fmt: skip
     return inputs, outputs
 
@@ -184,7 +185,7 @@ _asset = _ids("ABCDEFGHIJKLmnopq0123", _lower + "ABCXYZ-_")
     host=_asset,
     address=_ids("abc", _lower),
     gpu=st.sampled_from(["-G1", "G1", "_0", "7", "-"]).map(lambda text: text if text != "-" else "-x"),
-    people=st.lists(_ids("abcdefghijkln", _lower), min_size=3, max_size=3, unique=True),
+    people=st.lists(_ids("abcdefghijkln", _lower), min_size=4, max_size=4, unique=True),
     kind=st.sampled_from(["parquet", "csv"]),
 )
 def test_nothing_of_the_names_is_left_and_nothing_else_changes(
@@ -198,8 +199,8 @@ def test_nothing_of_the_names_is_left_and_nothing_else_changes(
     kind: str,
 ) -> None:
     names = {"plc": plc, "nvml": nvml, "host": host, "address": address}
-    names |= dict(zip(("person", "edge", "reader"), people, strict=True))
-    if len({name.lower() for name in names.values()}) < 7 or any(name.isdigit() for name in names.values()):
+    names |= dict(zip(("person", "edge", "reader", "engineer"), people, strict=True))
+    if len({name.lower() for name in names.values()}) < 8 or any(name.isdigit() for name in names.values()):
         return  # digits alone stand in times, too
     folder = tmp_path_factory.mktemp("names")
     record(folder / "a.mcap", {**names, "gpu": gpu})

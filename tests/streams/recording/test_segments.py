@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rules.engine.outputs import Alarm
+from rules.engine.outputs import Alarm, Entry
 from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
-from streams.record import TopicPartition
+from streams.record import Message, TopicPartition
 from streams.recorder.incidents import incidents_in
 from streams.recorder.recorder import run
 from streams.recording.missing import MissingRecords
@@ -84,8 +84,9 @@ async def test_it_carries_the_rules_that_rule_at_its_beginning(tmp_path: Path) -
     recorder = Recorder(tmp_path, bus, segment_s=0.001)
     await recorder.until(3)
     await (await producer.send(rule_set_message(newest)))  # published, not yet activated
-    await (await producer.send(encode_input(activation(site, "hall", new.digest, 7), 2)))
-    await recorder.until(5)
+    await (await producer.send(taken_up(new, 7)))
+    await (await producer.send(encode_input(activation(site, "hall", newest.digest, 8), 2)))  # and refused
+    await recorder.until(6)
     before = segments_in(recorder.folder)[-1]
     async with asyncio.timeout(10):
         while segments_in(recorder.folder)[-1] == before:
@@ -96,10 +97,18 @@ async def test_it_carries_the_rules_that_rule_at_its_beginning(tmp_path: Path) -
     assert recorded_rules(Recording(files[-1])) == new
     for rules in (new, old):  # the old ones are activated, in a segment that began under the new ones
         again = Recorder(tmp_path, bus)
-        await (await producer.send(encode_input(activation(site, "hall", old.digest, 8), 2)))
+        await (await producer.send(taken_up(old, 9)))
         await again.until(1)
         await again.stop()
         assert recorded_rules(Recording(segments_in(recorder.folder)[-1])) == rules
+
+
+def taken_up(rule_set: RuleSet, at_ns: int) -> Message:
+    """The line of the journal of a unit that has taken it up."""
+    entry = Entry(
+        f"hall:activation:{at_ns}:1:0", "hall", "activation", at_ns, {"rules_digest": rule_set.digest}
+    )
+    return encode_output(entry, 2)
 
 
 def load_site_of(folder: Path) -> Site:

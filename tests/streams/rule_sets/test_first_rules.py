@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from rules.engine.inputs import Activation
+from rules.engine.inputs import Activation, Identity, Input
 from rules.errors import UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
-from streams.rule_sets.first_rules import first_activations
+from streams.rule_sets.first_rules import FirstActivations, first_activations
+from streams.snapshots import log_ids, read_snapshots
 from streams.topics import EVENTS, partition_of
-from streams.wire import decode_input
+from streams.wire import decode_input, encode_input
+from tests.rules.access import people
+from tests.rules.access.people import PEOPLE, listing, public_of
+from tests.rules.engine.plant import START, S
+from tests.rules.engine.plant import tick as time_is
 from tests.streams.worker.scenario import (
     PARTITIONS,
     UNITS,
@@ -23,6 +28,7 @@ from tests.streams.worker.scenario import (
     activation,
     bus_with,
     inputs,
+    small_site,
     tick,
 )
 
@@ -30,6 +36,11 @@ from tests.streams.worker.scenario import (
 def unreadable(unit: str) -> Message:
     place = partition_of(unit, PARTITIONS)
     return Message(EVENTS.name, place, unit.encode(), b"{", (("schema", b"activation/1"),))
+
+
+async def first(bus: MemoryBus | Slow, *units: str, root_key: str = "") -> FirstActivations:
+    of = replace(small_site(), name="test", root_key=root_key)  # as those who sign call it
+    return await first_activations(bus, of, units, PARTITIONS)  # type: ignore[arg-type]
 
 
 async def test_the_first_of_each_unit_counts_wherever_it_is() -> None:
@@ -42,13 +53,9 @@ async def test_the_first_of_each_unit_counts_wherever_it_is() -> None:
         *inputs(3),
         activation("row-c", "four"),
     )
-    assert await first_activations(bus, ["row-a", "row-c"], PARTITIONS) == {"row-a": "one", "row-c": "four"}
-    assert await first_activations(bus, UNITS, PARTITIONS) == {
-        "row-a": "one",
-        "row-b": "two",
-        "row-c": "four",
-    }
-    assert await first_activations(bus, [], PARTITIONS) == {}
+    assert await first(bus, "row-a", "row-c") == ({"row-a": "one", "row-c": "four"}, set())
+    assert await first(bus, *UNITS) == ({"row-a": "one", "row-b": "two", "row-c": "four"}, set())
+    assert await first(bus) == ({}, set())
 
 
 @dataclass
@@ -85,15 +92,45 @@ async def records(*messages: Message) -> Sequence[Record]:
 
 async def test_a_log_that_begins_with_it_is_read_no_further() -> None:
     log = Slow(await records(activation("row-a"), *(tick("row-a", n) for n in range(1, 50))), 50)
-    assert await first_activations(log, ["row-a"], PARTITIONS) == {"row-a": "rules-1"}  # type: ignore[arg-type]
+    assert (await first(log, "row-a")).digests == {"row-a": "rules-1"}
     assert (log.read_until, log.closed) == (1, True)
 
 
 async def test_a_broker_that_brings_nothing_more_is_not_waited_for_without_end() -> None:
     log = Slow(await records(*(tick("row-a", n) for n in range(1, 50))), 7)
     with pytest.raises(UnreachableError, match="stopped"):
-        await first_activations(log, ["row-a"], PARTITIONS)  # type: ignore[arg-type]
+        await first(log, "row-a")
     assert log.closed
+
+
+def of_row(*values: Input) -> list[Message]:
+    return [encode_input(value, PARTITIONS) for value in values]
+
+
+async def test_one_that_the_engine_would_refuse_does_not_count() -> None:
+    root_key = public_of("root")
+    forged = Activation("row", Identity("activation", 1, 1), "a", "forged", START)
+    listed = [time_is(START, "row"), listing(key="root")]
+    for begins in (
+        [forged],
+        [forged, *listed],
+        [*listed, forged, people.activation("forged", "eva"), people.activation("forged", key="otto")],
+        [*listed, people.activation("forged", at_ns=START - 61 * S)],
+        [forged, listing(), people.activation("forged")],  # a list that the root key has not signed
+    ):
+        bus = await bus_with(*of_row(*begins))
+        assert await first(bus, "row", root_key=root_key) == ({}, {"row"})
+        bus = await bus_with(*of_row(*begins, *listed, people.activation("good", epoch=START + 1)))
+        assert await first(bus, "row", root_key=root_key) == ({"row": "good"}, set())
+
+
+async def test_a_list_closes_a_log_and_an_older_one_that_comes_again_does_not_open_it() -> None:
+    without = {name: one for name, one in PEOPLE.items() if name != "eng"}
+    lists = [time_is(START, "row"), listing(), listing(START + 1, without), listing()]
+    bus = await bus_with(*of_row(*lists, people.activation("forged")))
+    assert await first(bus, "row") == ({}, {"row"})
+    bus = await bus_with(*of_row(Activation("row", Identity("activation", 1, 1), "a", "open"), *lists))
+    assert await first(bus, "row") == ({"row": "open"}, set())
 
 
 @dataclass
@@ -121,6 +158,23 @@ async def test_a_log_without_any_is_given_one_before_an_input_is_taken(tmp_path:
         assert len(said(bus)) == len(UNITS), "the second one finds them"
         await processor.revoke()
     assert plant.rules.published == [0]  # type: ignore[attr-defined]
+
+
+async def test_where_nobody_can_sign_one_a_snapshot_names_the_rules(tmp_path: Path) -> None:
+    """Who begins there again, and has other rules in its folder meanwhile, goes on with the same."""
+    bus = await bus_with(*inputs(2))
+    plant = Plant(tmp_path, bus, replace(small_site(), root_key=public_of("root")), Counted(bus=bus))
+    await (await plant.worker()).revoke()
+    assert said(bus) == []
+    assert plant.rules.published == [0]  # type: ignore[attr-defined]
+    found = await read_snapshots(bus, UNITS, PARTITIONS, await log_ids(bus, await bus.producer("test")))
+    assert {(one.unit, one.rules_digest, one.next_offset) for one in found.snapshots.values()} == {
+        (unit, "rules-1", 0) for unit in UNITS
+    }
+    plant.rules = OneRuleSet("rules-2", ("rules-1", "rules-2"))
+    processor = await plant.worker()
+    assert set(processor.metrics()["rules"].values()) == {"rules-1"}
+    assert plant.starts[-1] == dict.fromkeys(range(PARTITIONS), 0)
 
 
 async def test_a_unit_with_a_snapshot_needs_none(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
 from streams.bus_memory import MemoryBus
 from streams.record import Message, Record
@@ -17,9 +18,11 @@ from streams.rule_sets.rule_set import (
     read_rule_set,
     rule_set_message,
     rule_set_of,
+    taken_up,
 )
 from streams.site_folder import load_site
 from streams.topics import TOPICS
+from streams.wire import encode_output
 from tests.streams.rule_sets.narrow import SITE, SLOW, rule_set
 
 
@@ -88,10 +91,29 @@ def test_why_it_can_not_rule() -> None:
 async def test_the_newest_is_the_one_that_was_published_last() -> None:
     bus = MemoryBus()
     await bus.create_topics(TOPICS, 2)
-    assert await newest_rule_set(bus) is None
+    site = rule_set().load_site()
+    assert await newest_rule_set(bus, site) is None
     first, second = rule_set(), rule_set(SLOW.replace("50", "60"))
     producer = await bus.producer("test")
     for one in (first, second, first):
         await (await producer.send(rule_set_message(one)))
     assert list(await published_rule_sets(bus)) == [second.digest, first.digest]
-    assert await newest_rule_set(bus) == first
+    assert await newest_rule_set(bus, site) == first
+    assert await newest_rule_set(bus, replace(site, root_key="5f" * 32)) is None  # anybody may publish
+
+
+def test_what_a_unit_has_taken_up_is_said_by_its_journal() -> None:
+    def line(kind: str, topic: str = "journal", value: bytes | None = None) -> Record:
+        entry = Entry("hall:activation:7:1:0", "hall", kind, 7, {"rules_digest": "ab"})
+        made = as_record(encode_output(entry, 1))
+        return replace(made, topic=topic, value=made.value if value is None else value)
+
+    assert taken_up(line("activation")) == ("hall", "ab")
+    for other in (
+        line("activation-refused"),
+        line("gap"),
+        line("activation", "events"),
+        line("activation", value=b'"kind":"activation"'),
+        replace(line("activation"), value=None),
+    ):
+        assert taken_up(other) is None
