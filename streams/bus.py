@@ -87,6 +87,10 @@ class Bus(Protocol):
         """One past the last offset of each partition of `topic`. UnreachableError."""
         ...
 
+    async def lacks(self) -> Sequence[str]:
+        """What it has not of what Headrace asks of a log, in stable words; () on Apache Kafka. UnreachableError."""
+        ...
+
     async def producer(self, client_id: str) -> Producer:
         """A producer of its own connection. UnreachableError."""
         ...

@@ -1,6 +1,6 @@
 """The bus on Kafka's protocol (Apache Kafka, or the embedded broker), through aiokafka.
 
-Only this file and `bus_kafka_producer` import aiokafka. Rules that they keep, and why:
+Only this file and its neighbours `bus_kafka_*` import aiokafka. Rules that they keep, and why:
 - aiokafka never gives a batch up by itself (its own time-out is an hour); we do, for a whole producer at once.
   Its way, batch by batch, would let a later batch into the log after an earlier one had been given up.
 - One request in flight per partition (aiokafka's habit), and nothing names a topic that may not exist: the
@@ -18,13 +18,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import aiokafka
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
-from rules.errors import ConfigurationError, UnreachableError
-from rules.findings import Finding
+from rules.errors import UnreachableError
 from streams.bus import Start
 from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
+from streams.bus_kafka_security import NOT_ALLOWED, client_options, what_is_not_allowed, why_refused
+from streams.bus_kafka_topics import KafkaTopics
 from streams.contiguous import FetchWait, Holes
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition
@@ -41,7 +43,6 @@ FETCH_WAIT_MS = 500
 EMBEDDED_FETCH_WAIT_MS = 50
 """Kafka answers a waiting fetch when a record comes; Tansu looks again after about half of the wait."""
 QUERY_FETCH_WAIT_MS = 10
-TOPIC_EXISTS = 36
 
 
 class _Clients(NamedTuple):
@@ -63,6 +64,7 @@ class KafkaBus:
         self._said_by = said_by
         self.idempotent: bool | None = None
         """Whether the broker takes idempotent producers; None until one was tried."""
+        self._client_options: dict[str, Any] | None = None
         self._cluster_id: str | None = None
         self._clients: _Clients | None = None
         self._lock = asyncio.Lock()
@@ -70,27 +72,24 @@ class KafkaBus:
 
     async def create_topics(self, topics: Sequence[Topic], partitions: int) -> None:
         """Create those that do not exist. ConfigurationError when one exists with other partitions."""
-        found = await self._described()
-        brokers = len((await self._ask(lambda clients: clients.admin.describe_cluster()))["brokers"])
-        missing = [topic for topic in topics if topic.name not in found]
-        if missing:
-            new = [_new_topic(topic, topic.partitions or partitions, min(3, brokers)) for topic in missing]
-            response = await self._ask(lambda clients: clients.admin.create_topics(new))
-            for name, code, text in ((error[0], error[1], error[-1]) for error in response.topic_errors):
-                if code not in {0, TOPIC_EXISTS}:
-                    raise UnreachableError(f"the broker did not create topic '{name}': {text or code}")
-            found = await self._appeared({topic.name for topic in missing})
-        wrong = [
-            Finding(self.settings.bootstrap, 0, 0, f"topic '{topic.name}' has {have} partitions, not {want}")
-            for topic in topics
-            if (have := found.get(topic.name, 0)) != (want := topic.partitions or partitions)
-        ]
-        if wrong:
-            raise ConfigurationError(wrong)
+        await KafkaTopics(self).create(topics, partitions)
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions the topic has; 0 when it does not exist."""
-        return (await self._described()).get(topic, 0)
+        """How many partitions the topic has; 0 when it does not exist. UnreachableError: also where nobody may say."""
+        found = (await self.described()).get(topic, ())
+        if not found and self.settings.security_protocol != "PLAINTEXT":
+            await self._refuse_hidden(topic)
+        return len(found)
+
+    async def lacks(self) -> Sequence[str]:
+        """What the broker has not of what Headrace asks of one, in stable words. UnreachableError."""
+        if self.idempotent is None:
+            with contextlib.suppress(UnreachableError):  # who may write to no topic never hears
+                await (await self.producer("idempotence")).close()
+        lacks = [] if self.idempotent is not False else ["idempotent-producers"]
+        if is_embedded(await self.cluster_id()):
+            lacks += ["retention", "compaction"]  # it says back what it is told of both, and does neither
+        return lacks if await KafkaTopics(self).can_alter() else [*lacks, "altered-configuration"]
 
     async def ends(self, topic: str) -> Mapping[TopicPartition, int]:
         """One past the last offset of each partition."""
@@ -109,7 +108,7 @@ class KafkaBus:
         cluster_id = await self.cluster_id()
         positions = dict(start) if isinstance(start, Mapping) else await self._offsets(topics, start)
         consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap,
+            **self.client_options(),
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             fetch_max_wait_ms=EMBEDDED_FETCH_WAIT_MS if is_embedded(cluster_id) else FETCH_WAIT_MS,
@@ -119,7 +118,7 @@ class KafkaBus:
         try:
             await self.start(consumer)
         except FAILURES as error:
-            raise self.unreachable(error) from None
+            raise await self.refused(error) from None
         consumer.assign([aiokafka.TopicPartition(*partition) for partition in positions])
         for partition, offset in positions.items():
             consumer.seek(aiokafka.TopicPartition(*partition), offset)
@@ -130,7 +129,7 @@ class KafkaBus:
     async def cluster_id(self) -> str:
         """The broker's word on which cluster it is: another one means a fresh log."""
         self._cluster_id = str(
-            (await self._ask(lambda clients: clients.admin.describe_cluster()))["cluster_id"]
+            (await self.ask(lambda clients: clients.admin.describe_cluster()))["cluster_id"]
         )
         return self._cluster_id
 
@@ -149,12 +148,36 @@ class KafkaBus:
 
     # Inside.
 
+    def client_options(self) -> dict[str, Any]:
+        """Of every client. ConfigurationError: a file of TLS or SASL can't be used."""
+        if self._client_options is None:
+            self._client_options = client_options(self.settings)
+        return self._client_options
+
+    async def refused(self, error: BaseException) -> UnreachableError:
+        """The message about a client that could not start: no broker, or one that does not let it in."""
+        if isinstance(error, KafkaConnectionError):
+            why = await why_refused(self.client_options(), self.settings.request_timeout_s)
+            if why:
+                return UnreachableError(f"no way in to the broker at {self.settings.bootstrap}: {why}")
+        return self.unreachable(error)
+
     def unreachable(self, error: BaseException | None = None) -> UnreachableError:
-        """The one message about a broker that does not answer."""
+        """The one message about a broker that does not answer, or does not allow what is asked."""
+        if isinstance(error, NOT_ALLOWED):
+            return self.not_allowed(what_is_not_allowed(error))
         why = f" ({type(error).__name__})" if error is not None else ""
         return UnreachableError(
             f"no broker answers at {self.settings.bootstrap}{why}: "
             f"start one, or say where it is ({self._said_by})"
+        )
+
+    def not_allowed(self, what: str) -> UnreachableError:
+        """The one message about a right that is missing."""
+        user = self.settings.username or "this client"
+        return UnreachableError(
+            f"the broker at {self.settings.bootstrap} does not allow {user} {what}: "
+            "`headrace topics acl` lists what each role needs"
         )
 
     async def start(self, client: Any) -> None:
@@ -182,14 +205,14 @@ class KafkaBus:
                     logger.warning("the broker at %s answers again", self.settings.bootstrap)
                 answers = True
 
-    async def _ask(self, question: Callable[[_Clients], Awaitable[Any]]) -> Any:
+    async def ask(self, question: Callable[[_Clients], Awaitable[Any]]) -> Any:
         """Ask the broker; a failure drops the connections, so that the next question starts anew."""
         async with self._lock:
             try:
                 if self._clients is None:
-                    admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap)
+                    admin = AIOKafkaAdminClient(**self.client_options())
                     query = aiokafka.AIOKafkaConsumer(
-                        bootstrap_servers=self.settings.bootstrap, fetch_max_wait_ms=QUERY_FETCH_WAIT_MS
+                        **self.client_options(), fetch_max_wait_ms=QUERY_FETCH_WAIT_MS
                     )
                     self._clients = _Clients(admin, query)
                     await self.start(admin)
@@ -198,7 +221,7 @@ class KafkaBus:
                     return await question(self._clients)
             except FAILURES as error:
                 await self._let_go()
-                raise self.unreachable(error) from None
+                raise await self.refused(error) from None
 
     async def _let_go(self) -> None:
         clients, self._clients = self._clients, None
@@ -206,40 +229,45 @@ class KafkaBus:
             await stop_client(clients.admin)
             await stop_client(clients.query)
 
-    async def _described(self) -> dict[str, int]:
-        """Partitions of every topic that is ready: Kafka answers a creation before its leaders are there.
+    async def described(self) -> dict[str, Sequence[Any]]:
+        """The partitions of every topic that is ready: Kafka answers a creation before its leaders are there.
 
         All topics are asked for, none by its name: naming one would create it on the embedded broker.
         """
-        topics = await self._ask(lambda clients: clients.admin.describe_topics())
+        topics = await self.ask(lambda clients: clients.admin.describe_topics())
         return {
-            topic["topic"]: len(topic["partitions"])
+            topic["topic"]: topic["partitions"]
             for topic in topics
             if topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"])
         }
 
-    async def _appeared(self, names: set[str]) -> dict[str, int]:
-        for _ in range(round(self.settings.request_timeout_s * 20)):
-            found = await self._described()
-            if names <= found.keys():
-                return found
-            await asyncio.sleep(0.05)
-        raise UnreachableError(f"topics have no leader yet: {', '.join(sorted(names - found.keys()))}")
+    async def _refuse_hidden(self, topic: str) -> None:
+        """Raise UnreachableError where the topic may exist, and this client has no right to know of it.
+
+        That a log has no mark of a replay must not be what a missing right looks like.
+        """
+        request = MetadataRequest([topic], allow_auto_topic_creation=False)
+        answer = await self.ask(lambda clients: clients.admin._send_request(request))
+        if any(for_code(found["error_code"]) in NOT_ALLOWED for found in answer.to_object()["topics"]):
+            raise self.not_allowed(f"to know of topic '{topic}'")
 
     async def _offsets(self, topics: Sequence[str], start: Start) -> dict[TopicPartition, int]:
-        described = await self._described()
+        described = await self.described()
         for topic in topics:
             if topic not in described:
-                raise UnreachableError(f"topic '{topic}' does not exist at {self.settings.bootstrap}")
+                where = self.settings.bootstrap
+                raise UnreachableError(f"topic '{topic}' does not exist at {where}, or may not be seen")
         wanted = [
-            aiokafka.TopicPartition(topic, number) for topic in topics for number in range(described[topic])
+            aiokafka.TopicPartition(topic, number)
+            for topic in topics
+            for number in range(len(described[topic]))
         ]
         if start == "earliest":
-            found = await self._ask(lambda clients: clients.query.beginning_offsets(wanted))
+            found = await self.ask(lambda clients: clients.query.beginning_offsets(wanted))
         elif is_embedded(await self.cluster_id()):
-            found = await self._ask(lambda clients: _high_watermarks(clients.query, wanted))
+            found = await self.ask(lambda clients: _high_watermarks(clients.query, wanted))
         else:
-            found = await self._ask(lambda clients: clients.query.end_offsets(wanted))
+            found = await self.ask(lambda clients: clients.query.end_offsets(wanted))
         return {TopicPartition(key.topic, key.partition): offset for key, offset in found.items()}
 
 
@@ -267,6 +295,8 @@ class KafkaReader:
             self._start_again(list(self._positions))
         try:
             batches = await self._consumer.getmany(timeout_ms=round(timeout_s * 1000), max_records=limit)
+        except NOT_ALLOWED as error:
+            raise self._bus.unreachable(error) from None
         except KafkaError as error:
             # aiokafka tries again by itself; what reaches us here concerns one partition and this call.
             logger.warning("reading from %s: %s", self._bus.settings.bootstrap, type(error).__name__)
@@ -353,12 +383,3 @@ async def _high_watermarks(
         return {partition: query.highwater(partition) for partition in partitions}
     finally:
         query.unsubscribe()
-
-
-def _new_topic(topic: Topic, partitions: int, replicas: int) -> NewTopic:
-    config = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(topic.max_message_bytes)}
-    if topic.cleanup == "delete":
-        config["retention.ms"] = str(topic.retention_ms)
-    if replicas >= 3:
-        config["min.insync.replicas"] = "2"
-    return NewTopic(topic.name, partitions, replicas, topic_configs={**config, **topic.config})

@@ -49,7 +49,7 @@ class KafkaProducer:
                 try:
                     self._inner = await self._connected()
                 except FAILURES as error:
-                    raise self._bus.unreachable(error) from None
+                    raise await self._bus.refused(error) from None
             return self._inner
 
     async def send(self, message: Message) -> Awaitable[int]:
@@ -104,6 +104,8 @@ class KafkaProducer:
                 inner = self._made(idempotent=True)
                 await bus.start(inner)
             except (UnknownError, UnsupportedVersionError, IncompatibleBrokerVersion):
+                if bus.idempotent:
+                    raise  # it has taken one before: this is a failure, and not how the broker is
                 logger.info("the broker at %s takes no idempotent producers", bus.settings.bootstrap)
                 bus.idempotent = False
             else:
@@ -115,7 +117,7 @@ class KafkaProducer:
 
     def _made(self, *, idempotent: bool) -> aiokafka.AIOKafkaProducer:
         return aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._bus.settings.bootstrap,
+            **self._bus.client_options(),
             client_id=self._client_id,
             acks="all",
             compression_type="lz4",

@@ -139,6 +139,11 @@ class MemoryBus:
         self._reach()
         return {partition: self._logs[partition].end for partition in self.places(topic)}
 
+    async def lacks(self) -> Sequence[str]:
+        """Nothing that its users would have to know."""
+        self._reach()
+        return ()
+
     async def producer(self, client_id: str) -> MemoryProducer:
         """A producer; `client_id` means nothing here."""
         self._reach()

@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import faust
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.bus_kafka_security import client_options
 from streams.contiguous import FetchWait, Holes
 from streams.record import Record
+from streams.settings import BrokerSettings
 
 BATCH_RECORDS: Final = 1000
 """A longer backlog is worked off in several steps, so that status and snapshots get their turn."""
@@ -147,14 +150,17 @@ class _App(faust.App):  # type: ignore[misc]  # as above
 class FaustInput:
     """One topic, carried by one agent of one Faust app."""
 
-    def __init__(self, topic: str, bootstrap: str, membership: Membership, callbacks: Callbacks) -> None:
+    def __init__(
+        self, topic: str, broker: BrokerSettings, membership: Membership, callbacks: Callbacks
+    ) -> None:
         self._topic = topic
         self._callbacks = callbacks
         self._closed = False
         session_s = membership.session_timeout_s
         self._app = _App(
             membership.group,
-            broker=[f"kafka://{address.strip()}" for address in bootstrap.split(",")],
+            broker=[f"kafka://{address.strip()}" for address in broker.bootstrap.split(",")],
+            broker_credentials=_credentials(client_options(broker)),
             store="memory://",
             web_enabled=False,
             topic_disable_leader=True,
@@ -241,6 +247,21 @@ class FaustInput:
         except Exception as error:
             self._closed = True
             self._callbacks.failure(error)
+
+
+def _credentials(options: Mapping[str, Any]) -> Credentials | None:
+    """What `client_options` says, in Faust's own form; None where connections are plain, without a login."""
+    tls = options.get("ssl_context")
+    if "sasl_oauth_token_provider" in options:
+        return OAuthCredentials(oauth_cb=options["sasl_oauth_token_provider"], ssl_context=tls)
+    if "sasl_mechanism" in options:
+        return SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=tls,
+        )
+    return None if tls is None else SSLCredentials(tls)
 
 
 def _record(message: Any) -> Record:

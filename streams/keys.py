@@ -75,12 +75,17 @@ def private_of(pem: bytes, where: str) -> Ed25519PrivateKey:
     return key
 
 
-def refuse_shared(path: Path, group_may_read: bool = False) -> None:
-    """ConfigurationError where others than its owner may read a private key.
+def is_shared(path: Path, group_may_read: bool = False) -> bool:
+    """Whether others than its owner may read or change a file with a secret.
 
     `group_may_read`: of a service, to which a secret is mounted so (Kubernetes).
     """
-    if path.stat().st_mode & (_BUT_READ_BY_GROUP if group_may_read else _OF_OTHERS):
+    return bool(path.stat().st_mode & (_BUT_READ_BY_GROUP if group_may_read else _OF_OTHERS))
+
+
+def refuse_shared(path: Path, group_may_read: bool = False) -> None:
+    """ConfigurationError where others than its owner may read a private key; `group_may_read` as in `is_shared`."""
+    if is_shared(path, group_may_read):
         text = "others than its owner may read this private key"
         raise ConfigurationError([Finding(str(path), 0, 0, text, f"chmod 600 {path}")])
 

@@ -116,6 +116,8 @@ async def report_status(
             show(message.value or b"")
         try:
             producer = producer or await context.bus.producer(f"{context.name}-status")
+            if "broker_lacks" not in context.metrics:
+                context.metrics["broker_lacks"] = await context.bus.lacks()
             await (await producer.send(message))
         except UnreachableError:
             context.metrics["status_unsent"] = context.metrics.get("status_unsent", 0) + 1

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,13 +26,64 @@ PREFIX = "HEADRACE_"
 BOOTSTRAP_VARIABLE = f"{PREFIX}BROKER__BOOTSTRAP"
 
 
-class BrokerSettings(BaseModel, extra="forbid"):
-    """How to reach the log."""
+class SecuritySettings(BaseModel, extra="forbid", hide_input_in_errors=True):
+    """Who a process is to the broker, and how it knows the broker (docs/kafka.md). Secrets are never shown."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    ca_file: Path | None = Field(
+        None, description="PEM of who signs the broker's certificate; the machine's own list if none"
+    )
+    certificate_file: Path | None = Field(None, description="PEM of the client's certificate, and its chain")
+    key_file: Path | None = Field(
+        None, description="PEM of its private key, not encrypted; in certificate_file if none"
+    )
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: SecretStr | None = Field(
+        None, description="by the environment or a secret file only, never in headrace.yaml"
+    )
+    password_file: Path | None = Field(None, description="file of the password alone")
+    token_file: Path | None = Field(
+        None, description="of OAUTHBEARER: read at each connection, so that it may change"
+    )
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether connections are TLS."""
+        return self.security_protocol in {"SSL", "SASL_SSL"}
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a process says who it is by SASL."""
+        return self.security_protocol.startswith("SASL_")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("key_file needs certificate_file")
+        if not self.has_login:
+            return self
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if self.token_file is None:
+                raise ValueError("OAUTHBEARER needs token_file")
+        elif not self.username or (self.password is None) == (self.password_file is None):
+            raise ValueError(f"{self.sasl_mechanism} needs username, and either password_file or password")
+        return self
+
+
+class BrokerSettings(SecuritySettings):
+    """How to reach the log, and how its topics are kept there."""
 
     bootstrap: str = Field(
         "127.0.0.1:19092", description="host:port of a broker, several separated by commas"
     )
     partitions: int = Field(3, ge=1, description="partitions of `events` and of what is keyed by unit")
+    replication: int | None = Field(
+        None, ge=1, description="copies of every partition; 3, and 1 where the cluster has one broker"
+    )
+    min_insync_replicas: int | None = Field(
+        None, ge=1, description="of these that have a record before it counts; 2 of 3, 1 of 1"
+    )
     session_timeout_s: float = Field(6.0, gt=0)
     request_timeout_s: float = Field(5.0, gt=0)
     embedded_limit_records: int = Field(
@@ -130,7 +181,9 @@ class ScadaSettings(BaseModel, extra="forbid"):
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
 
     run_dir: Path = Field(
         Path("run"), description="spools, de-duplication, logs, certificates of this machine"
@@ -190,9 +243,21 @@ def load_settings(
             )
             for item in error.errors()
         )
+    findings += _secrets_in(file)
     if findings:
         raise ConfigurationError(findings)
     return settings
+
+
+def _secrets_in(file: Path | None) -> list[Finding]:
+    """A site's folder is copied, recorded and shown to many: no secret is at home there."""
+    if file is None or not file.exists():
+        return []
+    broker = YamlConfigSettingsSource(Settings, yaml_file=file)().get("broker")
+    if not isinstance(broker, Mapping) or "password" not in broker:
+        return []
+    hint = f"name its file in broker.password_file, or set {PREFIX}BROKER__PASSWORD"
+    return [Finding(str(file), 0, 0, "broker.password: a password does not belong into this file", hint)]
 
 
 def _is_in(given: Any, location: tuple[int | str, ...]) -> bool:

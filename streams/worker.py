@@ -87,7 +87,7 @@ async def run(context: RoleContext, new_carrier: Callable[[Callbacks], Carrier] 
         if new_carrier is None:
             membership = await _membership(context)
             hides_records = membership.hides_records
-            new_carrier = partial(FaustInput, EVENTS.name, context.settings.broker.bootstrap, membership)
+            new_carrier = partial(FaustInput, EVENTS.name, context.settings.broker, membership)
         await _Worker(context, producer, partitions, rules, new_carrier, hides_records).work()
     finally:
         with contextlib.suppress(UnreachableError):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateways.access.passwords import LENGTH_MAX, Attempts, hashed, is_right
-from gateways.access.users_file import USERS_FILE, User, UsersFile, read_users_file
+from gateways.access.users_file import USERS_FILE, User, UsersFile, read_users_file, shared_hashes
 from rules.errors import ConfigurationError
 
 log = logging.getLogger("headrace.access")
@@ -29,6 +29,8 @@ class Users:
         self._clock_s = clock_s
         self._seen = self._stamp()
         self._file = read_users_file(site_dir)
+        for finding in shared_hashes(site_dir, self._file):
+            log.warning("%s", finding)
         self._attempts = Attempts()
         self._nobody = ""
 

@@ -28,7 +28,9 @@ from rules.access import users as listed
 from rules.access.rights import ROLES, Right, Role, may
 from rules.access.users import ANYBODY, KEYS_MAX, is_key, is_name
 from rules.errors import ConfigurationError
+from rules.findings import Finding
 from rules.strict_yaml import Node, load
+from streams.keys import is_shared
 from streams.text_file import read_text
 
 USERS_FILE: Final = "users.yaml"
@@ -47,6 +49,11 @@ class User:
     certificates: tuple[str, ...] = ()
     login: str = ""
     speaks_for: tuple[str, ...] = ()
+
+    @property
+    def is_known_by(self) -> bool:
+        """Whether there is anything by which an edge, or the engine, can know them."""
+        return bool(self.password or self.keys or self.certificates or self.login)
 
     def may(self, right: Right) -> bool:
         """Whether their role has a right. What is done on the log, the engine decides itself."""
@@ -79,6 +86,16 @@ def read_users_file(site_dir: Path) -> UsersFile:
     if not file.exists():
         return UsersFile()
     return parse_users(read_text(file, str(file)), str(file))
+
+
+def shared_hashes(site_dir: Path, file: UsersFile) -> list[Finding]:
+    """A warning where others than its owner and group may read hashes of passwords; of a service the group may."""
+    path = site_dir / USERS_FILE
+    has_any = any(user.password for user in file.users.values())
+    if not has_any or not is_shared(path, group_may_read=True):
+        return []
+    text = "others than its owner and group may read its hashes of passwords"
+    return [Finding(str(path), 0, 0, text, f"chmod 600 {path}", severity="warning")]
 
 
 def parse_users(text: str, name: str) -> UsersFile:

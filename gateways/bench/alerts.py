@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ from gateways.bench.alerts_load import (
 )
 from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
+from gateways.bench.sink import running_sink
 from gateways.broker import EmbeddedBroker
 from gateways.up.summary import percentiles_ms
 from gateways.up.system import free_port
@@ -173,12 +174,12 @@ async def _run(size: Size, folder: Path) -> dict[str, Any]:
     bus = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap, partitions=PARTITIONS))
     role = Role(folder, broker.bootstrap)
     try:
-        async with _sink(folder / "steady.log", 0.0, size.seed) as address:
+        async with running_sink(folder / "steady.log", 0.0, size.seed) as address:
             (folder / "subscriptions.yaml").write_text(subscriptions_text(found, address))
             await role.start()
             steady_ = await _steady(size, found, bus, Arrivals(folder / "steady.log"), role)
             await role.end()
-        async with _sink(folder / "flood.log", FAILING_SHARE, size.seed) as address:
+        async with running_sink(folder / "flood.log", FAILING_SHARE, size.seed) as address:
             (folder / "subscriptions.yaml").write_text(subscriptions_text(found, address))
             await role.start()
             flooded = await _flood(size, found, bus, Arrivals(folder / "flood.log"), role)
@@ -187,25 +188,6 @@ async def _run(size: Size, folder: Path) -> dict[str, Any]:
         await bus.close()
         await broker.stop()
     return {"subscriptions": len(found), "steady": steady_, "flood": flooded, "machine": machine()}
-
-
-@contextlib.asynccontextmanager
-async def _sink(log: Path, share: float, seed: int) -> AsyncIterator[str]:
-    """A receiver; its address."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateways.bench.alerts_sink", str(log), str(share), str(seed)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        port = (await asyncio.wait_for(process.stdout.readline(), READY_S)).decode().strip()
-        if not port:
-            raise UnreachableError("the receiver of the bench did not start")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 async def _steady(

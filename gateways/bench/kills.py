@@ -17,14 +17,11 @@ from typing import Any
 
 from gateways.bench.disturbance import Disturbance
 from gateways.bench.machine import machine
+from gateways.bench.recorded import replay_of
 from gateways.bench.session import quiet_logging
-from gateways.cli.replay import as_dict
 from gateways.up.command import UpRequest
 from gateways.up.summary import summarize
 from gateways.up.system import System
-from streams.recording.recording import Recording
-from streams.replay.replay import replay
-from streams.replay.rules import choose_site
 from streams.settings import load_settings
 from streams.site_folder import load_site
 
@@ -92,7 +89,7 @@ async def _run(site_dir: Path, seed: int, kills: int, folder: Path) -> dict[str,
     finally:
         await system.end_processes()
     summary = summarize(system.observer, system.cost())
-    replayed = _replayed(recording)
+    replayed = replay_of(recording)
     live_alarms = {alarm["id"] for alarm in summary["alarms"]}
     live_commands = {command["id"] for command in summary["commands"]}
     return {
@@ -106,23 +103,7 @@ async def _run(site_dir: Path, seed: int, kills: int, folder: Path) -> dict[str,
         "broken_ids": summary["broken_ids"],
         "alarms": len(live_alarms),
         "commands": len(live_commands),
-        "verification": replayed["verification"],
-        "equal": replayed["equal"]
-        and live_alarms == replayed["alarms"]
-        and live_commands == replayed["commands"],
+        "verification": replayed.verification,
+        "equal": replayed.equal and live_alarms == replayed.alarms and live_commands == replayed.commands,
         "machine": machine(),
-    }
-
-
-def _replayed(recording: Path) -> dict[str, Any]:
-    opened = Recording(recording)
-    result = replay([opened], choose_site(opened, None, None), verify=True)
-    verification = result.verification
-    assert verification is not None
-    return {
-        "alarms": {alarm.raised_id for alarm in result.alarms.values()},
-        "commands": {command.id for command in result.commands},
-        "verification": as_dict(result).get("verification"),
-        "equal": verification.compared > 0
-        and verification.differences == verification.after_end == verification.beyond_the_end == 0,
     }

@@ -35,14 +35,14 @@ WARM_UP_S = 5.0
 _LIMIT_S = 300.0
 
 
-def bench_latency(site: Path, commands: int, as_json: bool) -> int:
+def bench_latency(site: Path, commands: int, bootstrap: str | None, as_json: bool) -> int:
     """Run until `commands` receipts have come; 1 when they have not after five minutes."""
     quiet_logging()
     warm = _Warm()
     with site_with_rules(site, BENCH_RULES) as copy, tempfile.TemporaryDirectory() as run_dir:
         summary = asyncio.run(
             watch_until(
-                UpRequest(site=copy, free_ports=True),
+                UpRequest(site=copy, free_ports=True, bootstrap=bootstrap),
                 lambda system: len(warm.look(system)) >= commands,
                 _LIMIT_S,
                 Path(run_dir),
@@ -63,6 +63,7 @@ def bench_latency(site: Path, commands: int, as_json: bool) -> int:
         "cores": summary["cores"],
         "lost": summary["lost"],
         "duplicates": summary["duplicates"],
+        "broker": "given" if bootstrap else "embedded",
         "machine": machine(),
     }
     if as_json:

@@ -61,13 +61,13 @@ class _Soak:
         return at_s >= self._limit_s
 
 
-def bench_soak(site: Path, duration: str, as_json: bool) -> int:
+def bench_soak(site: Path, duration: str, bootstrap: str | None, as_json: bool) -> int:
     """Run for `duration` with nothing going wrong; 1 when something was lost, doubled, late or restarted."""
     quiet_logging()
     limit_s = duration_s(duration, "--for")
     soak = _Soak(limit_s)
     with tempfile.TemporaryDirectory() as run_dir:
-        request = UpRequest(site=site, free_ports=True)
+        request = UpRequest(site=site, free_ports=True, bootstrap=bootstrap)
         summary = asyncio.run(watch_until(request, soak.look, limit_s + 60, Path(run_dir)))
     slopes = slopes_mb_per_h(soak.samples)
     result = {
@@ -82,6 +82,7 @@ def bench_soak(site: Path, duration: str, as_json: bool) -> int:
         "broker_mb_per_min": round(slopes.pop("broker", float("nan")) / 60, 2),
         "mb_per_h": slopes,
         "others_mb_per_h": round(sum(slopes.values()), 1),
+        "broker": "given" if bootstrap else "embedded",
         "machine": machine(),
     }
     print(

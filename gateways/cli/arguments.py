@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 DEMO_SITE = Path("examples/narvik")
+SMALL_SITE = Path("examples/narvik-small")
 
 SiteArgument = Annotated[
     Path, typer.Argument(help="Folder of the site (with site.yaml).", metavar="SITE", show_default=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import DEMO_SITE, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, SMALL_SITE, BootstrapOption, JsonOption, SiteArgument
+
+KafkaJarsOption = Annotated[Path, typer.Option(help="Folder of Apache Kafka's jars (docs/chaos.md).")]
 
 bench_app = typer.Typer(help="Measure: each command says on which machine.", no_args_is_help=True)
 
@@ -15,12 +18,13 @@ bench_app = typer.Typer(help="Measure: each command says on which machine.", no_
 def bench_latency(
     site: SiteArgument = DEMO_SITE,
     commands: Annotated[int, typer.Option(help="At least this many commands.", min=1)] = 1000,
+    bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """From the sample that completes a condition to the receipt of its command, whole system, real processes."""
     from gateways.bench.latency import bench_latency as bench
 
-    raise typer.Exit(bench(site, commands, as_json))
+    raise typer.Exit(bench(site, commands, bootstrap, as_json))
 
 
 @bench_app.command("pipeline")
@@ -104,12 +108,33 @@ def bench_scada(
 def bench_soak(
     site: SiteArgument = DEMO_SITE,
     duration: Annotated[str, typer.Option("--for", help="How long.", metavar="TIME")] = "30min",
+    bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Memory, CPU and latency over a long run of `headrace up`: the slope of each."""
     from gateways.bench.soak import bench_soak as bench
 
-    raise typer.Exit(bench(site, duration, as_json))
+    raise typer.Exit(bench(site, duration, bootstrap, as_json))
+
+
+@bench_app.command("chaos")
+def bench_chaos(
+    site: SiteArgument = SMALL_SITE,
+    kafka_jars: Annotated[
+        Path,
+        typer.Option(help="Folder of Apache Kafka's jars (docs/chaos.md).", envvar="HEADRACE_KAFKA_JARS"),
+    ] = Path(".cache/kafka"),
+    seed: Annotated[int, typer.Option(help="Draws the troubles.", min=0)] = 1,
+    events: Annotated[int, typer.Option(help="So many troubles.", min=1)] = 15,
+    brokers: Annotated[int, typer.Option(help="1, or 3 that keep everything three times.", min=1)] = 1,
+    keep: Annotated[Path | None, typer.Option(help="Keep logs and recording of the run there.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill, stop, cut off and fill up, at random, on Apache Kafka: is anything lost, done twice or unexplained?"""
+    from gateways.bench.chaos import ChaosRequest
+    from gateways.bench.chaos import bench_chaos as bench
+
+    raise typer.Exit(bench(ChaosRequest(site, kafka_jars, seed, events, brokers, keep), as_json))
 
 
 @bench_app.command("kills")
@@ -123,6 +148,19 @@ def bench_kills(
     from gateways.bench.kills import bench_kills as bench
 
     raise typer.Exit(bench(site, seed, kills, as_json))
+
+
+@bench_app.command("outage")
+def bench_outage(
+    site: SiteArgument = DEMO_SITE,
+    away: Annotated[str, typer.Option(help="How long the broker is away.", metavar="TIME")] = "10min",
+    kafka_jars: KafkaJarsOption = Path(".cache/kafka"),
+    as_json: JsonOption = False,
+) -> None:
+    """Apache Kafka away and back: is anything lost, how long does the backlog take, and what do live data notice?"""
+    from gateways.bench.outage import bench_outage as bench
+
+    raise typer.Exit(bench(site, away, kafka_jars, as_json))
 
 
 @bench_app.command("faults")

@@ -51,15 +51,15 @@ def verify(paths: Sequence[Path], public_keys: Sequence[Path], bootstrap: str | 
 async def _take_log(site_dir: Path, bootstrap: str | None, verifier: Verifier) -> None:
     async with running_site(site_dir, bootstrap) as (_, bus):
         with progress("verifying", None) as advance:
-            async for value, place, key in of_log(bus):
-                verifier.take(value, place, key)
+            async for one in of_log(bus):
+                verifier.take(*one)
                 advance(1)
 
 
 def _take(stated: Iterable[Stated], verifier: Verifier) -> None:
     with progress("verifying", None) as advance:
-        for value, place, key in stated:
-            verifier.take(value, place, key)
+        for one in stated:
+            verifier.take(*one)
             advance(1)
 
 
@@ -143,22 +143,22 @@ def export(paths: Sequence[Path], output: Path, as_json: bool) -> int:
         copy_to(part, output.suffix) as put,
         progress("writing", None) as advance,
     ):
-        for value, place, key in _stated(paths, damage):
-            one = verifier.take(value, place, key)
+        for stated in _stated(paths, damage):
+            one = verifier.take(*stated)
             advance(1)
-            if one is not None and value is not None:
-                put(one, value)
+            if one is not None and stated.value is not None:
+                put(one, stated.value)
                 records += 1
         for head in closing_heads(verifier):
             put(head, head.as_bytes())
-    left_out = [one._asdict() for one in verifier.unreadable]
+    left_out = [one._asdict() for one in verifier.refused]
     if as_json:
         body = {"file": str(output), "records": records, "units": len(verifier.units), "left_out": left_out}
         sys.stdout.buffer.write(orjson.dumps({**body, "damage": damage}) + b"\n")
     else:
         print(f"{output}: {records:,} records of {len(verifier.units)} units")
         for line in [
-            *(f"left out: {one.place}: {one.message}" for one in verifier.unreadable[:SHOWN]),
+            *(f"left out: {one.place}: {one.message}" for one in verifier.refused[:SHOWN]),
             *damage,
         ]:
             print(f"  {line}")

@@ -26,6 +26,7 @@ from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.report_command import report_app
 from gateways.cli.subscription_commands import subscriptions_app
 from gateways.cli.sweep_command import sweep
+from gateways.cli.topics_commands import topics_app
 from gateways.cli.users_commands import users_app
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.findings import Finding
@@ -69,6 +70,7 @@ def up(
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Use any free ports instead of the configured ones.")
     ] = False,
+    bootstrap: BootstrapOption = None,
     crash: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,6 +94,7 @@ def up(
                 seed=seed,
                 plc=plc,
                 free_ports=free_ports,
+                bootstrap=bootstrap,
                 crashes=tuple(crash or ()),
                 as_json=as_json,
             )
@@ -293,6 +296,7 @@ app.add_typer(recording_app, name="recording")
 app.add_typer(report_app, name="report")
 app.add_typer(journal_app, name="journal")
 app.add_typer(users_app, name="users")
+app.add_typer(topics_app, name="topics")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(bench_app, name="bench")
 

@@ -34,12 +34,13 @@ def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
 def trial(
     name: Annotated[str, typer.Argument(help="The subscription.", metavar="NAME")],
     site: SiteOption = DEMO_SITE,
+    bootstrap: BootstrapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send a trial over every channel of a subscription, its escalation's and fallbacks included."""
     from gateways.cli.subscriptions import try_subscription
 
-    raise typer.Exit(try_subscription(site, name, as_json))
+    raise typer.Exit(try_subscription(site, name, bootstrap, as_json))
 
 
 @subscriptions_app.command("status")

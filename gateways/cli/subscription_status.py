@@ -6,27 +6,20 @@ log.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import orjson
+from typing import Any
 
 from gateways.alerts.model import Subscriptions
 from gateways.alerts.outbox import Lane, Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
-from gateways.cli.subscriptions import print_object, readable
+from gateways.cli.last_words import alerts_folder, last_words
+from gateways.cli.subscriptions import print_object, readable, settings_of
 from gateways.cli.tables import print_table
-from rules.errors import HeadraceError, UnreachableError
-from streams.bus_kafka import KafkaBus
-from streams.log_limit import silence_logs
-from streams.settings import load_settings
+from rules.errors import UnreachableError
 from streams.times import iso_utc
-from streams.topics import STATUS
-
-_LOOK_S: Final = 3.0
 
 
 def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
@@ -35,9 +28,9 @@ def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
     UnreachableError: there is no outbox to look at.
     """
     found = readable(site_dir)
-    role = _role_status(site_dir, bootstrap)
-    run_dir = load_settings(site_dir / "headrace.yaml").run_dir
-    file = Path(str(role.get("metrics", {}).get("outbox") or run_dir / OUTBOX_FILE))
+    settings = settings_of(site_dir, bootstrap)
+    words = last_words(settings)
+    file = alerts_folder(words, settings) / OUTBOX_FILE
     if not file.is_file():
         raise UnreachableError(
             f"there is no outbox at {file}: the role has not run here yet (`headrace run alerts {site_dir}`), or its "
@@ -45,7 +38,7 @@ def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
         )
     outbox = Outbox(file, read_only=True)
     try:
-        body = _status(found, outbox, role)
+        body = _status(found, outbox, words.get("alerts", {}))
     finally:
         outbox.close()
     if as_json:
@@ -55,40 +48,7 @@ def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
     return 0 if body["running"] and not body["dead_channels"] else 1
 
 
-def _role_status(site_dir: Path, bootstrap: str | None) -> dict[str, Any]:
-    """The role's last word on the log; {} where none is to be had."""
-    silence_logs()
-    given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
-    settings = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given)
-
-    async def ask() -> dict[str, Any]:
-        bus = KafkaBus(settings.broker)
-        try:
-            if not await bus.partitions(STATUS.name):
-                return {}
-            last: dict[str, Any] = {}
-            ends = await bus.ends(STATUS.name)
-            reader = await bus.reader([STATUS.name])
-            try:
-                until = time.monotonic() + _LOOK_S
-                while time.monotonic() < until and any(
-                    reader.positions()[at] < end for at, end in ends.items()
-                ):
-                    for record in await reader.read(0.2, 5000):
-                        if record.key == b"alerts" and record.value:
-                            last = orjson.loads(record.value)
-            finally:
-                await reader.close()
-            return last
-        except (HeadraceError, orjson.JSONDecodeError):
-            return {}
-        finally:
-            await bus.close()
-
-    return asyncio.run(ask())
-
-
-def _status(found: Subscriptions, outbox: Outbox, role: dict[str, Any]) -> dict[str, Any]:
+def _status(found: Subscriptions, outbox: Outbox, role: Mapping[str, Any]) -> dict[str, Any]:
     now_ns = time.time_ns()
     lanes = {(lane.subscription, lane.channel): lane for lane in outbox.lanes()}
     held = outbox.held_counts()
@@ -116,7 +76,7 @@ def _status(found: Subscriptions, outbox: Outbox, role: dict[str, Any]) -> dict[
     }
 
 
-def _is_alive(role: dict[str, Any]) -> bool:
+def _is_alive(role: Mapping[str, Any]) -> bool:
     """A status may be the last word of a process that was killed; on another machine, nobody here knows."""
     file, pid = Path(str(role.get("metrics", {}).get("outbox", ""))), role.get("pid")
     if not file.is_file() or not isinstance(pid, int):

@@ -7,24 +7,24 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from gateways.alerts.channels import open_channels
+from gateways.alerts.checks import refused_links, unknown_names
 from gateways.alerts.delivery import Deliverer, DeliveryError
-from gateways.alerts.files import FILE, load_subscriptions, read_subscriptions, unknown_names
+from gateways.alerts.files import FILE, load_subscriptions, read_subscriptions
 from gateways.alerts.model import TOLD, Hours, Subscription, Subscriptions
 from gateways.alerts.notification import of_itself
 from gateways.alerts.values import DAYS
 from gateways.cli.findings import print_findings
+from gateways.cli.last_words import alerts_folder, last_words
 from gateways.cli.tables import print_table
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
-from streams.settings import load_settings
+from streams.settings import Settings, load_settings
 from streams.site_folder import load_site
-
-_LOOK_S: Final = 3.0
 
 
 def list_subscriptions(site_dir: Path, as_json: bool) -> int:
@@ -57,6 +57,7 @@ def check_subscriptions(site_dir: Path, as_json: bool) -> int:
         except ConfigurationError as error:
             findings = list(error.findings)
         findings += unknown_names(found, site_dir, site)
+        findings += refused_links(found, site_dir, site, load_settings(site_dir / "headrace.yaml"))
     if as_json:
         print_object({
             "findings": [finding.as_dict() for finding in findings],
@@ -70,8 +71,11 @@ def check_subscriptions(site_dir: Path, as_json: bool) -> int:
     return 2 if findings else 0
 
 
-def try_subscription(site_dir: Path, name: str, as_json: bool) -> int:
-    """Send a trial over every channel of a subscription, escalation and fallback included; 1 where one fails."""
+def try_subscription(site_dir: Path, name: str, bootstrap: str | None, as_json: bool) -> int:
+    """Send a trial over every channel of a subscription, escalation and fallback included; 1 where one fails.
+
+    A file is that of the role, where one runs.
+    """
     site = load_site(site_dir)
     found = load_subscriptions(site_dir, site)
     subscription = found.subscriptions.get(name)
@@ -79,7 +83,9 @@ def try_subscription(site_dir: Path, name: str, as_json: bool) -> int:
         hint = nearest(name, found.subscriptions) or f"one of: {', '.join(found.subscriptions)}"
         raise ConfigurationError([Finding("test", 0, 0, f"no subscription is called '{name}'", hint)])
     names = _all_channels(found, subscription)
-    run_dir = load_settings(site_dir / "headrace.yaml").run_dir
+    settings = settings_of(site_dir, bootstrap)
+    has_files = any(found.channels[channel].kind == "file" for channel in names)
+    run_dir = alerts_folder(last_words(settings) if has_files else {}, settings)
     words = f"this is a trial of the subscription {name}: no alarm, and nothing to do"
     results = asyncio.run(
         _try(open_channels(found, site.name, run_dir, time.time_ns), names, name, site.name, words)
@@ -95,6 +101,12 @@ def try_subscription(site_dir: Path, name: str, as_json: bool) -> int:
             ],
         )
     return 1 if any(one["error"] for one in results) else 0
+
+
+def settings_of(site_dir: Path, bootstrap: str | None) -> Settings:
+    """The settings, with the broker that an option names."""
+    given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
+    return load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given)
 
 
 def readable(site_dir: Path) -> Subscriptions:

@@ -23,8 +23,9 @@ from gateways.access.lists import apply_users
 from gateways.access.passwords import LENGTH_MAX, LENGTH_MIN, hashed
 from gateways.access.signing import OWN_KEY, key_of_file, own_key
 from gateways.access.users import Users
-from gateways.access.users_file import USERS_FILE, User, read_users_file
+from gateways.access.users_file import USERS_FILE, User, read_users_file, shared_hashes
 from gateways.cli.alarm_list import running_site
+from gateways.cli.findings import print_findings
 from gateways.cli.tables import print_table
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
@@ -82,18 +83,29 @@ def add(site_dir: Path, user: NewUser, with_password: bool, as_json: bool) -> in
         "login": user.login,
         "speaks_for": speaks_for,
     }
-    file = put_user(site_dir, user.name, fields)
-    said = {"file": str(file), **_plain(read_users_file(site_dir).users[user.name])}
+    path = put_user(site_dir, user.name, fields)
+    file = read_users_file(site_dir)
+    added, findings = file.users[user.name], shared_hashes(site_dir, file)
+    if not added.is_known_by:
+        text = f"nobody can act as '{added.name}', who has no key, password, certificate or login"
+        hint = "give one in the file; until then only an edge that speaks for them signs in their name"
+        findings.append(Finding(str(path), 0, 0, text, hint, severity="warning"))
+    said = {"file": str(path), **_plain(added), "findings": [finding.as_dict() for finding in findings]}
     _answer(
-        said, as_json, f"{file}: '{user.name}' is {user.role}; it rules from: headrace users apply {site_dir}"
+        said, as_json, f"{path}: '{user.name}' is {user.role}; it rules from: headrace users apply {site_dir}"
     )
+    if not as_json:
+        print_findings(findings)
     return 0
 
 
 def list_users(site_dir: Path, as_json: bool) -> int:
     """The users of the file, without secrets."""
     load_site(site_dir)
-    users = read_users_file(site_dir).users
+    file = read_users_file(site_dir)
+    users = file.users
+    if not as_json:
+        print_findings(shared_hashes(site_dir, file))
     if as_json:
         for user in users.values():
             print(orjson.dumps(_plain(user)).decode())

@@ -162,6 +162,7 @@ class DataItem(Item):
     """Watches an attribute of a node. `range_span`: of the node's EURange, for dead-bands in percent."""
 
     def __init__(self, number: int, node: Any, request: Any, limit: int, range_span: float) -> None:
+        self.attribute = request.ItemToMonitor.AttributeId
         self._queue: deque[Sample] = deque()
         self._last: Sample | None = None
         self._range_span = range_span

@@ -175,9 +175,7 @@ class MonitoredItems:
         if not item.is_on:
             item.drop()
         elif not was_on and isinstance(item, DataItem):
-            sample = self._hub.values.sample(item.node)
-            if sample is not None:
-                item.offer(sample)
+            item.offer(self._now(item))
         self.wake(item)
         return int(_CODES.Good)
 
@@ -203,11 +201,17 @@ class MonitoredItems:
     def send_values(self) -> None:
         """Say every value again: the subscription has another session."""
         for item in self._items.values():
-            sample = self._hub.values.sample(item.node) if isinstance(item, DataItem) else None
-            if isinstance(item, DataItem) and sample is not None:
+            if isinstance(item, DataItem):
                 item.drop()
-                item.offer(sample)
+                item.offer(self._now(item))
                 self.wake(item)
+
+    def _now(self, item: DataItem) -> Sample:
+        """What the attribute is now, whoever keeps it."""
+        sample = self._hub.values.sample(item.node) if item.attribute == ua.AttributeIds.Value else None
+        if sample is None:
+            return _sample(self.address_space.read_attribute_value(item.node, item.attribute))
+        return sample
 
     async def trigger_statuschange(self, _code: Any) -> None:
         """The stack calls it where a subscription has expired: nobody is left to be told."""

@@ -69,17 +69,20 @@ class Scada:
         self.history = History(list(site.points.values()), settings.history_h, settings.history_mb)
         self.facts = RuleFacts(site, model)
         self.conditions = Conditions(self.facts.source)
-        pki = Pki(settings.pki or context.settings.run_dir / "scada-pki", context.clock)
+        folder = settings.pki or context.settings.run_dir / "scada-pki"
+        pki = Pki(folder, context.clock)
         core = Core(users, pki, settings.allow_none, context.metrics)
         self.hub = Hub(
             core.types, self.values, lambda: self.conditions.standing(context.clock), context.clock
         )
         self.methods = Methods(site, self.conditions, self.hub, self.facts.has_rule, context.metrics)
         core.use(self.hub, HistoryReader(self.history, self.values.place_of, core.aspace), self.methods)
-        self.server = ScadaServer(core, context.options.get("endpoint", settings.endpoint), site.name)
+        endpoint = context.options.get("endpoint", settings.endpoint)
+        self.server = ScadaServer(core, endpoint, site.name)
         self._model = model
         self._rules_digest = ""
         self.metrics.update(alarms=0, transitions=0, readings=0, frames=0, unreadable=0, history_values=0)
+        self.metrics.update(endpoint=endpoint, pki=str(folder.resolve()))
 
     async def prepare(self) -> None:
         """Rules, address space, certificate. UnreachableError: there is no log, or none of a site."""

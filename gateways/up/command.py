@@ -15,7 +15,8 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,13 @@ class UpRequest:
     seed: int = 1
     plc: bool = True
     free_ports: bool = False
+    bootstrap: str | None = None
+    """A Kafka that is there already; None: the embedded broker."""
+
     crashes: tuple[str, ...] = ()
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By role, what its environment has beside the others'."""
+
     as_json: bool = False
 
 
@@ -78,7 +85,8 @@ async def _run_up(request: UpRequest) -> int:
     watched_s = None if request.duration is None else duration_s(request.duration, "--for")
     if watched_s is not None:
         check_reached(faults, kills, watched_s)
-    settings = load_settings(request.site / "headrace.yaml")
+    given: dict[str, Any] = {"broker": {"bootstrap": request.bootstrap}} if request.bootstrap else {}
+    settings = load_settings(request.site / "headrace.yaml", option="--bootstrap", **given)
     site = load_site(request.site)
     if findings := check_constants(site, *read_site_text(request.site)):
         raise ConfigurationError(findings)

@@ -79,12 +79,18 @@ class Processes:
         return sum(child.restarts for child in self.children.values())
 
     async def start(
-        self, role: str, site: Path, options: Mapping[str, str], name: str | None = None
+        self,
+        role: str,
+        site: Path,
+        options: Mapping[str, str],
+        name: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Child:
-        """Start a role and keep it running until `end`."""
+        """Start a role and keep it running until `end`. `environment`: what is its own."""
         name = name or role
         earlier = self.children.get(name)
-        child = Child(name, role, site, dict(options), self.run_dir / f"{name}.log", self.environment)
+        words = self.run_dir / f"{name}.log"
+        child = Child(name, role, site, dict(options), words, {**self.environment, **(environment or {})})
         if earlier is not None:  # ended on purpose and started again, as in a roll: its costs go on
             child.restarts, child.cpu_s_ended = earlier.restarts, earlier.cpu_s
         self.children[name] = child

@@ -1,4 +1,4 @@
-"""The whole system on one machine: embedded broker, role processes, and the reader that watches them."""
+"""The whole system on one machine: the broker, role processes, and the reader that watches them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
+from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
 from gateways.up.resources import Resources, cpu_s
@@ -58,17 +59,23 @@ class System:
         self.resources = Resources()
         self.rolls = 0
         port = free_port() if request.free_ports else int(settings.broker.bootstrap.rsplit(":", 1)[1])
-        self.bootstrap = f"127.0.0.1:{port}"
-        self.settings = settings.model_copy(
-            update={"broker": settings.broker.model_copy(update={"bootstrap": self.bootstrap})}
+        if request.bootstrap:
+            at = {"bootstrap": request.bootstrap}
+        else:
+            at = {"bootstrap": f"127.0.0.1:{port}", "security_protocol": "PLAINTEXT"}
+        self.settings = settings.model_copy(update={"broker": settings.broker.model_copy(update=at)})
+        self.broker = (
+            GivenBroker(self.settings.broker)
+            if request.bootstrap
+            else EmbeddedBroker(port, run_dir, self.settings.broker.partitions)
         )
-        self.broker = EmbeddedBroker(port, run_dir, self.settings.broker.partitions)
         self.bus = KafkaBus(self.settings.broker)
         self.nvml_state = run_dir / "nvml.state"
         self.processes = Processes(
             run_dir,
             {
-                "HEADRACE_BROKER__BOOTSTRAP": self.bootstrap,
+                "HEADRACE_BROKER__BOOTSTRAP": self.settings.broker.bootstrap,
+                "HEADRACE_BROKER__SECURITY_PROTOCOL": "PLAINTEXT",
                 "HEADRACE_RUN_DIR": str(run_dir),
                 "HEADRACE_FAKE_NVML_STATE": str(self.nvml_state),
             },
@@ -114,8 +121,9 @@ class System:
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
-        if self.request.free_ports:
-            log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", self.bootstrap)
+        if self.request.free_ports and not self.request.bootstrap:
+            where = self.settings.broker.bootstrap
+            log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", where)
         await self._activate()
         await self._start("ticker")
         await self._start_consumers()
@@ -134,7 +142,9 @@ class System:
         return plant
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
-        await self.processes.start(role, self.request.site, {**self.endpoints, **(options or {})})
+        environment = self.request.environments.get(role)
+        given = {**self.endpoints, **(options or {})}
+        await self.processes.start(role, self.request.site, given, environment=environment)
 
     async def _start_consumers(self) -> None:
         crashes = {"crash_at": ",".join(self.request.crashes)} if self.request.crashes else {}
@@ -240,7 +250,7 @@ class System:
 
     def _is_log_full(self) -> bool:
         limits = self.settings.broker
-        return (
+        return isinstance(self.broker, EmbeddedBroker) and (
             self.resources.broker_mb > limits.embedded_limit_mb
             or self.observer.longest_partition > limits.embedded_limit_records
         )

@@ -62,6 +62,11 @@ class FaultyBus:
         self._reach()
         return await self.inner.ends(topic)
 
+    async def lacks(self) -> Sequence[str]:
+        """As the log within."""
+        self._reach()
+        return await self.inner.lacks()
+
     async def producer(self, client_id: str) -> Producer:
         """A producer of the process that asks."""
         self._reach()

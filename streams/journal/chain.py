@@ -57,6 +57,15 @@ class Finding(NamedTuple):
     message: str
 
 
+class Row(NamedTuple):
+    """What the other columns of a copy's row say of its record. `differs`: what the record says otherwise, in words."""
+
+    unit: str
+    number: int
+    id: str
+    differs: str = ""
+
+
 def line_of(value: bytes, place: str) -> Line:
     """A line from its bytes. Raises UndecodableError for what is none."""
     try:
@@ -312,36 +321,48 @@ class UnitChain:
 
 @dataclass(slots=True)
 class Verifier:
-    """Takes the records of a journal in their order. `unreadable`: those that are no line and no head."""
+    """Takes the records of a journal in their order. `refused`: those that are no line and no head, and those of rows
+    that say something else than their record.
+    """
 
     units: dict[str, UnitChain] = field(default_factory=dict)
-    unreadable: list[Finding] = field(default_factory=list)
+    refused: list[Finding] = field(default_factory=list)
 
-    def take(self, value: bytes | None, place: str, key: str | None = None) -> Line | Head | None:
-        """The next record: what it is, None where it can't be read. `key`: the unit that it is filed under, if any."""
+    def take(
+        self, value: bytes | None, place: str, key: str | None = None, row: Row | None = None
+    ) -> Line | Head | None:
+        """The next record: what it is, None where it is refused. `key`: the unit that it is filed under, if any;
+        `row`: what is beside it in a copy.
+        """
         try:
             if value is None:
-                raise UndecodableError(
-                    "empty", "a record without a value, or a row that says something else than its record"
-                )
+                raise UndecodableError("empty", "a record without a value")
             one: Line | Head = head_of(value) if looks_like_head(value) else line_of(value, place)
             if key is not None and one.unit != key:
                 raise UndecodableError("bad-envelope", f"of unit '{one.unit}', filed under '{key}'")
         except UndecodableError as error:
-            self.unreadable.append(
-                Finding(key or "", "unreadable", 0, "", place, f"can't be read: {error}"[:200])
-            )
+            text = f"can't be read: {error}"[:200]
+            if row is None:
+                self.refused.append(Finding(key or "", "unreadable", 0, "", place, text))
+            else:
+                self.refused.append(
+                    Finding(row.unit, "changed", row.number, row.id, place, f"its record {text}")
+                )
             return None
         chain = self.units.setdefault(one.unit, UnitChain(one.unit))
         if isinstance(one, Head):
             chain.heads.append((one, place))
         else:
             chain.take(one)
+        if row is not None and row.differs:
+            name = one.id if isinstance(one, Line) else ""
+            self.refused.append(Finding(one.unit, "changed", one.number, name, place, row.differs))
+            return None
         return one
 
     def finish(self, keys: Mapping[str, Ed25519PublicKey]) -> list[Finding]:
-        """All that is wrong: records that nobody can read, then each unit's."""
-        found = list(self.unreadable)
+        """All that is wrong: records that are refused, then each unit's."""
+        found = list(self.refused)
         for _, chain in sorted(self.units.items()):
             found += chain.finish(keys)
         return found

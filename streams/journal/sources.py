@@ -14,8 +14,8 @@ import pyarrow.parquet
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
 from streams.bus import Bus, up_to_the_end
-from streams.journal.chain import Line, line_of
-from streams.journal.heads import Head, head_of
+from streams.journal.chain import Line, Row, line_of
+from streams.journal.heads import Head, head_of, looks_like_head
 from streams.record import Record
 from streams.recording.recording import Recording
 from streams.topics import JOURNAL
@@ -27,11 +27,12 @@ HEAD_KIND: Final = "head"
 
 
 class Stated(NamedTuple):
-    """A record's value, where it stands, and the unit that it is filed under; None in a copy."""
+    """A record's value, where it stands, and the unit that it is filed under, None in a copy; `row`: of a table."""
 
     value: bytes | None
     place: str
     key: str | None = None
+    row: Row | None = None
 
 
 def row_of(one: Line | Head, value: bytes) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def of_copy(path: Path) -> Iterator[Stated]:
             return
         rows = _csv_rows(path) if path.suffix == ".csv" else _parquet_rows(path)
         for place, row in rows:
-            yield Stated(_agreed(row), place)
+            yield _of_row(row, place)
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
     except (csv.Error, UnicodeDecodeError) as error:
@@ -101,18 +102,25 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def _agreed(row: dict[Any, Any]) -> bytes | None:
-    """The record of a row; None where the row says something else than its record."""
+def _of_row(row: dict[Any, Any], place: str) -> Stated:
+    """The record of a row, and what the row says of it."""
+    number = str(row.get("number"))
+    named = Row(str(row.get("unit")), int(number) if number.isdecimal() else 0, str(row.get("id")))
     record = row.get("record")
     if not isinstance(record, str) or len(row) != len(COLUMNS):
-        return None
+        return Stated(None, place, None, named)
     value = record.encode()
     try:
-        one: Line | Head = head_of(value) if row["kind"] == HEAD_KIND else line_of(value, "")
+        one: Line | Head = head_of(value) if looks_like_head(value) else line_of(value, "")
     except UndecodableError:
-        return value  # the verifier says what is wrong with it
+        return Stated(value, place, None, named)  # the verifier says what is wrong with it
     said = row_of(one, value)
-    return value if all(str(row[name]) == str(said[name]) for name in COLUMNS) else None
+    other = [
+        f"its {name} says '{row[name]}', and its record '{said[name]}'"
+        for name in COLUMNS
+        if str(row[name]) != str(said[name])
+    ]
+    return Stated(value, place, None, named._replace(differs="; ".join(other)))
 
 
 async def of_log(bus: Bus) -> AsyncIterator[Stated]:

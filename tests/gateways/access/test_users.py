@@ -11,7 +11,7 @@ import pytest
 
 from gateways.access.passwords import ATTEMPTS, WINDOW_S, hashed
 from gateways.access.users import Users
-from gateways.access.users_file import parse_users, read_users_file
+from gateways.access.users_file import parse_users, read_users_file, shared_hashes
 from rules.access.users import plain_users, read_users
 from rules.errors import ConfigurationError
 
@@ -50,6 +50,23 @@ def test_the_file_as_an_access_list_has_no_secret(folder: Path) -> None:
     assert plain["eva"] == {"role": "operator", "keys": [], "speaks_for": []}
     assert read_users(plain) == read_users_file(folder).listed()
     assert "argon2" not in repr(read_users_file(folder))
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_shared"), [(0o600, False), (0o640, False), (0o644, True), (0o660, True)]
+)
+def test_hashes_that_others_may_read_are_warned_of(
+    folder: Path, caplog: pytest.LogCaptureFixture, mode: int, is_shared: bool
+) -> None:
+    (folder / "users.yaml").chmod(mode)
+    assert not Users(folder).is_open
+    assert ("chmod 600" in caplog.text) == is_shared
+
+
+def test_a_file_without_hashes_may_be_read_by_all(folder: Path) -> None:
+    (folder / "users.yaml").write_text("users: {ada: {role: admin}}")
+    (folder / "users.yaml").chmod(0o644)
+    assert shared_hashes(folder, read_users_file(folder)) == []
 
 
 def test_a_site_without_the_file_is_open_and_knows_nobody(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from streams.topics import TOPICS
 from streams.wire import encode_output
 from tests.gateways.alerts.sink import Sink, running_sink, until
 from tests.rules.engine.plant import site
+from tests.support.noted_bus import NotedBus, check_rights, nothing_used
 
 
 class Running:
@@ -63,8 +64,10 @@ def start(tmp_path: Path, bus: MemoryBus) -> Start:
     @asynccontextmanager
     async def starting(text: str, **settings: Any) -> AsyncIterator[Running]:
         (tmp_path / "subscriptions.yaml").write_text(text)
+        used = nothing_used()
+        noted = NotedBus(bus, used, lambda: "alerts")
         context = RoleContext(
-            "alerts", site(), tmp_path, Settings(run_dir=tmp_path / "run", **settings), bus, asyncio.Event()
+            "alerts", site(), tmp_path, Settings(run_dir=tmp_path / "run", **settings), noted, asyncio.Event()
         )
         task = asyncio.create_task(run(context))
         await until(lambda: context.state == "ready" or task.done())
@@ -73,5 +76,6 @@ def start(tmp_path: Path, bus: MemoryBus) -> Start:
         finally:
             context.stop.set()
             await task
+            check_rights("alerts", used)
 
     return starting

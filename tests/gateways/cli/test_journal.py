@@ -135,7 +135,26 @@ def test_a_row_that_says_something_else_than_its_record_is_found(
     pa.parquet.write_table(rows.set_column(3, "kind", pa.array(kinds)), copy)
     code, said = verify(capfd, copy)
     assert code == 1
-    assert said["findings"][0]["place"] == f"{copy}: row 4"
+    assert said["findings"][0] == {
+        "unit": "row-a", "what": "changed", "number": 4, "id": "row-a:plc:1:4:0", "place": f"{copy}: row 4",
+        "message": "its kind says 'late', and its record 'gap'",
+    }  # fmt: skip
+    assert len(said["findings"]) == 1
+    assert run_app(["journal", "export", str(copy), "-o", str(tmp_path / "washed.jsonl")]) == 1
+
+
+def test_a_row_whose_record_is_no_line_any_more_was_changed_and_says_which(
+    recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy.csv"
+    assert run_app(["journal", "export", str(recording), "-o", str(copy)]) == 0
+    rows = copy.read_text().splitlines(keepends=True)
+    rows[4] = rows[4].replace('""body"":', '""bady"":')
+    copy.write_text("".join(rows))
+    code, said = verify(capfd, copy)
+    first = said["findings"][0]
+    assert (code, first["unit"], first["what"], first["number"]) == (1, "row-a", "changed", 4)
+    assert (first["id"], first["place"]) == ("row-a:plc:1:4:0", f"{copy}:5")
 
 
 def test_what_is_no_journal_is_said(

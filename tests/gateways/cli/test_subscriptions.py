@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ import pytest
 
 from gateways.alerts.notification import of_itself
 from gateways.alerts.outbox import Outbox
+from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
+from streams.bus_kafka import KafkaBus
+from streams.keys import make_key, public_text, read_public
+from streams.role import RoleContext, status_message
+from streams.settings import BrokerSettings, load_settings
+from streams.site_folder import load_site
 from tests.rules.engine.plant import SITE
 
 TEXT = """
@@ -110,6 +117,47 @@ def test_check_knows_the_rules_and_users_of_the_site(
     assert ask(capsys, "list", str(folder))[0] == 0
 
 
+def test_check_knows_the_assets_of_the_site(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "site.yaml").write_text(f"{SITE}\nrules: [rules.yaml]\n")
+    (folder / "rules.yaml").write_text(RULE.replace("severity:", "group: cooling\n    severity:"))
+    file = folder / "subscriptions.yaml"
+    source = next(iter(load_site(folder).sources))
+    known = f'to: here, asset: [R1, "R1-*", {source}, {source}/backfill, "fact:row", row, cooling]'
+    file.write_text(TEXT.replace("all: {to: here", f"all: {{{known}"))
+    assert ask(capsys, "check", str(folder))[:2] == (0, {"findings": [], "subscriptions": 3, "channels": 3})
+    file.write_text(TEXT.replace("all: {to: here", 'all: {to: here, asset: [R9, "X-*"]'))
+    code, said, _ = ask(capsys, "check", str(folder))
+    messages = [one["message"] for one in said["findings"]]
+    assert (code, messages) == (2, ["no asset is called 'R9'", "no asset is called 'X-*'"])
+
+
+def test_check_knows_whether_links_will_act(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    links = 'serve: {listen: 127.0.0.1:8470, links: {base_url: "https://alarms.example.org"}}'
+    text = TEXT.replace("all: {to: here", "all: {to: here, user: eva").replace(
+        "  duty:\n", "  duty:\n    user: vic\n"
+    )
+    (folder / "subscriptions.yaml").write_text(f"{text}\n{links}\n")
+    digits = public_text(read_public(make_key(folder / "alerts.pem")))
+    people = "vic: {role: operator}, eva: {role: operator}"
+
+    def messages(users: str) -> list[str]:
+        (folder / "users.yaml").write_text(f"users: {{{users}}}")
+        code, said, _ = ask(capsys, "check", str(folder))
+        assert code == (2 if said["findings"] else 0)
+        return [one["message"] for one in said["findings"]]
+
+    assert messages(people) == ["the site has users, and 'alerts' has no key to sign with"]
+    (folder / "headrace.yaml").write_text(f"access: {{keys: {{alerts: {folder / 'alerts.pem'}}}}}")
+    assert messages(people) == ["'alerts' is no user with the key that signs what links do"]
+    edge = f'alerts: {{role: operator, keys: ["{digits}"], speaks_for: [eva]}}'
+    assert messages(f"{people}, {edge}") == ["links acknowledge nothing: 'alerts' may not speak for 'vic'"]
+    everybody = edge.replace("[eva]", "all")
+    assert messages(f"{people}, {everybody}") == []
+    assert messages(f"{people.replace('vic: {role: operator', 'vic: {role: viewer')}, {everybody}") == [
+        "links acknowledge nothing: 'vic' may not do that: no acknowledge for role viewer"
+    ]
+
+
 def test_a_site_without_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "subscriptions.yaml").unlink()
     for words in (["list"], ["check"], ["status"]):
@@ -130,6 +178,26 @@ def test_a_trial_goes_over_every_channel_and_says_what_came_of_it(
     assert (line["kind"], line["subscription"]) == ("test", "duty")
     code, said, _ = ask(capsys, "test", "all", "--site", str(folder))
     assert (code, [one["error"] for one in said["channels"]]) == (0, [None, None])
+
+
+async def test_a_trial_writes_into_the_folder_of_the_role_that_runs(
+    folder: Path, tmp_path: Path, embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`headrace up` gives each run a folder of its own, which only the role's word on the log knows."""
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
+    run = tmp_path / "up-1"
+    Outbox(run / "alerts.sqlite").close()
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))
+    producer = await bus.producer("status")
+    context = RoleContext("alerts", load_site(folder), folder, load_settings(None), bus, asyncio.Event())
+    context.metrics["outbox"] = str(run / "alerts.sqlite")
+    await (await producer.send(status_message(context)))
+    await producer.close()
+    await bus.close()
+    words = ["subscriptions", "test", "all", "--site", str(folder)]
+    assert await asyncio.to_thread(run_app, words) == 0
+    assert (run / "here.jsonl").exists()
+    assert not (folder / "run" / "here.jsonl").exists()
 
 
 def test_no_subscription_of_that_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gateways.access.users import Users
 from gateways.broker import EmbeddedBroker
+from gateways.cli.doctor import checks_of
 from gateways.cli.main import run_app
 from tests.gateways.cli.test_alarm_actions import R1, R2, folder, headrace, running
 
@@ -47,7 +48,10 @@ def test_a_file_of_users_from_nothing(
         capsys, "add", "scada", "--role", "operator", "--public-key", edge["public"], "--speaks-for", "all", *site
     )  # fmt: skip
     typed(monkeypatch, "correct horse battery\n")
-    said(capsys, "add", "eva", "--role", "operator", "--password", "--login", "eva@example.org", *site)
+    [eva] = said(
+        capsys, "add", "eva", "--role", "operator", "--password", "--login", "eva@example.org", *site
+    )
+    assert eva["findings"] == []
     (folder / "users.yaml").write_text((folder / "users.yaml").read_text() + "# until spring\n")
     said(capsys, "add", "vic", "--role", "viewer", *site)
     assert "# until spring" in (folder / "users.yaml").read_text()
@@ -61,6 +65,24 @@ def test_a_file_of_users_from_nothing(
     assert run_app(["users", "list", str(folder)]) == 0
     out, err = capsys.readouterr()
     assert "argon2" not in out + err + json.dumps(listed)
+
+
+def test_a_user_who_can_do_nothing_and_a_file_that_others_read_are_warned_of(
+    folder: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = ("--site", str(folder))
+    said(capsys, "init", str(folder), "--name", "ada")
+    [vic] = said(capsys, "add", "vic", "--role", "operator", *site)
+    assert [one["message"] for one in vic["findings"]] == [
+        "nobody can act as 'vic', who has no key, password, certificate or login"
+    ]
+    (folder / "users.yaml").chmod(0o644)
+    typed(monkeypatch, "correct horse battery\n")
+    assert run_app(["users", "add", "eva", "--role", "operator", "--password", *site]) == 0
+    assert "chmod 600" in capsys.readouterr().err
+    assert run_app(["users", "list", str(folder)]) == 0
+    assert "chmod 600" in capsys.readouterr().err
+    assert [one.word for one in checks_of(folder) if one.name == "users"] == ["warning"]
 
 
 def test_what_is_wrong_changes_no_file(

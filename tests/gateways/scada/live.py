@@ -30,6 +30,7 @@ from streams.topics import EVENTS, TOPICS
 from streams.wire import decode_input, encode_input, encode_output
 from tests.rules.access.people import key_of, listing, user
 from tests.rules.engine.plant import MS, SITE, UNIT, flow, tick
+from tests.support.noted_bus import NotedBus, check_rights, nothing_used
 
 ROLES: Mapping[str, str] = {"vic": "viewer", "eva": "operator", "eng": "engineer", "ada": "admin"}
 PASSWORD = "correct horse battery"
@@ -91,7 +92,9 @@ class Live:
             scada=ScadaSettings(**{"endpoint": self.endpoint, "allow_none": True, **settings}),
             access=AccessSettings(keys={"scada": folder / "scada.pem"} if has_users else {}),
         )
-        self.context = RoleContext("scada", site, folder, given, self.bus, asyncio.Event())
+        self.used = nothing_used()
+        noted = NotedBus(self.bus, self.used, lambda: "scada")
+        self.context = RoleContext("scada", site, folder, given, noted, asyncio.Event())
         self.has_users = has_users
         self.said: list[Alarm] = []
         self.refused: list[Entry] = []
@@ -188,6 +191,7 @@ async def live(folder: Path, port: int, **settings: Any) -> AsyncIterator[Live]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        check_rights("scada", made.used)
 
 
 @asynccontextmanager

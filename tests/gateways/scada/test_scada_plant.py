@@ -158,6 +158,24 @@ async def test_a_value_is_told_when_it_changes_and_when_it_has_grown_old(plant: 
         assert values == [91.5, 92.5]
 
 
+@pytest.mark.parametrize("node", [FLOW, ua.NodeId(ua.ObjectIds.Server_NamespaceArray)])
+@pytest.mark.parametrize("attribute", [ua.AttributeIds.Value, ua.AttributeIds.DisplayName])
+async def test_what_is_enabled_again_is_told_as_it_is_now(
+    plant: Live, node: ua.NodeId, attribute: Any
+) -> None:
+    """OPC 10000-4, 5.13.4: as if it had been created."""
+    async with client(plant.endpoint) as one:
+        changes = Changes()
+        subscription = await one.create_subscription(50, changes)
+        watched = one.get_node(node)
+        await subscription.subscribe_data_change(watched, attribute)
+        await until(lambda: len(changes.all) == 1)
+        await subscription.set_monitoring_mode(ua.MonitoringMode.Disabled)
+        await subscription.set_monitoring_mode(ua.MonitoringMode.Reporting)
+        await until(lambda: len(changes.all) == 2)
+        assert changes.all[0] == changes.all[1]
+
+
 async def test_a_gpu_s_fields_are_those_of_the_last_frame(plant: Live) -> None:
     values = np.full((2, 2, FIELD_COUNT), np.nan, np.float32)
     values[:, :, FIELD_INDEX["temperature"]] = [[40, 41], [50, 51]]

@@ -58,6 +58,8 @@ async def test_a_newcomer_has_the_whole_picture_before_anybody_is_let_in(
         await plant.flow(60)
         await until(lambda: plant.state() == "unacknowledged")
         await until(lambda: plant.context.metrics["alarms"] == 1)
+        assert plant.context.metrics["endpoint"] == plant.endpoint
+        assert plant.context.metrics["pki"].endswith("scada-pki")
         first = await _refreshed(plant.endpoint)
         plant.context.stop.set()
         await until(lambda: plant.context.state == "ready" and _is_free(unused_port))

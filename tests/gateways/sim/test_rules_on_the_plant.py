@@ -38,8 +38,8 @@ def program_of(site: Path) -> Program:
 class Watched:
     """A plant whose points, but no GPUs, are read once a second by the engines of its units."""
 
-    def __init__(self, site: Site, seed: int, *faults: str) -> None:
-        program = program_of(SITE)
+    def __init__(self, site: Site, seed: int, *faults: str, folder: Path = SITE) -> None:
+        program = program_of(folder)
         self._plant = Plant(site, seed)
         for fault in faults:
             self._plant.inject(parse_fault(fault))
@@ -88,6 +88,12 @@ class Watched:
 def test_a_sound_plant_raises_nothing(site: Site, seed: int) -> None:
     """Long enough for every window and delay, and for the job to save its state once."""
     assert Watched(site, seed).raised(1000) == {}
+
+
+def test_the_small_sound_plant_raises_nothing() -> None:
+    """Its loops carry one rack each: their limits are those of one."""
+    folder = SITE.parent / "narvik-small"
+    assert Watched(load_site(folder), 1, folder=folder).raised(1000) == {}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

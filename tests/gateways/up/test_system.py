@@ -39,7 +39,7 @@ async def test_ticks_come_before_the_plant_and_the_plant_before_the_gateways(
     system = System(UpRequest(NARVIK, free_ports=True), site, Settings(), tmp_path, 0.0)
     started: list[str] = []
 
-    async def start(role: str, _: Path, options: Mapping[str, str]) -> None:
+    async def start(role: str, _: Path, options: Mapping[str, str], **_own: object) -> None:
         started.append(role)
 
     async def rest() -> None:
@@ -117,7 +117,9 @@ async def test_who_wants_to_be_told_of_alarms_is_started_where_the_site_says_who
         system = System(UpRequest(folder, free_ports=True), load_site(folder), Settings(), tmp_path, 0.0)
         started: list[str] = []
 
-        async def start(role: str, _: Path, options: Mapping[str, str], started: list[str] = started) -> None:
+        async def start(
+            role: str, _: Path, options: Mapping[str, str], started: list[str] = started, **_own: object
+        ) -> None:
             started.append(role)
             assert (role == "alerts") == ("listen" in options)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rules.engine.engine import Engine
 from rules.engine.inputs import Action, Identity, Input, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
+from rules.quality import Quality
 from streams.wire import encode_output
 from tests.rules.engine.plant import MS, START, UNIT, S, flow, program, site, tick
 
@@ -148,6 +149,34 @@ def test_without_a_cause_it_is_heard_when_the_moment_is_over() -> None:
     assert row.state("rack-low:R1") == "unacknowledged"
     assert row.last["rack-low:R1"].at_ns == START + S
     assert row.last["rack-low:R1"].id == f"row:rack-low@suppressed:R1:{START + S}:0"
+
+
+def test_what_has_a_silent_cause_is_heard_until_the_cause_is_known() -> None:
+    """The pump's gateway is away when it trips; racks are read by another: nothing hides longer than the moment."""
+    row = Row()
+    row.reads("CDU", False)
+    row.to(5)
+    row.reads("R1", True)
+    row.to(7)
+    assert row.state("rack-low:R1") == "unacknowledged"
+    row.to(9)
+    row.reads("CDU", True)
+    assert row.last["rack-low:R1"].suppressed_by == "row:cdu-low:CDU"
+
+
+def test_a_cause_that_nobody_knows_of_any_more_goes_on_explaining() -> None:
+    """One bad sample among good ones would else let all that it explains be heard."""
+    row = Row()
+    row.reads("CDU", True)
+    row.reads("R1", True)
+    row.to(1)
+    row.take(flow(3, row.now_ns, 50, point="CDU.LiquidFlow", quality=Quality.BAD))
+    row.sequence = 3
+    row.to(5)
+    assert row.last["cdu-low:CDU"].unknown_ns is not None
+    row.reads("R2", True)
+    row.to(9)
+    assert row.state("rack-low:R1") == row.state("rack-lost:R2") == "suppressed"
 
 
 def test_the_urgent_never_wait_but_have_causes() -> None:

@@ -13,7 +13,7 @@ from streams import worker
 from streams.bus_memory import MemoryBus
 from streams.faust_app import Callbacks, Membership
 from streams.role import RoleContext
-from streams.settings import Settings
+from streams.settings import BrokerSettings, Settings
 from streams.site_folder import load_site
 from streams.topics import TOPICS
 from tests.streams.worker.scenario import PARTITIONS, readings
@@ -27,7 +27,9 @@ class SilentInput:
     crashes = False
     fails: BaseException | None = None
 
-    def __init__(self, topic: str, bootstrap: str, membership: Membership, callbacks: Callbacks) -> None:
+    def __init__(
+        self, topic: str, broker: BrokerSettings, membership: Membership, callbacks: Callbacks
+    ) -> None:
         self.callbacks = callbacks
         self.commits: list[tuple[int, int]] = []
 

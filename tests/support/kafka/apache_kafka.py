@@ -1,4 +1,4 @@
-"""One Apache Kafka broker in KRaft mode for tests, from Maven's jars, without containers.
+"""Apache Kafka in KRaft mode for tests, one broker or several, from Maven's jars, without containers.
 
 Java 17+ and Maven are needed, and for the first run a Maven repository; the jars (45 MB) stay in .cache/kafka.
 `kill` and `start` keep the data, as a crash and a restart do.
@@ -7,6 +7,7 @@ Java 17+ and Maven are needed, and for the first run a Maven repository; the jar
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import shutil
 import signal
@@ -14,11 +15,12 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "kafka"
-START_LIMIT_S = 90.0
+START_LIMIT_S = 180.0
 JVM = (
     "-Xms64m",
     "-Xmx256m",
@@ -30,24 +32,24 @@ JVM = (
 )
 CONFIGURATION = """
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+node.id={node}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more_listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more_listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
-default.replication.factor=1
+default.replication.factor={copies}
 min.insync.replicas=1
 offsets.topic.num.partitions=2
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=2
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
@@ -63,12 +65,25 @@ class NoKafkaError(Exception):
 
 
 class ApacheKafka:
-    """A broker on two free ports of the loopback, with its data below `folder`."""
+    """A broker on two free ports of the loopback, with its data below `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    `more`: further lines of its configuration; `listeners`: names of further ones, each on a port of its own (`ports`);
+    `format_options`: for the storage tool.
+    """
+
+    def __init__(
+        self, folder: Path, more: str = "", listeners: Sequence[str] = (), format_options: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
-        self.port, self._controller = _free_port(), _free_port()
+        self.port, self.controller = free_port(), free_port()
+        self.ports = {name: free_port() for name in listeners}
+        self.node, self.voters, self.copies = 1, f"1@127.0.0.1:{self.controller}", 1
+        # A cluster id that begins with "-" is an option to the storage tool.
+        self.cluster = "H" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+        self._more = more
+        self._format_options = format_options
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
 
     @property
     def bootstrap(self) -> str:
@@ -76,33 +91,45 @@ class ApacheKafka:
 
     def start(self) -> None:
         """Return when it answers. NoKafkaError without Java, Maven or the jars."""
-        jars = _jars()
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it; `wait` returns when it answers. NoKafkaError."""
         configuration = self.folder / "server.properties"
         if not configuration.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            configuration.write_text(
-                CONFIGURATION.format(port=self.port, controller=self._controller, folder=self.folder)
-            )
-            # A cluster id that begins with "-" is an option to the storage tool.
-            cluster = "H" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-            command = _java(
-                jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(configuration)
-            )
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise NoKafkaError(f"the storage tool failed: {done.stderr or done.stdout}")
+            self._format(configuration)
         log = self.folder / "server.log"
-        begin = log.stat().st_size if log.exists() else 0
+        self._log_from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                _java(jars, "kafka.Kafka", str(configuration)), stdout=output, stderr=output
-            )
+            command = java("kafka.Kafka", str(configuration))
+            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def wait(self) -> None:
+        """Return when it answers. NoKafkaError."""
+        assert self._process is not None
+        log = self.folder / "server.log"
         limit = time.monotonic() + START_LIMIT_S
-        while "Kafka Server started" not in log.read_bytes()[begin:].decode(errors="replace"):
+        while "Kafka Server started" not in log.read_bytes()[self._log_from :].decode(errors="replace"):
             if self._process.poll() is not None or time.monotonic() > limit:
                 self.kill()
                 raise NoKafkaError(f"the broker did not start: {log.read_text()[-2000:]}")
             time.sleep(0.1)
+
+    def _format(self, configuration: Path) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        more_listeners = "".join(f",{name}://127.0.0.1:{port}" for name, port in self.ports.items())
+        lines = CONFIGURATION.format(
+            port=self.port, controller=self.controller, folder=self.folder, node=self.node,
+            voters=self.voters, copies=self.copies, more_listeners=more_listeners,
+        )  # fmt: skip
+        configuration.write_text(lines + self._more)
+        words = ["format", "-t", self.cluster, "-c", str(configuration), *self._format_options]
+        done = subprocess.run(
+            java("kafka.tools.StorageTool", *words), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise NoKafkaError(f"the storage tool failed: {done.stderr or done.stdout}")
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -119,17 +146,65 @@ class ApacheKafka:
             process.wait(30)
 
 
-def _jars() -> Path:
+class ApacheCluster:
+    """Several brokers, with as many copies of everything as there are, up to three. Arguments as of `ApacheKafka`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        brokers: int = 3,
+        more: str = "",
+        listeners: Sequence[str] = (),
+        format_options: Sequence[str] = (),
+    ) -> None:
+        self.brokers = [
+            ApacheKafka(folder / str(node), more, listeners, format_options) for node in range(1, brokers + 1)
+        ]
+        voters = ",".join(
+            f"{node}@127.0.0.1:{one.controller}" for node, one in enumerate(self.brokers, start=1)
+        )
+        for node, one in enumerate(self.brokers, start=1):
+            one.node, one.voters, one.copies = node, voters, min(3, brokers)
+            one.cluster = self.brokers[0].cluster
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(one.bootstrap for one in self.brokers)
+
+    def addresses(self, listener: str) -> str:
+        """Where clients of a further listener find it."""
+        return ",".join(f"127.0.0.1:{one.ports[listener]}" for one in self.brokers)
+
+    def start(self) -> None:
+        """Return when all of them answer. NoKafkaError."""
+        try:
+            for one in self.brokers:
+                one.launch()
+            for one in self.brokers:
+                one.wait()
+        except NoKafkaError:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL to all."""
+        for one in self.brokers:
+            one.kill()
+
+
+def jars() -> Path:
+    """The folder of the jars; NoKafkaError where they can't be had."""
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
     if "java" in missing:
         raise NoKafkaError("Java is not installed")
-    ready = CACHE / "complete"
+    pom = HERE / "pom.xml"
+    ready = CACHE / f"complete-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if ready.exists():
         return CACHE
     if missing:
         raise NoKafkaError("Maven is not installed")
     command = [
-        "mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies",
+        "mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
         "-DincludeScope=runtime", f"-DoutputDirectory={CACHE}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
@@ -139,11 +214,13 @@ def _jars() -> Path:
     return CACHE
 
 
-def _java(jars: Path, *arguments: str) -> list[str]:
-    return ["java", *JVM, "-cp", f"{jars}/*", *arguments]
+def java(*arguments: str) -> list[str]:
+    """The command that runs a class of the jars. NoKafkaError."""
+    return ["java", *JVM, "-cp", f"{jars()}/*", *arguments]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,82 @@
+"""The last words of the roles on the log: what commands know of how they run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from rules.errors import HeadraceError
+from streams.bus_kafka import KafkaBus
+from streams.log_limit import silence_logs
+from streams.settings import Settings
+from streams.topics import STATUS
+
+_LOOK_S: Final = 3.0
+_FRESH_NS: Final = 10_000_000_000
+
+Words = Mapping[str, Mapping[str, Any]]
+"""By role, what it said of itself last (`streams/role.py`)."""
+
+
+def last_words(settings: Settings) -> Words:
+    """By role, its last status on the log; {} where none is to be had."""
+    silence_logs()
+
+    async def ask() -> dict[str, dict[str, Any]]:
+        bus = KafkaBus(settings.broker)
+        try:
+            if not await bus.partitions(STATUS.name):
+                return {}
+            words: dict[str, dict[str, Any]] = {}
+            ends = await bus.ends(STATUS.name)
+            reader = await bus.reader([STATUS.name])
+            try:
+                until = time.monotonic() + _LOOK_S
+                while time.monotonic() < until and any(
+                    reader.positions()[at] < end for at, end in ends.items()
+                ):
+                    for record in await reader.read(0.2, 5000):
+                        if record.key and (word := _word(record.value)) is not None:
+                            words[record.key.decode()] = word
+            finally:
+                await reader.close()
+            return words
+        except (HeadraceError, UnicodeDecodeError):
+            return {}
+        finally:
+            await bus.close()
+
+    return asyncio.run(ask())
+
+
+def _word(value: bytes | None) -> dict[str, Any] | None:
+    """A status; None for what isn't one: anybody may write to the topic."""
+    try:
+        said = orjson.loads(value or b"null")
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and isinstance(said.get("metrics"), dict) else None
+
+
+def running_words(settings: Settings) -> Words:
+    """The same of those that still speak: each role does once a second until it ends."""
+    now_ns = time.time_ns()
+    return {
+        role: word
+        for role, word in last_words(settings).items()
+        if word.get("state") != "stopping" and now_ns - int(word.get("at_ns", 0)) < _FRESH_NS
+    }
+
+
+def alerts_folder(words: Words, settings: Settings) -> Path:
+    """Where the role `alerts` has its outbox and writes `file` channels: as it says, else as the settings do.
+
+    `headrace up` gives each run a folder of its own, so the settings alone do not know.
+    """
+    outbox = words.get("alerts", {}).get("metrics", {}).get("outbox")
+    return Path(str(outbox)).parent if outbox and Path(str(outbox)).is_file() else settings.run_dir
