@@ -221,7 +221,12 @@ class Processor:
             digest = self._rules.first_digest
             await self._rules.publish_first(self._producer)
             for unit in new:
-                log.info("%s has no activation on the log yet: it begins with rules %s", unit, digest[:12])
+                log.info(
+                    "%s has no activation on the log yet: it begins with rules %s",
+                    unit,
+                    digest[:12],
+                    extra={"unit": unit},
+                )
                 value = activation(self._site, unit, digest, self._clock_ns())
                 await (await self._producer.send(encode_input(value, self._count)))
             found |= dict.fromkeys(new, digest)
@@ -242,7 +247,9 @@ class Processor:
             engine.restore(snapshot.state)
         except HeadraceError as error:
             # Another version's state: the past is not decided again, it begins here, empty.
-            log.error("%s begins with an empty state at offset %d: %s", unit, offset, error)
+            log.error(
+                "%s begins with an empty state at offset %d: %s", unit, offset, error, extra={"unit": unit}
+            )
             self.counts.restores_refused += 1
             engine = await self._engine_of(unit, snapshot.rules_digest)
         return _Unit(unit, engine, offset, snapshot.number, offset, self._due_s(stagger))
@@ -257,7 +264,13 @@ class Processor:
         try:
             return self._rules.new_engine(unit, digest)
         except HeadraceError as error:
-            log.warning("%s goes on with rules %s: %s", unit, self._rules.first_digest[:12], error)
+            log.warning(
+                "%s goes on with rules %s: %s",
+                unit,
+                self._rules.first_digest[:12],
+                error,
+                extra={"unit": unit},
+            )
             self.counts.restores_of_other_rules += 1
             return self._rules.new_engine(unit)
 
@@ -485,17 +498,14 @@ class Processor:
 
     def metrics(self) -> dict[str, Any]:
         """The counts, and what only the state knows, for the status record."""
-        engines: Counter[str] = Counter()
-        for one in self._units():
-            engines.update(one.engine.counters)
         return {
             **self.counts.metrics(self._clock_s(), self._clock_ns()),
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
             "replay": None if self._producer.mark is None else self._producer.mark.recording,
-            "now_ns": {unit.id: unit.engine.now_ns for unit in self._units()},
             "rules": {unit.id: unit.engine.rules_digest for unit in self._units()},
             "access": {unit.id: unit.engine.access_digest for unit in self._units()},
-            "engine": dict(engines),
+            "now_ns": {unit.id: max(unit.engine.now_ns, 0) for unit in self._units()},
+            "engine": {unit.id: dict(unit.engine.counters) for unit in self._units()},
         }

@@ -77,6 +77,7 @@ class Publisher:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.source = source
+        self._log = logging.LoggerAdapter(logger, {"source": source})
         self._bus = bus
         self._settings = settings.spool
         self._partitions = partitions
@@ -225,9 +226,9 @@ class Publisher:
         set_back_s = (self._accepted_ns - now) / 1e9
         self._accepted_ns = now
         if set_back_s > 0:
-            logger.warning("%s: the clock was set back by %.1f s", self.source, set_back_s)
+            self._log.warning("%s: the clock was set back by %.1f s", self.source, set_back_s)
         if not self._spooling and len(self._window) and reported is None and self._overdue():
-            logger.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
+            self._log.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
             self._spooling = True
         if self._spooling:
             self._to_spool(value)
@@ -262,7 +263,7 @@ class Publisher:
             refuse_oversized(message)
         except ValueError as error:
             self.metrics["oversized"] += 1
-            logger.error("%s: %s", self.source, error)
+            self._log.error("%s: %s", self.source, error)
             span = span_of(value)
             if span.readings:
                 self._accept(
@@ -302,7 +303,7 @@ class Publisher:
                 pause_s = RETRY_S[0]
             except UnreachableError as error:
                 if pause_s == RETRY_S[0]:
-                    logger.warning("%s: %s", self.source, error)
+                    self._log.warning("%s: %s", self.source, error)
                 self._begin_again()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_S[1])
@@ -363,7 +364,7 @@ class Publisher:
 
     def _disk_failed(self, what: str, error: sqlite3.Error) -> None:
         self.metrics["disk_failures"] += 1
-        logger.warning("%s: the disk took no note of %s: %s", self.source, what, error)
+        self._log.warning("%s: the disk took no note of %s: %s", self.source, what, error)
 
     def _remember(self) -> None:
         """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
@@ -377,7 +378,7 @@ class Publisher:
         """The broker is back: say what follows as backfill, and what does not."""
         self._spooling = False
         spooled, self._spooled = self._spooled, {}
-        logger.info("%s: live again; %d records to drain", self.source, self._spool.records)
+        self._log.info("%s: live again; %d records to drain", self.source, self._spool.records)
         for unit, span in spooled.items():
             self._accept(Gap(unit, self._none(), "spooled", span.from_ns, span.to_ns, span.readings))
         self._report_dropped()

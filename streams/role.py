@@ -39,7 +39,9 @@ class Holds(Protocol):
 
 @dataclass(slots=True)
 class RoleContext:
-    """`name` is the instance (two tickers are `ticker` and `ticker-2`); `site_dir` the folder of the site file."""
+    """`name` is the instance (two tickers are `ticker` and `ticker-2`), `kind` its role (`ticker`; the name where it is
+    left out); `site_dir` the folder of the site file.
+    """
 
     name: str
     site: Site
@@ -61,6 +63,8 @@ class RoleContext:
     publishers: list[Holds] = field(default_factory=list)
     """A role adds its publishers, so that a roll of the embedded log can hold them (SIGUSR1, SIGUSR2)."""
 
+    kind: str = ""
+
     def hold(self) -> None:
         """Hold every publisher of this process."""
         self.metrics["holding"] = True
@@ -78,22 +82,28 @@ class RoleContext:
         self.state = "ready"
 
 
-def status_message(context: RoleContext) -> Message:
-    """The role's word on itself: one compacted record per instance."""
-    body = {
+def status_body(context: RoleContext) -> dict[str, Any]:
+    """The role's word on itself, as it is now."""
+    return {
         "schema": "status/1",
         "role": context.name,
+        "kind": context.kind or context.name,
         "pid": os.getpid(),
         "at_ns": context.clock(),
         "state": context.state,
         "metrics": context.metrics,
     }
+
+
+def status_message(context: RoleContext) -> Message:
+    """The same for the log: one compacted record per instance."""
     return Message(
         STATUS.name,
         0,
         context.name.encode(),
         orjson.dumps(
-            body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+            status_body(context),
+            option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY,
         ),
         (("schema", b"status/1"),),
     )

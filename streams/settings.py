@@ -178,6 +178,29 @@ class ScadaSettings(BaseModel, extra="forbid"):
     )
 
 
+class HttpSettings(BaseModel, extra="forbid"):
+    """Metrics and health of a process (docs/observability.md)."""
+
+    listen: str = Field("", description="HOST:PORT, port 0 for any; nothing is served without it")
+    token: Path | None = Field(
+        None, description="file with the token that clients need; a must beyond the loopback address"
+    )
+
+
+class LogSettings(BaseModel, extra="forbid"):
+    """What a process logs on stderr."""
+
+    format: Literal["text", "json"] = Field("text", description="json: an object a line")
+
+
+class TraceSettings(BaseModel, extra="forbid"):
+    """Traces of commands (docs/observability.md)."""
+
+    endpoint: str = Field(
+        "", description="of OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; none without it"
+    )
+
+
 class Settings(BaseSettings):
     """All of it. `HEADRACE_BROKER__BOOTSTRAP=…` sets `broker.bootstrap`."""
 
@@ -196,6 +219,9 @@ class Settings(BaseSettings):
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
     scada: ScadaSettings = Field(default_factory=ScadaSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    traces: TraceSettings = Field(default_factory=TraceSettings)
 
     @classmethod
     def settings_customise_sources(

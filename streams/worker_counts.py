@@ -79,7 +79,8 @@ class Counts:
 
     def acknowledged(self, output: Output, now_ns: int, record_ms: int) -> None:
         """An output is on the log. `record_ms`: when the oldest record of its batch was written."""
-        self.event_to_acknowledged.add(now_ns, (now_ns - _event_ns(output)) / 1e6)
+        if (event_ns := _event_ns(output)) > 0:  # what is said before the first tick has no time
+            self.event_to_acknowledged.add(now_ns, (now_ns - event_ns) / 1e6)
         self.record_to_acknowledged.add(now_ns, now_ns / 1e6 - record_ms)
 
     def metrics(self, now_s: float, now_ns: int) -> dict[str, Any]:

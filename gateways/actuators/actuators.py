@@ -24,6 +24,7 @@ from typing import Any, Final
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
+from gateways.observability.traces import Trace, untraced
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
 from rules.findings import nearest
@@ -63,7 +64,7 @@ def target_of(actuator: Actuator) -> str:
 
 
 class Actuators:
-    """`targets` by `target_of`. Status goes to the context's metrics."""
+    """`targets` by `target_of`. Status goes to the context's metrics; `trace` is told of each receipt."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Actuators:
         ledger: CommandLedger,
         targets: Mapping[str, Target],
         dead_man: DeadMan,
+        trace: Trace = untraced,
     ) -> None:
         self._context = context
         self._publisher = publisher
@@ -82,7 +84,10 @@ class Actuators:
         self._in_hand: set[str] = set()
         self._said: deque[_Said] = deque()
         self._latency_ms: deque[float] = deque(maxlen=2000)
-        self._logged_ms: dict[str, int] = {}
+        self._taken: dict[str, tuple[int, int]] = {}
+        """By the id of a command when it was logged, in ms, and taken here, in ns."""
+
+        self._trace = trace
         self._metrics = context.metrics
         self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
         self._metrics.update(replay=None, replayed=0)
@@ -178,7 +183,7 @@ class Actuators:
                 self._metrics["too_old"] += 1
             else:
                 self._in_hand.add(command.id)
-                self._logged_ms[command.id] = record.timestamp_ms
+                self._taken[command.id] = (record.timestamp_ms, now_ns)
                 self._metrics["again"] += command.id in known
                 taken.append((command, self._judge(record, command, command.id in known, now_ns)))
         marks = [(command.id, command.expires_ns) for command, _ in taken if command.id not in known]
@@ -255,11 +260,14 @@ class Actuators:
             _Said(command.id, command.unit, 0 if on_disk else counts["units"][command.unit]["accepted"])
         )
         self._metrics[outcome.status] += 1
-        logged_ms = self._logged_ms.pop(command.id, 0)
+        logged_ms, taken_ns = self._taken.pop(command.id, (0, at_ns))
         if outcome.status == "done":
             self._latency_ms.append(at_ns / 1e6 - logged_ms)
         else:
-            log.warning("%s -> %s: %s (%s)", command.id, command.actuator, outcome.status, outcome.detail)
+            ids = {"command": command.id, "actuator": command.actuator, "unit": command.unit}
+            said = (command.id, command.actuator, outcome.status, outcome.detail)
+            log.warning("%s -> %s: %s (%s)", *said, extra=ids)
+        self._trace(command, outcome, logged_ms, taken_ns, at_ns)
 
     async def _tell_regularly(self) -> None:
         forget_at = 0.0

@@ -64,6 +64,7 @@ class OpcuaTarget:
 
     def __init__(self, source: Source, run_dir: Path, clock: Callable[[], int]) -> None:
         self.source = source
+        self._log = logging.LoggerAdapter(log, {"source": source.id})
         self.connections = 0
         self._run_dir = run_dir
         self._clock = clock
@@ -87,7 +88,7 @@ class OpcuaTarget:
                     await client.nodes.server_state.read_value()
             except _ForeignServerError as error:
                 self._refusal = str(error)
-                log.error("%s: %s", self.source.id, error)
+                self._log.error("%s: %s", self.source.id, error)
             except (TimeoutError, OSError, ua.UaError) as error:
                 self._away(error)
             finally:
@@ -113,12 +114,12 @@ class OpcuaTarget:
         self.connections += 1
         self._client = client
         self._announce()
-        log.info("%s: connected to %s", self.source.id, self.source.endpoint)
+        self._log.info("%s: connected to %s", self.source.id, self.source.endpoint)
 
     def _away(self, error: BaseException) -> None:
         why = _explain(error)
         if self._client is not None or why != self._why_away:
-            log.warning("%s: %s can't be written: %s", self.source.id, self.source.endpoint, why)
+            self._log.warning("%s: %s can't be written: %s", self.source.id, self.source.endpoint, why)
         self._why_away = why
 
     def _announce(self) -> None:

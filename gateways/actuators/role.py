@@ -13,6 +13,7 @@ from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
 from gateways.actuators.opcua_target import OpcuaTarget
 from gateways.actuators.outcome import Target
 from gateways.nvml.library import open_nvml
+from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
 from streams.publisher import Publisher
 from streams.role import RoleContext
@@ -42,7 +43,10 @@ async def run(context: RoleContext) -> None:
             log.error("nvml: %s", DRIVER_REFUSED)
     ledger, store = CommandLedger(run_dir / "actuators.sqlite"), FallbackStore(run_dir / FILE)
     publisher = await Publisher.open(context, SOURCE)
-    worker = Actuators(context, publisher, ledger, targets, DeadMan(context, publisher, store, servers))
+    traces = open_traces(context)
+    trace = untraced if traces is None else traces.see
+    dead_man = DeadMan(context, publisher, store, servers)
+    worker = Actuators(context, publisher, ledger, targets, dead_man, trace)
     working = [
         asyncio.create_task(worker.run()),
         *(asyncio.create_task(server.run()) for server in servers.values()),
@@ -59,6 +63,8 @@ async def run(context: RoleContext) -> None:
         await worker.tell(everything=True)
         ledger.close()
         store.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
     for result in ended:
         if isinstance(result, Exception):
             raise result

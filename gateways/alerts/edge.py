@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 from collections.abc import Awaitable, Callable
 from html import escape
 from typing import Any, Final
@@ -26,6 +25,7 @@ from gateways.alerts.links import PATH, Claim, read
 from gateways.alerts.model import Edge, Subscription, Subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.streams import Event, Streams
+from gateways.listen import UNAUTHORIZED, has_token
 from rules.errors import UnreachableError
 
 WRITE_S: Final = 30.0
@@ -92,10 +92,8 @@ class HttpEdge:
             await self._runner.cleanup()
 
     def _authorize(self, request: web.Request) -> None:
-        token = self._edge.token
-        given = request.headers.get("authorization", "")
-        if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token.text}".encode()):
-            raise web.HTTPUnauthorized(text="needs the header Authorization: Bearer TOKEN\n")
+        if self._edge.token is not None and not has_token(request, self._edge.token.text):
+            raise web.HTTPUnauthorized(text=UNAUTHORIZED)
 
     def _subscription(self, request: web.Request) -> Subscription | None:
         name = request.query.get("subscription")

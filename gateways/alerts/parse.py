@@ -25,8 +25,6 @@ from gateways.alerts.model import (
     Subscriptions,
 )
 from gateways.alerts.values import (
-    LOOPBACK,
-    address_of,
     choices_of,
     duration_of,
     hours_of,
@@ -35,6 +33,7 @@ from gateways.alerts.values import (
     seconds_of,
     zone_of,
 )
+from gateways.listen import address_of, is_loopback
 from rules.access.users import is_name
 from rules.engine.outputs import AlarmState, Severity
 from rules.findings import Finding
@@ -289,7 +288,7 @@ def _edge(node: Node, reveal: Reveal) -> Edge:
     fields = node.fields(("listen", "token", "links"), ("listen",))
     host, port = _listen(fields["listen"]) if "listen" in fields else ("127.0.0.1", 0)
     token = _hidden(fields["token"], reveal) if "token" in fields else None
-    if token is None and host not in LOOPBACK and node.is_whole():
+    if token is None and not is_loopback(host) and node.is_whole():
         node.report(f"{host} can be reached from elsewhere: a token is needed", "token: {file: PATH}")
     links = _links(fields["links"]) if "links" in fields else _Links("", 12 * 3600 * _S)
     return Edge(host, port, token, links.base_url, links.link_ns)

@@ -18,7 +18,7 @@ from gateways.alerts.files import load_subscriptions
 from gateways.alerts.model import Subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE
-from gateways.alerts.values import LOOPBACK, address_of
+from gateways.listen import address_of, is_loopback
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.log_limit import limit_logs
@@ -73,7 +73,7 @@ def _listening(subscriptions: Subscriptions, options: dict[str, str]) -> Subscri
     if found is None:
         raise ConfigurationError([Finding("--option listen", 0, 0, f"'{where}' is no HOST:PORT")])
     host, port = found
-    if subscriptions.edge.token is None and host not in LOOPBACK:
+    if subscriptions.edge.token is None and not is_loopback(host):
         text = f"{host} can be reached from elsewhere: a token is needed"
         raise ConfigurationError([Finding("--option listen", 0, 0, text, "serve: {token: {file: PATH}}")])
     edge = dataclasses.replace(subscriptions.edge, host=host, port=port)

@@ -207,7 +207,8 @@ class Sender:
 
     def _refused(self, message: Message) -> None:
         self._metrics["refused"] += 1
-        log.warning("%s refuses %s: %s", self.channel.name, message.notification.id, self.last_error)
+        ids = {"channel": self.channel.name, "notification": message.notification.id}
+        log.warning("%s refuses %s: %s", *ids.values(), self.last_error, extra=ids)
         fallback = self.channel.fallback
         if fallback and not message.notification.instead_of:
             seq = self._outbox.divert_one(message, fallback)
@@ -230,7 +231,13 @@ class Sender:
         with self._outbox.transaction():
             self._outbox.bury(self.channel.name, self.dead_since_ns, self.last_error)
         goes_to = f"; its notifications go to {self.channel.fallback}" if self.channel.fallback else ""
-        log.error("channel %s is dead: %s%s", self.channel.name, self.last_error, goes_to)
+        log.error(
+            "channel %s is dead: %s%s",
+            self.channel.name,
+            self.last_error,
+            goes_to,
+            extra={"channel": self.channel.name},
+        )
         if self.channel.fallback:
             self._announce("channel-dead", f"channel {self.channel.name} is dead: {self.last_error}{goes_to}")
         self.hand_on()
@@ -242,7 +249,9 @@ class Sender:
         self.dead_since_ns = 0
         with self._outbox.transaction():
             self._outbox.revive(self.channel.name)
-        log.warning("channel %s takes notifications again", self.channel.name)
+        log.warning(
+            "channel %s takes notifications again", self.channel.name, extra={"channel": self.channel.name}
+        )
         if self.channel.fallback:
             self._announce("channel-alive", f"channel {self.channel.name} takes notifications again")
 

@@ -13,8 +13,6 @@ from rules.findings import nearest
 from rules.strict_yaml import DURATION_NS, Node
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-_LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:]+):(\d{1,5})")
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)")
 _S: Final = DURATION_NS["s"]
 
@@ -69,14 +67,6 @@ def zone_of(node: Node) -> ZoneInfo:
             f"no time zone is called '{name}'", nearest(name, available_timezones()) or "such as Europe/Oslo"
         )
         return ZoneInfo("UTC")
-
-
-def address_of(text: str) -> tuple[str, int] | None:
-    """(host, port) of HOST:PORT; None where it is none."""
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match[2]) > 65_535:
-        return None
-    return match[1].strip("[]"), int(match[2])
 
 
 def duration_of(node: Node | None, default_s: float, high_s: float) -> int:

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
 from gateways.cli.fallbacks import in_fallback
-from gateways.cli.last_words import Words, alerts_folder, running_words
+from gateways.cli.last_words import Words, alerts_folder, last_words, running
+from gateways.observability.silent import expected_roles, silent_parts
 from gateways.up.system import port_is_free
 from rules.errors import ConfigurationError, HeadraceError
 from rules.site.model import Site
@@ -88,7 +90,8 @@ def checks_of(site_dir: Path) -> Iterator[Check]:
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
     yield _users(site_dir, site)
-    words = running_words(settings)
+    spoken = last_words(settings)
+    words = running(spoken)
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, alerts_folder(words, settings))
     if any(actuator.fallback is not None for actuator in site.actuators.values()):
@@ -99,6 +102,7 @@ def checks_of(site_dir: Path) -> Iterator[Check]:
     yield from _refused_clients(
         Path(scada.get("pki") or settings.scada.pki or settings.run_dir / "scada-pki")
     )
+    yield from _roles(site_dir, site, spoken)
 
 
 def _users(site_dir: Path, site: Site) -> Check:
@@ -265,6 +269,26 @@ async def _opcua(name: str, endpoint: str) -> Check:
         )
     writer.close()
     return Check(name, "ok", f"something listens at {endpoint}")
+
+
+def _roles(site_dir: Path, site: Site, words: Words) -> list[Check]:
+    """Which roles, or parts of them, are silent, by their last words on the log."""
+    if not words:
+        return [Check("roles", "warning", "none has spoken on a log", "fine before they are started")]
+    silent = silent_parts(
+        words.values(), list(expected_roles(site, has_subscriptions(site_dir))), time.time_ns()
+    )
+    if not silent:
+        return [Check("roles", "ok", f"all {len(words)} work")]
+    return [
+        Check(
+            f"role {one.role}",
+            "warning" if one.was_stopped or one.has_substitute else "wrong",
+            one.why if one.part == "role" else f"{one.part}: {one.why}",
+            "start it, or read its log" if one.part == "role" else "docs/observability.md says what to do",
+        )
+        for one in silent
+    ]
 
 
 def _refused_clients(pki: Path) -> Iterator[Check]:

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
+from gateways.observability.health import silence
+from gateways.observability.silent import Status, as_status
 from rules.errors import HeadraceError
 from streams.bus_kafka import KafkaBus
 from streams.log_limit import silence_logs
@@ -17,9 +17,8 @@ from streams.settings import Settings
 from streams.topics import STATUS
 
 _LOOK_S: Final = 3.0
-_FRESH_NS: Final = 10_000_000_000
 
-Words = Mapping[str, Mapping[str, Any]]
+Words = Mapping[str, Status]
 """By role, what it said of itself last (`streams/role.py`)."""
 
 
@@ -27,12 +26,12 @@ def last_words(settings: Settings) -> Words:
     """By role, its last status on the log; {} where none is to be had."""
     silence_logs()
 
-    async def ask() -> dict[str, dict[str, Any]]:
+    async def ask() -> dict[str, Status]:
         bus = KafkaBus(settings.broker)
         try:
             if not await bus.partitions(STATUS.name):
                 return {}
-            words: dict[str, dict[str, Any]] = {}
+            words: dict[str, Status] = {}
             ends = await bus.ends(STATUS.name)
             reader = await bus.reader([STATUS.name])
             try:
@@ -41,12 +40,12 @@ def last_words(settings: Settings) -> Words:
                     reader.positions()[at] < end for at, end in ends.items()
                 ):
                     for record in await reader.read(0.2, 5000):
-                        if record.key and (word := _word(record.value)) is not None:
-                            words[record.key.decode()] = word
+                        if (status := as_status(record.value)) is not None:
+                            words[status["role"]] = status
             finally:
                 await reader.close()
             return words
-        except (HeadraceError, UnicodeDecodeError):
+        except HeadraceError:
             return {}
         finally:
             await bus.close()
@@ -54,23 +53,10 @@ def last_words(settings: Settings) -> Words:
     return asyncio.run(ask())
 
 
-def _word(value: bytes | None) -> dict[str, Any] | None:
-    """A status; None for what isn't one: anybody may write to the topic."""
-    try:
-        said = orjson.loads(value or b"null")
-    except orjson.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) and isinstance(said.get("metrics"), dict) else None
-
-
-def running_words(settings: Settings) -> Words:
-    """The same of those that still speak: each role does once a second until it ends."""
+def running(words: Words) -> Words:
+    """Those that still speak: each role does once a second until it ends."""
     now_ns = time.time_ns()
-    return {
-        role: word
-        for role, word in last_words(settings).items()
-        if word.get("state") != "stopping" and now_ns - int(word.get("at_ns", 0)) < _FRESH_NS
-    }
+    return {role: word for role, word in words.items() if not silence(word, now_ns)}
 
 
 def alerts_folder(words: Words, settings: Settings) -> Path:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -113,6 +113,10 @@ def run(
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the role. Repeatable.", metavar="KEY=VALUE")
     ] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Of the log on stderr, in place of the setting: lines for people, or JSON lines."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="The role's status once a second, as JSON lines on stdout.")
     ] = False,
@@ -120,7 +124,7 @@ def run(
     """Run one role in the foreground: what production runs, one process a role."""
     from gateways.cli.run_role import run_role
 
-    raise typer.Exit(run_role(role, site, name or role, option or [], as_json))
+    raise typer.Exit(run_role(role, site, name or role, option or [], as_json, log_format))
 
 
 @app.command()

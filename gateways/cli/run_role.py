@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib
-import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from gateways import collector
+from gateways.observability.logs import log_to_stderr
 from gateways.with_parent import end_with_parent
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
 from streams.role import RoleContext, report_status
+from streams.settings import Settings, load_settings
 
 ROLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -59,25 +59,33 @@ def parse_options(options: list[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-def run_role(role: str, site_dir: Path, name: str, options: list[str], as_json: bool = False) -> int:
-    """Run a role until it is told to stop; the exit code of the process. `as_json`: its status as lines on stdout.
+def run_role(
+    role: str,
+    site_dir: Path,
+    name: str,
+    options: list[str],
+    as_json: bool = False,
+    log_format: Literal["text", "json"] | None = None,
+) -> int:
+    """Run a role until it is told to stop; the exit code of the process.
+
+    `as_json`: its status as lines on stdout. `log_format`: in place of that of the settings.
 
     What ends it is raised: ConfigurationError, UnreachableError or another HeadraceError.
     """
     if role not in ROLES:
         raise ConfigurationError([Finding("run", 0, 0, f"unknown role '{role}'", nearest(role, ROLES))])
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(message)s"
-    )
-    for noisy in ("asyncua", "aiokafka", "faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = load_settings(site_dir / "headrace.yaml")
+    log_to_stderr(name, role, log_format or settings.log.format)
     given = parse_options(options)
     if parent := given.pop("parent_pid", ""):
         end_with_parent(int(parent))
+    if listen := given.pop("http", ""):
+        settings.http.listen = listen
     collector.run_seldom()
     # the first import of a role's module: before the loop, so that its cost shows in no latency
     module = importlib.import_module(ROLES[role])
-    asyncio.run(_run(module.run, site_dir, name, given, _print_line if as_json else None))
+    asyncio.run(_run(role, module.run, site_dir, settings, name, given, _print_line if as_json else None))
     return 0
 
 
@@ -86,21 +94,22 @@ def _print_line(status: bytes) -> None:
 
 
 async def _run(
+    kind: str,
     role: Callable[[RoleContext], Awaitable[None]],
     site_dir: Path,
+    settings: Settings,
     name: str,
     options: dict[str, str],
     show: Callable[[bytes], None] | None,
 ) -> None:
+    from gateways.observability.server import serving
     from streams.bus_kafka import KafkaBus
-    from streams.settings import load_settings
     from streams.site_folder import load_site
 
-    settings = load_settings(site_dir / "headrace.yaml")
     site = with_endpoints(load_site(site_dir), options)
     collector.keep_all()
     stop = asyncio.Event()
-    context = RoleContext(name, site, site_dir, settings, KafkaBus(settings.broker), stop, options)
+    context = RoleContext(name, site, site_dir, settings, KafkaBus(settings.broker), stop, options, kind=kind)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -108,7 +117,8 @@ async def _run(
     loop.add_signal_handler(signal.SIGUSR2, context.release)
     status = asyncio.create_task(report_status(context, show=show), name="status")
     try:
-        await role(context)
+        async with serving(context):
+            await role(context)
     finally:
         stop.set()
         context.ended.set()

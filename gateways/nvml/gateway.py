@@ -92,6 +92,7 @@ class NvmlGateway:
         site, metrics = context.site, context.metrics
         self._context = context
         self.source = source
+        self._log = logging.LoggerAdapter(log, {"source": source.id})
         self._publisher = publisher
         self._metrics = metrics
         self._blocks = _blocks(site, source)
@@ -187,7 +188,7 @@ class NvmlGateway:
         now_ns = self._context.clock()
         if reason != self._outage:
             self._outage = reason
-            log.error("%s: %s; its GPUs are quality bad until it answers", self.source.id, reason)
+            self._log.error("%s: %s; its GPUs are quality bad until it answers", self.source.id, reason)
         self._context.state = "degraded"
         self._metrics["outage"] = reason
         if now_ns - self._bad_ns >= BAD_EVERY_S * 1e9:
@@ -207,7 +208,7 @@ class NvmlGateway:
             return
         self._metrics.pop("outage", None)
         self._metrics["gaps"] += 1
-        log.warning("%s: no samples for %.1f s", self.source.id, (now_ns - self._last_ns) / 1e9)
+        self._log.warning("%s: no samples for %.1f s", self.source.id, (now_ns - self._last_ns) / 1e9)
         gpus: dict[str, int] = {}
         for block in self._blocks:
             gpus[block.unit] = gpus.get(block.unit, 0) + block.last - block.first

@@ -73,6 +73,7 @@ class SourceGateway:
         self.table = SourcePoints(site, source, publisher, clock_ns)
         self._clock_ns = clock_ns
         self._source = source
+        self._log = logging.LoggerAdapter(_log, {"source": source.id})
         self._run_dir = run_dir
         self._session: ServerSession | None = None
         self._state = "connecting"
@@ -127,7 +128,7 @@ class SourceGateway:
             self._went(str(error) or type(error).__name__, carried, started_ns)
         except Exception as error:
             # A server's nonsense must not end the readings of the others; it is logged whole, and counted.
-            _log.exception("%s: unexpected failure", self._source.id)
+            self._log.exception("%s: unexpected failure", self._source.id)
             self.table.counts["unexpected_failures"] += 1
             self._went(f"{type(error).__name__}: {error}", carried, started_ns)
         finally:
@@ -147,7 +148,7 @@ class SourceGateway:
         self._connections += 1
         self._lost_ns = 0
         self._reason = ""
-        _log.info(
+        self._log.info(
             "%s: connected to %s, %d points in %d subscriptions",
             self._source.id,
             self._source.endpoint,
@@ -157,9 +158,11 @@ class SourceGateway:
         for row, status in sorted(session.lacking.items()):
             point = self.table.points[row]
             name = ua.status_codes.get_name_and_doc(status)[0]
-            _log.warning("%s: the server lacks %s at %s (%s)", self._source.id, point.id, point.address, name)
+            self._log.warning(
+                "%s: the server lacks %s at %s (%s)", self._source.id, point.id, point.address, name
+            )
         for difference in session.differences:
-            _log.warning("%s: %s", self._source.id, difference)
+            self._log.warning("%s: %s", self._source.id, difference)
 
     def _went(self, reason: str, carried: bool, started_ns: int) -> None:
         """Every point is bad from here on: said once per loss, before anything else is tried."""
@@ -167,9 +170,9 @@ class SourceGateway:
             self._lost_ns = self._session.heard_ns if self._session is not None else started_ns
             self._state = "disconnected"
             self.table.declare_bad(range(len(self.table)), BAD_NO_COMMUNICATION)
-            _log.warning("%s: %s has gone: %s", self._source.id, self._source.endpoint, reason)
+            self._log.warning("%s: %s has gone: %s", self._source.id, self._source.endpoint, reason)
         elif reason != self._reason:
-            _log.warning("%s: %s still away: %s", self._source.id, self._source.endpoint, reason)
+            self._log.warning("%s: %s still away: %s", self._source.id, self._source.endpoint, reason)
         self._reason = reason
 
     def metrics(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import ipaddress
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlparse
@@ -20,6 +19,7 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua import MessageSecurityMode, StatusCodes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateways.listen import is_loopback
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Source
@@ -45,14 +45,6 @@ def check_security(source: Source) -> list[Finding]:
 
 def _finding(message: str, hint: str) -> Finding:
     return Finding("site", 0, 0, message, hint)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address, is this machine and nobody else reaches it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def secure(client: Client, source: Source, run_dir: Path) -> None:

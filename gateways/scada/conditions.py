@@ -3,7 +3,7 @@
 Rules: words come from the topic `alarms`, the whole picture first. A word that came already (a worker that was killed
 says it again) is no event; an alarm's words never go back in time, so what is older than the last one is a repeat. An
 EventId is good as long as the occurrence is that it told of. There is a condition for every alarm that rules of the
-site may have; only those that stand take memory.
+site may have; only those that stand take memory, and for an hour of event time those that have stood.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ from rules.engine.outputs import Alarm
 EVENT_IDS_MAX: Final = 64
 """Of one occurrence: an acknowledgement names the event that was seen, which need not be the last."""
 
+SAID_AGAIN_NS: Final = 3_600_000_000_000
+"""A worker that was killed says again what it had said since its last snapshot, seconds ago; its unit waits for it."""
+
+Last = tuple[int, tuple[str, ...]]
+"""Time of an alarm's last word, and the ids of its words of that time."""
+
 Facts = Callable[[str, str, str], tuple[Source, frozenset[Any]]]
 """Of unit, rule and asset: what does not change of their condition, and the nodes at which it is heard."""
 
@@ -34,6 +40,7 @@ class Condition:
     event: Event
     event_ids: list[bytes]
     source: Source
+    last: Last
 
 
 class Conditions:
@@ -42,17 +49,22 @@ class Conditions:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._standing: dict[str, Condition] = {}
-        self._last: dict[str, tuple[int, tuple[str, ...]]] = {}
-        """Of every alarm, standing or not: time and ids of its last words."""
+        self._over: dict[str, dict[str, Last]] = {}
+        """By unit and key, of alarms that stand no more, in the order in which they were over."""
 
     def __len__(self) -> int:
         return len(self._standing)
 
     def see(self, word: Alarm, received_ns: int) -> Event | None:
         """The event that a word is; None for a repeat, and of what was normal already."""
-        if self._is_repeat(word):
+        known, over = self._standing.get(word.key), self._over.setdefault(word.unit, {})
+        at_ns, ids = over.get(word.key, (0, ())) if known is None else known.last
+        if word.at_ns < at_ns or (word.at_ns == at_ns and word.id in ids):
             return None
-        known = self._standing.get(word.key)
+        last = (word.at_ns, (*ids, word.id) if word.at_ns == at_ns else (word.id,))
+        over.pop(word.key, None)
+        if word.state == "normal":
+            _remember(over, word.key, last)
         if word.state == "normal" and known is None:
             return None
         source, notifiers = self._facts(word.unit, word.rule, word.asset)
@@ -64,15 +76,8 @@ class Conditions:
             return event
         before = known.event_ids if known is not None and known.word.raised_id == word.raised_id else []
         event_ids = [*before[-EVENT_IDS_MAX + 1 :], event_id(word.id)]
-        self._standing[word.key] = Condition(word, event, event_ids, source)
+        self._standing[word.key] = Condition(word, event, event_ids, source, last)
         return event
-
-    def _is_repeat(self, word: Alarm) -> bool:
-        at_ns, ids = self._last.get(word.key, (0, ()))
-        if word.at_ns < at_ns or (word.at_ns == at_ns and word.id in ids):
-            return True
-        self._last[word.key] = (word.at_ns, (*ids, word.id) if word.at_ns == at_ns else (word.id,))
-        return False
 
     def find(self, key: str) -> Condition | None:
         """One that stands."""
@@ -84,6 +89,13 @@ class Conditions:
             condition = self._standing.get(key)
             if condition is not None:
                 yield _as_it_is(condition, now_ns)
+
+
+def _remember(over: dict[str, Last], key: str, last: Last) -> None:
+    """One more that is over; those of long ago are forgotten."""
+    over[key] = last
+    while over[first := next(iter(over))][0] < last[0] - SAID_AGAIN_NS:
+        del over[first]
 
 
 def _as_it_is(condition: Condition, now_ns: Callable[[], int]) -> Event:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rules.site.model import Point
 
 VALUE_BYTES: Final = 20
+END_NS: Final = (1 << 63) - 1
 _HOUR_NS: Final = 3_600_000_000_000
 
 
@@ -79,13 +80,32 @@ class History:
         self._status[slots] = status[newer]
         self._counts[at] += 1
 
-    def of(self, place: int) -> Kept:
-        """All that is kept of a point: a copy."""
+    def of(
+        self,
+        place: int,
+        start_ns: int = 0,
+        end_ns: int = END_NS,
+        most: int | None = None,
+        backwards: bool = False,
+    ) -> Kept:
+        """What is kept of a point from `start_ns` on and before `end_ns`, the first `most`: a copy of these alone.
+
+        `backwards`: from the newest on.
+        """
         begin, size, count = (int(one[place]) for one in (self._begins, self._sizes, self._counts))
         ring = Kept(self._times, self._values, self._status).cut(slice(begin, begin + size))
         turn = 0 if count <= size else count % size
-        turned = Kept(np.roll(ring.times, -turn), np.roll(ring.values, -turn), np.roll(ring.status, -turn))
-        return turned.cut(slice(0, count))
+        older, newer = ring.cut(slice(turn, min(count, size))), ring.cut(slice(0, turn))
+        parts = [part.between(start_ns, end_ns) for part in (older, newer)]
+        if backwards:
+            parts = [part.cut(slice(None, None, -1)) for part in reversed(parts)]
+        first = parts[0].cut(slice(most))
+        second = parts[1].cut(slice(None if most is None else most - len(first)))
+        return Kept(
+            np.concatenate([first.times, second.times]),
+            np.concatenate([first.values, second.values]),
+            np.concatenate([first.status, second.status]),
+        )
 
     @property
     def kept(self) -> int:

@@ -16,14 +16,13 @@ from asyncua.common.utils import ServiceError
 from gateways.opcua.convert import time_ns
 from gateways.scada.aggregates import FUNCTIONS, INTERVALS_MAX, processed
 from gateways.scada.encoding import INT32, data_value, double_variant
-from gateways.scada.history import History, Kept
+from gateways.scada.history import END_NS, History, Kept
 from gateways.scada.names import text_of
 
 PAGE_MAX: Final = 2_000
 _CODES: Final = ua.StatusCodes
 _DATA: Final = ua.NodeId(ua.ObjectIds.HistoryData_Encoding_DefaultBinary)
 _POINT: Final = struct.Struct("<q")
-_END_NS: Final = (1 << 63) - 1
 
 
 class HistoryReader:
@@ -50,14 +49,13 @@ class HistoryReader:
         if place is None:
             is_known = node.NodeId in self._space
             raise ServiceError(_CODES.BadHistoryOperationUnsupported if is_known else _CODES.BadNodeIdUnknown)
-        kept = self._history.of(place)
         if isinstance(details, ua.ReadRawModifiedDetails) and not details.IsReadModified:
-            found, more_ns = _raw(kept, details, node.ContinuationPoint)
+            found, more_ns = _raw(self._history, place, details, node.ContinuationPoint)
             if more_ns is not None:
                 result.ContinuationPoint = _POINT.pack(more_ns)
             rows = zip(found.times.tolist(), found.values.tolist(), found.status.tolist(), strict=True)
         elif isinstance(details, ua.ReadProcessedDetails):
-            rows = zip(*_processed(kept, details, index), strict=True)
+            rows = zip(*_processed(self._history.of(place), details, index), strict=True)
         else:
             raise ServiceError(_CODES.BadHistoryOperationUnsupported)
         values = [data_value(double_variant(value), status, at_ns, 0) for at_ns, value, status in rows]
@@ -66,7 +64,7 @@ class HistoryReader:
         result.HistoryData = ua.ExtensionObject(TypeId=_DATA, Body=INT32.pack(len(values)) + b"".join(values))
 
 
-def _raw(kept: Kept, details: Any, continuation: bytes | None) -> tuple[Kept, int | None]:
+def _raw(history: History, place: int, details: Any, continuation: bytes | None) -> tuple[Kept, int | None]:
     """One page, and where the next one begins."""
     start_ns, end_ns = time_ns(details.StartTime), time_ns(details.EndTime)
     count = int(details.NumValuesPerNode)
@@ -77,16 +75,16 @@ def _raw(kept: Kept, details: Any, continuation: bytes | None) -> tuple[Kept, in
         if len(continuation) != _POINT.size:
             raise ServiceError(_CODES.BadContinuationPointInvalid)
         start_ns = _POINT.unpack(continuation)[0]
-    if backwards:
-        found = kept.between(end_ns + 1 if start_ns else 0, (start_ns or end_ns) + 1)
-        found = found.cut(slice(None, None, -1))
-    elif start_ns == end_ns:
-        found = kept.between(start_ns, start_ns + 1)
-    else:
-        found = kept.between(start_ns, end_ns or _END_NS)
-    if not (start_ns and end_ns):
-        found = found.cut(slice(count))
     page = min(count or PAGE_MAX, PAGE_MAX)
+    most = page + 1 if start_ns and end_ns else min(page + 1, count)
+    if backwards:
+        found = history.of(
+            place, end_ns + 1 if start_ns else 0, (start_ns or end_ns) + 1, most, backwards=True
+        )
+    elif start_ns == end_ns:
+        found = history.of(place, start_ns, start_ns + 1, most)
+    else:
+        found = history.of(place, start_ns, end_ns or END_NS, most)
     more_ns = None if len(found) <= page else int(found.times[page])
     return found.cut(slice(page)), more_ns
 

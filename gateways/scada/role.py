@@ -18,6 +18,7 @@ import orjson
 from gateways.access.signing import needed_edge_key
 from gateways.access.users import Users
 from gateways.actions import action_sender
+from gateways.role_options import unknown_options
 from gateways.scada.certificates import Pki
 from gateways.scada.conditions import Conditions
 from gateways.scada.heartbeat import Heartbeat
@@ -32,7 +33,6 @@ from gateways.scada.values import PlantValues
 from rules.engine.inputs import Activation, Frame, Readings, Tick
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
-from rules.findings import Finding, nearest
 from streams.bus import Reader, up_to_the_end
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
@@ -265,12 +265,7 @@ async def _for_ever() -> None:
 
 
 def _check(context: RoleContext) -> None:
-    findings = [
-        Finding("--option", 0, 0, f"the role scada has no option '{name}'", nearest(name, ("endpoint",)))
-        for name in context.options
-        if name != "endpoint" and not name.startswith("endpoint.")
-    ]
-    if findings:
+    if findings := unknown_options("scada", context.options, ("endpoint",)):
         raise ConfigurationError(findings)
 
 

@@ -16,7 +16,7 @@ from asyncua import Server, ua
 from asyncua.server.internal_server import InternalServer
 
 from gateways.access.users import Users
-from gateways.opcua.security import is_loopback
+from gateways.listen import is_loopback
 from gateways.scada.access import ANONYMOUS, Everybody, Identity
 from gateways.scada.aggregates import FUNCTIONS
 from gateways.scada.certificates import Pki

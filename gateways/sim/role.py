@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 
 from gateways.nvml.state import FILE_NAME, NvmlState
+from gateways.role_options import unknown_options
 from gateways.sim.effects import resolve
 from gateways.sim.faults import parse_faults
 from gateways.sim.frames import FrameSource, frame_sources
@@ -30,7 +31,7 @@ from gateways.sim.server import PlantServer
 from gateways.sim.telemetry import Telemetry
 from gateways.sim.watchdog import Watchdogs
 from rules.errors import ConfigurationError
-from rules.findings import Finding, nearest
+from rules.findings import Finding
 from rules.site.model import Actuator
 from streams.publisher import Publisher
 from streams.role import RoleContext
@@ -243,11 +244,7 @@ class LivePlant:
 
 def _checked(context: RoleContext) -> dict[str, str]:
     """The options of this role; ConfigurationError for an unknown one. `endpoint.SOURCE` are the command line's."""
-    findings = [
-        Finding("--option", 0, 0, f"the role plant has no option '{name}'", nearest(name, OPTIONS))
-        for name in context.options
-        if name not in OPTIONS and not name.startswith("endpoint.")
-    ]
+    findings = unknown_options("plant", context.options, OPTIONS)
     seed, plc = context.options.get("seed", "1"), context.options.get("plc", "on")
     if not context.options.get("faults_from_ns", "0").isdecimal():
         findings.append(Finding("--option", 0, 0, "faults_from_ns is no time in ns"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from gateways.observability.silent import Silent
 from gateways.plain import plain_alarm, plain_gap
 from gateways.up.observer import Observer, SeenCommand
 from gateways.up.resources import Resources
@@ -34,6 +35,8 @@ class Cost:
     rolls: int = 0
     restarts: int = 0
     exits: Mapping[str, list[int]] = field(default_factory=dict)
+    silent: Sequence[Silent] = ()
+    """Before roles were ended."""
 
 
 def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def summarize(observer: Observer, cost: Cost) -> dict[str, Any]:
         "unreadable": dict(sorted(observer.unreadable.items())),
         "restarts": cost.restarts,
         "rolls": cost.rolls,
+        "silent": [{"role": one.role, "part": one.part, "why": one.why} for one in cost.silent],
         "broken_ids": observer.broken_ids,
         "annunciated": len(observer.annunciated),
         "alarms": [
@@ -139,7 +143,9 @@ def _fallback(observer: Observer) -> dict[str, Any]:
 
 def _engine_counter(observer: Observer, name: str) -> int:
     return sum(
-        int(status.get("metrics", {}).get("engine", {}).get(name, 0)) for status in observer.status.values()
+        int(counters.get(name, 0))
+        for status in observer.status.values()
+        for counters in status.get("metrics", {}).get("engine", {}).values()
     )
 
 
@@ -185,6 +191,9 @@ def in_words(summary: Mapping[str, Any]) -> str:
         )
     if fallback["watchdog_trips"]:
         lines.append(f"the plant's watchdog let its actuators fall back: {fallback['watchdog_trips']} times")
+    for one in summary["silent"]:
+        what = one["role"] if one["part"] == "role" else f"{one['role']}, {one['part']}"
+        lines.append(f"silent at the end: {what}: {one['why']}")
     if summary["unreadable"]:
         counts = ", ".join(f"{topic} {count:,}" for topic, count in summary["unreadable"].items())
         lines.append(f"records that are not Headrace's, passed over: {counts}")

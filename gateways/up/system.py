@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
+from gateways.cli.run_role import ROLES
+from gateways.listen import address_of
+from gateways.observability.silent import Silent, is_status, silent_parts
 from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
@@ -40,6 +43,8 @@ SOURCE_ROLES = ("opcua", "nvml", "ticker", "plant")
 """In the order in which they end: the gateways before the plant, so that its end is no disconnection."""
 OWN_SOURCES = ("recorder", "alerts", "actuators")
 """They tell readings of Headrace itself, and read to the end of what the worker says."""
+STAYING = ("scada",)
+"""Neither held nor ended in a roll: it outlives a log that goes away once it is ready, and not before."""
 _LOOK_AGAIN_S = 5.0
 LOOK_EVERY_S = 0.2
 """A fetch costs the embedded broker as much as its log is long: who is in no hurry, fetches seldom (decision 0030)."""
@@ -87,6 +92,7 @@ class System:
         self._changing = asyncio.Lock()
         """Held by who starts or ends roles: an end that comes in between would leave some of them running."""
         self._ending = False
+        self.silent_at_end: list[Silent] = []
         self._broker_cpu_s = 0.0
         self._broker_cpu_s_ended = 0.0
 
@@ -143,8 +149,17 @@ class System:
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
         environment = self.request.environments.get(role)
-        given = {**self.endpoints, **(options or {})}
+        given = {**self.endpoints, **self._http(role), **(options or {})}
         await self.processes.start(role, self.request.site, given, environment=environment)
+
+    def _http(self, role: str) -> dict[str, str]:
+        """Where a role serves its metrics, if the settings want that: each at a port of its own, from theirs on."""
+        found = address_of(self.settings.http.listen)
+        if found is None:
+            return {}
+        first = found[1]
+        port = first + list(ROLES).index(role) if first and not self.request.free_ports else 0
+        return {"http": f"{self.settings.http.listen.rpartition(':')[0]}:{port}"}
 
     async def _start_consumers(self) -> None:
         crashes = {"crash_at": ",".join(self.request.crashes)} if self.request.crashes else {}
@@ -260,10 +275,11 @@ class System:
 
         Publishers hold; the worker reads to the end and stops with final snapshots; what must survive is carried
         over to the fresh broker; everybody goes on. Nothing is lost: what is held is sent afterwards, in order. While
-        somebody is still starting, who could not be held, it waits.
+        somebody is still starting, who could not be held or whom a log that goes away would end, it waits.
         """
         began = time.monotonic()
-        if starting := [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self._is_up(role)]:
+        starting = [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self._is_up(role)]
+        if starting := [*starting, *(role for role in STAYING if not self._is_ready(role))]:
             log.info("the embedded log is rolled once %s is up", ", ".join(starting))
             self._roll_not_before = began + _LOOK_AGAIN_S
             return
@@ -335,8 +351,19 @@ class System:
             return True
         return child.pid is not None and self.observer.status.get(role, {}).get("pid") == child.pid
 
+    def silent(self) -> list[Silent]:
+        """Which role, or part of one, is silent now, by what the log says of those that were started."""
+        statuses = [one for name, one in self.observer.status.items() if is_status(one)]
+        return silent_parts(statuses, list(self.processes.children), time.time_ns())
+
+    def _is_ready(self, role: str) -> bool:
+        """Whether a role that was started does its work."""
+        is_started = self.processes.children.get(role) is not None
+        return not is_started or (self._is_up(role) and self.observer.status[role]["state"] == "ready")
+
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
+        self.silent_at_end = self.silent()
         self._ending = True
         async with self._changing:
             await self._end_in_order()
@@ -387,6 +414,7 @@ class System:
             resources=self.resources,
             first_reading_s=None if first is None else first - self.started,
             rolls=self.rolls,
+            silent=self.silent_at_end,
             restarts=self.processes.restarts,
             exits={name: child.exits for name, child in self.processes.children.items()},
         )

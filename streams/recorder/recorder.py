@@ -85,7 +85,7 @@ async def _record(context: RoleContext) -> None:
     start: Start | Mapping[TopicPartition, int] = "earliest"
     if context.options.get("start") == "latest":
         start = await _from_now_on(context.bus)
-    context.metrics.update(records=0, undrained=0)
+    context.metrics.update(records=0, undrained=0, missed=0)
     if file is not None:
         reader = await context.bus.reader([topic.name for topic in TOPICS], start)
         await _keep_recording(context, reader, await _open_file(context, path))

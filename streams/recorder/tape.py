@@ -147,6 +147,7 @@ class SegmentTape:
         """The first segment of a log begins at these offsets; `missed`: what of the log before it nobody has."""
         self._positions, self._logs = dict(positions), frozenset(logs)
         if missed:
+            self._context.metrics["missed"] = self._context.metrics.get("missed", 0) + 1
             log.warning("%s", missed)
         self._begin_segment(missed)
 

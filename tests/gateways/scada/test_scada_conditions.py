@@ -131,6 +131,17 @@ def test_nobody_knows_whether_it_holds(conditions: Conditions) -> None:
     assert (event.value("Quality"), event.value("ActiveState/Id")) == (0x40900000, True)
 
 
+def test_what_has_stood_long_ago_takes_no_memory(conditions: Conditions) -> None:
+    for number in range(500):  # one each minute
+        at_ns = AT_NS + number * 60 * 10**9
+        for state, late_ns in (("unacknowledged", 0), ("normal", 1)):
+            said = word(number, state, at_ns + late_ns, asset=f"R{number}", raised_ns=at_ns)
+            assert conditions.see(said, at_ns) is not None
+            assert conditions.see(said, at_ns) is None, "it comes again"
+    assert len(conditions) == 0
+    assert sum(map(len, conditions._over.values())) <= 61
+
+
 def test_words_that_come_again_are_no_events(conditions: Conditions) -> None:
     """A worker that was killed says again what it had said since its last snapshot."""
     words = [word(1), word(2, "acknowledged", AT_NS + 1), word(3, "acknowledged", AT_NS + 1, comment="pump")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from asyncua import ua
@@ -51,8 +53,30 @@ def test_each_point_keeps_its_last_values_in_order(said: list[list[tuple[int, in
     for place, expected in plain.items():
         kept = made.of(place)
         assert list(zip((kept.times // S).tolist(), kept.values.tolist(), strict=True)) == expected[-10:]
+        for most in (None, 0, 3, 9):
+            some = made.of(place, 20 * S, 40 * S, most)
+            within = [value for at_s, value in expected[-10:] if 20 <= at_s < 40]
+            assert some.values.tolist() == within[:most]
+            assert made.of(place, 20 * S, 40 * S, most, backwards=True).values.tolist() == within[::-1][:most]
     assert made.left_out == left_out
     assert made.kept == sum(min(10, len(values)) for values in plain.values())
+
+
+def test_a_page_is_no_copy_of_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = history(1, 1.0)
+    for at_s in range(1, 5000):
+        made.add(np.zeros(1, np.intp), np.array([at_s * S]), np.array([0.0]), np.zeros(1, np.uint32))
+    sizes: list[int] = []
+    joined = np.concatenate
+
+    def counted(parts: list[Any]) -> Any:
+        sizes.append(sum(map(len, parts)))
+        return joined(parts)
+
+    monkeypatch.setattr(np, "concatenate", counted)
+    monkeypatch.delattr(np, "roll")
+    assert len(made.of(0, most=20)) == 20
+    assert sizes == [20, 20, 20]
 
 
 def test_what_does_not_fit_is_shared_fairly() -> None:

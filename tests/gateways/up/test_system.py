@@ -110,6 +110,33 @@ async def test_a_roll_holds_nobody_who_is_still_starting(
         await process.wait()
 
 
+async def test_a_roll_waits_for_scada_which_a_log_that_goes_away_would_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = System(UpRequest(NARVIK, free_ports=True), load_site(NARVIK), Settings(), tmp_path, 0.0)
+    held: list[str] = []
+    monkeypatch.setattr(system.processes, "signal", lambda role, _: held.append(role))
+
+    async def not_drained(_: float) -> bool:
+        return False  # so that the roll ends there
+
+    monkeypatch.setattr(system, "_drained", not_drained)
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    child = Child("scada", "scada", NARVIK, {}, tmp_path / "scada.log", {}, process)
+    system.processes.children["scada"] = child
+    try:
+        await system.roll()
+        see(system, status("scada", "starting", process.pid))
+        await system.roll()
+        assert held == []
+        see(system, status("scada", "ready", process.pid))
+        await system.roll()
+        assert set(held) == {*SOURCE_ROLES, *OWN_SOURCES}
+    finally:
+        process.kill()
+        await process.wait()
+
+
 async def test_who_wants_to_be_told_of_alarms_is_started_where_the_site_says_who(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,11 +193,16 @@ def access_lists(draw: st.DrawFn, writer: _Writer, now_ns: int) -> AccessList:
 
 @st.composite
 def refused_actions(draw: st.DrawFn, writer: _Writer, now_ns: int) -> Action:
-    """What a viewer wants, what is forged, and what is late. The twin acts on nothing."""
+    """What a viewer wants, what is forged, and what is late. The twin acts on nothing.
+
+    An operator's that is ahead of time stays so: a repeat of it, an hour of the log later, is refused as well.
+    """
     signer = draw(st.sampled_from(["vic", "vic", "eva", "scada", "panel", "nobody"]))
     by = {"scada": "vic", "panel": "otto"}.get(signer, signer)
     lag_s = (
-        draw(st.sampled_from([61, -61, -100])) if signer == "eva" else draw(st.sampled_from([0, 0, 61, -61]))
+        draw(st.sampled_from([36_000, -61, -100]))
+        if signer == "eva"
+        else draw(st.sampled_from([0, 0, 61, -61]))
     )
     return action(
         draw(st.sampled_from(["acknowledge", "shelve", "comment"])),

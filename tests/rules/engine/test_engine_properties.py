@@ -46,7 +46,7 @@ def like(program: Program, choice: int) -> Program:
 
 
 FLOODS = st.sampled_from([0, 0, 2])
-"""Limits of the flood governor, which the twin does not know."""
+"""Limits of the flood governor; 0 for none."""
 
 
 def engine_of(sets: tuple[Program, Program], ruling: str = "one", flood_limit: int = 0) -> Engine:
@@ -58,10 +58,13 @@ def engine_of(sets: tuple[Program, Program], ruling: str = "one", flood_limit: i
 
 
 @CASES
-@given(SETS, logs())
-def test_engine_equals_its_twin(sets: tuple[Program, Program], log: list[Input]) -> None:
-    engine = engine_of(sets)
-    twin = Twin(sets[0], site(), UNIT, {"one": sets[0], "two": sets[1], "refused": "it has a finding"}, "one")
+@given(SETS, logs(), FLOODS)
+def test_engine_equals_its_twin(sets: tuple[Program, Program], log: list[Input], limit: int) -> None:
+    engine = engine_of(sets, flood_limit=limit)
+    limited = replace(site(), flood_limit=limit)
+    twin = Twin(
+        sets[0], limited, UNIT, {"one": sets[0], "two": sets[1], "refused": "it has a finding"}, "one"
+    )
     for value in log:
         assert engine.step([value]) == twin.step([value])
     assert {k: v for k, v in engine.counters.items() if v} == {k: v for k, v in twin.counters.items() if v}

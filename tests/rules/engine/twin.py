@@ -34,7 +34,7 @@ from rules.gpu_fields import GPU_FIELDS
 from rules.language.program import GPU_TYPE, Program, Rule
 from rules.site.model import Site
 from tests.rules.engine.twin_access import TwinAccess
-from tests.rules.engine.twin_alarms import Ids, TwinAlarms, numbered
+from tests.rules.engine.twin_alarms import TwinAlarms
 from tests.rules.engine.twin_conditions import (
     Condition,
     Heard,
@@ -46,6 +46,8 @@ from tests.rules.engine.twin_conditions import (
     names_below,
     tellings,
 )
+from tests.rules.engine.twin_flood import STEP
+from tests.rules.engine.twin_ids import Ids, numbered
 
 S = 1_000_000_000
 
@@ -261,7 +263,7 @@ class Twin(TwinAlarms, TwinAccess):
             )
 
     def waits(self, rule: str) -> bool:
-        return any(
+        return bool(self.site.flood_limit) or any(
             rule in one.suppresses or (one.id == rule and (one.suppresses or one.group)) for one in self.rules
         )
 
@@ -289,9 +291,9 @@ class Twin(TwinAlarms, TwinAccess):
         """In the order of time, with all that time brings: waits that end, what is told again or not told again."""
         of: dict[tuple[str, str, int], Ids] = {}
         period = self.site.fact_period_ns
-        edge = (after // period + 1) * period
+        edge, step = (after // period + 1) * period, (after // STEP + 1) * STEP
         while True:
-            end = min([until, *self.holds.values(), *self.believed.values(), edge])
+            end = min([until, *self.holds.values(), *self.believed.values(), edge, step])
             if self.waiting and min(self.waiting, key=lambda one: one[:4]).at <= end:
                 self.take_next(of)
             elif end in self.holds.values():
@@ -303,6 +305,9 @@ class Twin(TwinAlarms, TwinAccess):
                     for to in self.others_of(key):
                         self.tell_fact(to, key, edge, True)
                 edge += period
+            elif end == step:
+                self.see_to_floods(step)
+                step += STEP
             else:
                 return
 

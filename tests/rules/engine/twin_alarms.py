@@ -5,28 +5,20 @@ It knows nobody who acts: no alarm is acknowledged, shelved or out of service he
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 from rules.engine.outputs import Alarm, Output
 from rules.language.program import Rule
 from rules.site.model import Site, Unit
-
-Key = tuple[str, str]
-Ids = Callable[[], str]
-"""The next id of one cause at each call."""
+from tests.rules.engine.twin_flood import FLOOD, TwinFlood
+from tests.rules.engine.twin_ids import Ids, Key, numbered
 
 
-def numbered(*parts: Any) -> Ids:
-    numbers = count()
-    return lambda: ":".join(map(str, (*parts, next(numbers))))
-
-
-class TwinAlarms(ABC):
+class TwinAlarms(TwinFlood):
     """The alarms of a unit. `holds`: until when an alarm waits for the one that explains it."""
 
     site: Site
@@ -44,6 +36,7 @@ class TwinAlarms(ABC):
         self.believed: dict[Key, int] = {}
         self.telling: set[Key] = set()
         self.known_above: dict[str, set[str]] = {}
+        self.no_flood()
 
     @abstractmethod
     def tell_fact(self, to: str, key: Key, at: int, is_true: bool) -> None:
@@ -80,6 +73,9 @@ class TwinAlarms(ABC):
                 state, by = "suppressed", self.name(cause)
             elif severity != "urgent" and self.site.hold_off_ns:
                 state, self.holds[key] = "suppressed", at + self.site.hold_off_ns
+        flood = self.folds_under(rule, severity, at) if state == "unacknowledged" else ""
+        if flood:
+            state, by = "suppressed", flood
         name = ids()
         alarm = Alarm(
             name, self.unit.id, rule, asset, severity, state, name, at, None, value, text,  # type: ignore[arg-type]
@@ -88,6 +84,8 @@ class TwinAlarms(ABC):
         self.returned.pop(key, None)
         self.counters["alarms_raised"] += 1
         self.stands(key, alarm, "alarm-raised", ids)
+        if flood:
+            self.one_more_folded(rule, at)
 
     def clear(
         self,
@@ -283,15 +281,28 @@ class TwinAlarms(ABC):
             if not by:
                 continue
             _, rule, asset = by.split(":", 2)
+            if rule == FLOOD and self.is_in_flood(by, key[0]):
+                continue
             if (rule, asset) in {*self.active, *self.believed} and self.explains((rule, asset), key):
                 continue
             own = self.not_before_the_last(key, at)
             cause = self.cause_of(key)
-            state: Any = "unacknowledged" if cause is None else "suppressed"
-            name = "" if cause is None else self.name(cause)
-            alarm = replace(self.active[key], id=ids(), state=state, at_ns=own, suppressed_by=name)
-            kind = "alarm-unsuppressed" if cause is None else "alarm-suppressed"
-            self.stands(key, alarm, kind, ids)
+            if cause is None:
+                self.hear(key, own, ids)
+                continue
+            name = self.name(cause)
+            alarm = replace(self.active[key], id=ids(), state="suppressed", at_ns=own, suppressed_by=name)
+            self.stands(key, alarm, "alarm-suppressed", ids)
+
+    def hear(self, key: Key, at: int, ids: Ids) -> None:
+        """No alarm explains it: it is heard, or folded in a flood."""
+        own, was = max(at, self.moved.get(key, 0)), self.active[key]
+        flood = self.folds_under(key[0], was.severity, at)
+        state: Any = "suppressed" if flood else "unacknowledged"
+        alarm = replace(was, id=ids(), state=state, at_ns=own, suppressed_by=flood)
+        self.stands(key, alarm, "alarm-suppressed" if flood else "alarm-unsuppressed", ids)
+        if flood:
+            self.one_more_folded(key[0], at)
 
     def end_holds(self, at: int) -> None:
         for _, key in sorted((end, key) for key, end in self.holds.items() if end <= at):
@@ -301,6 +312,4 @@ class TwinAlarms(ABC):
         """Its cause did not come: it is heard."""
         end = self.holds.pop(key)
         ids = numbered(self.unit.id, f"{key[0]}@suppressed", key[1], end)
-        own = max(end, self.moved.get(key, 0))
-        alarm = replace(self.active[key], id=ids(), state="unacknowledged", at_ns=own)
-        self.stands(key, alarm, "alarm-unsuppressed", ids)
+        self.hear(key, end, ids)

@@ -31,5 +31,5 @@ async def test_each_unit_skips_what_its_snapshot_has(tmp_path: Path) -> None:
     assert processor.positions()[place] == 4
     await plant.feed(processor)
     assert processor.counts.inputs["readings"] == 2
-    assert processor.metrics()["engine"].get("repeats", 0) == 0
+    assert not any(counters.get("repeats", 0) for counters in processor.metrics()["engine"].values())
     assert [offset for _, _, offset in plant.dead_letters()] == [b"9"]

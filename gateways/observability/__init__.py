@@ -1,0 +1,1 @@
+"""Metrics, health and logs of every role, for Prometheus, Kubernetes and people."""

@@ -1,0 +1,174 @@
+"""The HTTP endpoint of every role: `/metrics`, `/livez`, `/readyz` (docs/observability.md).
+
+Rules: GET and HEAD alone; beyond the loopback address a token has to be set. Probes need none: without it they are told
+yes or no, and with it which part and why. Nothing here changes the role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from gateways.listen import UNAUTHORIZED, address_of, has_token, is_loopback
+from gateways.observability.exposition import exposition
+from gateways.observability.health import is_ready, parts_of
+from gateways.observability.progress import Progress
+from rules.errors import ConfigurationError, UnreachableError
+from rules.findings import Finding
+from streams.role import RoleContext, status_body
+from streams.text_file import read_text
+
+BODY_MAX: Final = 1024
+"""Nothing is read of a request but its head."""
+ANSWER_S: Final = 5.0
+KEEP_ALIVE_S: Final = 30.0
+LOOK_S: Final = 1.0
+HEADERS: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def serving(context: RoleContext) -> AsyncIterator[None]:
+    """Serve while the role runs, where `http.listen` says so; the address stands in the status as `http`.
+
+    ConfigurationError: the address is none, or needs a token. UnreachableError: the port is taken.
+    """
+    settings = context.settings.http
+    if not settings.listen:
+        yield
+        return
+    host, port = _address(settings.listen, settings.token)
+    token = "" if settings.token is None else _token(settings.token)
+    progress = Progress(str(context.kind or context.name))
+    watch = asyncio.create_task(_watch(context, progress), name="progress")
+    runner = web.AppRunner(
+        _application(context, token, progress),
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=0.1,
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            text = f"{host}:{port}, at which http.listen wants metrics to be served: {error.strerror}"
+            raise UnreachableError(text) from None
+        named, port = runner.addresses[0][:2]
+        context.metrics["http"] = address = f"http://{f'[{named}]' if ':' in named else named}:{port}"
+        log.info("metrics and health are at %s", address)
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        await runner.cleanup()
+
+
+def _address(listen: str, token: Path | None) -> tuple[str, int]:
+    found = address_of(listen)
+    if found is None:
+        raise _wrong(f"'{listen}' is no address to listen at", "HOST:PORT, such as 127.0.0.1:9464")
+    if token is None and not is_loopback(found[0]):
+        raise _wrong(f"{found[0]} can be reached from elsewhere: a token is needed", "http.token: FILE")
+    return found
+
+
+def _token(file: Path) -> str:
+    token = read_text(file, "http.token").strip()
+    if not token:
+        raise _wrong("http.token: the file is empty", "put a long random word into it")
+    return token
+
+
+def _wrong(message: str, hint: str) -> ConfigurationError:
+    return ConfigurationError([Finding("http.listen", 0, 0, message, hint)])
+
+
+async def _watch(context: RoleContext, progress: Progress) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        progress.look(context.metrics, loop.time())
+        await asyncio.sleep(LOOK_S)
+
+
+def _application(context: RoleContext, token: str, progress: Progress) -> web.Application:
+    def knows(request: web.Request) -> bool:
+        return not token or has_token(request, token)
+
+    async def metrics(request: web.Request) -> web.Response:
+        if not knows(request):
+            raise web.HTTPUnauthorized(text=UNAUTHORIZED, headers={"www-authenticate": "Bearer"})
+        # of a worker with many units it takes longer than a command may wait
+        status, accept = _copy(status_body(context)), request.headers.get("accept", "")
+        body, content_type = await asyncio.to_thread(exposition, status, context.clock(), accept)
+        return web.Response(body=body, headers={"content-type": content_type})
+
+    async def livez(request: web.Request) -> web.Response:
+        # that it is answered says that the loop turns
+        stuck = progress.stuck(asyncio.get_running_loop().time())
+        return _said("live", not stuck, {"stuck": stuck}, knows(request))
+
+    async def readyz(request: web.Request) -> web.Response:
+        status = status_body(context)
+        parts = parts_of(status, context.clock())
+        about = {
+            "role": status["kind"],
+            "name": status["role"],
+            "state": status["state"],
+            "parts": [
+                {"part": part.name, "works": part.works, "own": part.is_own, "why": part.why}
+                for part in parts
+            ],
+        }
+        return _said("ready", is_ready(parts), about, knows(request))
+
+    app = web.Application(middlewares=[_guard], client_max_size=BODY_MAX)
+    for path, handler in (("/metrics", metrics), ("/livez", livez), ("/readyz", readyz)):
+        app.router.add_get(path, handler)
+    return app
+
+
+def _copy(status: dict[str, Any]) -> dict[str, Any]:
+    """As it is now, while the role goes on changing its own."""
+    copied: dict[str, Any] = orjson.loads(
+        orjson.dumps(status, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    )
+    return copied
+
+
+def _said(word: str, is_so: bool, about: dict[str, Any], in_full: bool) -> web.Response:
+    body = {word: is_so} | (about if in_full else {})
+    return web.Response(
+        status=200 if is_so else 503, body=orjson.dumps(body) + b"\n", content_type="application/json"
+    )
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """No request with a body, a limit in time, and the headers of every answer."""
+    try:
+        if request.body_exists:
+            raise web.HTTPRequestEntityTooLarge(max_size=0, actual_size=request.content_length or 1)
+        async with asyncio.timeout(ANSWER_S):
+            response = await handler(request)
+    except web.HTTPException as error:
+        error.headers.update(HEADERS)
+        raise
+    response.headers.update(HEADERS)
+    return response

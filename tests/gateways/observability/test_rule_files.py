@@ -1,0 +1,91 @@
+"""The rules of Prometheus and the dashboard of Grafana: every metric in them exists, and promtool agrees."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateways.observability.exposition import OWN
+from gateways.observability.metric import Metric
+from gateways.observability.table import TABLE
+
+ROOT = Path(__file__).parents[3]
+FILES = ROOT / "helm" / "headrace" / "files"
+RULES = FILES / "prometheus-rules.yaml"
+DASHBOARD = FILES / "grafana-dashboard.json"
+TABLED: dict[str, Metric] = {one.full_name: one for table in TABLE.values() for one in table}
+OF_THE_PROCESS = {
+    "process_start_time_seconds", "process_open_fds", "process_max_fds", "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+}  # fmt: skip
+
+
+def expressions() -> Iterator[str]:
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("expression", sorted(set(expressions())))
+def test_every_metric_and_label_value_exists(expression: str) -> None:
+    names = set(re.findall(r"\b(?:headrace|process)_[a-z0-9_]+", expression))
+    assert names or "up{" in expression
+    assert names <= TABLED.keys() | OWN.keys() | OF_THE_PROCESS
+    for name, selector in re.findall(r"\b(headrace_[a-z0-9_]+)\{([^}]*)\}", expression):
+        known = (
+            set(TABLED[name].labels)
+            if name in TABLED
+            else {"role", "name", "stage", "unit", "source", "part"}
+        )
+        assert set(re.findall(r"(\w+)\s*[!=]", selector)) <= known | {"job", "instance"}
+
+
+def test_stages_in_rules_exist() -> None:
+    stages = {one.stage for one in TABLED.values()}
+    assert set(re.findall(r'stage!?="(\w+)"', RULES.read_text())) <= stages
+
+
+def promtool(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    if (found := shutil.which("promtool")) is None:
+        pytest.skip("no promtool (package prometheus)")
+    return subprocess.run(
+        [found, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_promtool_takes_the_rules() -> None:
+    done = promtool("check", "rules", str(RULES))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_fire_when_they_should() -> None:
+    done = promtool("test", "rules", "prometheus-rules-test.yaml", folder=Path(__file__).parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_documented() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text()
+    groups: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
+    assert not [rule["alert"] for group in groups for rule in group["rules"] if rule["alert"] not in page]
+
+
+def test_every_stage_is_documented() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text()
+    assert not [
+        stage for stage in {one.stage for one in TABLED.values()} if stage and f"`{stage}`" not in page
+    ]
+
+
+def test_panels_have_a_place_and_an_id_of_their_own() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)

@@ -1,0 +1,72 @@
+"""Which part of a site is silent, by the last words of its roles."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateways.observability.silent import Silent, as_status, expected_roles, silent_parts
+from streams.bus_memory import MemoryBus
+from streams.role import RoleContext, status_message
+from streams.settings import Settings
+from tests.gateways.observability.filled import NOW_NS, status
+from tests.rules.engine.plant import site
+
+S = 1_000_000_000
+
+
+def test_a_role_that_says_nothing_and_one_that_never_did() -> None:
+    words = [status("worker", {}, at_ns=NOW_NS - 11 * S), status("opcua", {}, at_ns=NOW_NS - 10 * S)]
+    assert silent_parts(words, ["worker", "opcua", "ticker"], NOW_NS) == [
+        Silent("ticker", "role", "has said nothing"),
+        Silent("worker", "role", "silent for 11.0 s"),
+    ]
+
+
+def test_a_part_of_a_role_that_speaks() -> None:
+    words = [status("worker", {"now_ns": {"row-a": NOW_NS - 5 * S}})]
+    assert silent_parts(words, ["worker"], NOW_NS) == [
+        Silent("worker", "ticks of row-a", "the last tick was 5.0 s ago")
+    ]
+
+
+def test_another_instance_takes_its_place() -> None:
+    gone = status("worker", {}, at_ns=NOW_NS - 60 * S) | {"role": "worker-2"}
+    found = silent_parts([gone, status("worker", {})], ["worker"], NOW_NS)
+    assert found == [Silent("worker-2", "role", "silent for 60.0 s", has_substitute=True)]
+
+
+def test_one_that_was_stopped_says_so() -> None:
+    words = [status("scada", {}, "stopping", NOW_NS - 2 * S)]
+    assert silent_parts(words, [], NOW_NS) == [
+        Silent("scada", "role", "was stopped 2.0 s ago", was_stopped=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, b"", b"[]", b"{", b'{"role": 1}', orjson.dumps(status("a", {}) | {"metrics": 1}),
+     orjson.dumps(status("a", {}) | {"at_ns": "now"})],
+)  # fmt: skip
+def test_what_is_no_status_is_none(value: bytes | None) -> None:
+    assert as_status(value) is None
+
+
+def test_a_status_with_odd_metrics_is_said_to_be_odd() -> None:
+    words = [status("worker", {"publishers": 3})]
+    assert silent_parts(words, [], NOW_NS) == [Silent("worker", "role", "its status can't be read")]
+
+
+def test_what_a_role_says_is_a_status() -> None:
+    context = RoleContext("ticker-2", site(), Path(), Settings(), MemoryBus(), asyncio.Event(), kind="ticker")
+    said = as_status(status_message(context).value)
+    assert said is not None
+    assert (said["role"], said["kind"], said["state"]) == ("ticker-2", "ticker", "starting")
+
+
+def test_the_roles_of_a_site() -> None:
+    assert set(expected_roles(site(), with_alerts=True)) >= {"ticker", "worker", "alerts"}
+    assert "alerts" not in set(expected_roles(site(), with_alerts=False))
