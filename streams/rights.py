@@ -54,7 +54,7 @@ RIGHTS: Final[Mapping[str, Rights]] = MappingProxyType(
             writes=(EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, RULE_SETS, DEAD_LETTERS, STATUS),
             groups=(WORKER_GROUP,),
         ),
-        "actuators": Rights(reads=(COMMANDS, REPLAY_MARK), writes=(EVENTS, DEAD_LETTERS, STATUS)),
+        "actuators": Rights(reads=(COMMANDS, STATUS, REPLAY_MARK), writes=(EVENTS, DEAD_LETTERS, STATUS)),
         "alerts": Rights(reads=(ALARMS, JOURNAL, STATUS, REPLAY_MARK), writes=(EVENTS, STATUS)),
         "scada": Rights(
             reads=(ALARMS, EVENTS, JOURNAL, STATUS, RULE_SETS, REPLAY_MARK), writes=(EVENTS, STATUS)

@@ -37,6 +37,8 @@ from streams.role import RoleContext
 from streams.topics import STATUS
 
 Role = Callable[[RoleContext], Coroutine[Any, Any, None]]
+Say = Callable[[Message], None]
+"""Puts a message onto the log, if somebody reaches it now."""
 
 SAY_EVERY_S: Final = 1.0
 READ_AFTER_S: Final = 0.001
@@ -47,14 +49,16 @@ TICKER: Final = "ticker"
 RECORDER: Final = "recorder"
 
 
-def roles_of(field: Field, group: Group, accepted: Accepted, recordings: Recordings) -> dict[str, Role]:
+def roles_of(
+    field: Field, group: Group, accepted: Accepted, recordings: Recordings, say: Say
+) -> dict[str, Role]:
     """Every role of a site, by the name of its instance."""
     site = field.plant.layout.site
-    roles: dict[str, Role] = {name: _speaking(ticker.run) for name in (TICKER, f"{TICKER}-2")}
+    roles: dict[str, Role] = {name: _speaking(ticker.run, say) for name in (TICKER, f"{TICKER}-2")}
     for name in (WORKER, f"{WORKER}-2"):
-        roles[name] = _speaking(partial(_worker, group=group))
+        roles[name] = _speaking(partial(_worker, group=group), say)
     roles[RECORDER] = partial(_recorder, recordings=recordings)
-    roles[ACTUATORS] = _speaking(partial(_actuators, field=field, accepted=accepted))
+    roles[ACTUATORS] = _speaking(partial(_actuators, field=field, accepted=accepted), say)
     for frames in field.frames:
         roles[frames.id] = partial(_frames, field=field, accepted=accepted, source=frames)
     for source in site.sources.values():
@@ -63,27 +67,25 @@ def roles_of(field: Field, group: Group, accepted: Accepted, recordings: Recordi
     return roles
 
 
-async def _say(context: RoleContext) -> None:
+async def _say(context: RoleContext, say: Say) -> None:
     """Once a second what actuators listen to, and nothing that two runs of a seed would not both say.
 
     Straight onto the log: a fault that waits for a role's next message is for another one.
     """
-    bus: Any = context.bus
     while True:
         await asyncio.sleep(SAY_EVERY_S)
         heard = {
             name: context.metrics[name] for name in ("last_tick_ns", "now_ns") if name in context.metrics
         }
         body = orjson.dumps({"role": context.name, "state": context.state, "metrics": heard})
-        if not bus.network.is_away:
-            bus.inner.append(Message(STATUS.name, 0, context.name.encode(), body, (("schema", b"status/1"),)))
+        say(Message(STATUS.name, 0, context.name.encode(), body, (("schema", b"status/1"),)))
 
 
-def _speaking(role: Role) -> Role:
+def _speaking(role: Role, say: Say) -> Role:
     """The role, and its words beside it."""
 
     async def run(context: RoleContext) -> None:
-        saying = asyncio.create_task(_say(context))
+        saying = asyncio.create_task(_say(context, say))
         try:
             await role(context)
         finally:

@@ -85,7 +85,8 @@ class Whole:
         self._accepted = Accepted()
         self._recordings = Recordings(setting.folder / "recordings")
         self.reference = Reference(self._log, self._accepted, setting.undisturbed)
-        roles = roles_of(self._field, self._group, self._accepted, self._recordings)
+        self._network = network
+        roles = roles_of(self._field, self._group, self._accepted, self._recordings, self._say)
         self._roles: dict[str, Role] = {name: roles[name] for name in names}
         self._processes: dict[str, Process] = {}
         self._contexts: dict[str, RoleContext] = {}
@@ -150,6 +151,10 @@ class Whole:
         return dict(sorted(counts.items()))
 
     # Processes.
+
+    def _say(self, message: Message) -> None:
+        if not self._network.is_away:
+            self._log.append(message)
 
     async def _keep(self, name: str, role: Role) -> None:
         """The supervisor of one role."""

@@ -16,7 +16,7 @@ import pytest
 from asyncua import Client
 
 from gateways.broker import EmbeddedBroker
-from gateways.nvml.state import FILE_NAME, NvmlState
+from gateways.nvml.state import ENVIRONMENT, FILE_NAME, NvmlState
 from gateways.up.system import free_port
 from rules.engine.inputs import Receipt
 from rules.errors import UndecodableError
@@ -50,10 +50,11 @@ class World(Broker):
         return NvmlState.open(self.folder / FILE_NAME)
 
     async def start(self, stack: AsyncExitStack, role: str) -> asyncio.subprocess.Process:
-        words = ("run", role, str(self.site_dir), "--option", f"endpoint.plant-opcua={self.endpoint}")
-        return await stack.enter_async_context(
-            self.process(*words[: 3 if role in ("ticker", "worker") else None])
-        )
+        words = ["run", role, str(self.site_dir)]
+        if role in ("plant", "actuators"):
+            words += ["--option", f"endpoint.plant-opcua={self.endpoint}"]
+        gpus = {ENVIRONMENT: str(self.folder / FILE_NAME)}
+        return await stack.enter_async_context(self.process(*words, **gpus))
 
     async def role(self, name: str, is_so: By) -> dict[str, Any]:
         """The first status of a role, from now on, that is as it should be."""
