@@ -175,6 +175,11 @@ _ACTUATORS: Final = (
         unit="seconds", scale=1e-3,
     ),
     gauge("positions.{partition}", "actuators_position", "Offset of the next record of commands."),
+    gauge("fallback.actuators", "actuators_in_fallback", "Actuators that are in their fallback."),
+    gauge("fallback.owed", "actuators_fallbacks_owed", "Fallbacks that are due and not written yet."),
+    counter(
+        "fallback.disk_failures", "actuators_fallback_disk_failures", "Failures of the disk that keeps fallbacks.",
+    ),
 )  # fmt: skip
 
 _OPCUA_SOURCE = "sources.{source}."
@@ -330,10 +335,14 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
         "sources.{source}.reason", "sources.{source}.endpoint", "sources.{source}.missing_node_names",
         "sources.{source}.differences", "sources.{source}.server_state",
     ),
+    "plant": ("watchdog",),
     "nvml": ("face", "outage", "lost", "not_available"),
     # the sum of its reasons; digests
     "worker": ("dead_letters", "replay", "rules", "access"),
-    "actuators": ("face", "replay"),
+    "actuators": (
+        "face", "replay", "fallback.names", "fallback.part", "fallback.since_ns", "fallback.silent",
+        "fallback.watchdogs",
+    ),
     "recorder": ("file",),
     "alerts": ("outbox", "serves", "channels.{channel}.last_error"),
     "scada": ("silent", "endpoint", "pki"),
