@@ -327,7 +327,7 @@ TABLE: Final[Mapping[str, tuple[Metric, ...]]] = MappingProxyType(
 )
 """By role."""
 
-_COMMON_WORDS: Final = ("http", "publishers.{source}.units")
+_COMMON_WORDS: Final = ("http", "broker_lacks", "publishers.{source}.units")
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     # sums of its sources, and words on each
     "opcua": (
