@@ -100,6 +100,14 @@ def _nvml(metrics: Mapping[str, Any], _now_ns: int) -> Iterator[Part]:
     yield Part("NVML", str(metrics.get("outage", "")))
 
 
+def _actuators(metrics: Mapping[str, Any], now_ns: int) -> Iterator[Part]:
+    for unit, one in metrics.get("fallback", {}).get("silent", {}).items():
+        since = _seconds(now_ns - int(one["since_ns"]))
+        yield Part(
+            f"unit {unit}", f"its {one['part']} has been silent for {since}: actuators go to their fallback"
+        )
+
+
 def _recorder(metrics: Mapping[str, Any], _now_ns: int) -> Iterator[Part]:
     yield Part("disk", "it has no room: recording stands still" if metrics.get("disk_full") else "")
 
@@ -121,6 +129,7 @@ _OF_ROLE: Final[Mapping[str, Callable[[Mapping[str, Any], int], Iterator[Part]]]
         "ticker": _ticker,
         "opcua": _opcua,
         "nvml": _nvml,
+        "actuators": _actuators,
         "recorder": _recorder,
         "alerts": _alerts,
         "scada": _scada,

@@ -53,7 +53,8 @@ _ENGINE: Final = {
     "facts": "Facts of other units.",
     "facts_told": "Facts told to other units.",
     "receipts": "Receipts of commands.",
-    "activations": "Rule sets activated.",
+    "activations": "Rule sets activated or refused.",
+    "activations_refused": "Rule sets that were refused.",
     "repeats": "Inputs that came again and were dropped.",
     "gaps": "Gaps of sources: said by the source, or seen in its sequence.",
     "clock_corrected": "Readings whose source time was off and was replaced.",
@@ -175,6 +176,11 @@ _ACTUATORS: Final = (
         unit="seconds", scale=1e-3,
     ),
     gauge("positions.{partition}", "actuators_position", "Offset of the next record of commands."),
+    gauge("fallback.actuators", "actuators_in_fallback", "Actuators that are in their fallback."),
+    gauge("fallback.owed", "actuators_fallbacks_owed", "Fallbacks that are due and not written yet."),
+    counter(
+        "fallback.disk_failures", "actuators_fallback_disk_failures", "Failures of the disk that keeps fallbacks.",
+    ),
 )  # fmt: skip
 
 _OPCUA_SOURCE = "sources.{source}."
@@ -322,7 +328,7 @@ TABLE: Final[Mapping[str, tuple[Metric, ...]]] = MappingProxyType(
 )
 """By role."""
 
-_COMMON_WORDS: Final = ("http", "publishers.{source}.units")
+_COMMON_WORDS: Final = ("http", "broker_lacks", "publishers.{source}.units")
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     # sums of its sources, and words on each
     "opcua": (
@@ -330,10 +336,14 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
         "sources.{source}.reason", "sources.{source}.endpoint", "sources.{source}.missing_node_names",
         "sources.{source}.differences", "sources.{source}.server_state",
     ),
+    "plant": ("watchdog",),
     "nvml": ("face", "outage", "lost", "not_available"),
     # the sum of its reasons; digests
     "worker": ("dead_letters", "replay", "rules", "access"),
-    "actuators": ("face", "replay"),
+    "actuators": (
+        "face", "replay", "fallback.names", "fallback.part", "fallback.since_ns", "fallback.silent",
+        "fallback.watchdogs",
+    ),
     "recorder": ("file",),
     "alerts": ("outbox", "serves", "channels.{channel}.last_error"),
     "scada": ("silent", "endpoint", "pki"),

@@ -44,6 +44,12 @@ UNREADY: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("nvml", {"publishers": {"gpus": {"state": "ended"}}}, "publisher of gpus", "its publisher has ended"),
     ("nvml", {"outage": "no driver"}, "NVML", "no driver"),
+    (
+        "actuators",
+        {"fallback": {"silent": {"row-a": {"part": "ticker", "since_ns": NOW_NS - 20 * S}}}},
+        "unit row-a",
+        "its ticker has been silent for 20.0 s: actuators go to their fallback",
+    ),
     ("recorder", {"disk_full": True}, "disk", "it has no room: recording stands still"),
 ]
 

@@ -12,6 +12,7 @@ import pytest
 from gateways.observability.exposition import OWN, exposition
 from gateways.observability.metric import Metric, counter
 from gateways.observability.table import TABLE, unknown_paths
+from rules.engine.engine import COUNTERS
 from tests.gateways.observability.filled import NOW_NS, filled
 
 BOUNDED = {
@@ -57,6 +58,10 @@ def test_what_a_status_has_and_the_table_has_not_is_found() -> None:
         ("engine", "row-a", "new"),
         ("latency_ms", "new", "low", "p1"),
     ]
+
+
+def test_all_that_an_engine_counts_is_known() -> None:
+    assert list(unknown_paths("worker", {"engine": {"row-a": dict.fromkeys(COUNTERS, 0)}})) == []
 
 
 @pytest.mark.parametrize("role", sorted(TABLE))
