@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
+from rules.strict_yaml import load
+from streams.text_file import read_text
 
 PREFIX = "HEADRACE_"
 BOOTSTRAP_VARIABLE = f"{PREFIX}BROKER__BOOTSTRAP"
@@ -144,6 +146,9 @@ class Settings(BaseSettings):
     access: AccessSettings = Field(default_factory=AccessSettings)
     scada: ScadaSettings = Field(default_factory=ScadaSettings)
 
+    of_file: ClassVar[dict[str, Any]] = {}
+    """What `headrace.yaml` says."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -154,7 +159,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over secrets over the file."""
-        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls.model_config.get("yaml_file"))
+        yaml = InitSettingsSource(settings_cls, cls.of_file)
         return init_settings, env_settings, file_secret_settings, yaml
 
 
@@ -170,9 +175,9 @@ def load_settings(
         "Settings",
         (Settings,),
         {
-            "model_config": SettingsConfigDict(
-                yaml_file=file if file and file.exists() else None, secrets_dir=secrets
-            ),
+            "model_config": SettingsConfigDict(secrets_dir=secrets),
+            "of_file": _read(file) if file is not None and file.exists() else {},
+            "__annotations__": {"of_file": ClassVar[dict[str, Any]]},
             "__doc__": Settings.__doc__,
         },
     )
@@ -193,6 +198,18 @@ def load_settings(
     if findings:
         raise ConfigurationError(findings)
     return settings
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The settings of a file, strictly (`rules/strict_yaml`): no aliases, no tags, no key twice."""
+    text = read_text(file, str(file))
+    if not any(line.partition("#")[0].strip() for line in text.splitlines()):
+        return {}
+    root, findings = load(text, str(file), hides=True)
+    found = {} if root is None else {key: node.plain() for key, node in root.as_mapping().items()}
+    if findings:
+        raise ConfigurationError(findings)
+    return found
 
 
 def _is_in(given: Any, location: tuple[int | str, ...]) -> bool:
