@@ -85,9 +85,7 @@ def renew(application: Application, now: datetime, days: int = DAYS) -> None:
     _put(application.certificate, _der(certificate), 0o644)
 
 
-def _made(
-    application: Application, key: rsa.RSAPrivateKey, now: datetime, days: int
-) -> x509.Certificate:
+def _made(application: Application, key: rsa.RSAPrivateKey, now: datetime, days: int) -> x509.Certificate:
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, application.uri.removeprefix("urn:")[:64]),
@@ -258,7 +256,9 @@ def one_of(found: Sequence[tuple[Path, x509.Certificate]], start: str) -> tuple[
     """The one whose thumbprint begins so. Raises ConfigurationError: none does, or several."""
     fits = [one for one in found if thumbprint(one[1]).startswith(start.lower())]
     if len({thumbprint(certificate) for _, certificate in fits}) != 1:
-        text = f"{'no' if not fits else 'more than one'} certificate has a thumbprint that begins with '{start}'"
+        text = (
+            f"{'no' if not fits else 'more than one'} certificate has a thumbprint that begins with '{start}'"
+        )
         raise ConfigurationError([Finding("--thumbprint", 0, 0, text, "headrace certs list shows them")])
     return fits[0]
 

@@ -171,7 +171,12 @@ def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool
         return name, unit, "", 0, False
     source = _text(header(headers, "source"), "bad-header")
     epoch_text = _text(header(headers, "epoch"), "bad-header")
-    if not (epoch_text.isascii() and epoch_text.isdecimal() and len(epoch_text) <= 19 and int(epoch_text) <= NUMBER_MAX):
+    if not (
+        epoch_text.isascii()
+        and epoch_text.isdecimal()
+        and len(epoch_text) <= 19
+        and int(epoch_text) <= NUMBER_MAX
+    ):
         raise UndecodableError("bad-header", f"epoch {epoch_text[:40]!r} is not a number")
     return name, unit, source, int(epoch_text), header(headers, "backfill") == b"1"
 

@@ -114,12 +114,14 @@ def _rows(places: dict[str, _Place]) -> list[dict[str, Any]]:
     rows = []
     for whose, place in places.items():
         own = place.application.certificate
-        lists = {"own": [own] if own.exists() else [], "trusted": place.trusted, "rejected": place.rejected}
-        for kind, where in lists.items():
-            found = [(file, read_certificate(file)) for file in where] if isinstance(where, list) else certificates_in(where)
-            for file, certificate in found:
-                said = {"file": str(file)} if certificate is None else plain(file, certificate)
-                rows.append({"for": whose, "list": kind, **said})
+        found: list[tuple[str, Path, x509.Certificate | None]] = []
+        if own.exists():
+            found.append(("own", own, read_certificate(own)))
+        for kind, folder in (("trusted", place.trusted), ("rejected", place.rejected)):
+            found += [(kind, file, one) for file, one in certificates_in(folder)]
+        for kind, file, certificate in found:
+            said = {"file": str(file)} if certificate is None else plain(file, certificate)
+            rows.append({"for": whose, "list": kind, **said})
     return rows
 
 
@@ -140,9 +142,7 @@ def list_certificates(site_dir: Path, as_json: bool) -> int:
     return 0
 
 
-def trust(
-    site_dir: Path, whose: str, start: str, file: Path | None, source: str, as_json: bool
-) -> int:
+def trust(site_dir: Path, whose: str, start: str, file: Path | None, source: str, as_json: bool) -> int:
     """Among the trusted ones. A server's takes the place of that of its source."""
     site, places = _places(site_dir)
     place = places[whose]
@@ -206,7 +206,9 @@ def check(site_dir: Path, days: int, as_json: bool) -> int:
             else:
                 findings += time_findings(file, certificate, now, days)
     if as_json:
-        _print_json({"findings": [{"file": one.file, "message": one.message, "hint": one.hint} for one in findings]})
+        _print_json(
+            {"findings": [{"file": one.file, "message": one.message, "hint": one.hint} for one in findings]}
+        )
     else:
         print_findings(findings, sys.stdout)
     if not findings:

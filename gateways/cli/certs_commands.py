@@ -81,7 +81,10 @@ def trust(
 
 @certs_app.command("distrust")
 def distrust(
-    site: SiteArgument, thumbprint: ThumbprintArgument, whose: WhoseOption = "scada", as_json: JsonOption = False
+    site: SiteArgument,
+    thumbprint: ThumbprintArgument,
+    whose: WhoseOption = "scada",
+    as_json: JsonOption = False,
 ) -> None:
     """Trust one no longer: it goes to the rejected ones."""
     from gateways.cli.certs import distrust as run

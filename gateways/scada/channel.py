@@ -276,6 +276,7 @@ class _Protocol(OPCUAProtocol):  # type: ignore[misc]
     """A connection whose requests our channel hears."""
 
     processor: Any
+    _buffer: bytes
 
     def __init__(self, *given: Any) -> None:
         *others, limits = given

@@ -72,7 +72,9 @@ def _learn(view: mmap.mmap, chunk_at: int, channels: dict[int, bytes]) -> None:
     """The channels that a chunk is first to name; a chunk that can't be unpacked names none."""
     _, length = RECORD_HEAD.unpack_from(view, chunk_at)
     start = chunk_at + RECORD_HEAD.size
-    with suppress(Exception):  # decompressors and the parser share no class of errors; who reads the file says it
+    with suppress(
+        Exception
+    ):  # decompressors and the parser share no class of errors; who reads the file says it
         records, at = unpacked(view[start : start + length]), 0
         while at < len(records):
             opcode, size = RECORD_HEAD.unpack_from(records, at)

@@ -361,7 +361,9 @@ class Recording:
                 else:
                     yield from taken.stored(body)
         if taken.broken:
-            damage.lost(f"{taken.broken} chunks or channels hold what can't be read: the rest of them is left out")
+            damage.lost(
+                f"{taken.broken} chunks or channels hold what can't be read: the rest of them is left out"
+            )
         if taken.homeless:
             damage.lost(f"{taken.homeless} messages whose channel lay in a damaged chunk are left out")
         due = taken.read if self._index is None or chunk else sum(self._index.messages.values())

@@ -9,7 +9,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -85,12 +84,20 @@ def marks(caplog: pytest.LogCaptureFixture) -> Iterator[Marks]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "site.yaml").write_text(SITE)
-    (tmp_path / "headrace.yaml").write_text(f"run_dir: {tmp_path / 'run'}\nbroker: {{bootstrap: '127.0.0.1:1'}}\n")
+    (tmp_path / "headrace.yaml").write_text(
+        f"run_dir: {tmp_path / 'run'}\nbroker: {{bootstrap: '127.0.0.1:1'}}\n"
+    )
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path
 
 
-COMMANDS = (["doctor"], ["subscriptions", "check"], ["subscriptions", "list"], ["subscriptions", "status"], ["subscriptions", "test"])
+COMMANDS = (
+    ["doctor"],
+    ["subscriptions", "check"],
+    ["subscriptions", "list"],
+    ["subscriptions", "status"],
+    ["subscriptions", "test"],
+)
 
 
 def ask_all(marks: Marks, folder: Path, name: str = "duty") -> None:
@@ -147,13 +154,19 @@ def test_secrets_of_channels_that_fail(marks: Marks, folder: Path, monkeypatch: 
         "channels:\n  hook: {kind: webhook, url: {file: url}, secret: {env: SIGNS}}\n  am: {kind: alertmanager, url: {env: AM}}\n"
         "  mail: {kind: apprise, url: {env: MAIL}, timeout: 2 s}\nsubscriptions:\n  duty: {to: [hook, am, mail]}\n"
     )  # fmt: skip
-    (folder / "url").write_text(f"http://u:{marks.new('user')}@127.0.0.1:1/{marks.new('path')}?t={marks.new('query')}")
+    (folder / "url").write_text(
+        f"http://u:{marks.new('user')}@127.0.0.1:1/{marks.new('path')}?t={marks.new('query')}"
+    )
     monkeypatch.setenv("SIGNS", marks.new("hmac"))
     monkeypatch.setenv("AM", f"http://127.0.0.1:1/{marks.new('am')}")
     monkeypatch.setenv("MAIL", f"json://u:{marks.new('apprise')}@127.0.0.1:1/{marks.new('apprise-path')}")
     ask_all(marks, folder)
     found = load_subscriptions(folder, load_site(folder))
-    marks.said += [repr(found), str(found), *(f"{one!r} {one.url} {one.secret}" for one in found.channels.values())]
+    marks.said += [
+        repr(found),
+        str(found),
+        *(f"{one!r} {one.url} {one.secret}" for one in found.channels.values()),
+    ]
 
 
 async def test_secrets_of_a_running_role_and_its_edge(
@@ -173,7 +186,9 @@ async def test_secrets_of_a_running_role_and_its_edge(
         (tmp_path / "token").write_text(marks.new("token"))
         bus = MemoryBus()
         await bus.create_topics(TOPICS, 3)
-        context = RoleContext("alerts", load_site(tmp_path), tmp_path, Settings(run_dir=tmp_path / "run"), bus, asyncio.Event())
+        context = RoleContext(
+            "alerts", load_site(tmp_path), tmp_path, Settings(run_dir=tmp_path / "run"), bus, asyncio.Event()
+        )
         task = asyncio.create_task(run_alerts(context))
         await until(lambda: context.state == "ready" or task.done())
         producer = await bus.producer("worker")
@@ -194,8 +209,20 @@ def test_users_and_their_passwords(marks: Marks, folder: Path) -> None:
     marks.command("users", "init", str(folder), "--name", "ada", "--key", str(folder / "ada.pem"))
     long, short = marks.new("password-of-length"), marks.new("short")[:7]
     marks.all["short"] = short
-    marks.command("users", "add", "eva", "--role", "operator", "--password", "--site", str(folder), stdin=f"{long}\n{long}\n")
-    marks.command("users", "add", "otto", "--role", "operator", "--password", "--site", str(folder), stdin=f"{short}\n")
+    marks.command(
+        "users",
+        "add",
+        "eva",
+        "--role",
+        "operator",
+        "--password",
+        "--site",
+        str(folder),
+        stdin=f"{long}\n{long}\n",
+    )
+    marks.command(
+        "users", "add", "otto", "--role", "operator", "--password", "--site", str(folder), stdin=f"{short}\n"
+    )
     marks.command("users", "hash-password", stdin=f"{long}\n")
     whole = file.read_text()
     stored = next(line for line in whole.splitlines() if "argon2id" in line).split("password:")[1].strip()
@@ -210,7 +237,11 @@ def test_users_and_their_passwords(marks: Marks, folder: Path) -> None:
         whole,
     ):
         file.write_text(text)
-        for words in (["doctor", str(folder)], ["users", "list", str(folder)], ["ack", "*", "--site", str(folder)]):
+        for words in (
+            ["doctor", str(folder)],
+            ["users", "list", str(folder)],
+            ["ack", "*", "--site", str(folder)],
+        ):
             marks.command(*words)
             marks.command(*words, "--json")
     users = parse_users(f"users: {{eva: {{role: viewer, password: '{hashed(long)}'}}}}", "users.yaml")
@@ -223,11 +254,17 @@ def test_keys(marks: Marks, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     pem.write_text(f"-----BEGIN PRIVATE KEY-----\n{marks.new('pem')}\n-----END PRIVATE KEY-----\n")
     pem.chmod(0o600)
     for words in (["ack", "*", "--site"], ["users", "apply"], ["activate"]):
-        marks.command(*words, str(folder), "--key", str(pem)) if words[0] != "activate" else marks.command(*words, str(folder))
-    monkeypatch.setenv("HEADRACE_KEY", f"-----BEGIN PRIVATE KEY-----\n{marks.new('variable')}\n-----END PRIVATE KEY-----\n")
+        marks.command(*words, str(folder), "--key", str(pem)) if words[0] != "activate" else marks.command(
+            *words, str(folder)
+        )
+    monkeypatch.setenv(
+        "HEADRACE_KEY", f"-----BEGIN PRIVATE KEY-----\n{marks.new('variable')}\n-----END PRIVATE KEY-----\n"
+    )
     marks.command("ack", "*", "--site", str(folder))
     monkeypatch.delenv("HEADRACE_KEY")
-    (folder / "headrace.yaml").write_text(f"journal: {{key: {pem}}}\naccess: {{keys: {{scada: {pem}, alerts: {pem}}}}}\nscada: {{pki: {folder}/pki}}\n")
+    (folder / "headrace.yaml").write_text(
+        f"journal: {{key: {pem}}}\naccess: {{keys: {{scada: {pem}, alerts: {pem}}}}}\nscada: {{pki: {folder}/pki}}\n"
+    )
     for words in (["doctor"], ["certs", "check"], ["certs", "list"]):
         marks.command(*words, str(folder))
     own = folder / "pki" / "own"
@@ -252,7 +289,11 @@ def test_settings(marks: Marks, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         f"{marks.new('bare')}\n",
     ):
         (folder / "headrace.yaml").write_text(text)
-        for words in (["doctor", str(folder)], ["alarms", str(folder)], ["subscriptions", "status", str(folder)]):
+        for words in (
+            ["doctor", str(folder)],
+            ["alarms", str(folder)],
+            ["subscriptions", "status", str(folder)],
+        ):
             marks.command(*words)
             marks.command(*words, "--json")
         with pytest.raises(HeadraceError) as caught:
@@ -276,5 +317,3 @@ async def test_passwords_at_the_opcua_server(marks: Marks, tmp_path: Path, unuse
         marks.said.append(str(made.context.metrics))
     loaded = load_settings(None)
     marks.said.append(repr(loaded))
-
-

@@ -58,7 +58,9 @@ class _Heard(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and not self._is_fine(error):
-            self.all.append(f"{record.name}: {record.getMessage()[:100]}: {type(error).__name__}: {error}"[:300])
+            self.all.append(
+                f"{record.name}: {record.getMessage()[:100]}: {type(error).__name__}: {error}"[:300]
+            )
 
 
 class _Edge:
@@ -116,7 +118,9 @@ async def _send(port: int, *parts: bytes, is_ended: bool = True) -> bytes:
     except ConnectionError:
         pass
     finally:
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
         writer.transport.abort()
         await asyncio.sleep(0)
     return answer
@@ -135,10 +139,17 @@ subscriptions:
 
 def http_edge(work: Path) -> Case:
     """The HTTP edge of the role `alerts`: streams, sockets and links."""
-    edge = _Edge(lambda error: isinstance(error, HttpProcessingError | RequestPayloadError | ConnectionError), "aiohttp", "headrace", "asyncio")
+    edge = _Edge(
+        lambda error: isinstance(error, HttpProcessingError | RequestPayloadError | ConnectionError),
+        "aiohttp",
+        "headrace",
+        "asyncio",
+    )
     (work / "token").write_text("t0ken\n")
     (work / "subscriptions.yaml").write_text(_SERVED)
-    context = RoleContext("alerts", site(), work, Settings(run_dir=work / "run"), MemoryBus(), asyncio.Event())
+    context = RoleContext(
+        "alerts", site(), work, Settings(run_dir=work / "run"), MemoryBus(), asyncio.Event()
+    )
 
     async def start() -> int:
         await context.bus.create_topics(TOPICS, 3)
@@ -319,7 +330,9 @@ def _open_request() -> bytes:
 
 
 def _message(body: bytes, kind: Any, number: int) -> bytes:
-    chunks = MessageChunk.message_to_chunks(SecurityPolicyNone(), body, 65535, message_type=kind, channel_id=1, request_id=number, token_id=1)
+    chunks = MessageChunk.message_to_chunks(
+        SecurityPolicyNone(), body, 65535, message_type=kind, channel_id=1, request_id=number, token_id=1
+    )
     for chunk in chunks:
         chunk.SequenceHeader.SequenceNumber = number + 1
     return b"".join(chunk.to_binary() for chunk in chunks)
@@ -328,11 +341,18 @@ def _message(body: bytes, kind: Any, number: int) -> bytes:
 def _requests() -> list[Any]:
     node, server = ua.NodeId("R1.RackLiquidFlow", 2), ua.NodeId(ua.ObjectIds.Server)
     read = ua.ReadRequest()
-    read.Parameters.NodesToRead = [ua.ReadValueId(node, ua.AttributeIds.Value), ua.ReadValueId(server, ua.AttributeIds.DisplayName)]
+    read.Parameters.NodesToRead = [
+        ua.ReadValueId(node, ua.AttributeIds.Value),
+        ua.ReadValueId(server, ua.AttributeIds.DisplayName),
+    ]
     write = ua.WriteRequest()
-    write.Parameters.NodesToWrite = [ua.WriteValue(node, ua.AttributeIds.Value, None, ua.DataValue(ua.Variant([1.0, 2.0])))]
+    write.Parameters.NodesToWrite = [
+        ua.WriteValue(node, ua.AttributeIds.Value, None, ua.DataValue(ua.Variant([1.0, 2.0])))
+    ]
     browse = ua.BrowseRequest()
-    browse.Parameters.NodesToBrowse = [ua.BrowseDescription(server, ua.BrowseDirection.Both, ua.NodeId(), True, 0, 63)]
+    browse.Parameters.NodesToBrowse = [
+        ua.BrowseDescription(server, ua.BrowseDirection.Both, ua.NodeId(), True, 0, 63)
+    ]
     translate = ua.TranslateBrowsePathsToNodeIdsRequest()
     path = ua.RelativePath([ua.RelativePathElement(ua.NodeId(33), False, True, ua.QualifiedName("x", 2))])
     translate.Parameters.BrowsePaths = [ua.BrowsePath(server, path)]
@@ -341,9 +361,13 @@ def _requests() -> list[Any]:
     history.Parameters.NodesToRead = [ua.HistoryReadValueId(node)]
     subscribe = ua.CreateSubscriptionRequest()
     items = ua.CreateMonitoredItemsRequest()
-    element = ua.ContentFilterElement(ua.FilterOperator.Equals, [ua.LiteralOperand(ua.Variant(1)), ua.ElementOperand(0)])
+    element = ua.ContentFilterElement(
+        ua.FilterOperator.Equals, [ua.LiteralOperand(ua.Variant(1)), ua.ElementOperand(0)]
+    )
     wanted = ua.EventFilter(
-        SelectClauses=[ua.SimpleAttributeOperand(ua.NodeId(2041), [ua.QualifiedName("Severity")], ua.AttributeIds.Value)],
+        SelectClauses=[
+            ua.SimpleAttributeOperand(ua.NodeId(2041), [ua.QualifiedName("Severity")], ua.AttributeIds.Value)
+        ],
         WhereClause=ua.ContentFilter([element, element]),
     )
     items.Parameters.SubscriptionId = 1
@@ -354,7 +378,13 @@ def _requests() -> list[Any]:
                                       ua.MonitoringParameters(2, 100.0, ua.DataChangeFilter(), 10, True)),
     ]  # fmt: skip
     publish, call = ua.PublishRequest(), ua.CallRequest()
-    call.Parameters.MethodsToCall = [ua.CallMethodRequest(ua.NodeId("row:rack-low:R1", 2), ua.NodeId(9111), [ua.Variant(b"x"), ua.Variant(ua.LocalizedText("y"))])]
+    call.Parameters.MethodsToCall = [
+        ua.CallMethodRequest(
+            ua.NodeId("row:rack-low:R1", 2),
+            ua.NodeId(9111),
+            [ua.Variant(b"x"), ua.Variant(ua.LocalizedText("y"))],
+        )
+    ]
     delete = ua.DeleteSubscriptionsRequest()
     delete.Parameters.SubscriptionIds = [1, 2]
     again = ua.BrowseNextRequest()

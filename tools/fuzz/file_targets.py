@@ -115,7 +115,17 @@ def subscription_files(_: Path) -> Case:
         b"  am: {kind: alertmanager, url: 'http://127.0.0.1:9093'}\n  mail: {kind: apprise, url: {env: M}}\nsubscriptions:\n  duty:\n    to: [log, hook]\n    asset: R1\n    severity: [urgent, high]\n"
         b"    hours: {from: '22:00', to: '06:00', days: [fri]}\n    digest: {above: 5, every: 1 min, worst: 3}\n    escalate: [{after: 5 min, to: mail}]\n    user: eva\n    wait: 5 s\n    group_by: [unit]\n  heart: {to: am, always: 1 min}\n",
     ]  # fmt: skip
-    words = (b"{env: X}", b"{file: /etc/passwd}", b"http://[", b"http://a:99999/", b"[::1]:1", b"0.0.0.0:1", b"25:00", b"Europe/Oslo", b"../../x")
+    words = (
+        b"{env: X}",
+        b"{file: /etc/passwd}",
+        b"http://[",
+        b"http://a:99999/",
+        b"[::1]:1",
+        b"0.0.0.0:1",
+        b"25:00",
+        b"Europe/Oslo",
+        b"../../x",
+    )
 
     def reveal(where: str, name: str) -> str:
         if name == "none":
@@ -136,7 +146,14 @@ def users_files(_: Path) -> Case:
         b"    password: $argon2id$v=19$m=19456,t=2,p=1$KsiZKJaEFXDCM0isGzohsA$dtN+8iqQvln1heUirdNoHdYQHswLEaWFvd0MOv9/28Y\n    login: eva@example.org\n"
         b"  scada:\n    role: engineer\n    speaks_for: all\nproxy: {addresses: [127.0.0.1], header: X-Forwarded-Email}\n"
     ]  # fmt: skip
-    words = (b"$argon2id$v=19$m=999999999,t=9,p=9$x$y", b"$argon2id$", b"speaks_for: [eva]", b"::1", b"999.1.1.1", b"'*'")
+    words = (
+        b"$argon2id$v=19$m=999999999,t=9,p=9$x$y",
+        b"$argon2id$",
+        b"speaks_for: [eva]",
+        b"::1",
+        b"999.1.1.1",
+        b"'*'",
+    )
     return Case(_of_yaml(seeds, *words), lambda data: parse_users(data.decode(), "users.yaml"), _WRONG)
 
 
@@ -200,7 +217,9 @@ def map_files(work: Path) -> Case:
         file.write_bytes(data)
         load_map(file)
 
-    return Case(_of_yaml(seeds, b"unix ms", b"%Y-%m-%d", b"Europe/Oslo", b"{series}{gpu}"), run, (ConfigurationError,))
+    return Case(
+        _of_yaml(seeds, b"unix ms", b"%Y-%m-%d", b"Europe/Oslo", b"{series}{gpu}"), run, (ConfigurationError,)
+    )
 
 
 def _importer(work: Path, kind: str, name: str, make: Make) -> Case:
@@ -219,9 +238,19 @@ def import_csv(work: Path) -> Case:
     seeds = [
         b"time,flow,temp\n2026-01-01 00:00:00,1.5,20\n2026-01-01 00:00:10,1e3,NaN\n2026-10-25 02:30:00,,-1\n",
         "\ufefftime;flow;temp\r\n2026-01-01T00:00:00Z;1,5;20\r\n".encode(),
-        'time,flow,temp\n"2026-01-01 00:00:00","1\n5",20\n'.encode(),
+        b'time,flow,temp\n"2026-01-01 00:00:00","1\n5",20\n',
     ]
-    words = (b'"', b'""', b",", b";", b"9999-12-31 23:59:59", b"0001-01-01 00:00:00", b"2026-13-45", b"2262-04-12 00:00:00", b'"' + b"x" * 200_000)
+    words = (
+        b'"',
+        b'""',
+        b",",
+        b";",
+        b"9999-12-31 23:59:59",
+        b"0001-01-01 00:00:00",
+        b"2026-13-45",
+        b"2262-04-12 00:00:00",
+        b'"' + b"x" * 200_000,
+    )
     return _importer(work, "csv", "x.csv", of_text(seeds, words))
 
 
@@ -251,9 +280,21 @@ def import_influx(work: Path) -> Case:
 
 def import_prometheus(work: Path) -> Case:
     """Prometheus' text and OpenMetrics."""
-    seeds = [one[:3000] for one in _texts("tests/streams/importing/prometheus/*.om", "tests/streams/importing/prometheus/*.txt")]
-    seeds.append(b'# TYPE t gauge\nDCGM_FI_DEV_GPU_TEMP{gpu="0",Hostname="a"} 50 1767225600\nDCGM_FI_DEV_GPU_TEMP{gpu="1",Hostname="a"} 51 1767225610\n# EOF\n')
-    return _importer(work, "prometheus", "x.om", of_text(seeds, (b"{", b"}", b'"', b"# EOF", b'# HELP x \\', b"# {a=\"b\"} 1 1", b"NaN", b"+Inf")))
+    seeds = [
+        one[:3000]
+        for one in _texts(
+            "tests/streams/importing/prometheus/*.om", "tests/streams/importing/prometheus/*.txt"
+        )
+    ]
+    seeds.append(
+        b'# TYPE t gauge\nDCGM_FI_DEV_GPU_TEMP{gpu="0",Hostname="a"} 50 1767225600\nDCGM_FI_DEV_GPU_TEMP{gpu="1",Hostname="a"} 51 1767225610\n# EOF\n'
+    )
+    return _importer(
+        work,
+        "prometheus",
+        "x.om",
+        of_text(seeds, (b"{", b"}", b'"', b"# EOF", b"# HELP x \\", b'# {a="b"} 1 1', b"NaN", b"+Inf")),
+    )
 
 
 def import_json(work: Path) -> Case:

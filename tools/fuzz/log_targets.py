@@ -79,7 +79,9 @@ def _inputs() -> list[Input]:
 
 def _outputs() -> list[Output]:
     engine, said = Engine(program(_MORE_RULES), site(), UNIT), list[Output]()
-    for number, one in enumerate([tick(START), flow(1, START, 10.0), flow(2, START + 4 * S, 10.0), tick(START + 5 * S)]):
+    for number, one in enumerate(
+        [tick(START), flow(1, START, 10.0), flow(2, START + 4 * S, 10.0), tick(START + 5 * S)]
+    ):
         said += engine.step([one])
         assert number < 9
     assert said

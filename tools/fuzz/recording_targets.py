@@ -30,7 +30,9 @@ _DATA_END: Final = 15
 def _written(path: Path, compression: CompressionType) -> bytes:
     with RecordingWriter(path, attachments={"site.yaml": b"name: x\n"}, compression=compression) as writer:
         for number in range(12):
-            value = tick(START + number * 100 * MS) if number % 3 else flow(number + 1, START + number * S, 1.0)
+            value = (
+                tick(START + number * 100 * MS) if number % 3 else flow(number + 1, START + number * S, 1.0)
+            )
             one = encode_input(value, 1)
             body = None if number == 7 else one.value
             writer.write(
@@ -82,7 +84,10 @@ def _indexed(rng: random.Random, data: bytes) -> bytes:
 
 
 def _make(work: Path) -> Make:
-    seeds = [_written(work / "seed.mcap", one) for one in (CompressionType.LZ4, CompressionType.ZSTD, CompressionType.NONE)]
+    seeds = [
+        _written(work / "seed.mcap", one)
+        for one in (CompressionType.LZ4, CompressionType.ZSTD, CompressionType.NONE)
+    ]
     seeds += [_without_checksums(seeds[2])] * 3
     change = of_bytes(seeds)
 

@@ -140,9 +140,7 @@ def _watch(child: int, place: mmap.mmap) -> str:
                 return ""
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == NOT_MADE:
                 raise RuntimeError("an input could not be made: what the process said stands above")
-            return (
-                f"died of signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "the process ended"
-            )
+            return f"died of signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "the process ended"
         if place[:8] != last:
             last, since = place[:8], time.monotonic()
         elif time.monotonic() - since > WALL_S:
