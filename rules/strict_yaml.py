@@ -119,7 +119,9 @@ class _Builder:
         """A password may begin with the sign of an alias, an anchor or a tag."""
         if not self._document.hides:
             return what
-        return f"what begins so is an {what.split(maxsplit=1)[0]} in YAML: put it in quotes".replace("an tag", "a tag")
+        return f"what begins so is an {what.split(maxsplit=1)[0]} in YAML: put it in quotes".replace(
+            "an tag", "a tag"
+        )
 
     def _node(self, event: Event, depth: int) -> Node:
         mark = event.start_mark

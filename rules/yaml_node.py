@@ -50,7 +50,7 @@ class Document:
     lines: tuple[str, ...]
     findings: list[Finding] = field(default_factory=list)
     hides: bool = False
-    """Whether secrets may stand in it, by mistake: then no finding shows a line of it, or a value in a secret's place."""
+    """Whether secrets may stand in it, by mistake: then no finding shows a line of it, or a value of another kind."""
 
     def report(
         self, line: int, column: int, message: str, hint: str = "", severity: Severity = "error"

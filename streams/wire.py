@@ -64,6 +64,8 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
 _OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, ENTRY_SCHEMA: Entry}
 NUMBER_MAX: Final = 2**63 - 1
 """JSON has numbers that no column and no kernel holds."""
+TIME_MAX: Final = 2**62
+"""In ns: the year 2116. What an engine adds to a time still has to be one."""
 _OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
@@ -348,7 +350,7 @@ def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
         if name in body:
             value = body[name]
             known[name] = value if type(value) is as_it_is else _checked(name, annotation, value)
-            if type(value) is int and value > NUMBER_MAX:
+            if type(value) is int and value > (TIME_MAX if name.endswith("_ns") else NUMBER_MAX):
                 raise UndecodableError("bad-envelope", f"'{name}' can't be {value}")
             found += 1
         elif is_needed:

@@ -45,9 +45,8 @@ def main() -> int:
         print(json.dumps(rows))
     else:
         for row in rows:
-            print(
-                f"{row['package']:32} {row['version']:14} {row['licence'] or '?'}{'  ' + row['note'] if row['note'] else ''}"
-            )
+            said = row["licence"] or "?"
+            print(f"{row['package']:32} {row['version']:14} {said}  {row['note']}".rstrip())
     return 0 if all(row["licence"] for row in rows) else 1
 
 

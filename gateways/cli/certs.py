@@ -1,7 +1,7 @@
 """`headrace certs`: certificates of the OPC UA gateway and of the SCADA server, and whom both trust.
 
-Rules: nothing is made by looking; what a command changes takes effect as docs/security.md says, and the command says it,
-too; of a private key nothing is ever printed.
+Rules: nothing is made by looking; what a command changes takes effect as docs/security.md says, and the command
+says it, too; of a private key nothing is ever printed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from streams.settings import load_settings
 from streams.site_folder import load_site
 
 _EFFECT = {
-    "gateway": "gateway and actuators show it from their next connection on; put it into the trust lists of the servers "
-    "first",
+    "gateway": "gateway and actuators show it from their next connection on; put it into the trust lists of the "
+    "servers first",
     "scada": "the role scada shows it when it is started again; put it into the trust lists of the clients first",
 }
 
@@ -173,7 +173,9 @@ def distrust(site_dir: Path, whose: str, start: str, as_json: bool) -> int:
     kept.write_bytes(certificate.public_bytes(Encoding.DER))
     found.unlink()
     if whose == "gateway":
-        text = "the next certificate that this server shows is trusted, unless one is put there: headrace certs trust --file"
+        text = (
+            "the next certificate that this server shows is trusted, unless one is put there (trust --file)"
+        )
         print(text, file=sys.stderr)
     return _say("rejected", kept, certificate, as_json)
 

@@ -93,7 +93,7 @@ async def own_certificate(client: Client, folder: Path) -> tuple[Path, Path]:
 
 
 def own_application(folder: Path) -> Application:
-    """This machine's client, as `gateways/certificates` has it."""
+    """The client of this machine, as `gateways/certificates` has it."""
     certificate, key = folder / "opcua-gateway.der", folder / "opcua-gateway.key.pem"
     return Application(APPLICATION_URI, "client", certificate, key, (socket.gethostname(),))
 

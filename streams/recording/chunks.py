@@ -55,7 +55,8 @@ def record_of(stored: Stored) -> Record:
 class Chunks:
     """Takes chunks apart. `read`: messages of all topics; `homeless`: those whose channel nobody has named.
 
-    `broken`: chunks and channels of which the rest can't be read, though their checksums are right. `known`: the places of channels that an index names.
+    `broken`: chunks and channels of which the rest can't be read, though their checksums are right. `known`: the places
+    of channels that an index names.
     """
 
     def __init__(self, topics: Collection[str] | None, known: Mapping[int, Place]) -> None:

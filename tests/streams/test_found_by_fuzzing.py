@@ -45,7 +45,14 @@ def test_a_choice_may_be_of_any_type(value: object) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"sequence": -(2**63)}, {"sequence": 2**64 - 1}, {"epoch": 2**63}, {"epoch": -1}, {"readings": 2**63}],
+    [
+        {"sequence": -(2**63)},
+        {"sequence": 2**64 - 1},
+        {"epoch": 2**63},
+        {"epoch": -1},
+        {"readings": 2**63},
+        {"to_ns": 2**63 - 1},
+    ],
 )
 def test_numbers_that_no_one_can_count_with_are_refused(fields: dict[str, int]) -> None:
     with pytest.raises(UndecodableError, match="can't be"):
