@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SITE ?= examples/narvik
 SEED ?= $(shell echo $$((0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1))))
 
-.PHONY: install run test test-kafka test-sim lint bench golden clean
+.PHONY: install run test test-kafka test-sim lint bench golden fuzz audit licences clean
 
 install: $(STAMP)
 
@@ -47,6 +47,18 @@ bench: install
 # What the code says otherwise than the golden set; WRITE=outputs or WRITE=inputs records it anew (docs/golden.md).
 golden: install
 	$(BIN)/python -m tools.golden $(if $(WRITE),--$(WRITE))
+
+# docs/security.md; SEED=N gives other inputs
+fuzz: install
+	$(BIN)/python -m tools.fuzz --inputs $(or $(INPUTS),2000) --seed $(or $(SEED),1)
+
+# Needs the network's advisory database.
+audit:
+	@test -x .cache/audit/bin/pip-audit || { $(PYTHON) -m venv .cache/audit && .cache/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; }
+	.cache/audit/bin/pip-audit -r requirements.lock --require-hashes --disable-pip --strict --progress-spinner off
+
+licences: install
+	@$(BIN)/python -m tools.licences
 
 clean:
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist run

@@ -45,9 +45,12 @@ DEPTH_MAX = 32
 _WRITE_OUT = "anchors and aliases are not read: write the value out"
 
 
-def load(text: str, file: str) -> tuple[Node | None, list[Finding]]:
-    """Parse `text`; `file` is only a name for findings. The node is None when nothing is left to read."""
-    document = Document(file, tuple(text.splitlines()))
+def load(text: str, file: str, hides: bool = False) -> tuple[Node | None, list[Finding]]:
+    """Parse `text`; `file` is only a name for findings. The node is None when nothing is left to read.
+
+    `hides`: secrets may stand in it, and no finding quotes it (`Document`).
+    """
+    document = Document(file, tuple(text.splitlines()), hides=hides)
     try:
         root = _Builder(document, YAML(typ="safe", pure=True).parse(text)).root()
     except ReaderError as error:
@@ -112,17 +115,25 @@ class _Builder:
     def _report(self, event: Event, message: str, hint: str = "") -> None:
         self._document.report(event.start_mark.line + 1, event.start_mark.column + 1, message, hint)
 
+    def _called(self, what: str) -> str:
+        """A password may begin with the sign of an alias, an anchor or a tag."""
+        if not self._document.hides:
+            return what
+        return f"what begins so is an {what.split(maxsplit=1)[0]} in YAML: put it in quotes".replace(
+            "an tag", "a tag"
+        )
+
     def _node(self, event: Event, depth: int) -> Node:
         mark = event.start_mark
         node = Node(self._document, "null", mark.line + 1, mark.column + 1)
         if isinstance(event, AliasEvent):
-            self._report(event, f"alias '*{event.anchor}'", _WRITE_OUT)
+            self._report(event, self._called(f"alias '*{event.anchor}'"), _WRITE_OUT)
             return node
         anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
         if anchor:
-            self._report(event, f"anchor '&{anchor}'", _WRITE_OUT)
+            self._report(event, self._called(f"anchor '&{anchor}'"), _WRITE_OUT)
         if tag:
-            self._report(event, f"tag '{tag}'", "tags are not read: remove it")
+            self._report(event, self._called(f"tag '{tag}'"), "tags are not read: remove it")
         if isinstance(event, ScalarEvent):
             _fill_scalar(node, event)
         elif depth > DEPTH_MAX:

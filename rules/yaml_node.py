@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from rules.findings import Finding, Severity, nearest
 
@@ -19,6 +19,7 @@ Kind = Literal["mapping", "list", "text", "number", "boolean", "null"]
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 """What counts as a number: decimal ones only."""
 _QUANTITY = re.compile(rf"\s*({NUMBER.pattern})\s*([^\s\d].*?)?\s*", re.ASCII)
+_INTEGER = re.compile(r"[-+]?\d{1,30}", re.ASCII)
 MESSAGE_MAX = 400
 """Characters of a message, which may quote the file."""
 KIND_NAMES = {
@@ -48,12 +49,14 @@ class Document:
     file: str
     lines: tuple[str, ...]
     findings: list[Finding] = field(default_factory=list)
+    hides: bool = False
+    """Whether secrets may stand in it, by mistake: then no finding shows a line of it, or a value of another kind."""
 
     def report(
         self, line: int, column: int, message: str, hint: str = "", severity: Severity = "error"
     ) -> Finding:
         """Add a finding at `line` and `column` (from 1); returns it."""
-        source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        source = self.lines[line - 1] if 0 < line <= len(self.lines) and not self.hides else ""
         if len(message) > MESSAGE_MAX:
             message = f"{message[:MESSAGE_MAX]}…"
         finding = Finding(self.file, line, column, message, hint, severity, source)
@@ -134,6 +137,18 @@ class Node:
     def as_mapping(self) -> Mapping[str, Node]:
         """The entries of a mapping whose keys are free (ids); empty, and reported, if it is none."""
         return self.entries if self._is("mapping") else {}
+
+    def plain(self) -> Any:
+        """The value as plain Python, for what checks it by itself: dict, list, str, int or float, bool, None."""
+        if self.kind == "mapping":
+            return {key: node.plain() for key, node in self.entries.items()}
+        if self.kind == "list":
+            return [node.plain() for node in self.items]
+        if self.kind == "number":
+            return int(self.scalar) if _INTEGER.fullmatch(self.scalar) else float(self.scalar)
+        if self.kind == "boolean":
+            return self.scalar.lower() == "true"
+        return self.scalar if self.kind == "text" else None
 
     def is_whole(self, allowed: Iterable[str] | None = None) -> bool:
         """Whether all keys of a mapping are read, and are `allowed` ones: only then is what it lacks a finding."""
@@ -232,7 +247,8 @@ class Node:
                 f"'{self.scalar}' is no duration" if unit else "a duration needs a unit of time", hint
             )
             return None
-        duration_ns = round(value * DURATION_NS[unit])
+        value_ns = value * DURATION_NS[unit]
+        duration_ns = round(value_ns) if math.isfinite(value_ns) else high_ns + 1
         if not low_ns <= duration_ns <= high_ns:
             self.report(
                 f"'{self.scalar}' is out of range", f"from {_duration(low_ns)} to {_duration(high_ns)}"
@@ -244,7 +260,7 @@ class Node:
         if self.kind == kind:
             return True
         found = KIND_NAMES.get(self.kind, "nothing")
-        if self.kind == "text":
+        if self.kind == "text" and not self.document.hides:
             found = f"'{self.scalar}'"
         self.report(f"expected {KIND_NAMES[kind]}, found {found}")
         return False

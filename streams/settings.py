@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
+from rules.strict_yaml import load
+from streams.text_file import read_text
 
 PREFIX = "HEADRACE_"
 BOOTSTRAP_VARIABLE = f"{PREFIX}BROKER__BOOTSTRAP"
@@ -223,6 +225,9 @@ class Settings(BaseSettings):
     log: LogSettings = Field(default_factory=LogSettings)
     traces: TraceSettings = Field(default_factory=TraceSettings)
 
+    of_file: ClassVar[dict[str, Any]] = {}
+    """What `headrace.yaml` says."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -233,7 +238,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over secrets over the file."""
-        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls.model_config.get("yaml_file"))
+        yaml = InitSettingsSource(settings_cls, cls.of_file)
         return init_settings, env_settings, file_secret_settings, yaml
 
 
@@ -245,13 +250,14 @@ def load_settings(
     `option`: that of the command line which `given` comes from; what is wrong in it is said of the option.
     """
     findings = _unknown_environment()
+    said = _read(file) if file is not None and file.exists() else {}
     bound = type(
         "Settings",
         (Settings,),
         {
-            "model_config": SettingsConfigDict(
-                yaml_file=file if file and file.exists() else None, secrets_dir=secrets
-            ),
+            "model_config": SettingsConfigDict(secrets_dir=secrets),
+            "of_file": said,
+            "__annotations__": {"of_file": ClassVar[dict[str, Any]]},
             "__doc__": Settings.__doc__,
         },
     )
@@ -269,17 +275,27 @@ def load_settings(
             )
             for item in error.errors()
         )
-    findings += _secrets_in(file)
+    findings += _secrets_in(file, said)
     if findings:
         raise ConfigurationError(findings)
     return settings
 
 
-def _secrets_in(file: Path | None) -> list[Finding]:
+def _read(file: Path) -> dict[str, Any]:
+    """The settings of a file, strictly (`rules/strict_yaml`): no aliases, no tags, no key twice."""
+    text = read_text(file, str(file))
+    if not any(line.partition("#")[0].strip() for line in text.splitlines()):
+        return {}
+    root, findings = load(text, str(file), hides=True)
+    found = {} if root is None else {key: node.plain() for key, node in root.as_mapping().items()}
+    if findings:
+        raise ConfigurationError(findings)
+    return found
+
+
+def _secrets_in(file: Path | None, said: Mapping[str, Any]) -> list[Finding]:
     """A site's folder is copied, recorded and shown to many: no secret is at home there."""
-    if file is None or not file.exists():
-        return []
-    broker = YamlConfigSettingsSource(Settings, yaml_file=file)().get("broker")
+    broker = said.get("broker")
     if not isinstance(broker, Mapping) or "password" not in broker:
         return []
     hint = f"name its file in broker.password_file, or set {PREFIX}BROKER__PASSWORD"

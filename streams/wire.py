@@ -62,6 +62,10 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "access/1": AccessList,
 }
 _OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, ENTRY_SCHEMA: Entry}
+NUMBER_MAX: Final = 2**63 - 1
+"""JSON has numbers that no column and no kernel holds."""
+TIME_MAX: Final = 2**62
+"""In ns: the year 2116. What an engine adds to a time still has to be one."""
 _OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
@@ -169,7 +173,12 @@ def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool
         return name, unit, "", 0, False
     source = _text(header(headers, "source"), "bad-header")
     epoch_text = _text(header(headers, "epoch"), "bad-header")
-    if not epoch_text.isdecimal() or len(epoch_text) > 19:
+    if not (
+        epoch_text.isascii()
+        and epoch_text.isdecimal()
+        and len(epoch_text) <= 19
+        and int(epoch_text) <= NUMBER_MAX
+    ):
         raise UndecodableError("bad-header", f"epoch {epoch_text[:40]!r} is not a number")
     return name, unit, source, int(epoch_text), header(headers, "backfill") == b"1"
 
@@ -186,6 +195,7 @@ def _text(raw: bytes | None, reason: str) -> str:
 def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, backfill: bool) -> Input:
     known = read_known(value) if name == "frame/1" else None
     if known is not None:
+        _check_sequence(known.sequence)
         identity = Identity(source, epoch, known.sequence)
         time_ns, gpu, quality, energy_mj, values = known.lists
         return Frame(
@@ -193,6 +203,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         )
     told = readings_bytes.read_known(value) if name == "readings/1" else None
     if told is not None:
+        _check_sequence(told.sequence)
         identity = Identity(source, epoch, told.sequence)
         time_ns, server_ns, values, quality, status = told.lists
         return Readings(
@@ -209,6 +220,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         sequence, ingest_ns, *rest = (column[0].as_py() for column in columns[:scalars_of])
         if sequence is None or ingest_ns is None or None in rest:
             raise UndecodableError("bad-shape", "a null where a value must be")
+        _check_sequence(sequence)
         identity = Identity(source, epoch, sequence)
         lists = [_values(column) for column in columns[-lists_of:]]
         if name == "frame/1":
@@ -226,6 +238,12 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         raise
     except (pa.ArrowException, ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError) as error:
         raise UndecodableError("bad-arrow", str(error)[:200]) from None
+
+
+def _check_sequence(sequence: int) -> None:
+    """Sequences count from 0: what two of them lie apart is a number that can be told."""
+    if sequence < 0:
+        raise UndecodableError("bad-shape", f"the sequence {sequence}")
 
 
 def _frame(
@@ -284,6 +302,8 @@ def _decode_envelope(name: str, unit: str, value: bytes) -> Input:
     for field, kind in (("source", str), ("epoch", int), ("sequence", int)):
         if type(envelope.get(field)) is not kind:
             raise UndecodableError("bad-envelope", f"'{field}' must be {kind.__name__}")
+        if kind is int and not 0 <= envelope[field] <= NUMBER_MAX:
+            raise UndecodableError("bad-envelope", f"'{field}' can't be {envelope[field]}")
     identity = Identity(envelope["source"], envelope["epoch"], envelope["sequence"])
     return cast("Input", _build(_ENVELOPED[name], envelope["body"], unit=unit, identity=identity))
 
@@ -330,6 +350,8 @@ def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
         if name in body:
             value = body[name]
             known[name] = value if type(value) is as_it_is else _checked(name, annotation, value)
+            if type(value) is int and value > (TIME_MAX if name.endswith("_ns") else NUMBER_MAX):
+                raise UndecodableError("bad-envelope", f"'{name}' can't be {value}")
             found += 1
         elif is_needed:
             raise UndecodableError("bad-envelope", f"{kind.__name__} lacks '{name}'")
@@ -374,7 +396,7 @@ _CHOICES: Final[Mapping[str, frozenset[str]]] = {
 def _checked(name: str, annotation: str, value: Any) -> Any:
     choices = _CHOICES.get(annotation)
     if choices is not None:
-        if value not in choices:
+        if type(value) is not str or value not in choices:
             raise UndecodableError("bad-envelope", f"'{name}' can't be {value!r}")
         return value
     if annotation.startswith("Mapping"):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
@@ -100,7 +100,7 @@ def shared_hashes(site_dir: Path, file: UsersFile) -> list[Finding]:
 
 def parse_users(text: str, name: str) -> UsersFile:
     """The users of a text; `name` is for findings. ConfigurationError with all that is wrong."""
-    root, findings = load(text, name)
+    root, findings = load(text, name, hides=True)
     users: dict[str, User] = {}
     proxy = None
     if root is not None:
@@ -110,8 +110,8 @@ def parse_users(text: str, name: str) -> UsersFile:
             _refuse_twice(users, fields["users"])
         if "proxy" in fields:
             proxy = _proxy(fields["proxy"])
-    if findings:  # without the lines themselves, in which a password may stand
-        raise ConfigurationError(sorted(replace(finding, source_line="") for finding in findings))
+    if findings:
+        raise ConfigurationError(sorted(findings))
     return UsersFile(users, proxy)
 
 

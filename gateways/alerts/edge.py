@@ -28,6 +28,8 @@ from gateways.alerts.streams import Event, Streams
 from gateways.listen import UNAUTHORIZED, has_token
 from rules.errors import UnreachableError
 
+SAID_BYTES_MAX: Final = 4096
+"""Of a message of a client's over a WebSocket, none of which is read."""
 WRITE_S: Final = 30.0
 """A client that takes nothing for so long is let go of; it goes on where it was when it comes again."""
 
@@ -113,18 +115,20 @@ class HttpEdge:
                 "x-accel-buffering": "no",
             }
         )
-        await response.prepare(request)
+        if not await _begun(response, request):
+            return web.Response()
         with contextlib.suppress(ConnectionError, TimeoutError):
             async for event in self._streams.follow(last_id, subscription):
                 async with asyncio.timeout(WRITE_S):
                     await response.write(_as_text(event))
         return response
 
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
         self._authorize(request)
         subscription = self._subscription(request)
-        socket = web.WebSocketResponse(heartbeat=30.0)
-        await socket.prepare(request)
+        socket = web.WebSocketResponse(heartbeat=30.0, max_msg_size=SAID_BYTES_MAX)
+        if not await _begun(socket, request):
+            return web.Response()
         listening = asyncio.create_task(_until_closed(socket))
         telling = asyncio.create_task(
             self._tell(socket, request.query.get("last_event_id", ""), subscription)
@@ -192,6 +196,15 @@ class HttpEdge:
             "Nobody answers", "<p>Whether it was acknowledged is not known: look again, or try again."
         )
         return web.Response(status=503, text=page, content_type="text/html")
+
+
+async def _begun(response: web.StreamResponse, request: web.Request) -> bool:
+    """Whether the client is still there."""
+    try:
+        await response.prepare(request)
+    except ConnectionError:
+        return False
+    return True
 
 
 async def _until_closed(socket: web.WebSocketResponse) -> None:

@@ -6,7 +6,6 @@ Rules: what holds a secret (the URL of a chat or mail service, the key that sign
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, cast, get_args
 from urllib.parse import urlsplit
@@ -69,7 +68,7 @@ def parse(
 
     `groups_of` is called where a subscription asks for a group.
     """
-    root, findings = load(text, file)
+    root, findings = load(text, file, hides=True)
     if root is None:
         return Subscriptions(), findings
     fields = root.fields(
@@ -151,9 +150,7 @@ class _Channels:
         else:
             secret = Secret(node.as_text() or "")
             if _may_hold_a_password(secret.text):
-                _report_secret(
-                    node, "a password in a URL", "write {env: NAME} or {file: PATH}, which hold the URL"
-                )
+                node.report("a password in a URL", "write {env: NAME} or {file: PATH}, which hold the URL")
                 return Secret("")
         if kind != "apprise" and secret.text and not _is_http(secret.text):
             node.report("this is no address of a web service", "such as http://127.0.0.1:9000/alarms")
@@ -176,18 +173,11 @@ def _is_http(text: str) -> bool:
         return False
 
 
-def _report_secret(node: Node, message: str, hint: str) -> None:
-    """Without the line, in which the secret is."""
-    findings = node.document.findings
-    node.report(message, hint)
-    findings[-1] = dataclasses.replace(findings[-1], source_line="")
-
-
 def _hidden(node: Node, reveal: Reveal) -> Secret:
     """What `{env: NAME}` or `{file: PATH}` holds."""
     if node.kind != "mapping":
         hint = "write {env: NAME} or {file: PATH}, which hold it"
-        _report_secret(node, "a secret does not stand in the file", hint)
+        node.report("a secret does not stand in the file", hint)
         return Secret("")
     fields = node.fields(("env", "file"))
     if len(fields) != 1:

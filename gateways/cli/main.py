@@ -22,6 +22,7 @@ from gateways.cli import alarm_commands
 from gateways.cli.alarm_commands import ByOption, KeyOption
 from gateways.cli.arguments import DEMO_SITE, BootstrapOption, JsonOption, RulesOption, SiteArgument
 from gateways.cli.bench_commands import bench_app
+from gateways.cli.certs_commands import certs_app
 from gateways.cli.journal_commands import journal_app
 from gateways.cli.replay_commands import recording_app, replay
 from gateways.cli.report_command import report_app
@@ -305,6 +306,7 @@ app.add_typer(report_app, name="report")
 app.add_typer(journal_app, name="journal")
 app.add_typer(users_app, name="users")
 app.add_typer(topics_app, name="topics")
+app.add_typer(certs_app, name="certs")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(bench_app, name="bench")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlparse
@@ -19,12 +21,16 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua import MessageSecurityMode, StatusCodes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateways.certificates import Application, ensure, renew
 from gateways.listen import is_loopback
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Source
 
 APPLICATION_URI = "urn:headrace:opcua-gateway"
+FOLDER = "certificates"
+"""In the folder of a machine's run; in it the certificates of servers, and the last of each that was refused."""
+SERVERS, REJECTED = "servers", "rejected"
 SECURITIES = ("None", "Basic256Sha256")
 
 
@@ -51,9 +57,9 @@ async def secure(client: Client, source: Source, run_dir: Path) -> None:
     """Prepare `client` (not yet connected) as the source's `security` says."""
     if source.security == "None":
         return
-    folder = run_dir / "certificates"
+    folder = run_dir / FOLDER
     certificate, key = await own_certificate(client, folder)
-    client.certificate_validator = _trust_on_first_use(folder / "servers" / f"{source.id}.der")
+    client.certificate_validator = _trust_on_first_use(folder, source.id)
     await client.set_security(
         SecurityPolicyBasic256Sha256, certificate, key, mode=MessageSecurityMode.SignAndEncrypt
     )
@@ -71,23 +77,40 @@ async def own_certificate(client: Client, folder: Path) -> tuple[Path, Path]:
     certificate.
     """
     client.application_uri = APPLICATION_URI
+    application = own_application(folder)
     with _lock_file(folder) as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        certificate, key = await client.setup_self_signed_certificate(
-            folder / "opcua-gateway.key.pem", folder / "opcua-gateway.der"
-        )
-        key.chmod(0o600)
-    return certificate, key
+        await asyncio.to_thread(ensure, application, datetime.now(UTC))
+    return application.certificate, application.key
 
 
-def _trust_on_first_use(kept: Path) -> Any:
-    """A validator: the first certificate that the server shows is kept, every other one is refused."""
+def own_application(folder: Path) -> Application:
+    """The client of this machine, as `gateways/certificates` has it."""
+    certificate, key = folder / "opcua-gateway.der", folder / "opcua-gateway.key.pem"
+    return Application(APPLICATION_URI, "client", certificate, key, (socket.gethostname(),))
+
+
+def renew_own(application: Application, now: datetime, days: int) -> None:
+    """A new key and certificate, which gateway and actuators show from their next connection on."""
+    with _lock_file(application.key.parent) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        renew(application, now, days)
+
+
+def _trust_on_first_use(folder: Path, source: str) -> Any:
+    """A validator: the first certificate that the server shows is kept, every other one is refused.
+
+    The last that was refused is kept as well, for a person to look at: `headrace certs trust` puts it in place.
+    """
+    kept, rejected = (folder / name / f"{source}.der" for name in (SERVERS, REJECTED))
 
     def check(shown: bytes) -> None:
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes(shown)
         elif kept.read_bytes() != shown:
+            rejected.parent.mkdir(parents=True, exist_ok=True)
+            rejected.write_bytes(shown)
             raise ServiceError(StatusCodes.BadCertificateUntrusted)
 
     async def validate(certificate: Any, _description: Any) -> None:

@@ -13,24 +13,38 @@ folders are read anew at each channel: what an admin moves takes effect at once,
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import socket
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateways.certificates import Application, ensure, utc_now
+from gateways.listen import is_loopback
 
 REJECTED_MAX: Final = 100
 KEY_BITS_MIN: Final = 2048
 
 log = logging.getLogger("headrace.scada")
+
+
+def server_uri(site_name: str) -> str:
+    """The application URI of a site's server."""
+    return f"urn:headrace:scada:{site_name}"
+
+
+def host_named(endpoint: str) -> str:
+    """The host that the server's certificate names: the endpoint's on loopback, else this machine's name."""
+    host = urlsplit(endpoint).hostname or ""
+    return host if is_loopback(host) else socket.gethostname()
 
 
 class Pki:
@@ -49,10 +63,12 @@ class Pki:
         for folder in (self.certificate.parent, self.key.parent, self.trusted, self.revoked, self.rejected):
             folder.mkdir(parents=True, exist_ok=True)
         self.key.parent.chmod(0o700)
-        await setup_self_signed_certificate(
-            self.key, self.certificate, application_uri, host, [ExtendedKeyUsageOID.SERVER_AUTH], {}
-        )
-        self.key.chmod(0o600)
+        application = self.application(application_uri, host)
+        await asyncio.to_thread(ensure, application, utc_now(self._clock()))
+
+    def application(self, uri: str, host: str) -> Application:
+        """The server's own, as `gateways/certificates` has it."""
+        return Application(uri, "server", self.certificate, self.key, (host,))
 
     def is_trusted(self, shown: bytes) -> bool:
         """Whether a client's certificate (DER, a chain behind it perhaps) is; one that is not is kept as rejected."""
@@ -68,7 +84,7 @@ class Pki:
         return False
 
     def _is_sound(self, certificate: x509.Certificate) -> bool:
-        now = datetime.fromtimestamp(self._clock() / 1e9, UTC)
+        now = utc_now(self._clock())
         key = certificate.public_key()
         is_in_time = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
         return is_in_time and isinstance(key, RSAPublicKey) and key.key_size >= KEY_BITS_MIN

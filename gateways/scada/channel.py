@@ -18,7 +18,7 @@ import logging
 from typing import Any, Final
 
 from asyncua import ua
-from asyncua.common.connection import SecureConnection
+from asyncua.common.connection import SecureConnection, TransportLimits
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.server.binary_server_asyncio import BinaryServer, OPCUAProtocol
@@ -29,6 +29,10 @@ from gateways.scada.certificates import application_uris, first_of
 
 UNREAD_BYTES_MAX: Final = 32_000_000
 """A client that asks and asks and does not read its answers is let go."""
+BUFFER_BYTES_MIN: Final = 8192
+"""OPC 10000-6, 7.1.2.3."""
+REQUEST_BYTES_MAX: Final = (256 << 10, 8 << 20)
+"""Of a request that comes in parts, before somebody has logged in and after."""
 NONCE_BYTES_MIN: Final = 32
 CALLS_MAX: Final = 100
 """Of one channel that wait for their answers."""
@@ -51,6 +55,20 @@ _REFUSED: Final = _requests(
 )
 
 log = logging.getLogger("headrace.scada")
+
+
+class _Limits(TransportLimits):  # type: ignore[misc]
+    """Of one connection. asyncua has one for all of a server, and any client's first message changes it."""
+
+    def create_acknowledge_and_set_limits(self, msg: Any) -> Any:
+        """ServiceError: buffers too small to answer in."""
+        if min(msg.ReceiveBufferSize, msg.SendBufferSize) < BUFFER_BYTES_MIN:
+            raise ServiceError(_CODES.BadConnectionRejected)
+        return super().create_acknowledge_and_set_limits(msg)
+
+    def update_client_limits(self, msg: Any) -> None:
+        """ServiceError: a client acknowledges nothing."""
+        raise ServiceError(_CODES.BadTcpMessageTypeInvalid)
 
 
 class _Connection(SecureConnection):  # type: ignore[misc]
@@ -106,7 +124,10 @@ class Channel(UaProcessor):  # type: ignore[misc]
     async def process(self, header: Any, body: Any) -> bool:
         """Whether the connection goes on: what can't be read or is not allowed ends it."""
         try:
-            return bool(await super().process(header, body))
+            went_on = bool(await super().process(header, body))
+            if self._connection._incoming_size > REQUEST_BYTES_MAX[self._has_session()]:
+                raise ServiceError(_CODES.BadRequestTooLarge)
+            return went_on
         except Exception as error:  # whatever the stack says of bytes that somebody has sent
             code = getattr(error, "code", _CODES.BadSecurityChecksFailed)
             self.iserver.metrics["channels_refused"] += 1
@@ -255,6 +276,20 @@ class _Protocol(OPCUAProtocol):  # type: ignore[misc]
     """A connection whose requests our channel hears."""
 
     processor: Any
+    _buffer: bytes
+
+    def __init__(self, *given: Any) -> None:
+        *others, limits = given
+        super().__init__(*others, _Limits(**vars(limits)))
+
+    def data_received(self, data: bytes) -> None:
+        """asyncua's; a message that says it is longer than one may be is not waited for."""
+        super().data_received(data)
+        size = int.from_bytes(self._buffer[4:8], "little")
+        if size > self.limits.max_recv_buffer and self.transport is not None:
+            log.warning("%s: a message of %d bytes: the connection is closed", self.peer_name, size)
+            self._buffer = b""
+            self.transport.abort()
 
     def connection_made(self, transport: Any) -> None:
         """asyncua's, with a channel of ours in place of its own."""

@@ -6,7 +6,6 @@ settings say so. Nothing listens before all nodes are there.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,7 +18,7 @@ from gateways.access.users import Users
 from gateways.listen import is_loopback
 from gateways.scada.access import ANONYMOUS, Everybody, Identity
 from gateways.scada.aggregates import FUNCTIONS
-from gateways.scada.certificates import Pki
+from gateways.scada.certificates import Pki, host_named, server_uri
 from gateways.scada.channel import Listener
 from gateways.scada.event import SERVER
 from gateways.scada.event_types import EventTypes
@@ -85,7 +84,7 @@ class ScadaServer(Server):  # type: ignore[misc]
             text = f"security None is for loopback alone, and the endpoint is {self._where}"
             raise ConfigurationError([Finding("headrace.yaml", 0, 0, text, "scada.allow_none: false")])
         await self.init()
-        uri = f"urn:headrace:scada:{self._site_name}"
+        uri = server_uri(self._site_name)
         self.set_endpoint(self._where)
         self.set_server_name(f"Headrace: {self._site_name}")
         await self.set_application_uri(uri)
@@ -93,7 +92,7 @@ class ScadaServer(Server):  # type: ignore[misc]
             PRODUCT_URI, "Headrace", "Headrace SCADA server", "1", "1", datetime(2026, 1, 1, tzinfo=UTC)
         )
         self.application_type = ua.ApplicationType.Server
-        await self.core.pki.prepare(uri, socket.gethostname() if not is_loopback(self._host) else self._host)
+        await self.core.pki.prepare(uri, host_named(self._where))
         await self.load_certificate(self.core.pki.certificate)
         await self.load_private_key(self.core.pki.key)
         self.set_security_policy(

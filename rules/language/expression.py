@@ -296,7 +296,8 @@ def window_of(node: Number) -> int:
     if node.unit not in DURATION_NS:
         what = f"'{node.unit}' is no unit of time" if node.unit else "a window needs a unit of time"
         raise ExpressionError(node.at, what, f"one of: {', '.join(DURATION_NS)}")
-    window_ns = round(node.value * DURATION_NS[node.unit])
+    exact_ns = node.value * DURATION_NS[node.unit]
+    window_ns = round(exact_ns) if exact_ns <= WINDOW_MAX_NS else 0
     if not WINDOW_MIN_NS <= window_ns <= WINDOW_MAX_NS:
         raise ExpressionError(node.at, "the window is out of range", "from 1 ms to 1 d")
     return window_ns

@@ -18,7 +18,7 @@ from mcap.opcode import Opcode
 from mcap.records import Channel
 
 from streams.record import Headers, Record
-from streams.recording.file import RECORD_HEAD
+from streams.recording.file import RECORD_HEAD, UNREADABLE
 
 WRAPPED: Final = "wrapped"
 
@@ -55,12 +55,14 @@ def record_of(stored: Stored) -> Record:
 class Chunks:
     """Takes chunks apart. `read`: messages of all topics; `homeless`: those whose channel nobody has named.
 
-    `known`: the places of channels that an index names.
+    `broken`: chunks and channels of which the rest can't be read, though their checksums are right. `known`: the places
+    of channels that an index names.
     """
 
     def __init__(self, topics: Collection[str] | None, known: Mapping[int, Place]) -> None:
         self.read = 0
         self.homeless = 0
+        self.broken = 0
         self._topics = topics
         # None for what nobody asks for
         self._places = {channel: self._wanted(place) for channel, place in known.items()}
@@ -68,13 +70,24 @@ class Chunks:
     def _wanted(self, place: Place) -> Place | None:
         return place if self._topics is None or place.topic in self._topics else None
 
-    def learn(self, channel: Channel) -> None:
-        """What the messages of a channel are; the first word on an id stands."""
-        if channel.id not in self._places:
-            self._places[channel.id] = self._wanted(place_of(channel))
+    def learn(self, body: bytes) -> None:
+        """What the messages of a channel (the body of its record) are; the first word on an id stands."""
+        try:
+            channel = channel_of(body)
+            if channel.id not in self._places:
+                self._places[channel.id] = self._wanted(place_of(channel))
+        except UNREADABLE:
+            self.broken += 1
 
     def stored(self, data: bytes) -> Iterator[Stored]:
-        """The records of a chunk, decompressed. Once for each record of a recording: every line counts."""
+        """The records of a chunk, decompressed, up to one that can't be read (`broken`)."""
+        try:
+            yield from self._stored(data)
+        except UNREADABLE:
+            self.broken += 1
+
+    def _stored(self, data: bytes) -> Iterator[Stored]:
+        """Once for each record of a recording: every line counts."""
         position, end, places = 0, len(data), self._places
         read_head, read_message = RECORD_HEAD.unpack_from, _MESSAGE.unpack_from
         read_channel = _CHANNEL_ID.unpack_from
@@ -83,10 +96,12 @@ class Chunks:
             opcode, length = read_head(data, position)
             start = position + head
             position = start + length
+            if position > end:
+                raise ValueError("a record goes on behind its chunk")
             if opcode == _CHANNEL:
                 # a file names thousands, and its index has named them already
                 if read_channel(data, start)[0] not in places:
-                    self.learn(channel_of(data[start:position]))
+                    self.learn(data[start:position])
             elif opcode == _MESSAGE_OPCODE:
                 channel, low, log_ns, publish_ns = read_message(data, start)
                 place = places.get(channel)
@@ -96,12 +111,14 @@ class Chunks:
                     else:
                         self.homeless += 1
                     continue
-                self.read += 1
                 offset = place.base_offset + ((low - place.base_offset) & 0xFFFF_FFFF)
                 value = data[start + message_head : position]
                 if place.is_wrapped:
-                    yield _unwrap(log_ns, place, offset, value)
+                    stored = _unwrap(log_ns, place, offset, value)
+                    self.read += 1
+                    yield stored
                 else:
+                    self.read += 1
                     yield log_ns, place, offset, publish_ns // 1_000_000, value
 
 
@@ -137,4 +154,7 @@ def _unwrap(log_ns: int, place: Place, offset: int, data: bytes) -> Stored:
         for name, value in wrapped["headers"]
     )
     own = place._replace(key=raw(wrapped["key"]), headers=headers)
-    return log_ns, own, offset, wrapped["timestamp_ms"], raw(wrapped["value"])
+    timestamp_ms = wrapped["timestamp_ms"]
+    if type(timestamp_ms) is not int:
+        raise TypeError("a timestamp is a whole number")
+    return log_ns, own, offset, timestamp_ms, raw(wrapped["value"])

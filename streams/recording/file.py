@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final, NamedTuple
 
+from lz4.frame import LZ4FrameDecompressor
 from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Chunk, Footer, Statistics
-from mcap.stream_reader import get_chunk_data_stream
+from mcap.records import Footer, Statistics
+from zstandard import ZstdDecompressor
 
 from streams.times import iso_utc
 
@@ -29,6 +31,12 @@ MAGIC: Final = b"\x89MCAP0\r\n"
 RECORD_HEAD: Final = struct.Struct("<BQ")
 CHUNK_SPAN: Final = struct.Struct("<QQ")
 """How the body of a chunk begins: when its first and its last message were recorded, ns."""
+
+UNREADABLE: Final = (struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError, McapError)
+"""What a record that is none of ours makes of the parsers."""
+
+CHUNK_MAX_BYTES: Final = 32 << 20
+"""Ours hold 4 MB and the record that goes beyond it."""
 
 _HELD_BYTES = 32 << 20
 """So much of a file stays mapped behind the reader: what was read counts as the process's memory until then."""
@@ -214,24 +222,41 @@ def channels_of(view: mmap.mmap, entry: ChunkEntry) -> frozenset[int]:
     return frozenset(channel for channel, _ in _CHANNEL_AT.iter_unpack(pairs))
 
 
-def unpacked(chunk: bytes) -> bytes:
-    """The records of a chunk's body. Raises whatever the library and its decompressors do when it is damaged."""
-    stream, length = get_chunk_data_stream(Chunk.read(ReadDataStream(BytesIO(chunk))), validate_crc=True)
-    data: bytes = stream.read(length)
+def unpacked(chunk: bytes | memoryview) -> bytes:
+    """The records of a chunk's body. Raises whatever the decompressors do when it is damaged, and ValueError.
+
+    Nothing is unpacked beyond the size that the chunk says, and no chunk of more than `CHUNK_MAX_BYTES`: a small file
+    may unpack to more than the memory holds.
+    """
+    _, _, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(chunk)
+    packed_at = _CHUNK_HEAD.size + name_bytes + _PACKED_BYTES.size
+    if size > CHUNK_MAX_BYTES:
+        raise ValueError(f"it says that it holds {size} bytes, which is more than {CHUNK_MAX_BYTES}")
+    name = bytes(chunk[_CHUNK_HEAD.size : packed_at - _PACKED_BYTES.size]).decode()
+    data = _decompressed(name, chunk[packed_at:], size)
+    if len(data) != size:
+        raise ValueError(f"it does not hold the {size} bytes that it says")
+    if crc and zlib.crc32(data) != crc:
+        raise ValueError("its checksum is wrong")
     return data
+
+
+def _decompressed(name: str, packed: bytes | memoryview, size: int) -> bytes:
+    """At most one byte more than `size`."""
+    if name == "lz4":
+        return bytes(LZ4FrameDecompressor().decompress(packed, max_length=size + 1))
+    if name == "zstd":
+        with ZstdDecompressor().stream_reader(packed) as reader:
+            return reader.read(size + 1)
+    if name:
+        raise ValueError(f"nobody knows the compression '{name[:20]}'")
+    return bytes(packed[: size + 1])
 
 
 def _unpacked(view: mmap.mmap, start: int, end: int) -> bytes:
     """The records of the chunk whose body lies there, decompressed out of the file without a copy before it."""
-    first_ns, last_ns, size, crc, name_bytes = _CHUNK_HEAD.unpack_from(view, start)
-    name_at = start + _CHUNK_HEAD.size
-    packed_at = name_at + name_bytes + _PACKED_BYTES.size
-    with memoryview(view) as whole, whole[packed_at:end] as packed:
-        name = view[name_at : name_at + name_bytes].decode()
-        chunk = Chunk(name, packed, last_ns, first_ns, crc, size)
-        stream, length = get_chunk_data_stream(chunk, validate_crc=True)
-    data: bytes = stream.read(length)
-    return data
+    with memoryview(view) as whole, whole[start:end] as chunk:
+        return unpacked(chunk)
 
 
 def _recorded_span(chunk: bytes) -> str:
@@ -292,6 +317,14 @@ def _look_behind(view: mmap.mmap, data_end: int, index: FileIndex | None, damage
 
 
 def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
+    """None too where its checksum is right and what it says can't be read: then it is none of ours."""
+    try:
+        return _read_index(view, end)
+    except UNREADABLE:
+        return None
+
+
+def _read_index(view: mmap.mmap, end: int) -> FileIndex | None:
     footer_at = end - _END_BYTES
     if footer_at < 0 or _END.fullmatch(view, footer_at, end) is None:
         return None
@@ -316,6 +349,8 @@ def _index_before(view: mmap.mmap, end: int) -> FileIndex | None:
         elif opcode == Opcode.CHUNK_INDEX:
             _, _, chunk_at, _, map_bytes = _CHUNK_INDEX.unpack_from(view, body)
             map_at = body + _CHUNK_INDEX.size
+            if map_bytes % _CHANNEL_AT.size or map_at + map_bytes > at:
+                raise ValueError("an entry of the index is longer than its record")
             chunks.append(ChunkEntry(chunk_at, map_at, map_at + map_bytes))
         elif opcode in (Opcode.ATTACHMENT_INDEX, Opcode.METADATA_INDEX):
             others.extend(_PACKED_BYTES.unpack_from(view, body))

@@ -20,6 +20,7 @@ from mcap.records import AttachmentIndex, ChunkIndex, MetadataIndex
 from streams.recording.file import (
     CHUNK_SPAN,
     RECORD_HEAD,
+    UNREADABLE,
     FileIndex,
     find_index,
     release,
@@ -41,7 +42,10 @@ def index_findings(path: Path) -> Iterator[str]:
         if index.is_moved:
             yield "the index was moved: bytes were inserted or deleted before it, so its offsets lead nowhere"
             return
-        yield from _follow(view, index)
+        try:
+            yield from _follow(view, index)
+        except UNREADABLE as error:
+            yield f"the index can't be followed to its end, though its checksum is right: {error}"
 
 
 def _follow(view: mmap.mmap, index: FileIndex) -> Iterator[str]:

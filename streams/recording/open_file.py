@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections import Counter
+from contextlib import suppress
 from typing import Final
 
 from mcap.opcode import Opcode
@@ -19,6 +20,7 @@ from streams.recording.file import (
     CHUNK_SPAN,
     MAGIC,
     RECORD_HEAD,
+    UNREADABLE,
     ChunkEntry,
     FileIndex,
     length_at,
@@ -47,7 +49,7 @@ def follow(view: mmap.mmap) -> FileIndex | None:
             begin_ns, end_ns = CHUNK_SPAN.unpack_from(view, start)
             first_ns, last_ns = first_ns or begin_ns, max(last_ns, end_ns)
             chunks.append((at, set()))
-        elif opcode == Opcode.MESSAGE_INDEX and chunks:
+        elif opcode == Opcode.MESSAGE_INDEX and chunks and length >= _INDEX_HEAD.size:
             channel, size = _INDEX_HEAD.unpack_from(view, start)
             messages[channel] += size // _ENTRY_BYTES
             chunks[-1][1].add(channel)
@@ -70,17 +72,17 @@ def _learn(view: mmap.mmap, chunk_at: int, channels: dict[int, bytes]) -> None:
     """The channels that a chunk is first to name; a chunk that can't be unpacked names none."""
     _, length = RECORD_HEAD.unpack_from(view, chunk_at)
     start = chunk_at + RECORD_HEAD.size
-    try:
-        records = unpacked(view[start : start + length])
-    except Exception:  # decompressors and the parser share no class of errors; who reads the file says it
-        return
-    at = 0
-    while at < len(records):
-        opcode, size = RECORD_HEAD.unpack_from(records, at)
-        body, at = at + RECORD_HEAD.size, at + RECORD_HEAD.size + size
-        if opcode == Opcode.CHANNEL:
-            _keep(records[body:at], channels)
+    with suppress(
+        Exception
+    ):  # decompressors and the parser share no class of errors; who reads the file says it
+        records, at = unpacked(view[start : start + length]), 0
+        while at < len(records):
+            opcode, size = RECORD_HEAD.unpack_from(records, at)
+            body, at = at + RECORD_HEAD.size, at + RECORD_HEAD.size + size
+            if opcode == Opcode.CHANNEL:
+                _keep(records[body:at], channels)
 
 
 def _keep(body: bytes, channels: dict[int, bytes]) -> None:
-    channels.setdefault(channel_of(body).id, body)
+    with suppress(*UNREADABLE):  # its messages are homeless then, and are counted
+        channels.setdefault(channel_of(body).id, body)

@@ -19,11 +19,10 @@ from __future__ import annotations
 import base64
 import mmap
 import os
-import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +31,6 @@ from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Attachment, Metadata
 from mcap.writer import CompressionType, Writer
@@ -43,6 +41,7 @@ from streams.record import Headers, Record
 from streams.recording.chunks import WRAPPED, Chunks, Place, Stored, channel_of, place_of, record_of
 from streams.recording.file import (
     MAGIC,
+    UNREADABLE,
     Damage,
     FileIndex,
     channels_of,
@@ -306,13 +305,17 @@ class Recording:
         if zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "little"):
             self._left_out.append("a damaged attachment is left out")
             return
-        attachment = Attachment.read(ReadDataStream(BytesIO(body)))
+        try:
+            attachment = Attachment.read(ReadDataStream(BytesIO(body)))
+        except UNREADABLE:
+            self._left_out.append("an attachment that can't be read is left out")
+            return
         self.attachments[attachment.name] = attachment.data
 
     def _keep_metadata(self, body: bytes) -> None:
         try:
             metadata = Metadata.read(ReadDataStream(BytesIO(body)))
-        except (McapError, UnicodeDecodeError, struct.error):
+        except UNREADABLE:
             self._left_out.append("damaged metadata are left out")
             return
         if metadata.name == PROFILE:
@@ -354,9 +357,13 @@ class Recording:
         with self._opened() as view:
             for opcode, body in walk(view, self._index, {Opcode.CHUNK, Opcode.CHANNEL}, damage, begin_at):
                 if opcode == Opcode.CHANNEL:
-                    taken.learn(channel_of(body))
+                    taken.learn(body)
                 else:
                     yield from taken.stored(body)
+        if taken.broken:
+            damage.lost(
+                f"{taken.broken} chunks or channels hold what can't be read: the rest of them is left out"
+            )
         if taken.homeless:
             damage.lost(f"{taken.homeless} messages whose channel lay in a damaged chunk are left out")
         due = taken.read if self._index is None or chunk else sum(self._index.messages.values())
@@ -401,8 +408,12 @@ class Recording:
     def places(self) -> dict[int, Place]:
         """What each channel that the index names says of its messages."""
         found = self._to_find_by
-        channels = () if found is None else map(channel_of, found.channels)
-        return {one.id: place_of(one) for one in channels}
+        places = {}
+        for body in () if found is None else found.channels:
+            with suppress(*UNREADABLE):  # its messages are homeless then, and are counted
+                channel = channel_of(body)
+                places[channel.id] = place_of(channel)
+        return places
 
     def of_topic(self, topic: str) -> Iterator[Stored]:
         """The records of a topic that few chunks have."""

@@ -25,7 +25,7 @@ from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.record import TopicPartition
 from streams.recording.chunks import Stored
-from streams.recording.file import Damage
+from streams.recording.file import UNREADABLE, Damage
 from streams.recording.recording import Recording, RecordingWriter
 from streams.rule_sets.rule_set import taken_up
 
@@ -177,9 +177,16 @@ def head(positions: Positions, logs: Iterable[str], missed: str) -> dict[str, st
 
 
 def heads_of(recording: Recording) -> list[Head]:
-    """The heads of a recording: of the log that it begins with, and of each to which that was rolled in it."""
-    fresh = orjson.loads(recording.metadata.get(FRESH_LOGS_KEY, "[]"))
-    return [_head_in(said) for said in (recording.metadata, *fresh)]
+    """The heads of a recording: of the log that it begins with, and of each to which that was rolled in it.
+
+    Raises ConfigurationError where its metadata don't say that in our form.
+    """
+    try:
+        fresh = orjson.loads(recording.metadata.get(FRESH_LOGS_KEY, "[]"))
+        return [_head_in(said) for said in (recording.metadata, *fresh)]
+    except UNREADABLE:
+        text = "its metadata don't say where it begins: they are damaged, or none of Headrace's"
+        raise ConfigurationError([Finding(str(recording.path), 0, 0, text)]) from None
 
 
 def _head_in(metadata: Mapping[str, str]) -> Head:

@@ -312,3 +312,11 @@ async def test_a_link_that_the_engine_refuses_says_why(served: Running, http: ai
 async def test_the_outbox_and_the_key_are_for_nobody_else(served: Running, sink: Sink) -> None:
     for name in ("alerts.sqlite", "alerts.key"):
         assert (served.context.settings.run_dir / name).stat().st_mode & 0o077 == 0
+
+
+async def test_a_token_of_no_text_is_a_wrong_one(served: Running) -> None:
+    host, port = str(served.context.metrics["serves"]).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /alarms/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()

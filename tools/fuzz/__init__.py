@@ -1,0 +1,1 @@
+"""Wrong input by the million: see `tools/fuzz/__main__.py`."""
