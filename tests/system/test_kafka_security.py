@@ -377,7 +377,7 @@ def kcat(kafka: SecuredCluster, *words: str) -> list[str]:
         "sasl.password": SECRET + "root",
     }
     given = [word for name, value in config.items() for word in ("-X", f"{name}={value}")]
-    command = ["kcat", "-q", "-b", kafka.addresses("SASL_SSL"), *given, *words]
+    command = ["kcat", "-q", "-m", "60", "-b", kafka.addresses("SASL_SSL"), *given, *words]
     done = subprocess.run(command, capture_output=True, check=False, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().splitlines()
