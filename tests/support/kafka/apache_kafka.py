@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "kafka"
-START_LIMIT_S = 180.0
+START_LIMIT_S = 300.0
 JVM = (
     "-Xms64m",
     "-Xmx256m",
