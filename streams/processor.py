@@ -200,6 +200,7 @@ class Processor:
         InvariantError where another process has the name of this worker.
         """
         async with self._busy:
+            self.counts.assignments += 1
             self._producer.mark = await replay_of(self._bus)
             given_up, self._given_up = self._given_up, {}
             found = await log_ids(self._bus, self._producer)
