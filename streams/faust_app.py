@@ -132,6 +132,10 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types 
                 self._committed_offset[place] = wanted[place.partition]
                 await self.seek(place, wanted[place.partition])
 
+    async def _seek(self, partition: TP, offset: int) -> None:
+        """In the consumer's own thread: Faust seeks from this one, under the hands of aiokafka's fetcher (KeyError)."""
+        await self._thread.call_thread(self._thread.seek, partition, offset)
+
     async def commit_covered(self, place: TP, offset: int) -> None:
         await self._commit({place: offset})
 
