@@ -121,3 +121,22 @@ async def up_to_the_end(bus: Bus, reader: Reader, topic: str) -> AsyncIterator[R
         empty = 0 if records else empty + 1
         if empty == _PATIENCE_S:
             raise UnreachableError(f"'{topic}' brings nothing any more, before its end: {dict(ends)}")
+
+
+async def read_span(bus: Bus, partition: TopicPartition, start: int, end: int) -> list[Record]:
+    """What a partition holds from `start` on, at least up to `end`. UnreachableError where nothing comes before it."""
+    reader = await bus.reader([partition.topic], {partition: start})
+    records: list[Record] = []
+    empty = 0
+    try:
+        while reader.positions()[partition] < end:
+            found = await reader.read(timeout_s=1.0)
+            records.extend(found)
+            empty = 0 if found else empty + 1
+            if empty == _PATIENCE_S:
+                raise UnreachableError(
+                    f"'{partition.topic}' stopped at {reader.positions()[partition]} of {end}"
+                )
+    finally:
+        await reader.close()
+    return records

@@ -7,6 +7,7 @@ Rules that this module obeys (decision 0040 says what was measured):
 - An exception must not leave the agent: Faust would restart it at the next record. It is handed to `failure`, and
   the agent takes no further record.
 - Where reading starts is ours: `perform_seek` runs last in a rebalance, and puts a partition where its state is.
+- Who has which partition is ours too (`sharing`): Faust's assignor moves up to twice as many as have to move.
 - No tables, no leader topic, no web server, no file: Faust keeps nothing of its own.
 """
 
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import faust
+from faust.assignor.client_assignment import ClientAssignment
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -27,6 +30,7 @@ from streams.bus_kafka_security import client_options
 from streams.contiguous import FetchWait, Holes
 from streams.record import Record
 from streams.settings import BrokerSettings
+from streams.sharing import shared_out
 
 BATCH_RECORDS: Final = 1000
 """A longer backlog is worked off in several steps, so that status and snapshots get their turn."""
@@ -131,12 +135,31 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types 
                 self._committed_offset[place] = wanted[place.partition]
                 await self.seek(place, wanted[place.partition])
 
+    async def _seek(self, partition: TP, offset: int) -> None:
+        """In the consumer's own thread: Faust seeks from this one, under the hands of aiokafka's fetcher (KeyError)."""
+        await self._thread.call_thread(self._thread.seek, partition, offset)
+
     async def commit_covered(self, place: TP, offset: int) -> None:
         await self._commit({place: offset})
 
 
 class _Transport(driver.Transport):  # type: ignore[misc]  # as above
     Consumer = _Consumer
+
+
+class _Assignor(PartitionAssignor):  # type: ignore[misc]  # as above
+    """Leads a group whose members all read one topic."""
+
+    def _perform_assignment(self, cluster: Any, member_metadata: Mapping[str, Any]) -> Any:
+        said = {member: self._get_client_metadata(given) for member, given in member_metadata.items()}
+        self._update_member_urls(said)
+        (topic,) = {topic for given in member_metadata.values() for topic in given.subscription}
+        held = {member: one.assignment.actives.get(topic, ()) for member, one in said.items()}
+        shares = shared_out(held, len(cluster.partitions_for_topic(topic) or ()))
+        assignments = {
+            member: ClientAssignment(actives={topic: mine}, standbys={}) for member, mine in shares.items()
+        }
+        return self._protocol_assignments(assignments, {}, {}, {topic: 0})
 
 
 class _App(faust.App):  # type: ignore[misc]  # as above
@@ -167,6 +190,9 @@ class FaustInput:
             topic_allow_declare=False,
             consumer_auto_offset_reset="earliest",
             consumer_group_instance_id=membership.instance,
+            PartitionAssignor=_Assignor,
+            # An assignment has to name its member's address; a static member may come back on another host.
+            canonical_url="http://headrace",
             broker_session_timeout=session_s,
             broker_heartbeat_interval=session_s / 6,
             broker_rebalance_timeout=max(session_s, 10.0),

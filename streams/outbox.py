@@ -28,8 +28,8 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._outstanding)
 
-    async def send(self, message: Message, acknowledged: Callable[[], None] | None = None) -> None:
-        """Queue a message; `acknowledged` is called when the broker has it.
+    async def send(self, message: Message, acknowledged: Callable[[int], None] | None = None) -> None:
+        """Queue a message; `acknowledged` is called with its offset when the broker has it.
 
         Raises what the producer raises, and what it has failed with before.
         """
@@ -51,7 +51,7 @@ class Outbox:
                 self._refused = self._refused or error
                 self._on_failure(error)
             elif acknowledged is not None:
-                acknowledged()
+                acknowledged(done.result())
 
         future.add_done_callback(settle)
 

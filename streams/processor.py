@@ -6,6 +6,8 @@ Rules that this module obeys:
 - A snapshot is taken between two batches, of one unit at a time. It is written only when the broker has
   acknowledged everything that was sent before it, and counts only when the broker has its manifest.
 - A partition is acknowledged up to the lowest snapshot of its units, never further.
+- A partition is claimed before anything is said about it (`owners`). One that a rebalance brings back, and that
+  nobody has claimed meanwhile, goes on as it was.
 - A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`).
 - On a replay's log (`replay_mark`) all that is sent is marked, and no fact is sent that the recording holds; on any
   other log a marked record is not evaluated.
@@ -27,15 +29,17 @@ from typing import Any, Protocol
 
 from rules.engine.chain import ChainEnd
 from rules.engine.inputs import Activation, Fact, Input
-from rules.engine.outputs import Output
+from rules.engine.outputs import Alarm, Output
 from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError, UndecodableError
 from rules.site.model import Site
+from streams.alarm_upkeep import AlarmUpkeep
 from streams.bus import Bus, Producer
 from streams.crash_switch import CrashSwitch
 from streams.dead_letter import dead_letter
 from streams.journal.heads import Signer, head_message
 from streams.outbox import Outbox
+from streams.owners import Owners
 from streams.record import Record
 from streams.replay_mark import Marking, is_replayed, replay_of
 from streams.rule_sets.first_rules import first_activations
@@ -127,6 +131,7 @@ class _Partition:
     position: int
     reported: int
     units: dict[str, _Unit]
+    epoch: int
     fresh: bool = True
     acknowledged: int = 0
 
@@ -157,6 +162,7 @@ class Processor:
         with_holes: bool = False,
         signer: Signer | None = None,
         head_every_s: float = 3600.0,
+        worker: str = "worker",
         clock_s: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -175,7 +181,11 @@ class Processor:
         self._clock_s = clock_s
         self._clock_ns = clock_ns
         self._outbox = Outbox(self._producer, on_failure)
+        self._owners = Owners(bus, self._producer, worker, clock_ns)
+        self._upkeep = AlarmUpkeep(bus, self._outbox)
         self._partitions: dict[int, _Partition] = {}
+        self._given_up: dict[int, _Partition] = {}
+        """What the last rebalance took: some of it may come back untouched."""
         self._writing: asyncio.Task[None] | None = None
         self._log_ids: frozenset[str] = frozenset()
         self._busy = asyncio.Lock()
@@ -185,13 +195,35 @@ class Processor:
     # Partitions come and go.
 
     async def assign(self, partitions: Collection[int]) -> dict[int, int]:
-        """Restore the units of `partitions`; the offset from which each has to be read. UnreachableError."""
-        async with self._busy:
-            return await self._assign(partitions)
+        """Claim `partitions` and restore their units; the offset from which each has to be read. UnreachableError.
 
-    async def _assign(self, partitions: Collection[int]) -> dict[int, int]:
-        self._producer.mark = await replay_of(self._bus)
-        self._log_ids = await log_ids(self._bus, self._producer)
+        InvariantError where another process has the name of this worker.
+        """
+        async with self._busy:
+            self.counts.assignments += 1
+            self._producer.mark = await replay_of(self._bus)
+            given_up, self._given_up = self._given_up, {}
+            found = await log_ids(self._bus, self._producer)
+            if found != self._log_ids:
+                self._log_ids = found
+                self._owners.forget()
+            await self._owners.follow()
+            if (other := self._owners.namesake()) is not None:
+                raise InvariantError(
+                    f"two workers have one name: {other} has the partitions of this process now; give each --name"
+                )
+            for number in partitions:
+                if number in given_up and self._owners.is_mine(number, given_up[number].epoch):
+                    self._partitions[number] = given_up[number]
+                elif number in given_up:
+                    log.warning("partition %d was another worker's meanwhile: its snapshots are read", number)
+            new = [number for number in partitions if number not in self._partitions]
+            if new:
+                await self._take_over(new, await self._owners.claim(new))
+            return {number: self._partitions[number].position for number in sorted(partitions)}
+
+    async def _take_over(self, partitions: Collection[int], epoch: int) -> None:
+        self._upkeep.begin(partitions)
         units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
         found = await read_snapshots(self._bus, units, self._count, self._log_ids)
         self.counts.snapshots_rejected.update(found.rejected)
@@ -207,8 +239,7 @@ class Processor:
             }
             offsets = [unit.next_offset for unit in states.values()]
             start = min(offsets, default=0)
-            self._partitions[number] = _Partition(number, start, max(offsets, default=0), states)
-        return {number: self._partitions[number].position for number in sorted(partitions)}
+            self._partitions[number] = _Partition(number, start, max(offsets, default=0), states, epoch)
 
     async def _beginnings(self, units: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
         """The digest of the rules that each of `units`, of which there is no snapshot, begins with; where none is said.
@@ -279,12 +310,35 @@ class Processor:
             return self._rules.new_engine(unit)
 
     async def revoke(self) -> None:
-        """Forget all partitions: another worker may own them next."""
+        """Let go of all partitions: another worker may own them next."""
         async with self._busy:
             if self._writing is not None:
                 self._writing.cancel()
                 self._writing = None
-            self._partitions.clear()
+            self._given_up, self._partitions = self._given_up | self._partitions, {}
+
+    async def keep_ownership(self) -> None:
+        """Look whether the partitions are still this worker's, and its words on alarms still the last ones.
+
+        InvariantError: somebody else has claimed one. UnreachableError.
+        """
+        await self._owners.follow()
+        taken = self._owners.overtaken(self._epochs())
+        if taken is not None:
+            partition, claim = taken
+            raise InvariantError(
+                f"partition {partition} has another owner, {claim}: this process was stopped or cut off for longer "
+                "than its session, or another has its name; what it says is refused"
+            )
+        for record in await self._upkeep.look(self._epochs()):
+            async with self._busy:
+                message = self._upkeep.again(record, self._epochs())
+                if message is not None:
+                    self.counts.alarms_said_again += 1
+                    await self._outbox.send(message)
+
+    def _epochs(self) -> dict[int, int]:
+        return {number: partition.epoch for number, partition in self._partitions.items()}
 
     def positions(self) -> Mapping[int, int]:
         """The next offset of each partition that is owned."""
@@ -326,7 +380,7 @@ class Processor:
                 unit.next_offset = max(unit.next_offset, partition.position)
                 self.counts.steps += unit.id in batches
                 for output in outputs:
-                    await self._publish(output, oldest_ms[unit.id])
+                    await self._publish(output, oldest_ms[unit.id], partition.epoch)
                 if due_ns is not None and unit.engine.now_ns >= due_ns:
                     await self._say_head(unit)
         self._snapshot_if_due()
@@ -372,7 +426,7 @@ class Processor:
             )
         return unit, value
 
-    async def _publish(self, output: Output, oldest_ms: int) -> None:
+    async def _publish(self, output: Output, oldest_ms: int, epoch: int) -> None:
         mark = self._producer.mark
         if mark is not None and mark.has_facts and isinstance(output, Fact):
             # It comes with the replay, at its place in the log; a second one would be a repeat, or come before it.
@@ -380,10 +434,16 @@ class Processor:
             return
         self.counts.outputs[type(output).__name__.lower()] += 1
 
-        def acknowledged() -> None:
-            self.counts.acknowledged(output, self._clock_ns(), oldest_ms)
+        message = encode_output(output, self._count, epoch)
 
-        await self._outbox.send(encode_output(output, self._count), acknowledged)
+        def acknowledged(offset: int) -> None:
+            self.counts.acknowledged(output, self._clock_ns(), oldest_ms)
+            if isinstance(output, Alarm):
+                self._upkeep.spoke(message.partition, offset)
+
+        if isinstance(output, Alarm):
+            self._upkeep.speaks(message)
+        await self._outbox.send(message, acknowledged)
         self._crash.at("publish")
 
     def _head_due_ns(self, unit: _Unit) -> int | None:
@@ -509,6 +569,7 @@ class Processor:
             **self.counts.metrics(self._clock_s(), self._clock_ns()),
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
+            "owner_epochs": self._epochs(),
             "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
             "replay": None if self._producer.mark is None else self._producer.mark.recording,
             "rules": {unit.id: unit.engine.rules_digest for unit in self._units()},

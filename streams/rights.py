@@ -18,6 +18,7 @@ from streams.topics import (
     DEAD_LETTERS,
     EVENTS,
     JOURNAL,
+    OWNERS,
     REPLAY_MARK,
     RULE_SETS,
     SNAPSHOTS,
@@ -50,8 +51,8 @@ RIGHTS: Final[Mapping[str, Rights]] = MappingProxyType(
         "nvml": _SOURCE,
         "ticker": _SOURCE,
         "worker": Rights(
-            reads=(EVENTS, SNAPSHOTS, RULE_SETS, REPLAY_MARK),
-            writes=(EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, RULE_SETS, DEAD_LETTERS, STATUS),
+            reads=(EVENTS, ALARMS, SNAPSHOTS, OWNERS, RULE_SETS, REPLAY_MARK),
+            writes=(EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, OWNERS, RULE_SETS, DEAD_LETTERS, STATUS),
             groups=(WORKER_GROUP,),
         ),
         "actuators": Rights(reads=(COMMANDS, STATUS, REPLAY_MARK), writes=(EVENTS, DEAD_LETTERS, STATUS)),

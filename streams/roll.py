@@ -23,10 +23,11 @@ from itertools import islice
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
 from streams.bus import Bus, up_to_the_end
+from streams.last_words import LastWords
 from streams.record import Message, Record
 from streams.replay_mark import mark_log, replay_of
 from streams.snapshots import LOG_KEY, log_ids
-from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, RULE_SETS, SNAPSHOTS
+from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, JOURNAL, OWNERS, RULE_SETS, SNAPSHOTS
 from streams.wire import decode_output
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ async def carry_over(
     whose topics exist with as many partitions.
     """
     messages: list[Message] = []
-    for topic in (SNAPSHOTS, ALARMS, RULE_SETS):
+    for topic in (SNAPSHOTS, OWNERS, ALARMS, RULE_SETS):
         messages += await _last_words(old, topic.name)
     now_ns = clock_ns()
     messages += [_copy(record) async for record in _records(old, COMMANDS.name) if _may_act(record, now_ns)]
@@ -90,9 +91,15 @@ async def _send_all(new: Bus, messages: Sequence[Message]) -> None:
 
 
 async def _last_words(bus: Bus, topic: str) -> list[Message]:
-    """What compaction would leave: the last record of each key, in the order of the log; no tombstones."""
+    """What compaction would leave: the last record of each key, in the order of the log; no tombstones.
+
+    Of an alarm it is the word that wins.
+    """
+    words = LastWords()
     last: dict[tuple[int, bytes | None], Record] = {}
     async for record in _records(bus, topic):
+        if topic == ALARMS.name and not words.wins(record):
+            continue
         last.pop((record.partition, record.key), None)
         last[record.partition, record.key] = record
     return [

@@ -24,7 +24,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
-from streams.bus import Bus, Producer
+from streams.bus import Bus, Producer, read_span
 from streams.record import Headers, Message, Record, TopicPartition, header
 from streams.topics import SNAPSHOTS, partition_of
 
@@ -146,7 +146,7 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
         end, window = ends.get(partition, 0), _FIRST_WINDOW
         while end > 0:
             start = max(0, end - window)
-            found = assemble(await _read_span(bus, partition, start, end), wanted, native)
+            found = assemble(await read_span(bus, partition, start, end), wanted, native)
             if start == 0 or wanted <= found.snapshots.keys():
                 snapshots.update(found.snapshots)
                 for reason, count in found.rejected.items():
@@ -160,7 +160,7 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
     """Up to which offset of `events` on the logs `logs` the snapshots on this one go, by unit. UnreachableError."""
     covered: dict[str, int] = {}
     for place, end in (await bus.ends(SNAPSHOTS.name)).items():
-        for record in await _read_span(bus, place, 0, end) if end else ():
+        for record in await read_span(bus, place, 0, end) if end else ():
             if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
                 continue
             with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
@@ -169,24 +169,6 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
                     unit = manifest["unit"]
                     covered[unit] = max(covered.get(unit, 0), int(manifest["next_offset"]))
     return covered
-
-
-async def _read_span(bus: Bus, partition: TopicPartition, start: int, end: int) -> list[Record]:
-    reader = await bus.reader([partition.topic], {partition: start})
-    records: list[Record] = []
-    empty = 0
-    try:
-        while reader.positions()[partition] < end:
-            found = await reader.read(timeout_s=1.0)
-            records.extend(found)
-            empty = 0 if found else empty + 1
-            if empty == _PATIENCE_S:
-                raise UnreachableError(
-                    f"'{partition.topic}' stopped at {reader.positions()[partition]} of {end}"
-                )
-    finally:
-        await reader.close()
-    return records
 
 
 def assemble(records: Iterable[Record], wanted: Collection[str], native: Collection[str]) -> Found:

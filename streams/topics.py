@@ -22,10 +22,19 @@ class Topic:
 
 
 EVENTS = Topic("events", "everything that the engine may react to, in one order per unit", key="unit")
-ALARMS = Topic("alarms", "the last word on every alarm", key="unit:rule:asset", cleanup="compact")
+KEPT_WHOLE = {"min.compaction.lag.ms": str(3600 * 1000)}
+"""For an hour nothing is compacted: what wins is not always what came last (`owners`, `last_words`)."""
+
+ALARMS = Topic(
+    "alarms", "the last word on every alarm", key="unit:rule:asset", cleanup="compact", config=KEPT_WHOLE
+)
 COMMANDS = Topic("commands", "commands to actuators", key="unit", retention_ms=24 * 3600 * 1000)
 JOURNAL = Topic("journal", "every transition, append-only", key="unit", retention_ms=400 * 24 * 3600 * 1000)
 SNAPSHOTS = Topic("snapshots", "engine state per unit, in chunks", key="unit:chunk", cleanup="compact")
+OWNERS = Topic(
+    "owners", "which worker has which partitions of `events`, and its epoch", key="worker", partitions=1,
+    cleanup="compact", config=KEPT_WHOLE,
+)  # fmt: skip
 RULE_SETS = Topic(
     "rule-sets", "site and rule files that activations name", key="digest", partitions=1, cleanup="compact"
 )
@@ -39,7 +48,9 @@ REPLAY_MARK = Topic(
 )
 """Only on a log that a recording was fed into (`streams/replay_mark.py`): none of the topics of a site."""
 
-TOPICS: tuple[Topic, ...] = (EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, RULE_SETS, DEAD_LETTERS, STATUS)
+TOPICS: tuple[Topic, ...] = (
+    EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, OWNERS, RULE_SETS, DEAD_LETTERS, STATUS,
+)  # fmt: skip
 
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 

@@ -3,7 +3,8 @@
 Frames and readings are Arrow IPC record batches of one row (the schema is named by the header `schema`, and not
 repeated in each record); everything else is an orjson envelope `{"schema", "unit", "source", "epoch", "sequence",
 "body"}` or, for outputs, `{"schema", "id", "unit", "body"}`. Headers: `schema` (`frame/1`), and on inputs
-`source` and `epoch`; `backfill` where a spool was drained. The key is the unit (an alarm's is the alarm's).
+`source` and `epoch`; `backfill` where a spool was drained; of alarms and commands `owner-epoch`. The key is the unit
+(an alarm's is the alarm's).
 
 A decoder raises `UndecodableError` with a stable reason and nothing else, whatever the bytes are.
 """
@@ -74,6 +75,7 @@ _NAME_OF: Final[Mapping[type[Any], str]] = {
 }
 HEAD_SCHEMA: Final = "head/1"
 """Of a head on `journal` (`streams/journal/heads.py`): no output, and nothing that a reader of outputs counts."""
+OWNER_EPOCH: Final = "owner-epoch"
 _TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
 
 
@@ -125,8 +127,11 @@ def _names_of(kind: type[Any]) -> tuple[str, ...]:
     return tuple(name for name, *_ in _fields(kind))  # type: ignore[arg-type]  # classes are hashable
 
 
-def encode_output(value: Output, partitions: int) -> Message:
-    """An output as a message for its own topic. The bytes are the same wherever and whenever it is made."""
+def encode_output(value: Output, partitions: int, owner_epoch: int | None = None) -> Message:
+    """An output as a message for its own topic. The bytes are the same wherever and whenever it is made.
+
+    `owner_epoch`: of the worker that says it, for alarms and commands, whose readers fence by it (`streams/owners.py`).
+    """
     if isinstance(value, Fact):
         return encode_input(value, partitions)
     kind = type(value)
@@ -139,13 +144,21 @@ def encode_output(value: Output, partitions: int) -> Message:
             {"schema": name, "id": value.id, "unit": value.unit, "body": _finite(value)},
             option=orjson.OPT_SORT_KEYS,
         )
-    return Message(
-        _TOPIC_OF[kind].name,
-        partition_of(value.unit, partitions),
-        key.encode(),
-        body,
-        (("schema", name.encode()),),
-    )
+    headers: Headers = (("schema", name.encode()),)
+    if owner_epoch is not None and not isinstance(value, Entry):
+        headers = (*headers, (OWNER_EPOCH, str(owner_epoch).encode()))
+    return Message(_TOPIC_OF[kind].name, partition_of(value.unit, partitions), key.encode(), body, headers)
+
+
+def owner_epoch_of(headers: Headers) -> int:
+    """The epoch of the worker that said an alarm or a command; 0 where it says none. UndecodableError: 'bad-header'."""
+    value = header(headers, OWNER_EPOCH)
+    if value is None:
+        return 0
+    text = _text(value, "bad-header")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 19:
+        raise UndecodableError("bad-header", f"{OWNER_EPOCH} {text[:40]!r} is not a number")
+    return int(text)
 
 
 def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> Input:

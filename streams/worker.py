@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -141,6 +141,7 @@ class _Worker:
             with_holes=with_holes,
             signer=None if settings.journal.key is None else read_signer(settings.journal.key),
             head_every_s=settings.journal.head_every_s,
+            worker=context.name,
             clock_s=loop.time,
             clock_ns=context.clock,
         )
@@ -157,7 +158,8 @@ class _Worker:
     async def work(self) -> None:
         """Until the stop or a failure; raises the failure."""
         context = self._context
-        watch = asyncio.create_task(self._watch(), name="worker-watchdog")
+        watch = asyncio.create_task(self._unfailing(self._watch_progress), name="worker-watchdog")
+        owning = asyncio.create_task(self._unfailing(self._keep_ownership), name="worker-ownership")
         rules = asyncio.create_task(self._rules.follow(self._fail), name="worker-rules")
         stop = asyncio.create_task(context.stop.wait(), name="worker-stop")
         ends: set[asyncio.Future[Any]] = {stop, self._failure}
@@ -168,6 +170,7 @@ class _Worker:
                 await self._drain()
         finally:
             watch.cancel()
+            owning.cancel()
             rules.cancel()
             stop.cancel()
             # Nothing uncovered can be acknowledged by this: only what a snapshot covers is ever committed.
@@ -204,12 +207,18 @@ class _Worker:
         self._assigned = True
         self._context.ready()
 
-    async def _watch(self) -> None:
-        """The watchdog, which must not end unheard either."""
+    async def _unfailing(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What goes on beside the work must not end unheard either."""
         try:
-            await self._watch_progress()
+            await work()
         except Exception as error:
             self._fail(error)
+
+    async def _keep_ownership(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            with contextlib.suppress(UnreachableError):  # without a broker nobody takes anything over
+                await self._processor.keep_ownership()
 
     async def _watch_progress(self) -> None:
         """Ends the process when input waits and nothing moves, or when Faust has crashed."""

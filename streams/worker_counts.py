@@ -52,6 +52,10 @@ class Counts:
     """Offsets that retention had taken before the worker came to them: input that is lost."""
     facts_left_to_replay: int = 0
     """Facts that were not sent, because the recording that is fed into the log holds them."""
+    assignments: int = 0
+    """How often the group has given this worker partitions, or said that it keeps what it has."""
+    alarms_said_again: int = 0
+    """Last words on alarms that a stale one had buried."""
     heads: int = 0
     """Signed heads of the journal."""
     steps: int = 0
@@ -95,6 +99,8 @@ class Counts:
             "redelivered": self.redelivered,
             "skipped_offsets": self.skipped_offsets,
             "facts_left_to_replay": self.facts_left_to_replay,
+            "assignments": self.assignments,
+            "alarms_said_again": self.alarms_said_again,
             "heads": self.heads,
             "steps": self.steps,
             "snapshots": {

@@ -1,11 +1,12 @@
 """From the topic `commands` to the devices, each command once, and a receipt for every one.
 
-Rules, in this order: what can't be read goes to dead-letters; a command whose receipt is out is a repeat, dropped
-and counted; an expired one is refused first; then an unknown actuator, a value out of range, a wrong unit. What is
-left is marked on disk, *then* written. Before all of this: on a log that is a replay's nothing is acted on, marked or
-answered, and no batch is looked at before the log has said that it is none; a command with a replay's header is refused
-on any log. A command that was marked and not told belongs to a process that ended in
-between: set points are idempotent, so within its expiry it is written again; after that it is `unknown`.
+Rules, in this order: what can't be read goes to dead-letters; what a worker says that has lost the unit is fenced
+(`fence`); a command whose receipt is out is a repeat, dropped and counted; an expired one is refused first; then an
+unknown actuator, a value out of range, a wrong unit. What is left is marked on disk, *then* written. Before all of
+this: on a log that is a replay's nothing is acted on, marked or answered, and no batch is looked at before the log has
+said that it is none; a command with a replay's header is refused on any log. A command that was marked and not told
+belongs to a process that ended in between: set points are idempotent, so within its expiry it is written again; after
+that it is `unknown`.
 Every target has a queue and a task of its own, so that one that hangs holds up no other.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateways.actuators.dead_man import DeadMan
+from gateways.actuators.fence import Fence
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
 from gateways.observability.traces import Trace, untraced
@@ -36,7 +38,7 @@ from streams.record import Record
 from streams.replay_mark import is_replayed, replay_of
 from streams.role import RoleContext
 from streams.topics import COMMANDS
-from streams.wire import decode_output
+from streams.wire import decode_output, owner_epoch_of
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Actuators:
         self._context = context
         self._publisher = publisher
         self._ledger = ledger
+        self._fence = Fence(ledger)
         self._targets = targets
         self._dead_man = dead_man
         self._queues = {name: TaskQueue() for name in targets}
@@ -90,7 +93,7 @@ class Actuators:
         self._trace = trace
         self._metrics = context.metrics
         self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
-        self._metrics.update(replay=None, replayed=0)
+        self._metrics.update(replay=None, replayed=0, fenced=0)
         self._metrics.update(
             repeats=0, again=0, too_old=0, undecodable=0, latency_ms={"p50": None, "p99": None}
         )
@@ -165,19 +168,30 @@ class Actuators:
 
     async def _take(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
         """Sort out a batch, mark what is new in one commit, and hand it on."""
-        commands: list[tuple[Record, Command]] = []
+        commands: list[tuple[Record, Command, int]] = []
         for record in records:
-            command = _command_of(record)
-            if isinstance(command, Command):
-                commands.append((record, command))
+            said = _command_of(record)
+            if isinstance(said, UndecodableError):
+                await self._bury(record, said, dead_letters)
             else:
-                await self._bury(record, command, dead_letters)
-        known = await asyncio.to_thread(self._ledger.known, [command.id for _, command in commands])
+                commands.append((record, *said))
+        names = [
+            name for _, command, epoch in commands for name in (command.id, _fenced_name(command, epoch))
+        ]
+        known = await asyncio.to_thread(self._ledger.known, names)
         taken: list[tuple[Command, Task | Outcome]] = []
+        fenced: dict[str, tuple[Command, Outcome]] = {}
         now_ns = self._context.clock()
-        for record, command in commands:
+        for record, command, epoch in commands:
             self._metrics["seen"] += 1
-            if command.id in self._in_hand or known.get(command.id):
+            was_taken = command.id in self._in_hand or command.id in known
+            if self._fence.is_fenced(command, epoch, was_taken):
+                self._metrics["fenced"] += 1
+                name = _fenced_name(command, epoch)
+                if not (was_taken or name in self._in_hand or known.get(name)):
+                    self._in_hand.add(name)
+                    fenced[name] = command, self._of_lost_owner(command, epoch)
+            elif command.id in self._in_hand or known.get(command.id):
                 self._metrics["repeats"] += 1
             elif command.expires_ns < now_ns - KEEP_NS:
                 self._metrics["too_old"] += 1
@@ -187,15 +201,23 @@ class Actuators:
                 self._metrics["again"] += command.id in known
                 taken.append((command, self._judge(record, command, command.id in known, now_ns)))
         marks = [(command.id, command.expires_ns) for command, _ in taken if command.id not in known]
-        await asyncio.to_thread(self._ledger.mark, marks)
+        marks += [(name, command.expires_ns) for name, (command, _) in fenced.items()]
+        await asyncio.to_thread(self._ledger.mark, marks, self._fence.raised())
+        for name, (command, outcome) in fenced.items():
+            self._receipt(command, outcome, name)
         for command, verdict in taken:
             if isinstance(verdict, Task):
                 self._put(verdict)
             else:
                 self._receipt(command, verdict)
 
+    def _of_lost_owner(self, command: Command, epoch: int) -> Outcome:
+        highest = self._fence.highest(command.unit)
+        text = f"of a worker that has lost {command.unit}: its epoch is {epoch}, the owner's {highest}"
+        return Outcome("refused", None, text)
+
     def _judge(self, record: Record, command: Command, was_marked: bool, now_ns: int) -> Task | Outcome:
-        """Act on it, or why not. The owner's epoch in `record.headers` will be looked at here, too."""
+        """Act on it, or why not."""
         if is_replayed(record.headers):
             return Outcome("refused", None, "a command of a replay")
         if now_ns > command.expires_ns:
@@ -241,7 +263,8 @@ class Actuators:
             self._dead_man.done(task.command)
         self._receipt(task.command, outcome)
 
-    def _receipt(self, command: Command, outcome: Outcome) -> None:
+    def _receipt(self, command: Command, outcome: Outcome, name: str = "") -> None:
+        """`name`: in the ledger, where it is not the command's id."""
         at_ns = self._context.clock()
         spooled = self._publisher.metrics["spooled"]
         self._publisher.publish_receipt(
@@ -257,10 +280,12 @@ class Actuators:
         counts: dict[str, Any] = self._publisher.metrics
         on_disk = counts["spooled"] > spooled
         self._said.append(
-            _Said(command.id, command.unit, 0 if on_disk else counts["units"][command.unit]["accepted"])
+            _Said(
+                name or command.id, command.unit, 0 if on_disk else counts["units"][command.unit]["accepted"]
+            )
         )
         self._metrics[outcome.status] += 1
-        logged_ms, taken_ns = self._taken.pop(command.id, (0, at_ns))
+        logged_ms, taken_ns = self._taken.pop(name or command.id, (0, at_ns))
         if outcome.status == "done":
             self._latency_ms.append(at_ns / 1e6 - logged_ms)
         else:
@@ -317,12 +342,16 @@ class Actuators:
             await asyncio.to_thread(self._ledger.mark, [(name, self._context.clock())])
 
 
-def _command_of(record: Record) -> Command | UndecodableError:
-    """The command of a record, or what is wrong with it."""
+def _fenced_name(command: Command, epoch: int) -> str:
+    return f"fenced:{epoch}:{command.id}"
+
+
+def _command_of(record: Record) -> tuple[Command, int] | UndecodableError:
+    """The command of a record and its owner's epoch, or what is wrong with it."""
     try:
-        command = decode_output(record.headers, record.value)
+        command, epoch = decode_output(record.headers, record.value), owner_epoch_of(record.headers)
     except UndecodableError as error:
         return error
     if isinstance(command, Command):
-        return command
+        return command, epoch
     return UndecodableError("unknown-schema", f"{type(command).__name__} on {record.topic}")

@@ -1,4 +1,4 @@
-"""Which commands were taken, on disk before the act: one SQLite file in `run_dir`.
+"""Which commands were taken, and the highest owner's epoch of each unit, on disk before the act: a file in `run_dir`.
 
 Rules: a batch of marks is one durable commit; a mark without a word after it means that the process ended between
 mark and receipt. What was marked is kept for as long as the log may bring it again: the longest expiry, the clock
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from rules.errors import UnreachableError
@@ -22,6 +23,7 @@ create table if not exists commands (
     told integer not null default 0
 ) without rowid;
 create index if not exists by_expiry on commands (expires_ns);
+create table if not exists owners (unit text primary key, epoch integer not null) without rowid;
 """
 
 
@@ -54,30 +56,45 @@ class CommandLedger:
                 found.update((name, bool(told)) for name, told in rows)
         return found
 
-    def mark(self, commands: Iterable[tuple[str, int]]) -> None:
-        """Take commands (id, expires_ns): on disk when this returns."""
-        self._write("insert or ignore into commands (id, expires_ns) values (?, ?)", list(commands))
+    def epochs(self) -> dict[str, int]:
+        """The highest epoch of an owner that was seen of each unit."""
+        with self._lock:
+            return dict(self._database.execute("select unit, epoch from owners"))
+
+    def mark(
+        self, commands: Iterable[tuple[str, int]], epochs: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """Take commands (id, expires_ns), and owners' epochs by unit: on disk when this returns."""
+        self._write(
+            ("insert or ignore into commands (id, expires_ns) values (?, ?)", list(commands)),
+            (
+                "insert into owners values (?, ?) on conflict do update set epoch = max(epoch, excluded.epoch)",
+                list(epochs.items()),
+            ),
+        )
 
     def tell(self, ids: Iterable[str]) -> None:
         """The receipts of these commands are out."""
-        self._write("update commands set told = 1 where id = ?", [(name,) for name in ids])
+        self._write(("update commands set told = 1 where id = ?", [(name,) for name in ids]))
 
     def forget(self, before_ns: int) -> None:
         """Drop what expired before this time."""
-        self._write("delete from commands where expires_ns < ?", [(before_ns,)])
+        self._write(("delete from commands where expires_ns < ?", [(before_ns,)]))
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._database.close()
 
-    def _write(self, statement: str, rows: Sequence[tuple[str | int, ...]]) -> None:
-        if not rows:
+    def _write(self, *work: tuple[str, Sequence[tuple[str | int, ...]]]) -> None:
+        """Statements with their rows, in one commit."""
+        if not any(rows for _, rows in work):
             return
         with self._lock:
             self._database.execute("begin immediate")
             try:
-                self._database.executemany(statement, rows)
+                for statement, rows in work:
+                    self._database.executemany(statement, rows)
                 self._database.execute("commit")
             except BaseException:
                 self._database.execute("rollback")

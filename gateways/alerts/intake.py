@@ -5,7 +5,7 @@ Rules that this module obeys:
 - A word that was here before is passed by, wherever it comes from; one older than the outbox remembers is, too, unless
   nobody has acknowledged it yet.
 - On the first start the log is history: of it only what still needs an acknowledgement is told.
-- What a replay says is nobody's alarm.
+- What a replay says is nobody's alarm, and what a worker says that has lost the unit is nobody's word (`last_words`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rules.alarms.life_cycle import State
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError
 from rules.site.model import Site
+from streams.last_words import LastWords
 from streams.record import Record
 from streams.replay_mark import is_replayed
 from streams.wire import decode_output
@@ -45,6 +46,7 @@ COUNTERS: Final = (
     "repeats",
     "too_old",
     "replayed",
+    "stale_words",
     "unreadable",
     "notifications",
     "folded",
@@ -86,6 +88,7 @@ class Intake:
         }
         self.last = outbox.last_words()
         """By alarm its last word."""
+        self._last_words = LastWords()
         self._is_history = not outbox.has_news
         self._take_up()
 
@@ -166,6 +169,9 @@ class Intake:
     def _alarm(self, record: Record) -> Alarm | None:
         if is_replayed(record.headers):
             self._metrics["replayed"] += 1
+            return None
+        if not self._last_words.wins(record):
+            self._metrics["stale_words"] += 1
             return None
         try:
             output = decode_output(record.headers, record.value)

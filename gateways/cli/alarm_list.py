@@ -13,6 +13,7 @@ from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
 from streams.bus import Bus, Reader, up_to_the_end
 from streams.bus_kafka import KafkaBus
+from streams.last_words import LastWords
 from streams.record import Record
 from streams.settings import load_settings
 from streams.site_folder import load_site
@@ -38,17 +39,22 @@ async def running_site(site_dir: Path, bootstrap: str | None) -> AsyncIterator[t
         await bus.close()
 
 
-async def last_words(bus: Bus, reader: Reader, units: Container[str]) -> dict[str, Alarm]:
+async def last_words(
+    bus: Bus, reader: Reader, units: Container[str], words: LastWords | None = None
+) -> dict[str, Alarm]:
     """The last word on each alarm of these units, by key; the reader goes on behind them. UnreachableError."""
+    words = words or LastWords()
     last: dict[str, Alarm] = {}
     async for record in up_to_the_end(bus, reader, ALARMS.name):
-        last.update({alarm.key: alarm for alarm in decoded([record], units)})
+        last.update({alarm.key: alarm for alarm in decoded([record], units, words)})
     return last
 
 
-def decoded(records: Iterable[Record], units: Container[str]) -> Iterator[Alarm]:
-    """A broker may serve several sites: only alarms of these units. What can't be read is said."""
+def decoded(records: Iterable[Record], units: Container[str], words: LastWords) -> Iterator[Alarm]:
+    """Words that win, on alarms of these units: a broker may serve several sites. What can't be read is said."""
     for record in records:
+        if not words.wins(record):
+            continue
         try:
             output = decode_output(record.headers, record.value)
         except UndecodableError as error:

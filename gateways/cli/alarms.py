@@ -15,6 +15,7 @@ from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, told
 from rules.alarms.annunciation import SILENT
 from rules.engine.outputs import Alarm, Severity
+from streams.last_words import LastWords
 from streams.log_limit import silence_logs
 from streams.replay_mark import replay_of
 from streams.times import iso_utc
@@ -38,11 +39,11 @@ async def _show(site_dir: Path, follow: bool, bootstrap: str | None, as_json: bo
         replay = await replay_of(bus)
         if replay is not None:
             print(f"a replay of {replay.recording}, not a plant", file=sys.stderr)
-        reader = await bus.reader([ALARMS.name])
+        reader, words = await bus.reader([ALARMS.name]), LastWords()
         try:
-            _print((await last_words(bus, reader, site.units)).values(), as_json)
+            _print((await last_words(bus, reader, site.units, words)).values(), as_json)
             while follow:
-                for alarm in decoded(await reader.read(timeout_s=1.0), site.units):
+                for alarm in decoded(await reader.read(timeout_s=1.0), site.units, words):
                     _print_transition(alarm, as_json)
         finally:  # Ctrl-C and a reader who has had enough end it here
             await reader.close()

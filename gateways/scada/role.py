@@ -34,6 +34,7 @@ from rules.engine.inputs import Frame, Readings, Tick
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from streams.bus import Reader, up_to_the_end
+from streams.last_words import LastWords
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
@@ -69,6 +70,7 @@ class Scada:
         self.history = History(list(site.points.values()), settings.history_h, settings.history_mb)
         self.facts = RuleFacts(site, model)
         self.conditions = Conditions(self.facts.source)
+        self.last_words = LastWords()
         folder = settings.pki or context.settings.run_dir / "scada-pki"
         pki = Pki(folder, context.clock)
         core = Core(users, pki, settings.allow_none, context.metrics)
@@ -81,7 +83,9 @@ class Scada:
         self.server = ScadaServer(core, endpoint, site.name)
         self._model = model
         self._rules_digest, self._knows_rules = "", False
-        self.metrics.update(alarms=0, transitions=0, readings=0, frames=0, unreadable=0, history_values=0)
+        self.metrics.update(
+            alarms=0, transitions=0, stale_words=0, readings=0, frames=0, unreadable=0, history_values=0
+        )
         self.metrics.update(endpoint=endpoint, pki=str(folder.resolve()))
 
     async def prepare(self) -> None:
@@ -118,6 +122,9 @@ class Scada:
         """Words on alarms."""
         now_ns = self.context.clock()
         for record in records:
+            if not self.last_words.wins(record):
+                self.metrics["stale_words"] += 1
+                continue
             try:
                 word = decode_output(record.headers, record.value) if record.value is not None else None
             except UndecodableError:

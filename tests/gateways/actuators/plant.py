@@ -120,10 +120,11 @@ def command(actuator, value, *, name=None, unit=None, expires_s=10.0):
     )
 
 
-async def send(bus, *commands):
+async def send(bus, *commands, epoch=None):
+    """As a worker of this epoch says them."""
     producer = await bus.producer("worker")
     for value in commands:
-        await producer.send(encode_output(value, 3))
+        await producer.send(encode_output(value, 3, epoch))
     await producer.flush()
 
 

@@ -14,6 +14,7 @@ from gateways.alerts.log_state import KEEP_NS
 from gateways.alerts.model import Digest, Filter, Hours, Step, Subscription, Subscriptions
 from gateways.alerts.outbox import Outbox
 from rules.engine.outputs import Alarm
+from streams.wire import OWNER_EPOCH
 from tests.gateways.alerts.words import NOON, S, raised, record, then
 from tests.rules.engine.plant import site
 
@@ -289,3 +290,14 @@ def test_lanes_of_a_subscription_part_alarms_and_never_one_of_them(file: Path) -
     names = {lane for of_alarm in lanes.values() for lane in of_alarm}
     assert len(names) == 8 + 1
     assert "held" in names
+
+
+def test_a_word_of_a_worker_that_has_lost_the_unit_is_none(file: Path) -> None:
+    desk = Desk(file, ESCALATED)
+    alarm = raised(1)
+    desk.take(alarm, headers=((OWNER_EPOCH, b"8"),))
+    assert desk.take(then(alarm, "normal", 2), headers=((OWNER_EPOCH, b"7"),)) == []
+    assert desk.intake.last[alarm.key].alarm.state == "unacknowledged"
+    assert desk.metrics["stale_words"] == 1
+    desk.take(then(alarm, "acknowledged", 2), headers=((OWNER_EPOCH, b"8"),))
+    assert desk.intake.last[alarm.key].alarm.state == "acknowledged"

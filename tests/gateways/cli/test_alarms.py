@@ -39,10 +39,12 @@ ALARMS = [
 
 
 async def say(broker: EmbeddedBroker) -> None:
+    """What an owner says, and then one that has lost the unit: that the urgent alarm is over."""
     bus = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap))
     producer = await bus.producer("test")
     for one in ALARMS:
-        await producer.send(encode_output(one, 3))
+        await producer.send(encode_output(one, 3, owner_epoch=8))
+    await producer.send(encode_output(alarm("urgent", "urgent", 8, 9), 3, owner_epoch=7))
     await producer.flush()
     await producer.close()
     await bus.close()

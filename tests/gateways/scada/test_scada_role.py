@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from streams.record import Message
 from streams.replay_mark import Mark, mark_log
 from streams.rule_sets.rule_set import RuleSet, rule_set_message
 from streams.topics import STATUS, TOPICS
+from streams.wire import encode_output
 from tests.gateways.scada.live import LOW_R1, Events, Live, call, client, live, site_folder, until
 
 TIMED = "AlarmConditionType_ShelvingState_TimedShelve"
@@ -269,3 +271,23 @@ async def test_a_log_that_is_away_when_it_starts_is_waited_for(
     monkeypatch.setattr(role.Scada, "prepare", prepared)
     async with live(folder, unused_port, bus=bus) as plant, client(plant.endpoint) as one:
         assert await one.get_node(ua.ObjectIds.Server_ServiceLevel).read_value() in (1, 255)
+
+
+async def test_a_word_of_a_worker_that_has_lost_the_unit_is_none(tmp_path: Path, unused_port: int) -> None:
+    async with (
+        live(site_folder(tmp_path / "site"), unused_port) as plant,
+        client(plant.endpoint, "eva") as eva,
+    ):
+        events = Events()
+        await events.subscribe(eva)
+        await plant.flow(60)
+        await until(lambda: plant.state() == "unacknowledged")
+        word = next(one for one in plant.said if one.key == LOW_R1)
+        other = dataclasses.replace(word, id="another", state="acknowledged", at_ns=word.at_ns + 2)
+        stale = dataclasses.replace(
+            word, id="stale", state="normal", cleared_ns=word.at_ns, at_ns=word.at_ns + 1
+        )
+        for one, epoch in ((other, 8), (stale, 7)):
+            await (await plant.producer.send(encode_output(one, 3, epoch)))
+        await until(lambda: plant.context.metrics["stale_words"] == 1)
+        assert plant.context.metrics["alarms"] == 1

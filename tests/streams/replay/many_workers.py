@@ -64,10 +64,10 @@ class Workers:
         """Round robin, as a group of so many."""
         for number in range(workers):
             self.owned.append(set(range(number, self.partitions, workers)))
-            self.processors.append(await self._worker())
+            self.processors.append(await self._worker(number))
             await self.processors[-1].assign(self.owned[-1])
 
-    async def _worker(self) -> Processor:
+    async def _worker(self, number: int) -> Processor:
         async def acknowledge(partition: int, offset: int) -> None:
             """Nothing is read by the group's offsets."""
 
@@ -81,6 +81,7 @@ class Workers:
             acknowledge=acknowledge,
             on_failure=self.failures.append,
             crash=CrashSwitch("", self.folder),
+            worker=f"worker-{number}",
             clock_s=lambda: self.now_s,
         )
 
@@ -90,7 +91,7 @@ class Workers:
         chance = self.draw.random()
         if chance < 0.003:
             await self.processors[number].revoke()
-            self.processors[number] = await self._worker()
+            self.processors[number] = await self._worker(number)
             await self.processors[number].assign(self.owned[number])
         elif chance < 0.006 and len(self.owned[number]) > 1:
             moved = self.draw.choice(sorted(self.owned[number]))

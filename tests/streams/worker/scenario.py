@@ -177,7 +177,11 @@ class Plant:
             await (await producer.send(message))
 
     async def worker(
-        self, crash_at: str = "", partitions: Sequence[int] = range(PARTITIONS), with_holes: bool = False
+        self,
+        crash_at: str = "",
+        partitions: Sequence[int] = range(PARTITIONS),
+        with_holes: bool = False,
+        name: str = "worker",
     ) -> Processor:
         """A worker that has just been assigned `partitions`."""
 
@@ -204,6 +208,7 @@ class Plant:
             with_holes=with_holes,
             signer=self.signer,
             head_every_s=self.head_every_s,
+            worker=name,
             clock_s=lambda: self.now_s,
         )
         self.processors.append(processor)

@@ -1,0 +1,40 @@
+"""Which commands are of a worker that has lost the unit: those of a lower epoch than the highest that was seen of it.
+
+Rules: what counts is the order of the log, so that a reader that begins anew comes to the same; the highest epoch of
+each unit is in the ledger too, for when retention has taken the commands that showed it. A fenced command leaves its id
+free: the owner, whose state comes to the same, says it as well, or has said it.
+"""
+
+from __future__ import annotations
+
+from gateways.actuators.ledger import CommandLedger
+from rules.engine.outputs import Command
+
+
+class Fence:
+    """The epochs of owners, unit by unit."""
+
+    def __init__(self, ledger: CommandLedger) -> None:
+        self._on_disk = ledger.epochs()
+        self._heard: dict[str, int] = {}
+
+    def is_fenced(self, command: Command, epoch: int, was_taken: bool) -> bool:
+        """Whether it must not be done. Asked for every command, in the order of the log.
+
+        `was_taken`: its id is in the ledger: where nothing higher stands in front of it, it was taken in its time.
+        """
+        highest = self._heard.get(command.unit, 0)
+        if epoch < highest or (epoch < self.highest(command.unit) and not was_taken):
+            return True
+        self._heard[command.unit] = epoch
+        return False
+
+    def highest(self, unit: str) -> int:
+        """The highest epoch of the unit."""
+        return max(self._on_disk.get(unit, 0), self._heard.get(unit, 0))
+
+    def raised(self) -> dict[str, int]:
+        """Epochs that are higher than the ledger has them, by unit; they count as written from now on."""
+        found = {unit: epoch for unit, epoch in self._heard.items() if epoch > self._on_disk.get(unit, 0)}
+        self._on_disk.update(found)
+        return found

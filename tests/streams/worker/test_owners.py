@@ -1,0 +1,147 @@
+"""Claims: epochs rise with each change of owner, whatever the clocks say; what comes back untouched goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rules.errors import InvariantError
+from streams.bus_memory import MemoryBus
+from streams.owners import Owners
+from streams.record import Message, header
+from streams.topics import ALARMS, COMMANDS, JOURNAL, OWNERS, TOPICS
+from tests.streams.worker.scenario import PARTITIONS, Plant, bus_with, inputs
+
+HOUR_NS = 3600 * 10**9
+
+
+async def owners(bus: MemoryBus, worker: str, clock_ns: Callable[[], int] = lambda: 5) -> Owners:
+    return Owners(bus, await bus.producer(worker), worker, clock_ns)
+
+
+async def test_each_claim_is_higher_than_all_before_it_though_clocks_go_back() -> None:
+    bus = await bus_with()
+    times = [7 * HOUR_NS, 5 * HOUR_NS, 0, 9 * HOUR_NS]
+    epochs = [await (await owners(bus, "worker", lambda at=at: at)).claim([0, 1]) for at in times]  # type: ignore[misc]
+    assert epochs == [7 * HOUR_NS, 7 * HOUR_NS + 1, 7 * HOUR_NS + 2, 9 * HOUR_NS]
+
+
+async def test_two_at_the_same_moment_have_different_epochs_and_the_first_sees_that_it_lost() -> None:
+    bus = await bus_with()
+    many = [await owners(bus, "one-name") for _ in range(5)]
+    epochs = await asyncio.gather(*(one.claim([1]) for one in many))
+    assert len(set(epochs)) == 5
+    for one, epoch in zip(many, epochs, strict=True):
+        await one.follow()
+        taken = one.overtaken({1: epoch})
+        assert (taken is None) == (epoch == max(epochs))
+        assert (one.namesake() is None) == (epoch == max(epochs))
+
+
+async def test_partitions_of_others_overtake_nobody() -> None:
+    bus = await bus_with()
+    first, second = await owners(bus, "a"), await owners(bus, "b")
+    epoch = await first.claim([0, 2])
+    await second.claim([1])
+    await first.follow()
+    assert first.overtaken({0: epoch, 2: epoch}) is None
+    assert first.is_mine(0, epoch)
+    await second.claim([2])
+    await first.follow()
+    assert first.overtaken({0: epoch, 2: epoch}) is not None
+    assert first.namesake() is None
+
+
+async def test_what_is_no_claim_is_passed_by_and_a_fresh_log_forgets() -> None:
+    bus = await bus_with(
+        *(Message(OWNERS.name, 0, b"x", value) for value in (b"", b"{}", b'{"epoch": 1}', None))
+    )
+    one = await owners(bus, "a")
+    epoch = await one.claim([0])
+    bus.replace_log()
+    await one.follow()
+    assert not one.is_mine(0, epoch)
+    assert await one.claim([0]) >= epoch
+
+
+async def test_alarms_and_commands_carry_the_epoch_and_bytes_are_without_it(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(30))
+    worker = await plant.worker()
+    await plant.feed(worker)
+    epochs = {str(epoch).encode() for epoch in worker.metrics()["owner_epochs"].values()}
+    for topic in (ALARMS, COMMANDS):
+        assert {header(record.headers, "owner-epoch") for record in plant.bus.records(topic.name)} == epochs
+    assert {header(record.headers, "owner-epoch") for record in plant.bus.records(JOURNAL.name)} == {None}
+    assert not any(
+        epoch in (record.value or b"") for record in plant.bus.records(ALARMS.name) for epoch in epochs
+    )
+
+
+async def test_a_partition_that_comes_back_untouched_goes_on_without_its_snapshot(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(20))
+    worker = await plant.worker()
+    await plant.feed(worker)
+    before = worker.metrics()
+    await worker.revoke()
+    assert worker.positions() == {}
+    await worker.assign([0, 2])
+    after = worker.metrics()
+    assert after["positions"] == {n: before["positions"][n] for n in (0, 2)}
+    assert after["owner_epochs"] == {n: before["owner_epochs"][n] for n in (0, 2)}
+    assert after["restores"] == before["restores"]
+    # what it gave up is not its own any more, though nobody else has claimed it: the group may have had another owner
+    await worker.revoke()
+    await worker.assign([1])
+    assert worker.metrics()["owner_epochs"][1] > before["owner_epochs"][1]
+
+
+async def test_a_partition_that_another_had_meanwhile_is_read_again(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(20))
+    zombie = await plant.worker(name="a")
+    await plant.feed(zombie)
+    other = await plant.worker(name="b")
+    await plant.feed(other)
+    await plant.send(*inputs(30)[-40:])
+    await plant.feed(other)
+    await other.finish()
+    await zombie.revoke()
+    await zombie.assign(range(PARTITIONS))
+    assert zombie.metrics()["restores"] == len(plant.site.units)
+    assert zombie.positions() == other.positions()
+    plant.outputs()
+
+
+async def test_who_lost_a_partition_without_noticing_ends(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    zombie = await plant.worker(name="a")
+    await zombie.keep_ownership()
+    owner = await plant.worker(partitions=[1], name="b")
+    with pytest.raises(InvariantError, match=r"partition 1 has another owner, 'b'"):
+        await zombie.keep_ownership()
+    await owner.keep_ownership()
+
+
+async def test_two_of_one_name_the_first_says_so_and_ends(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    first = await plant.worker()
+    second = await plant.worker()
+    await first.revoke()
+    with pytest.raises(InvariantError, match="two workers have one name: 'worker'"):
+        await first.assign(range(PARTITIONS))
+    # it has claimed nothing: the second goes on with what it has
+    await second.revoke()
+    await second.assign(range(PARTITIONS))
+    await second.keep_ownership()
+    assert second.metrics()["restores"] == 0
+
+
+def test_the_topic_is_kept_whole_for_a_while() -> None:
+    for topic in (OWNERS, ALARMS):
+        assert topic in TOPICS
+        assert topic.config["min.compaction.lag.ms"] == "3600000"
