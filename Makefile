@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SITE ?= examples/narvik
 SEED ?= $(shell echo $$((0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1))))
 
-.PHONY: install run test test-kafka test-sim lint bench golden fuzz audit licences clean
+.PHONY: install run test test-kafka test-deploy test-sim lint bench golden fuzz audit licences clean
 
 install: $(STAMP)
 
@@ -22,11 +22,15 @@ run: install
 	$(BIN)/headrace up $(SITE)
 
 test: install
-	$(BIN)/python -m pytest -m "not kafka" -n 2 --dist loadfile -rs
+	$(BIN)/python -m pytest -m "not kafka and not deploy" -n 2 --dist loadfile -rs
 
 # other troubles with each commit; the seed that it prints repeats them (docs/chaos.md)
 test-kafka: install
 	$(BIN)/python -m pytest -m kafka -rs
+
+# image, compose file and chart; the tools are built from Go's packages: some minutes once on a machine, seconds later
+test-deploy: install
+	$(BIN)/python -m pytest -m deploy -rs
 	$(BIN)/headrace bench chaos --kafka-jars .cache/kafka --seed $(SEED) --events 15
 
 # other seeds with each commit; what a failing one prints repeats it
