@@ -338,8 +338,8 @@ async def test_roles_work_with_exactly_the_rights_that_are_printed(
             )
             unit = next(unit for unit in site.units.values() if unit.gpus)
             alarm = f"{unit.id}:gpu-hot:{unit.gpus[0]}"
-            for words in (("activate", str(site_dir)), ("ack", alarm, "--site", str(site_dir))):
-                async with broker.process(*words, **scram(allowed, "headrace-operator")) as people:
+            for command in (("activate", str(site_dir)), ("ack", alarm, "--site", str(site_dir))):
+                async with broker.process(*command, **scram(allowed, "headrace-operator")) as people:
                     assert await asyncio.wait_for(people.wait(), LIMIT_S) == 0, broker.last_words()
         assert {said[role]["state"] for role in ("ticker", "actuators", "recorder", "worker")} == {"ready"}
         assert not any(status["metrics"]["broker_lacks"] for status in said.values())
