@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from rules.engine.inputs import Frame, Gap, Identity, Input, Readings
-from rules.errors import ConfigurationError
+from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
+from rules.errors import ConfigurationError, InvariantError
 from rules.findings import Finding
 from streams.wire import decode_input, encode_input
 
@@ -240,16 +240,17 @@ class _Transaction:
 
 def span_of(value: Input) -> Span:
     """How much an input carries, and of which time."""
-    if isinstance(value, Frame):
-        times = value.time_ns
-        return (
-            Span(1, value.values.size, int(times.min()), int(times.max())) if len(times) else Span(1, 0, 0, 0)
-        )
+    if isinstance(value, Frame) and len(value.time_ns):
+        return Span(1, value.values.size, int(value.time_ns.min()), int(value.time_ns.max()))
     if isinstance(value, Readings) and len(value.points):
         return Span(1, len(value.points), int(value.time_ns.min()), int(value.time_ns.max()))
     if isinstance(value, Gap):
         return Span(1, value.readings, value.from_ns, value.to_ns)
-    return Span(1, 0, 2**63 - 1, 0)
+    if isinstance(value, Receipt):
+        return Span(1, 0, value.at_ns, value.at_ns)
+    if isinstance(value, Frame | Readings):
+        return Span(1, 0, value.ingest_ns, value.ingest_ns)
+    raise InvariantError(f"{type(value).__name__} is nothing that a source keeps in a spool")
 
 
 def _rank(value: Input) -> int:

@@ -1,5 +1,6 @@
 """The spool: order, identities that stay, what goes first when it is full, and what a reopened file knows."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.engine.inputs import Frame, Gap, Identity, Input, Readings
+from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.gpu_fields import FIELD_COUNT
-from streams.spool import Spool
+from streams.spool import Spool, span_of
 
 NOBODY = Identity("", 0, 0)
 
@@ -164,3 +165,11 @@ def size_of(value: Input) -> int:
     if isinstance(value, Frame):
         return value.values.size
     return len(value.points) if isinstance(value, Readings) else 7
+
+
+def test_what_has_no_sample_is_of_the_time_at_which_it_was_said() -> None:
+    at_ns = 1_800_000_000_000_000_000
+    receipt = Receipt("a", Identity("actuators", 1, 1), "c", "P1.Sp", "done", 1.0, 1.0, at_ns)
+    assert span_of(receipt) == (1, 0, at_ns, at_ns)
+    empty = dataclasses.replace(frame(1), time_ns=np.array([], np.int64))
+    assert span_of(empty) == (1, 0, empty.ingest_ns, empty.ingest_ns)
