@@ -101,16 +101,16 @@ async def log_ids(bus: Bus, producer: Producer) -> frozenset[str]:
 
     Two workers that start on an empty log at the same time may give it one each: both are true for ever.
     """
-    found = await _read_log_ids(bus)
+    found = await log_ids_of(bus)
     if not found:
         name = uuid.uuid4().hex.encode()
         message = Message(SNAPSHOTS.name, 0, LOG_KEY + name, name, (("schema", b"log/1"),))
         await (await producer.send(message))
-        found = await _read_log_ids(bus)
+        found = await log_ids_of(bus)
     return found
 
 
-async def _read_log_ids(bus: Bus) -> frozenset[str]:
+async def log_ids_of(bus: Bus) -> frozenset[str]:
     """They are the first records of partition 0: nobody writes a snapshot before the log has its id."""
     first = TopicPartition(SNAPSHOTS.name, 0)
     end = (await bus.ends(SNAPSHOTS.name)).get(first)

@@ -17,7 +17,7 @@ from typing import Final, Literal
 log = logging.getLogger(__name__)
 
 FILE: Final = "actuators-fallback.sqlite"
-_SCHEMA: Final = """
+SCHEMA: Final = """
 create table if not exists fallbacks (
     actuator text primary key,
     since_ns integer not null,
@@ -61,7 +61,7 @@ class FallbackStore:
         try:
             self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             self._database.execute("pragma journal_mode = wal")
-            self._database.executescript(_SCHEMA)
+            self._database.executescript(SCHEMA)
         except sqlite3.Error as error:
             self._failed(error)
 

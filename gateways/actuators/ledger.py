@@ -16,7 +16,7 @@ from typing import Final
 
 from rules.errors import UnreachableError
 
-_SCHEMA: Final = """
+SCHEMA: Final = """
 create table if not exists commands (
     id text primary key,
     expires_ns integer not null,
@@ -38,7 +38,7 @@ class CommandLedger:
             self._database.execute("pragma journal_mode = wal")
             # FULL: a commit is on the disk when it returns, even if the machine goes down after it.
             self._database.execute("pragma synchronous = full")
-            self._database.executescript(_SCHEMA)
+            self._database.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise UnreachableError(f"{file}: {error}; without it no command may be acted on") from None
 

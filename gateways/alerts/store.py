@@ -22,7 +22,7 @@ from streams.wire import decode_output, encode_output
 FILE: Final = "alerts.sqlite"
 _HEADERS: Final = (("schema", b"alarm/1"),)
 
-_SCHEMA: Final = """
+SCHEMA: Final = """
 create table if not exists about (name text primary key, value text not null) without rowid;
 create table if not exists positions (partition integer primary key, next integer not null, last blob not null);
 create table if not exists seen (id blob primary key, taken_ns integer not null) without rowid;
@@ -75,7 +75,7 @@ class Store:
             self._db = sqlite3.connect(file, isolation_level=None, timeout=10.0)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = normal")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(SCHEMA)
             self._db.execute("insert or ignore into about values ('epoch', ?)", (str(time.time_ns()),))
         except (sqlite3.Error, OSError) as error:
             raise UnreachableError(f"the outbox {file}: {error}") from None

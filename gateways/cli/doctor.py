@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,7 +52,11 @@ class Check:
 def examine(site_dir: Path, as_json: bool) -> int:
     """Print every check; 1 when one of them is wrong (a warning is none)."""
     silence_logs()
-    checks = list(checks_of(site_dir))
+    return show(list(checks_of(site_dir)), as_json)
+
+
+def show(checks: Sequence[Check], as_json: bool) -> int:
+    """Print them; 1 when one of them is wrong (a warning is none)."""
     if as_json:
         print(json.dumps({"checks": [asdict(check) for check in checks]}))
     else:

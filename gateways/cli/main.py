@@ -259,6 +259,25 @@ def activate(
 
 
 @app.command()
+def migrate(
+    site: SiteArgument = DEMO_SITE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what this version could not read; change nothing.")
+    ] = False,
+    bootstrap: BootstrapOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Before an upgrade or a roll back: can this version go on with what is on the log and on the disk?"""
+    from gateways.cli.migrate import check_migration
+
+    if not check:
+        raise typer.BadParameter(
+            "there is nothing to migrate by hand: roles do it when they start; say --check"
+        )
+    raise typer.Exit(check_migration(site, bootstrap, as_json))
+
+
+@app.command()
 def doctor(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
     """Say what of machine, ports, broker, site and sources is in order, and what to do about the rest."""
     from gateways.cli.doctor import examine

@@ -1,0 +1,89 @@
+"""What `headrace migrate --check` says of what another version left: on the log, as state, on the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateways.actuators import ledger
+from gateways.actuators.ledger import CommandLedger
+from gateways.cli.migrate import check_files, check_snapshots, check_topic, differences
+from rules.engine.engine import Engine
+from rules.engine.inputs import Identity, Tick
+from streams.bus_memory import MemoryBus
+from streams.rule_sets.rule_folder import load_program
+from streams.site_folder import load_site
+from streams.snapshots import Snapshot, snapshot_messages
+from streams.topics import EVENTS, OWNERS, TOPICS
+from streams.wire import encode_input
+
+SITE = Path("examples/narvik-small")
+
+
+@pytest.fixture
+async def bus() -> MemoryBus:
+    made = MemoryBus()
+    await made.create_topics(TOPICS, 3)
+    return made
+
+
+async def test_what_can_be_read_is_fine(bus: MemoryBus) -> None:
+    bus.append(encode_input(Tick("row-a", Identity("ticker", 0, 5), 5_000_000_000), 3))
+    found = await check_topic(bus, EVENTS)
+    assert (found.word, found.found) == ("ok", "1 newest records can be read")
+
+
+async def test_records_of_a_later_version_are_counted_and_named(bus: MemoryBus) -> None:
+    good = encode_input(Tick("row-a", Identity("ticker", 0, 5), 5_000_000_000), 3)
+    later = (good.value or b"").replace(b"tick/1", b"tick/9")
+    bus.append(good)
+    bus.append(dataclasses.replace(good, value=later, headers=(("schema", b"tick/9"), *good.headers[1:])))
+    found = await check_topic(bus, EVENTS)
+    assert found.word == "wrong"
+    assert found.found.startswith("1 of 2: schema tick/9: ")
+    assert "dead letters" in found.advice
+
+
+async def test_a_topic_that_a_later_version_has_is_missed(bus: MemoryBus) -> None:
+    less = MemoryBus()
+    await less.create_topics([topic for topic in TOPICS if topic is not OWNERS], 3)
+    found = await check_topic(less, OWNERS)
+    assert (found.word, found.advice) == ("wrong", "headrace topics apply")
+
+
+async def test_a_state_of_another_format_is_named_by_its_unit(bus: MemoryBus) -> None:
+    site = load_site(SITE)
+    state = Engine(load_program(SITE, site), site, "row-a").snapshot()
+    for unit, image in (("row-a", state), ("row-b", b"HRSNAP99" + state[8:])):
+        chunks, manifest = snapshot_messages(Snapshot(unit, 1, 7, "log", "rules", "site", image), 3)
+        for message in (*chunks, manifest):
+            bus.append(message)
+    words = {check.name: check for check in await check_snapshots(bus, site)}
+    assert words["state of row-a"].word == "ok"
+    assert words["state of row-b"].word == "wrong"
+    assert "no snapshot of this version" in words["state of row-b"].found
+    assert {check.word for name, check in words.items() if name not in {"state of row-b"}} == {"ok"}
+
+
+def test_files_of_this_version_are_fine(tmp_path: Path) -> None:
+    CommandLedger(tmp_path / "actuators.sqlite").close()
+    assert [(check.name, check.word) for check in check_files(tmp_path)] == [("actuators.sqlite", "ok")]
+
+
+def test_a_file_with_other_columns_is_named_with_both(tmp_path: Path) -> None:
+    file = tmp_path / "actuators.sqlite"
+    with sqlite3.connect(file) as database:
+        database.execute("create table commands (id text primary key, expires_ns integer not null)")
+    [found] = check_files(tmp_path)
+    assert found.word == "wrong"
+    assert "table 'commands' has columns id TEXT, expires_ns INTEGER, not id TEXT, " in found.found
+
+
+def test_a_table_that_lacks_is_made_at_a_start(tmp_path: Path) -> None:
+    file = tmp_path / "old.sqlite"
+    with sqlite3.connect(file) as database:
+        database.execute("create table other (id text)")
+    assert differences(file, ledger.SCHEMA) == []
