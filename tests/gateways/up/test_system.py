@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -84,60 +84,62 @@ async def test_nothing_is_started_once_the_end_has_begun(
     assert started == []
 
 
-async def test_a_roll_holds_nobody_who_is_still_starting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@dataclass
+class Rolling:
+    """A system that has started one role, and whom a roll has held."""
+
+    system: System
+    role: str
+    pid: int
+    held: list[str]
+
+    async def roll(self) -> set[str]:
+        await self.system.roll()
+        return set(self.held)
+
+    def says(self, state: str, pid: int | None = None) -> None:
+        see(self.system, status(self.role, state, pid or self.pid))
+
+
+@pytest.fixture
+async def rolling(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Rolling]:
+    """The parameter is the role. The roll ends where the log would have to be drained."""
+    system = System(UpRequest(NARVIK, free_ports=True), load_site(NARVIK), Settings(), tmp_path, 0.0)
+    held: list[str] = []
+    monkeypatch.setattr(system.processes, "signal", lambda role, _: held.append(role))
+
+    async def not_drained(_: float) -> bool:
+        return False
+
+    monkeypatch.setattr(system, "_drained", not_drained)
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    name = request.param
+    system.processes.children[name] = Child(name, name, NARVIK, {}, tmp_path / f"{name}.log", {}, process)
+    yield Rolling(system, name, process.pid, held)
+    process.kill()
+    await process.wait()
+
+
+@pytest.mark.parametrize("rolling", ["ticker"], indirect=True)
+async def test_a_roll_holds_nobody_who_is_still_starting(rolling: Rolling) -> None:
     """The signal to hold would end it: its handler comes with the loop that says the status."""
-    system = System(UpRequest(NARVIK, free_ports=True), load_site(NARVIK), Settings(), tmp_path, 0.0)
-    held: list[str] = []
-    monkeypatch.setattr(system.processes, "signal", lambda role, _: held.append(role))
-
-    async def not_drained(_: float) -> bool:
-        return False  # so that the roll ends there
-
-    monkeypatch.setattr(system, "_drained", not_drained)
-    process = await asyncio.create_subprocess_exec("sleep", "60")
-    child = Child("ticker", "ticker", NARVIK, {}, tmp_path / "ticker.log", {}, process)
-    system.processes.children["ticker"] = child
-    try:
-        await system.roll()
-        see(system, status("ticker", "ready", process.pid - 1))  # its predecessor's last word
-        await system.roll()
-        assert held == []
-        see(system, status("ticker", "starting", process.pid))
-        await system.roll()
-        assert held[0] == "opcua"
-        assert set(held) == {*SOURCE_ROLES, *OWN_SOURCES}
-    finally:
-        process.kill()
-        await process.wait()
+    assert await rolling.roll() == set()
+    rolling.says("ready", rolling.pid - 1)  # its predecessor's last word
+    assert await rolling.roll() == set()
+    rolling.says("starting")
+    assert await rolling.roll() == {*SOURCE_ROLES, *OWN_SOURCES}
+    assert rolling.held[0] == "opcua"
 
 
-async def test_a_roll_waits_for_scada_which_a_log_that_goes_away_would_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    system = System(UpRequest(NARVIK, free_ports=True), load_site(NARVIK), Settings(), tmp_path, 0.0)
-    held: list[str] = []
-    monkeypatch.setattr(system.processes, "signal", lambda role, _: held.append(role))
-
-    async def not_drained(_: float) -> bool:
-        return False  # so that the roll ends there
-
-    monkeypatch.setattr(system, "_drained", not_drained)
-    process = await asyncio.create_subprocess_exec("sleep", "60")
-    child = Child("scada", "scada", NARVIK, {}, tmp_path / "scada.log", {}, process)
-    system.processes.children["scada"] = child
-    try:
-        await system.roll()
-        see(system, status("scada", "starting", process.pid))
-        await system.roll()
-        assert held == []
-        see(system, status("scada", "ready", process.pid))
-        await system.roll()
-        assert set(held) == {*SOURCE_ROLES, *OWN_SOURCES}
-    finally:
-        process.kill()
-        await process.wait()
+@pytest.mark.parametrize("rolling", ["scada"], indirect=True)
+async def test_a_roll_waits_for_scada_which_a_log_that_goes_away_would_end(rolling: Rolling) -> None:
+    assert await rolling.roll() == set()
+    rolling.says("starting")
+    assert await rolling.roll() == set()
+    rolling.says("ready")
+    assert await rolling.roll() == {*SOURCE_ROLES, *OWN_SOURCES}
 
 
 async def test_who_wants_to_be_told_of_alarms_is_started_where_the_site_says_who(
