@@ -208,7 +208,7 @@ def _text(raw: bytes | None, reason: str) -> str:
 def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, backfill: bool) -> Input:
     known = read_known(value) if name == "frame/1" else None
     if known is not None:
-        _check_sequence(known.sequence)
+        _check_numbers(known.sequence, known.ingest_ns)
         identity = Identity(source, epoch, known.sequence)
         time_ns, gpu, quality, energy_mj, values = known.lists
         return Frame(
@@ -216,7 +216,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         )
     told = readings_bytes.read_known(value) if name == "readings/1" else None
     if told is not None:
-        _check_sequence(told.sequence)
+        _check_numbers(told.sequence, told.ingest_ns)
         identity = Identity(source, epoch, told.sequence)
         time_ns, server_ns, values, quality, status = told.lists
         return Readings(
@@ -233,7 +233,7 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         sequence, ingest_ns, *rest = (column[0].as_py() for column in columns[:scalars_of])
         if sequence is None or ingest_ns is None or None in rest:
             raise UndecodableError("bad-shape", "a null where a value must be")
-        _check_sequence(sequence)
+        _check_numbers(sequence, ingest_ns)
         identity = Identity(source, epoch, sequence)
         lists = [_values(column) for column in columns[-lists_of:]]
         if name == "frame/1":
@@ -253,10 +253,15 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         raise UndecodableError("bad-arrow", str(error)[:200]) from None
 
 
-def _check_sequence(sequence: int) -> None:
-    """Sequences count from 0: what two of them lie apart is a number that can be told."""
+def _check_numbers(sequence: int, ingest_ns: int) -> None:
+    """Sequences count from 0, so that what two of them lie apart can be told; a time stays one in what is added to it.
+
+    A sample's own time may be any: the engine takes the ingest time for what is far from its `now`.
+    """
     if sequence < 0:
         raise UndecodableError("bad-shape", f"the sequence {sequence}")
+    if not 0 <= ingest_ns <= TIME_MAX:
+        raise UndecodableError("bad-shape", f"the ingest time {ingest_ns}")
 
 
 def _frame(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import lz4.frame
@@ -22,7 +23,7 @@ from streams.recording.recording import Recording, RecordingWriter
 from streams.recording.segments import heads_of
 from streams.settings import load_settings
 from streams.wire import decode_input, decode_output, encode_input
-from tests.rules.engine.plant import LOW, START, UNIT, S, flow, program, site
+from tests.rules.engine.plant import LOW, START, UNIT, S, flow, frame, program, site
 
 GAP = encode_input(Gap(UNIT, Identity("plant", 5, 1), "disconnected", START, START + S, 12), 3)
 
@@ -77,6 +78,15 @@ def test_frames_and_readings_count_from_0_and_epochs_fit() -> None:
     )
     with pytest.raises(UndecodableError, match="epoch"):
         decode_input(good.key, headers, good.value)
+
+
+@pytest.mark.parametrize("ingest_ns", [-1, 2**62 + 1, 2**63 - 1])
+def test_a_time_of_arrival_to_which_nothing_can_be_added_is_none(ingest_ns: int) -> None:
+    for again in range(3):  # the third is read by a layout that was learned
+        for value in (flow(again, START, 1.0), frame(again, START, 50.0)):
+            message = encode_input(replace(value, ingest_ns=ingest_ns), 3)
+            with pytest.raises(UndecodableError, match="the ingest time"):
+                decode_input(message.key, message.headers, message.value)
 
 
 def test_a_time_without_end_is_out_of_range() -> None:
