@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -52,12 +51,15 @@ class Claim:
 class Owners:
     """What `owners` says, as far as it was read, and the claims of one worker."""
 
-    def __init__(self, bus: Bus, producer: Producer, worker: str, clock_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, bus: Bus, producer: Producer, worker: str, clock_ns: Callable[[], int], life: str = ""
+    ) -> None:
+        """`life`: what no other start of a process is called; its host, process id and time where left out."""
         self._bus = bus
         self._producer = producer
         self._worker = worker
         self._clock_ns = clock_ns
-        self._life = uuid.uuid4().hex
+        self._life = life or f"{socket.gethostname()}:{os.getpid()}:{clock_ns()}"
         self._mine: set[int] = set()
         """Partitions that this process has claimed."""
         self.forget()

@@ -23,7 +23,7 @@ from rules.errors import UndecodableError
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.record import Record, TopicPartition
-from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, STATUS, TOPICS
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, OWNERS, STATUS, TOPICS
 from streams.wire import decode_input, decode_output, encode_output, is_head
 
 OUTPUT_TOPICS: Final = (ALARMS.name, COMMANDS.name, JOURNAL.name)
@@ -115,9 +115,12 @@ class Reference:
         return self._positions.get(place, 0)
 
     def digest(self) -> str:
-        """SHA-256 over every record of every topic, in the order of offsets, with key, headers and timestamp."""
+        """SHA-256 over every record of every topic, in the order of offsets, with key, headers and timestamp.
+
+        But for `owners`: a claim names the host and the process.
+        """
         whole = hashlib.sha256()
-        for place in sorted(self._digests):
+        for place in sorted(place for place in self._digests if place.topic != OWNERS.name):
             whole.update(f"{place.topic} {place.partition} ".encode() + self._digests[place].digest())
         return whole.hexdigest()
 

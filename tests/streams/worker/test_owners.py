@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ from tests.streams.worker.scenario import PARTITIONS, Plant, bus_with, inputs
 HOUR_NS = 3600 * 10**9
 
 
+LIVES = count()
+
+
 async def owners(bus: MemoryBus, worker: str, clock_ns: Callable[[], int] = lambda: 5) -> Owners:
-    return Owners(bus, await bus.producer(worker), worker, clock_ns)
+    return Owners(bus, await bus.producer(worker), worker, clock_ns, f"life {next(LIVES)}")
 
 
 async def test_each_claim_is_higher_than_all_before_it_though_clocks_go_back() -> None:
