@@ -129,6 +129,11 @@ _WORKER: Final = (
     gauge(
         "now_ns.{unit}", "worker_tick_timestamp", "Time of the unit's last tick.", unit="seconds", scale=1e-9
     ),
+    counter("assignments", "worker_assignments", "Times that the group gave it partitions."),
+    counter(
+        "alarms_said_again", "worker_alarms_said_again", "Words on alarms that a stale one had buried, said again."
+    ),
+    gauge("owner_epochs.{partition}", "worker_owner_epoch", "Under which it speaks of the units of a partition."),
     gauge("rule_sets.ready", "worker_rule_sets_ready", "Rule sets that are ready to be activated."),
     counter("rule_sets.waits", "worker_rule_set_waits", "Activations that waited for their rule set."),
     gauge(
@@ -163,6 +168,7 @@ _ACTUATORS: Final = (
     counter("again", "actuators_taken_again", "Commands that an earlier process took and did not answer."),
     counter("too_old", "actuators_too_old_commands", "Commands so old that nobody remembers them."),
     counter("replayed", "actuators_replayed_commands", "Commands of a replay: not acted on."),
+    counter("fenced", "actuators_fenced_commands", "Commands of a worker that has lost the unit: not acted on."),
     counter(
         "undecodable", "actuators_undecodable_records", "Records of commands that can't be read.",
         stage="undecodable",
@@ -247,6 +253,7 @@ _ALERTS: Final = (
     counter("words", "alerts_words", "Words on alarms."),
     counter("repeats", "alerts_repeats", "Words that were here before."),
     counter("too_old", "alerts_too_old_words", "Words older than the outbox remembers."),
+    counter("stale_words", "alerts_stale_words", "Words of a worker that has lost the unit: passed over."),
     counter("replayed", "alerts_replayed_words", "Words of a replay: nobody is told."),
     counter(
         "unreadable", "alerts_undecodable_records", "Records of alarms that can't be read.", stage="undecodable"
@@ -281,6 +288,7 @@ _ALERTS: Final = (
 _SCADA: Final = (
     gauge("alarms", "scada_alarms", "Alarms that clients see."),
     counter("transitions", "scada_transitions", "Words on alarms."),
+    counter("stale_words", "scada_stale_words", "Words of a worker that has lost the unit: passed over."),
     counter("readings", "scada_readings", "Readings shown."),
     counter("frames", "scada_frames", "Frames shown."),
     counter(

@@ -95,8 +95,8 @@ def test_rights_are_listed_for_each_role(capfd: pytest.CaptureFixture[str]) -> N
     lines = capfd.readouterr().out.splitlines()
     assert lines == [as_kafka_acls(acl) for acl in acls()]
     assert (
-        "--add --allow-principal User:headrace-actuators --operation Read --topic commands --topic replay-mark"
-        in lines
+        "--add --allow-principal User:headrace-actuators --operation Read --topic commands --topic status "
+        "--topic replay-mark" in lines
     )
 
 

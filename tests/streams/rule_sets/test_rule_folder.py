@@ -30,7 +30,8 @@ def site() -> Site:
 
 def test_rule_files_are_named_as_in_the_site_folder(site: Site) -> None:
     assert sorted(rule_texts(NARVIK, site)) == [
-        f"rules/{name}.yaml" for name in ("gpu", "gpu_errors", "heat", "plant", "power", "recorder")
+        f"rules/{name}.yaml"
+        for name in ("actuators", "gpu", "gpu_errors", "heat", "plant", "power", "recorder")
     ]
 
 
