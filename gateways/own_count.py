@@ -42,4 +42,13 @@ async def tell_count(context: RoleContext, points: Sequence[Point], count: Calla
                 async with asyncio.timeout(source.period_ns / 1e9):
                     await context.stop.wait()
     finally:
-        await publisher.close()
+        await _close(publisher)
+
+
+async def _close(publisher: Publisher) -> None:
+    """To its end, also where whoever waits for it is cancelled meanwhile: what it has not sent goes to the spool."""
+    closing = asyncio.create_task(publisher.close())
+    while not closing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(closing)
+    closing.result()
