@@ -35,7 +35,7 @@ test-deploy: install
 
 # other seeds with each commit; what a failing one prints repeats it
 test-sim: install
-	$(BIN)/headrace sim examples/narvik-small --seed $(SEED) --seeds 60 --jobs 2
+	$(BIN)/headrace sim examples/narvik-small --seed $(SEED) --seeds 40 --jobs 2
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -52,7 +52,7 @@ from streams.topics import EVENTS
 
 log = logging.getLogger("headrace.bench")
 
-CALM_S: Final = 25.0
+CALM_S: Final = 15.0
 """After the last trouble: spools are drained, escalations of the sink's failures are over."""
 RECOVERY_LIMIT_S: Final = 60.0
 _RECOVERY_S: Final = 3.0

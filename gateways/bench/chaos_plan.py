@@ -22,7 +22,7 @@ ROLES_BY_LINK: Final = {
     "worker": frozenset(WORKERS),
     "gateway": frozenset({"opcua", "nvml", "plant", "ticker"}),
 }
-_REST_S: Final = (8.0, 12.0)
+_REST_S: Final = (3.0, 6.0)
 _WEIGHTS: Final[dict[Kind, int]] = {"kill": 10, "stop": 3, "hold": 2, "cut": 2, "disk-full": 1, "restart": 1}
 _FAULTS: Final = ("pump_trip", "feed_trip", "leak", "gpu_runaway")
 _FAULT_APART_S: Final = (8.0, 20.0)
