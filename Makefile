@@ -27,11 +27,11 @@ test: install
 # other troubles with each commit; the seed that it prints repeats them (docs/chaos.md)
 test-kafka: install
 	$(BIN)/python -m pytest -m kafka -rs
+	$(BIN)/headrace bench chaos --kafka-jars .cache/kafka --seed $(SEED) --events 15
 
 # image, compose file and chart; the tools are built from Go's packages: some minutes once on a machine, seconds later
 test-deploy: install
 	$(BIN)/python -m pytest -m deploy -rs
-	$(BIN)/headrace bench chaos --kafka-jars .cache/kafka --seed $(SEED) --events 15
 
 # other seeds with each commit; what a failing one prints repeats it
 test-sim: install
