@@ -25,7 +25,7 @@ from streams.bus_kafka import KafkaBus
 from streams.settings import BrokerSettings
 from tests.support.broker import ROOT, Broker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.system]
+pytestmark = [pytest.mark.night, pytest.mark.system]
 LIMIT_S = 240  # nine roles beside a broker, on two cores that may be busy
 SITE = ROOT / "examples" / "narvik-small"
 SERVICES: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]

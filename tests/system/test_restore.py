@@ -24,7 +24,7 @@ from streams.record import Record
 from streams.settings import BrokerSettings
 from tests.support.broker import ROOT, Broker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.system]
+pytestmark = [pytest.mark.night, pytest.mark.system]
 LIMIT_S = 240  # roles beside a broker, on two cores that may be busy
 SITE = str(ROOT / "examples" / "narvik-small")
 ROLES = ("ticker", "worker", "recorder", "plant", "opcua")
