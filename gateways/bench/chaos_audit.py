@@ -49,6 +49,10 @@ TOPICS = ("events", "alarms", "commands", "journal", "dead-letters")
 UNORDERED = ("tick/1", "action/1", "access/1", "activation/1", "fact/1")
 """They come from several writers, or again from one that starts again: their sequences prove nothing."""
 SECOND_NS = 1_000_000_000
+FALLBACK = "fallback:"
+"""How the ids begin of what actuators do in a silence of Headrace."""
+FALLBACK_NS = 15 * SECOND_NS
+NOT_WRITTEN = ("refused", "expired")
 SILENT = ("suppressed", "shelved", "out-of-service")
 TOLERANCE_NS = 2 * SECOND_NS
 PAUSE_NS = 3 * SECOND_NS
@@ -221,8 +225,24 @@ def check_commands(
         elif len(statuses[own_id]) > 1:
             findings.add("unexplained: two receipts of a command", f"{own_id}: {sorted(statuses[own_id])}")
     for own_id in set(statuses) - set(commands):
-        findings.add("unexplained: a receipt without a command", own_id)
+        if not own_id.startswith(FALLBACK):
+            findings.add("unexplained: a receipt without a command", own_id)
     return {own_id: min(found) for own_id, found in statuses.items() if found}
+
+
+def fallbacks_of(events: list[tuple[Any, str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What actuators did by themselves in a silence: their receipts are all that the log has of it."""
+    return {
+        fields["command"]: {
+            "id": fields["command"],
+            "actuator": fields["actuator"],
+            "value": fields["value"],
+            "cause_ns": fields["at_ns"] - FALLBACK_NS,
+            "expires_ns": fields["at_ns"],
+        }
+        for _, schema, fields in events
+        if schema == "receipt/1" and fields["command"].startswith(FALLBACK)
+    }
 
 
 def check_effects(
@@ -251,11 +271,16 @@ def check_effects(
         if not fitting:
             findings.add("unexplained: a device was changed without a command", json.dumps(write))
             continue
-        mine = min(fitting, key=lambda command: (changes[command["id"]], command["cause_ns"]))
+        mine = min(
+            fitting,
+            key=lambda command: (
+                statuses.get(command["id"]) in NOT_WRITTEN, changes[command["id"]], command["cause_ns"],
+            ),
+        )  # fmt: skip
         changes[mine["id"]] += 1
         if changes[mine["id"]] > 1:
             findings.add("duplicated_effects: a command changed its device twice", mine["id"])
-        if statuses.get(mine["id"]) in {"refused", "expired"}:
+        if statuses.get(mine["id"]) in NOT_WRITTEN:
             findings.add("unexplained: a command that was not to be written", mine["id"])
     return dict(counts)
 
@@ -299,7 +324,8 @@ def audit(
     commands = check_ids("commands", unpacked["commands"], findings)
     journal = check_ids("journal", unpacked["journal"], findings)
     statuses = check_commands(commands, unpacked["events"], findings)
-    effects = check_effects(writes, commands, statuses, findings)
+    fallbacks = fallbacks_of(unpacked["events"])
+    effects = check_effects(writes, commands | fallbacks, statuses, findings)
     notifications = check_notifications(told, subscription, alarms, findings) if subscription else None
     return {
         "lost": findings.sum("lost"),
@@ -313,6 +339,7 @@ def audit(
         "sources": sources,
         "alarms": len({alarm["raised_id"] for alarm in alarms.values()}),
         "commands": len(commands),
+        "fallbacks": len(fallbacks),
         "receipts": dict(Counter(statuses.values())),
         "journal": len(journal),
         "effects": effects,

@@ -126,6 +126,20 @@ def test_a_run_in_which_nothing_is_wrong(run: Run) -> None:
     assert result["effects"] == {"changes": 2, "written_again": 1}
 
 
+def test_what_falls_back_in_a_silence_says_so_by_its_receipt(run: Run) -> None:
+    at_ns = T0_NS + 30 * SECOND_NS
+    own = Receipt(
+        "row-a", Identity("actuators", 1, 3), "fallback:V1.Sp:7", "V1.Sp", "done", 60.0, 60.0, at_ns
+    )
+    run.add(own)
+    run.add(command(3, 60.0, 29))
+    run.add(dataclasses.replace(receipt(3, 60.0, "refused"), identity=Identity("actuators", 1, 4)))
+    run.write(65.0, 60.0, 29.5)
+    assert run.findings() == {}
+    run.write(60.0, 65.0, 29.8)
+    assert run.findings() == {"unexplained: a device was changed without a command": 1}
+
+
 def without(topic: str, wrong: Callable[[Any], bool]) -> Callable[[Run], None]:
     def change(run: Run) -> None:
         run.log[topic] = [record for record in run.log[topic] if not wrong(record)]
