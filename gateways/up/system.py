@@ -80,7 +80,7 @@ class System:
             run_dir,
             {
                 "HEADRACE_BROKER__BOOTSTRAP": self.settings.broker.bootstrap,
-                "HEADRACE_BROKER__SECURITY_PROTOCOL": "PLAINTEXT",
+                "HEADRACE_BROKER__SECURITY_PROTOCOL": self.settings.broker.security_protocol,
                 "HEADRACE_RUN_DIR": str(run_dir),
                 "HEADRACE_FAKE_NVML_STATE": str(self.nvml_state),
             },
