@@ -140,22 +140,25 @@ class DeadMan:
     # Listening.
 
     async def _listen(self) -> None:
-        reader: Reader | None = None
         while True:
             try:
-                if reader is None:
-                    await self._ask()
-                    bus = self._context.bus
-                    reader = await bus.reader([STATUS.name], await bus.ends(STATUS.name))
-                for record in await reader.read(LISTEN_S):
-                    self._hear(record)
-                await asyncio.sleep(LISTEN_PAUSE_S)
+                await self._ask()
+                bus = self._context.bus
+                reader = await bus.reader([STATUS.name], await bus.ends(STATUS.name))
+                try:
+                    await self._follow(reader)
+                finally:
+                    await reader.close()
             except UnreachableError as error:
                 log.warning("the words of roles can't be read: %s", error)
-                if reader is not None:
-                    await reader.close()
-                    reader = None
                 await asyncio.sleep(AGAIN_S)
+
+    async def _follow(self, reader: Reader) -> None:
+        """Until cancelled. UnreachableError."""
+        while True:
+            for record in await reader.read(LISTEN_S):
+                self._hear(record)
+            await asyncio.sleep(LISTEN_PAUSE_S)
 
     def _hear(self, record: Record) -> None:
         with contextlib.suppress(orjson.JSONDecodeError):
