@@ -1,7 +1,7 @@
 """A consumer group without Faust: partitions of `events` among the simulated workers, and a carrier for each of them.
 
 Rules: the carrier has the face that the worker wants of Faust's; a member that is killed keeps its partitions until its
-session is over, as a broker can't know; at a rebalance all give up theirs before any is given some.
+session is over, as a broker can't know; at a rebalance all who live give up theirs before any is given some.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Group:
         self.rebalances = 0
         self._members: list[GroupInput] = []
         self._dead_since_s: dict[str, float] = {}
+        self._to_give_up: set[GroupInput] = set()
         self._changed = False
 
     def join(self, member: GroupInput) -> None:
@@ -44,6 +45,14 @@ class Group:
         if member in self._members:
             self._members.remove(member)
             self._changed = True
+
+    def give_up(self, member: GroupInput) -> None:
+        """It has given up what it had."""
+        self._to_give_up.discard(member)
+
+    def is_given_up(self) -> bool:
+        """Whether all who live have given up what they had before this rebalance."""
+        return not any(one in self._members and one.process.is_alive for one in self._to_give_up)
 
     async def coordinate(self) -> None:
         """Look who lives, and share out; until cancelled."""
@@ -64,6 +73,7 @@ class Group:
     def _rebalance(self) -> None:
         self.rebalances += 1
         members = sorted(self._members, key=lambda member: member.process.name)
+        self._to_give_up = set(members)
         for index, member in enumerate(members):
             member.assign([p for p in range(self.partitions) if p % len(members) == index])
 
@@ -138,7 +148,12 @@ class GroupInput:
 
     async def _take_over(self, partitions: list[int]) -> None:
         await self._callbacks.revoked()
-        await asyncio.sleep(JOIN_S)  # until all have given up theirs
+        self._group.give_up(self)
+        await asyncio.sleep(JOIN_S)
+        while self._wanted is None and not self._group.is_given_up():
+            await asyncio.sleep(JOIN_S)
+        if self._wanted is not None:
+            return  # the next rebalance has begun
         await self._callbacks.assigned(partitions)
         positions = self._callbacks.positions()
         start = {TopicPartition(EVENTS.name, number): positions[number] for number in partitions}

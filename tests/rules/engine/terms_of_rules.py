@@ -116,8 +116,9 @@ def literals(draw: st.DrawFn, kind: str, choice: tuple[float, ...]) -> Term:
 
 ARITHMETIC: Final[tuple[Op, ...]] = ("add", "sub", "mul", "div", "div", "neg", "abs", "least", "most")
 OVER_TIME: Final[tuple[Op, ...]] = (
-    "rate", "delta", "avg", "twa", "min", "max", "stddev", "integral", "count", "ewma", "cusum", "since",
+    "rate", "delta", "avg", "twa", "twa", "min", "max", "stddev", "integral", "count", "ewma", "cusum", "since",
 )  # fmt: skip
+"""twa twice: it is rarely known, as it waits until its window is full."""
 
 
 @st.composite
