@@ -29,18 +29,19 @@ test-kafka: install
 	$(BIN)/python -m pytest -m "kafka and not night" -n 2 --dist loadfile -rs
 	$(BIN)/headrace bench chaos --kafka-jars .cache/kafka --seed $(SEED) --events 15
 
-# what takes too long for each commit: every command of the compose file, a restore, 200 troubles
+# what takes too long for each commit: every command of the compose file, a restore, ten times the examples, 200 troubles
 test-night: install
 	$(BIN)/python -m pytest -m night -rs
+	HEADRACE_EXAMPLES_TIMES=10 $(BIN)/python -m pytest tests/rules/engine tests/streams/compare -n 2
 	$(BIN)/headrace bench chaos --kafka-jars .cache/kafka --seed $(SEED) --events 200 --brokers 3
 
 # image, compose file and chart; the tools are built from Go's packages: some minutes once on a machine, seconds later
 test-deploy: install
 	$(BIN)/python -m pytest -m deploy -rs
 
-# other seeds with each commit; what a failing one prints repeats it
+# ten other seeds with each commit; what a failing one prints repeats it
 test-sim: install
-	$(BIN)/headrace sim examples/narvik-small --seed $(SEED) --seeds 30 --jobs 2
+	$(BIN)/headrace sim examples/narvik-small --seed $(SEED) --seeds 10 --jobs 2
 
 lint: install
 	$(BIN)/ruff format --check .

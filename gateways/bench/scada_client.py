@@ -116,7 +116,10 @@ class CountingClient:
         self._client.uaclient.protocol.transport.pause_reading()
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect; who had stopped reads on, as the answer comes behind what it left."""
+        transport = self._client.uaclient.protocol.transport
+        if not transport.is_reading():
+            transport.resume_reading()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

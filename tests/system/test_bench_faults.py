@@ -12,7 +12,7 @@ from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 
 SITE = Path(__file__).parents[2] / "examples" / "narvik"
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.night]
 
 
 def test_a_feed_trip_is_found_live() -> None:

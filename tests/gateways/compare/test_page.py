@@ -123,6 +123,7 @@ def test_a_phone_that_hides_the_heads_of_tables_says_which_side_a_number_is_of()
 SIDES = {"before": "recorded", "after": Path(EVIL).name}
 
 
+@pytest.mark.night
 def test_how_long_it_is_does_not_grow_with_the_recording() -> None:
     def of(rules: int, assets: int, times: int) -> str:
         before = [

@@ -23,6 +23,7 @@ TROUBLES = """
 """
 
 
+@pytest.mark.night
 @pytest.mark.usefixtures("_quiet")
 def test_workers_say_what_the_twin_says(tmp_path: Path) -> None:
     site = load_site(SITE)

@@ -16,6 +16,7 @@ from rules.engine.tables import compile_unit
 from streams.wire import encode_output
 from tests.rules.access.people import PEOPLE, action, activation, listing
 from tests.rules.engine.plant import START, UNIT, S, flow, program, site, tick
+from tests.support.examples import examples
 
 RULE = """
   low:
@@ -300,5 +301,5 @@ class AlarmMachine(RuleBasedStateMachine):
         assert by_ticks == said
 
 
-AlarmMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+AlarmMachine.TestCase.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)
 test_alarm_machine = AlarmMachine.TestCase

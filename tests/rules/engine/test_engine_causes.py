@@ -14,6 +14,7 @@ from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.quality import Quality
 from streams.wire import encode_output
 from tests.rules.engine.plant import MS, START, UNIT, S, flow, program, site, tick
+from tests.support.examples import examples
 
 CHAIN = """
   pump-slow:
@@ -260,7 +261,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_at_any_moment_what_is_true_is_heard_or_has_a_cause_that_is(
     given_steps: Sequence[tuple[str, bool, int, bool]],
 ) -> None:

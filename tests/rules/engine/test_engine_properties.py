@@ -16,9 +16,10 @@ from tests.rules.engine.plant import MS, START, UNIT, site, tick
 from tests.rules.engine.streams_of_inputs import logs
 from tests.rules.engine.terms_of_rules import programs
 from tests.rules.engine.twin import Twin
+from tests.support.examples import examples
 
 CASES = settings(
-    max_examples=200,
+    max_examples=examples(80),
     deadline=None,
     phases=[p for p in Phase if p is not Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -19,6 +19,7 @@ from rules.language.terms import FUNCTIONS, WINDOWED, Limit, Term
 from tests.rules.engine.plant import MS, START, UNIT, S, frame, site, tick
 from tests.rules.engine.terms_of_rules import NUMBERS, literal, point
 from tests.rules.engine.twin import Twin
+from tests.support.examples import examples
 
 GPUS = ("R1-T1-G1", "R1-T1-G2")
 SIGNALS: Mapping[str, tuple[tuple[str, ...], Term, Term]] = {
@@ -108,7 +109,7 @@ def logs(draw: st.DrawFn, window_ns: int) -> list[Input]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=examples(20),
     deadline=None,
     phases=[p for p in Phase if p is not Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

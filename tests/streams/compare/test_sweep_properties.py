@@ -24,6 +24,7 @@ from tests.rules.engine.plant import MS, UNIT, site
 from tests.rules.engine.terms_of_rules import programs
 from tests.rules.engine.test_engine_facts_properties import HALL, pairs_of_logs
 from tests.rules.engine.test_engine_properties import CASES
+from tests.support.examples import examples
 
 Alarms = list[tuple[str, str, int, int | None]]
 DELAYS = (0, 100 * MS, 1000 * MS)
@@ -65,7 +66,7 @@ def alarms_of(episodes: Iterable[Episode]) -> Alarms:
     )
 
 
-@settings(CASES, max_examples=100)
+@settings(CASES, max_examples=examples(50))
 @given(programs(), pairs_of_logs(), st.data())
 def test_a_candidate_alone_is_the_rule_among_all_others(
     program: Program, pair: dict[str, list[Input]], data: st.DataObject

@@ -184,6 +184,7 @@ def test_temperatures_by_halves(
         assert tuple(score[key] for key in WINDOW_KEYS) == figures
 
 
+@pytest.mark.night
 @pytest.mark.parametrize(
     ("map_name", "files", "candidates"),
     [
