@@ -1,7 +1,9 @@
-"""`headrace bench soak`: the whole system for half an hour; what it costs, and the slope of its memory.
+"""`headrace bench soak`: the whole system for long; what it costs, and what grows: memory, open files, lag, latency.
 
 A slope is of one process: that of a role is the slope of its process that lived longest, without its first minute.
 What a roll of the embedded log ends and starts again (worker, actuators) is no slope.
+
+A quiet plant has no latency: so a pump trips now and then, for a moment, and commands follow.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import logging
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +23,31 @@ from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging, watch_until
 from gateways.cli.durations import duration_s
 from gateways.up.command import UpRequest
-from gateways.up.resources import MemorySample
+from gateways.up.observer import SeenCommand
+from gateways.up.resources import MemorySample, open_files
+from gateways.up.summary import percentiles_ms
 from gateways.up.system import System
 
 log = logging.getLogger("headrace.bench")
 WARM_UP_S = 60.0
 """Imports, first compilations and joining a group are no part of what a role costs while it works."""
+TRIP_EVERY_S = 300
+TRIP_S = 20
 _TELL_EVERY_S = 60.0
 
 
 class _Soak:
-    """Looks at the running system: tells once a minute how it is, and notes the CPU time at the end of the warm-up."""
+    """Looks at the running system: tells once a minute how it is, and notes what it takes from the warm-up on.
+
+    `open_files`: by role after the warm-up and at the end; `lag_max`: records that waited for the worker.
+    """
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
+        self.begin_ns = time.time_ns()
+        self.open_files: dict[str, tuple[int, int]] = {}
+        self.lag_max = 0
+        self.commands: Collection[SeenCommand] = ()
         self._tell_at_s = _TELL_EVERY_S
         self._warm: tuple[float, Mapping[str, float]] | None = None
         self.samples: Sequence[MemorySample] = ()
@@ -49,6 +62,7 @@ class _Soak:
         if self._warm is not None and at_s > self._warm[0]:
             begin_s, before = self._warm
             self.cores = {role: (seconds - before[role]) / (at_s - begin_s) for role, seconds in used.items()}
+            self._look_at_what_is_held(system)
         if at_s >= self._tell_at_s:
             self._tell_at_s += _TELL_EVERY_S
             resources = system.resources
@@ -58,16 +72,24 @@ class _Soak:
                 system.rolls, system.processes.restarts,
             )  # fmt: skip
         self.samples = system.resources.samples
+        self.commands = system.observer.commands.values()
         return at_s >= self._limit_s
+
+    def _look_at_what_is_held(self, system: System) -> None:
+        for role, child in system.processes.children.items():
+            if child.pid is not None and (count := open_files(child.pid)):
+                self.open_files[role] = (self.open_files.get(role, (count, count))[0], count)
+        lag = system.observer.status.get("worker", {}).get("metrics", {}).get("lag", 0)
+        self.lag_max = max(self.lag_max, lag)
 
 
 def bench_soak(site: Path, duration: str, bootstrap: str | None, as_json: bool) -> int:
-    """Run for `duration` with nothing going wrong; 1 when something was lost, doubled, late or restarted."""
+    """Run for `duration`; 1 when something was lost, doubled, late or restarted."""
     quiet_logging()
     limit_s = duration_s(duration, "--for")
     soak = _Soak(limit_s)
     with tempfile.TemporaryDirectory() as run_dir:
-        request = UpRequest(site=site, free_ports=True, bootstrap=bootstrap)
+        request = UpRequest(site=site, faults=trips(limit_s), free_ports=True, bootstrap=bootstrap)
         summary = asyncio.run(watch_until(request, soak.look, limit_s + 60, Path(run_dir)))
     slopes = slopes_mb_per_h(soak.samples)
     result = {
@@ -82,6 +104,9 @@ def bench_soak(site: Path, duration: str, bootstrap: str | None, as_json: bool) 
         "broker_mb_per_min": round(slopes.pop("broker", float("nan")) / 60, 2),
         "mb_per_h": slopes,
         "others_mb_per_h": round(sum(slopes.values()), 1),
+        "open_files": {role: list(counts) for role, counts in sorted(soak.open_files.items())},
+        "lag_records_max": soak.lag_max,
+        "sample_to_command_ms": by_quarter(soak.commands, soak.begin_ns, limit_s),
         "broker": "given" if bootstrap else "embedded",
         "machine": machine(),
     }
@@ -90,6 +115,24 @@ def bench_soak(site: Path, duration: str, bootstrap: str | None, as_json: bool) 
     )
     wrong = [name for name in ("lost", "duplicates", "late", "restarts") if result[name]]
     return 1 if wrong else 0
+
+
+def trips(limit_s: float) -> tuple[str, ...]:
+    """The faults: every five minutes, the last one early enough that its commands are seen."""
+    begins = range(TRIP_EVERY_S, int(limit_s) - 2 * TRIP_S, TRIP_EVERY_S)
+    return tuple(one for at_s in begins for one in (f"pump_trip@{at_s}s", f"~pump_trip@{at_s + TRIP_S}s"))
+
+
+def by_quarter(
+    commands: Collection[SeenCommand], begin_ns: int, limit_s: float
+) -> list[dict[str, float | int | None]]:
+    """Latency of the commands in each quarter of the run: a drift shows as a rise."""
+    quarter_ns = limit_s * 1e9 / 4
+    parts: list[list[int]] = [[], [], [], []]
+    for seen in commands:
+        part = int((seen.command.cause_ns - begin_ns) // quarter_ns)
+        parts[min(3, max(0, part))].append(seen.at_ns - seen.command.cause_ns)
+    return [percentiles_ms(part) for part in parts]
 
 
 def slopes_mb_per_h(samples: Sequence[MemorySample]) -> dict[str, float]:

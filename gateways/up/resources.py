@@ -32,6 +32,14 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
+def open_files(pid: int) -> int:
+    """Files, sockets and pipes that a process has open; 0 once it has ended."""
+    try:
+        return int(psutil.Process(pid).num_fds())
+    except psutil.Error:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class MemorySample:
     """Memory of one process at one moment since the start; a role that was started again is another process."""
