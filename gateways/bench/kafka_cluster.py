@@ -99,6 +99,17 @@ class KafkaCluster:
         """Of the brokers."""
         return tuple(self._nodes)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the brokers that run."""
+        running = (node.process for node in self._nodes.values() if node.is_running)
+        return tuple(process.pid for process in running if process is not None)
+
+    def log_bytes(self, topic: str) -> int:
+        """What the first broker keeps of a topic: the batches as they came over the network, without their indexes."""
+        folder = self._nodes[1].folder / "data"
+        return sum(file.stat().st_size for file in folder.glob(f"{topic}-*/*.log"))
+
     def bootstrap_of(self, link: str) -> str:
         """Where the clients of a link find it."""
         return ",".join(f"127.0.0.1:{node.links[link.upper()].port}" for node in self._nodes.values())
