@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ from streams.topics import STATUS, TOPICS
 log = logging.getLogger("headrace.bench")
 
 _WARM_UP_S: Final = 2.0
+_BEFORE_CLAIM_S: Final = 2.0
+"""A rebalance has begun a heartbeat and a little before the new worker claims its partitions."""
 _SHARE_OF_CAPACITY: Final = 0.5
 
 
@@ -72,7 +74,8 @@ async def _all_of(request: ScaleRequest, folder: Path) -> dict[str, Any]:
         run = await _with_log(request, load, count, folder / f"workers-{count}", speed if runs else None)
         speed = run["live"]["speed"]
         runs.append(run)
-    measured = _measured(runs, request.brokers)
+    # of the fewest workers: more of them than cores take each other's
+    measured = _measured(min(runs, key=lambda run: int(run["workers"])), request.brokers)
     return {
         "site": {"folder": str(request.site), "gpus": load.gpus, "units": len(load.site.units)},
         "partitions": request.partitions,
@@ -181,6 +184,7 @@ def _of_live(live: Live, found: Sequence[Age], speed: float) -> dict[str, Any]:
         "worker_cpu_s_per_million": _per_million(live.cpu_s, steady.readings),
         "broker_cpu_s_per_million": round(live.cpu_s[BROKERS] * 1e6 / steady.readings, 4),
         "bytes_per_reading": round(live.bytes_per_reading, 3),
+        "raw_bytes_per_reading": round(steady.bytes / steady.readings, 3),
         "memory_mb": live.memory_mb,
     }
 
@@ -188,14 +192,24 @@ def _of_live(live: Live, found: Sequence[Age], speed: float) -> dict[str, Any]:
 def _of_one_more(run: Run, live: Live, claims: Sequence[Claimed], found: Sequence[Age]) -> dict[str, Any]:
     name, joining = f"worker-{run.count + 1}", live.joining
     until_ns = joining.begun_ns + round(joining.seconds * 1e9)
-    joined_ns = max((one.at_ns for one in claims), default=until_ns)
+    claimed_ns = min((one.at_ns for one in claims), default=until_ns)
+    before_ns = claimed_ns - round(_BEFORE_CLAIM_S * 1e9)
     return {
         "partitions_moved": sum(one.partitions for one in claims),
         "to_the_new_one": sum(one.partitions for one in claims if one.worker == name),
         "share": -(-run.request.partitions // (run.count + 1)),
-        # else nothing was said while it joined
-        "longest_stop_ms": round(max(one.age_ns for one in found) / 1e6) if joined_ns < until_ns else None,
+        "started_s": round((claimed_ns - joining.begun_ns) / 1e9, 1),
+        "longest_while_it_starts_ms": _longest_ms(one for one in found if one.due_ns < before_ns),
+        # none where it came so late that nothing was sent any more
+        "longest_stop_ms": _longest_ms(
+            one for one in found if one.due_ns >= before_ns and claimed_ns < until_ns
+        ),
     }
+
+
+def _longest_ms(found: Iterable[Age]) -> int | None:
+    longest_ns = max((one.age_ns for one in found), default=None)
+    return None if longest_ns is None else round(longest_ns / 1e6)
 
 
 def _per_million(cpu_s: Mapping[str, float], readings: int) -> float:
@@ -203,11 +217,14 @@ def _per_million(cpu_s: Mapping[str, float], readings: int) -> float:
     return round(sum(seconds for name, seconds in cpu_s.items() if name != BROKERS) * 1e6 / readings, 4)
 
 
-def _measured(runs: Sequence[Mapping[str, Any]], brokers: int) -> Measured:
-    """The dearest of all runs: workers at the limit, brokers and network at the pace of the plant."""
+def _measured(run: Mapping[str, Any], brokers: int) -> Measured:
+    """What a plan goes by: the worker at its limit, brokers and network at a steady pace."""
+    backlog, live = run["backlog"], run["live"]
     return Measured(
-        max(run["backlog"]["worker_cpu_s_per_million"] for run in runs),
-        max(run["live"]["broker_cpu_s_per_million"] for run in runs),
+        backlog["worker_cpu_s_per_million"],
+        live["broker_cpu_s_per_million"],
+        backlog["broker_cpu_s_per_million"]["read"],
         3 if brokers >= 3 else 1,
-        max(run["live"]["bytes_per_reading"] for run in runs),
+        live["bytes_per_reading"],
+        live["raw_bytes_per_reading"],
     )

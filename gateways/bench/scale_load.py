@@ -22,6 +22,7 @@ import orjson
 from gateways.bench.event_time_run import Step, write_run
 from gateways.sim.event_time import START_NS, STEP_NS, EventTimePlant
 from rules.engine.inputs import Frame, Input, Readings
+from rules.errors import UnreachableError
 from rules.gpu_fields import FIELD_INDEX
 from rules.site.model import Site
 from streams.bus import Producer
@@ -102,8 +103,10 @@ class Load:
 
 
 def make_load(site_dir: Path, folder: Path, seconds: float) -> Load:
-    """Run the plant of a site (a copy with the bench's rules) for so long. ConfigurationError."""
+    """Run the plant of a site (a copy with the bench's rules) for so long. ConfigurationError; UnreachableError."""
     site = load_site(site_dir)
+    if not any(unit.gpus for unit in site.units.values()):
+        raise UnreachableError("this site has no GPUs: the bench needs some")
     rule_set = rule_set_of(site_dir, site)
     recording = folder / "load.mcap"
     write_run(recording, rule_set, _steps(site, rule_set.digest, round(seconds * 1e9) // STEP_NS))
@@ -159,11 +162,12 @@ def cause_of(value: Input) -> str:
 
 @dataclass(slots=True)
 class Sent:
-    """What a sender has brought onto the log. `due_ns`: by cause, when the wall clock was at the sample."""
+    """What a sender has brought onto the log. `bytes`: of values, not compressed; `due_ns`: by cause, of its sample."""
 
     begun_ns: int
     records: int = 0
     readings: int = 0
+    bytes: int = 0
     seconds: float = 0.0
     late_ns_max: int = 0
     due_ns: dict[str, int] = field(default_factory=dict)
@@ -191,6 +195,7 @@ async def send(producer: Producer, load: Iterable[Timed], speed: float = 0.0) ->
             waiting.append(await producer.send(one.message))
             sent.records += 1
             sent.readings += one.readings
+            sent.bytes += len(one.message.value or b"")
             if one.cause:
                 sent.due_ns[one.cause] = due_ns
             if len(waiting) > UNACKNOWLEDGED:

@@ -25,11 +25,17 @@ class Measured:
 
     worker_cpu_s: float
     broker_cpu_s: float
-    """Of all brokers, with `copies` of each record, one reader, and what workers write."""
+    """Of all brokers at a steady pace: `copies` of each record, workers as readers, what these say."""
+
+    broker_read_cpu_s: float
+    """Of it, what readers take."""
 
     copies: int
     bytes_per_reading: float
-    """On the network and on disk, compressed, at the pace of the plant."""
+    """On the network and on disk, compressed, at a steady pace."""
+
+    raw_bytes_per_reading: float
+    """Before compression: simulated numbers have less noise than real ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +92,8 @@ def plan(measured: Measured, assumed: Assumed) -> list[Row]:
     partitions = next((one for one in PARTITIONS if one >= units), PARTITIONS[-1])
     workers = _workers(units, unit_cores, partitions, a.share)
     most = busiest(units, partitions, workers)
-    worker_hosts = max(2, ceil(workers * a.share / (a.host_cores * a.share)))
-    broker_cores = readings * m.broker_cpu_s * a.copies / m.copies
+    worker_hosts = max(2, ceil(workers / a.host_cores))
+    broker_cores = readings * (m.broker_cpu_s * a.copies / m.copies + (a.readers - 1) * m.broker_read_cpu_s)
     mb_s = readings * m.bytes_per_reading
     sent_mb_s = mb_s * (a.copies - 1 + a.readers)
     disk_tb = mb_s * 86_400 * a.days * a.copies / _MILLION
@@ -105,12 +111,16 @@ def plan(measured: Measured, assumed: Assumed) -> list[Row]:
         ("workers", f"the fewest of which the busiest, with {most} units x {unit_cores:.3f} cores, is at "
                     f"{a.share:.0%} of its core", workers, ""),
         ("hosts of workers", f"{workers} workers / {a.host_cores} cores, 2 at least", worker_hosts, ""),
-        ("broker CPU", f"{readings:g} M/s x {m.broker_cpu_s:.3f} s/M x {a.copies} copies / {m.copies} measured",
+        ("broker CPU", f"{readings:g} M/s x ({m.broker_cpu_s:.3f} s/M x {a.copies} copies / {m.copies} measured + "
+                       f"{a.readers - 1} more readers x {m.broker_read_cpu_s:.3f} s/M)",
          broker_cores, "cores"),
         ("events on the network", f"{readings:g} M/s x {m.bytes_per_reading:.2f} B", mb_s, "MB/s"),
         ("received by brokers", f"{mb_s:,.0f} MB/s x {a.copies} copies", mb_s * a.copies, "MB/s"),
         ("sent by brokers", f"{mb_s:,.0f} MB/s x ({a.copies - 1} copies + {a.readers} readers)", sent_mb_s, "MB/s"),
         ("disk", f"{mb_s:,.0f} MB/s x {a.days} d x {a.copies} copies", disk_tb, "TB"),
+        ("disk, if nothing could be compressed", f"{disk_tb:,.1f} TB x {m.raw_bytes_per_reading:.2f} B / "
+                                                 f"{m.bytes_per_reading:.2f} B",
+         disk_tb * m.raw_bytes_per_reading / m.bytes_per_reading, "TB"),
         ("brokers", f"most of {by_cpu} by CPU, {by_network} by network, {by_disk} by disk, at {a.share:.0%}; and one",
          brokers, ""),
     ]  # fmt: skip

@@ -61,6 +61,7 @@ async def test_what_is_sent_is_counted(load: Load) -> None:
     sent = await send(await bus.producer("bench"), whole, speed=20.0)
     assert sum((await bus.ends(EVENTS.name)).values()) == sent.records == len(whole)
     assert sent.readings == sum(one.readings for one in whole)
+    assert sent.bytes == sum(len(one.message.value or b"") for one in whole)
     due_ns = [sent.due_ns[one.cause] for one in whole if one.cause in sent.due_ns]
     assert due_ns == sorted(due_ns)
     # a step is 5 ms here; the first record is of 0.1 s, frames are of 1 s and 2 s, each somewhere in its step
@@ -117,7 +118,7 @@ def test_the_busiest_worker() -> None:
 
 
 def test_the_plan_is_arithmetic() -> None:
-    rows = {row.what: row for row in plan(Measured(0.1, 0.05, 1, 2.0), Assumed())}
+    rows = {row.what: row for row in plan(Measured(0.1, 0.05, 0.02, 1, 2.0, 5.0), Assumed())}
     values = {what: row.value for what, row in rows.items()}
     assert values["readings"] == 24.0
     assert values["frames"] == 13_890
@@ -127,19 +128,20 @@ def test_the_plan_is_arithmetic() -> None:
     # none above half of its core, and no fewer would do
     workers, unit_cores = int(values["workers"]), 2.4 / 87
     assert busiest(87, 96, workers) * unit_cores <= 0.5 < busiest(87, 96, workers - 1) * unit_cores
-    assert values["broker CPU"] == pytest.approx(24 * 0.05 * 3)
+    assert values["broker CPU"] == pytest.approx(24 * (0.05 * 3 + 2 * 0.02))
     assert values["events on the network"] == pytest.approx(48.0)
     assert values["received by brokers"] == pytest.approx(144.0)
     assert values["sent by brokers"] == pytest.approx(48.0 * 5)
     assert values["disk"] == pytest.approx(48e6 * 86_400 * 7 * 3 / 1e12)
+    assert values["disk, if nothing could be compressed"] == pytest.approx(values["disk"] * 2.5)
     assert rows["worker CPU"].of_all == pytest.approx(24.0)
     assert rows["partitions"].of_all is None
-    copied = {row.what: row.value for row in plan(Measured(0.1, 0.15, 3, 2.0), Assumed())}
+    copied = {row.what: row.value for row in plan(Measured(0.1, 0.15, 0.02, 3, 2.0, 5.0), Assumed())}
     assert copied["broker CPU"] == pytest.approx(values["broker CPU"])
 
 
 def test_a_unit_too_large_for_half_a_core_has_a_worker_of_its_own() -> None:
-    rows = {row.what: row.value for row in plan(Measured(3.0, 0.05, 1, 2.0), Assumed())}
+    rows = {row.what: row.value for row in plan(Measured(3.0, 0.05, 0.02, 1, 2.0, 5.0), Assumed())}
     workers = int(rows["workers"])
     assert workers == 96 or busiest(87, 96, workers) == 1
 
