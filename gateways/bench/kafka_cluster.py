@@ -60,6 +60,14 @@ class _Node:
         return self.process is not None and self.process.returncode is None
 
 
+def refuse_no_kafka(jars: Path) -> None:
+    """UnreachableError where there is no Java, or the folder has no jars of Apache Kafka."""
+    if shutil.which("java") is None:
+        raise UnreachableError("Java is not installed: Apache Kafka needs a Java runtime (17 or later)")
+    if not list(jars.glob("kafka_2.*.jar")):
+        raise UnreachableError(f"no jars of Apache Kafka in {jars}: make them with mvn, see docs/chaos.md")
+
+
 class KafkaCluster:
     """Brokers 1 to `nodes`, each with its data below `folder`; `jars` is a folder of Apache Kafka's.
 
@@ -73,12 +81,7 @@ class KafkaCluster:
         self, folder: Path, jars: Path, nodes: int = 1, links: Sequence[str] = (), append_time: bool = False
     ) -> None:
         """`append_time`: a record's time is when the broker took it, not when it was sent."""
-        if shutil.which("java") is None:
-            raise UnreachableError("Java is not installed: Apache Kafka needs a Java runtime (17 or later)")
-        if not list(jars.glob("kafka_2.*.jar")):
-            raise UnreachableError(
-                f"no jars of Apache Kafka in {jars}: make them with mvn, see docs/chaos.md"
-            )
+        refuse_no_kafka(jars)
         self._jars = jars
         self._folder = folder
         self._timestamps = "LogAppendTime" if append_time else "CreateTime"

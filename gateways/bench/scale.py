@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from gateways.bench.kafka_cluster import KafkaCluster
+from gateways.bench.kafka_cluster import KafkaCluster, refuse_no_kafka
 from gateways.bench.machine import machine
 from gateways.bench.scale_load import RULES, Load, make_load, send
 from gateways.bench.scale_log import Age, Claimed, ages, claims_since, compared, said_on
@@ -52,8 +52,15 @@ def numbers_of(text: str) -> tuple[int, ...]:
 
 
 def bench_scale(request: ScaleRequest, as_json: bool) -> int:
-    """0 where each number of workers said what one engine says; 1 else. UnreachableError without Java or the jars."""
+    """0 where each number of workers said what one engine says; 1 else.
+
+    ConfigurationError: too few partitions. UnreachableError without Java or the jars.
+    """
     quiet_logging()
+    if max(request.workers) >= request.partitions:
+        text = f"{request.partitions} are too few for {max(request.workers)} workers and one more"
+        raise ConfigurationError([Finding("--partitions", 0, 0, text, "each worker needs one")])
+    refuse_no_kafka(request.jars)  # before the plant has run
     with tempfile.TemporaryDirectory(prefix="headrace-scale-") as folder:
         result = asyncio.run(_all_of(request, Path(folder)))
     print(json.dumps(result) if as_json else "\n".join(lines_of(result)))
