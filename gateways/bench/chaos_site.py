@@ -6,15 +6,12 @@ with the noise of the power, so that what is written too late or twice is seen o
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
-from rules.errors import UnreachableError
-from streams.site_folder import load_site
+from gateways.bench.site_copy import site_copy
 
 SUBSCRIPTION: Final = "chaos"
-_RULES_LINE: Final = re.compile(r"^rules: *\[(.*)\]$", re.MULTILINE)
 _RULES: Final = """
 rules:
   chaos-rack-power-rises:
@@ -40,16 +37,7 @@ rules:
 
 def chaos_site(site_dir: Path, folder: Path, sink: str) -> Path:
     """A copy of the site whose notifications all go to the sink; its rules stay where they are. UnreachableError."""
-    folder.mkdir()
-    load_site(site_dir)  # what is wrong with it is said in its own words
-    text = (site_dir / "site.yaml").read_text()
-    found = _RULES_LINE.search(text)
-    if found is None:
-        raise UnreachableError(f"{site_dir / 'site.yaml'} has no line 'rules: […]', the bench needs one")
-    rules = ", ".join(str((site_dir / name.strip()).resolve()) for name in found[1].split(","))
-    (folder / "site.yaml").write_text(text.replace(found[0], f"rules: [{rules}, chaos-rules]"))
-    (folder / "chaos-rules").mkdir()
-    (folder / "chaos-rules" / "chaos.yaml").write_text(_RULES)
+    site_copy(site_dir, folder, _RULES)
     (folder / "subscriptions.yaml").write_text(
         f"channels:\n  sink: {{kind: webhook, url: '{sink}/take'}}\n"
         f"subscriptions:\n  {SUBSCRIPTION}: {{to: sink}}\n"

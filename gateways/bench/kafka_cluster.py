@@ -60,6 +60,14 @@ class _Node:
         return self.process is not None and self.process.returncode is None
 
 
+def refuse_no_kafka(jars: Path) -> None:
+    """UnreachableError where there is no Java, or the folder has no jars of Apache Kafka."""
+    if shutil.which("java") is None:
+        raise UnreachableError("Java is not installed: Apache Kafka needs a Java runtime (17 or later)")
+    if not list(jars.glob("kafka_2.*.jar")):
+        raise UnreachableError(f"no jars of Apache Kafka in {jars}: make them with mvn, see docs/chaos.md")
+
+
 class KafkaCluster:
     """Brokers 1 to `nodes`, each with its data below `folder`; `jars` is a folder of Apache Kafka's.
 
@@ -73,12 +81,7 @@ class KafkaCluster:
         self, folder: Path, jars: Path, nodes: int = 1, links: Sequence[str] = (), append_time: bool = False
     ) -> None:
         """`append_time`: a record's time is when the broker took it, not when it was sent."""
-        if shutil.which("java") is None:
-            raise UnreachableError("Java is not installed: Apache Kafka needs a Java runtime (17 or later)")
-        if not list(jars.glob("kafka_2.*.jar")):
-            raise UnreachableError(
-                f"no jars of Apache Kafka in {jars}: make them with mvn, see docs/chaos.md"
-            )
+        refuse_no_kafka(jars)
         self._jars = jars
         self._folder = folder
         self._timestamps = "LogAppendTime" if append_time else "CreateTime"
@@ -98,6 +101,17 @@ class KafkaCluster:
     def numbers(self) -> tuple[int, ...]:
         """Of the brokers."""
         return tuple(self._nodes)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the brokers that run."""
+        running = (node.process for node in self._nodes.values() if node.is_running)
+        return tuple(process.pid for process in running if process is not None)
+
+    def log_bytes(self, topic: str) -> int:
+        """What the first broker keeps of a topic: the batches as they came over the network, without their indexes."""
+        folder = self._nodes[1].folder / "data"
+        return sum(file.stat().st_size for file in folder.glob(f"{topic}-*/*.log"))
 
     def bootstrap_of(self, link: str) -> str:
         """Where the clients of a link find it."""

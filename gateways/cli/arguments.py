@@ -9,6 +9,7 @@ import typer
 
 DEMO_SITE = Path("examples/narvik")
 SMALL_SITE = Path("examples/narvik-small")
+FULL_SITE = Path("examples/narvik-full")
 
 SiteArgument = Annotated[
     Path, typer.Argument(help="Folder of the site (with site.yaml).", metavar="SITE", show_default=True)

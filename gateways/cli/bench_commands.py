@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateways.cli.arguments import DEMO_SITE, SMALL_SITE, BootstrapOption, JsonOption, SiteArgument
+from gateways.cli.arguments import DEMO_SITE, FULL_SITE, SMALL_SITE, BootstrapOption, JsonOption, SiteArgument
 
 KafkaJarsOption = Annotated[Path, typer.Option(help="Folder of Apache Kafka's jars (docs/chaos.md).")]
 
@@ -161,6 +161,27 @@ def bench_outage(
     from gateways.bench.outage import bench_outage as bench
 
     raise typer.Exit(bench(site, away, kafka_jars, as_json))
+
+
+@bench_app.command("scale")
+def bench_scale(
+    site: SiteArgument = FULL_SITE,
+    workers: Annotated[str, typer.Option(help="Numbers of workers, each a run.", metavar="N,N")] = "1,2,3",
+    partitions: Annotated[int, typer.Option(help="Of `events`.", min=1)] = 12,
+    seconds: Annotated[
+        float, typer.Option(help="Of the plant in the backlog; and how long at a steady pace.", min=5)
+    ] = 15.0,
+    brokers: Annotated[int, typer.Option(help="1, or 3 that keep everything three times.", min=1)] = 1,
+    kafka_jars: KafkaJarsOption = Path(".cache/kafka"),
+    as_json: JsonOption = False,
+) -> None:
+    """The same log worked off by 1, 2, 3 workers: rate, CPU, latency, what moves; and a plan for a large site."""
+    from gateways.bench.scale import bench_scale as bench
+    from gateways.bench.scale import numbers_of
+    from gateways.bench.scale_run import ScaleRequest
+
+    request = ScaleRequest(site, kafka_jars, numbers_of(workers), partitions, seconds, brokers)
+    raise typer.Exit(bench(request, as_json))
 
 
 @bench_app.command("faults")

@@ -25,6 +25,8 @@ SITE = "examples/narvik"
         (f"up {SITE} --for soon", "no time"),
         ("alarms nowhere", "no site"),
         ("bench latency nowhere", "no site"),
+        ("bench scale --workers 1,none", "no list of numbers"),
+        ("bench scale --workers 3 --partitions 3", "too few for 3 workers and one more"),
         (f"alarms {SITE} --bootstrap 127.0.0.1:port", "no address"),
         (f"record {SITE} -o nowhere/run.mcap --for soon", "no time"),
         ("docs rules nowhere", "no site"),

@@ -1,0 +1,161 @@
+"""`headrace bench scale` without its processes: the load, what is made of the log, and the arithmetic of the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateways.bench.scale import numbers_of
+from gateways.bench.scale_load import RULES, Load, make_load, send
+from gateways.bench.scale_log import Age, Said, ages, compared
+from gateways.bench.scale_plan import Assumed, Measured, Row, busiest, plan
+from gateways.bench.scale_tables import limit_of, plan_lines
+from gateways.bench.site_copy import site_copy
+from rules.errors import ConfigurationError
+from rules.gpu_fields import FIELD_COUNT
+from streams.bus_memory import MemoryBus
+from streams.topics import EVENTS, TOPICS, partition_of
+
+SITE = Path(__file__).parents[3] / "examples" / "narvik-small"
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    folder = tmp_path_factory.mktemp("load")
+    return make_load(site_copy(SITE, folder / "site", RULES), folder, 4.0)
+
+
+def test_every_sample_of_every_unit_with_gpus_has_an_output(load: Load) -> None:
+    found = list(load.between(0, 4, PARTITIONS))
+    units = [unit.id for unit in load.site.units.values() if unit.gpus]
+    caused = {name.rpartition(":")[0] for name in load.outputs}
+    for unit in units:
+        samples = {one.time_ns for one in found if one.cause.startswith(f"{unit}:")}
+        said = {one.time_ns for one in found if one.cause in caused and one.cause.startswith(f"{unit}:")}
+        assert said == samples
+        assert len(samples) == 4
+    assert {one.message.partition for one in found if one.message.key == units[0].encode()} == {
+        partition_of(units[0], PARTITIONS)
+    }
+
+
+def test_the_load_in_parts_is_the_load(load: Load) -> None:
+    first = [one.message.key for one in load.first_rules(PARTITIONS)]
+    assert sorted(first) == sorted(unit.encode() for unit in load.site.units)
+    parts = [
+        *load.between(0, 0.7, PARTITIONS),
+        *load.between(0.7, 2, PARTITIONS),
+        *load.between(2, 4, PARTITIONS),
+    ]
+    whole = list(load.between(0, 4, PARTITIONS))
+    assert [one.message for one in parts] == [one.message for one in whole]
+    assert sum(one.readings for one in whole) > 4 * load.gpus * FIELD_COUNT
+
+
+async def test_what_is_sent_is_counted(load: Load) -> None:
+    bus = MemoryBus()
+    await bus.create_topics(TOPICS, PARTITIONS)
+    whole = list(load.between(0, 2, PARTITIONS))
+    sent = await send(await bus.producer("bench"), whole, speed=20.0)
+    assert sum((await bus.ends(EVENTS.name)).values()) == sent.records == len(whole)
+    assert sent.readings == sum(one.readings for one in whole)
+    assert sent.bytes == sum(len(one.message.value or b"") for one in whole)
+    due_ns = [sent.due_ns[one.cause] for one in whole if one.cause in sent.due_ns]
+    assert due_ns == sorted(due_ns)
+    # a step is 5 ms here; the first record is of 0.1 s, frames are of 1 s and 2 s, each somewhere in its step
+    for due, step in ((due_ns[0], 9), (due_ns[-1], 19)):
+        assert step * 5_000_000 <= due - sent.begun_ns < (step + 1) * 5_000_000
+
+
+def test_the_age_of_what_a_sample_causes() -> None:
+    said = [
+        Said("row:nvml:1:7:0", b"raised", 130),
+        Said("row:nvml:1:7:1", b"line", 120),
+        Said("row:nvml:1:7:0", b"raised", 500),  # said again by who took over
+        Said("row:nvml:1:8:0", b"cleared", 260),
+        Said("row:hot:GPU-1:100", b"by a deadline", 999),
+    ]
+    found = ages(said, {"row:nvml:1:7": 100, "row:nvml:1:8": 200})
+    assert sorted(found) == [Age(100, 20), Age(100, 30), Age(200, 60)]
+
+
+def test_outputs_are_compared_by_id_and_byte() -> None:
+    wanted = {"a": b"1", "b": b"2", "c": b"3"}
+    said = [Said("a", b"1", 0), Said("a", b"1", 9), Said("b", b"other", 0), Said("d", b"4", 0)]
+    assert compared(said, wanted) == {"compared": 2, "different": 1, "missing": 1, "beside": 1}
+    # the same id with two contents is different, whichever comes first
+    assert compared([Said("a", b"x", 0), Said("a", b"1", 1)], {"a": b"1"})["different"] == 1
+
+
+@pytest.mark.parametrize(
+    ("busy", "cores", "words"),
+    [
+        ({"worker-1": 0.95, "brokers": 0.3}, 4, "the core of a worker"),
+        ({"worker-1": 0.85, "worker-2": 0.8, "brokers": 0.3}, 2, "the cores of the machine"),
+        ({"worker-1": 0.5, "brokers": 1.2}, 4, "none that was measured"),
+    ],
+)
+def test_what_is_used_up(busy: dict[str, float], cores: int, words: str) -> None:
+    assert limit_of(busy, cores) == words
+
+
+def test_numbers_of_workers() -> None:
+    assert numbers_of("1, 2,3") == (1, 2, 3)
+    for wrong in ("", "0", "1;2", "two"):
+        with pytest.raises(ConfigurationError):
+            numbers_of(wrong)
+
+
+def test_the_busiest_worker() -> None:
+    assert busiest(87, 96, 1) == 87
+    for workers in (5, 20, 90):
+        assert -(-87 // workers) <= busiest(87, 96, workers) <= 87
+    # of as many workers as partitions, who has the fullest partition
+    places = [partition_of(f"row-{number:02}", 12) for number in range(1, 14)]
+    assert busiest(13, 12, 12) == max(places.count(place) for place in places)
+
+
+def test_the_plan_is_arithmetic() -> None:
+    rows = {row.what: row for row in plan(Measured(0.1, 0.05, 0.02, 1, 2.0, 5.0), Assumed())}
+    values = {what: row.value for what, row in rows.items()}
+    assert values["readings"] == 24.0
+    assert values["frames"] == 13_890
+    assert values["units"] == 87
+    assert values["worker CPU"] == pytest.approx(2.4)
+    assert values["partitions"] == 96
+    # none above half of its core, and no fewer would do
+    workers, unit_cores = int(values["workers"]), 2.4 / 87
+    assert busiest(87, 96, workers) * unit_cores <= 0.5 < busiest(87, 96, workers - 1) * unit_cores
+    assert values["broker CPU"] == pytest.approx(24 * (0.05 * 3 + 2 * 0.02))
+    assert values["events on the network"] == pytest.approx(48.0)
+    assert values["received by brokers"] == pytest.approx(144.0)
+    assert values["sent by brokers"] == pytest.approx(48.0 * 5)
+    assert values["disk"] == pytest.approx(48e6 * 86_400 * 7 * 3 / 1e12)
+    assert values["disk, if nothing could be compressed"] == pytest.approx(values["disk"] * 2.5)
+    assert rows["worker CPU"].of_all == pytest.approx(24.0)
+    assert rows["partitions"].of_all is None
+    copied = {row.what: row.value for row in plan(Measured(0.1, 0.15, 0.02, 3, 2.0, 5.0), Assumed())}
+    assert copied["broker CPU"] == pytest.approx(values["broker CPU"])
+
+
+def test_a_unit_too_large_for_half_a_core_has_a_worker_of_its_own() -> None:
+    rows = {row.what: row.value for row in plan(Measured(3.0, 0.05, 0.02, 1, 2.0, 5.0), Assumed())}
+    workers = int(rows["workers"])
+    assert workers == 96 or busiest(87, 96, workers) == 1
+
+
+def test_the_plan_as_the_page_has_it() -> None:
+    row = Row("disk", "48 MB/s x 7 d x 3 copies", 87.0912, 870.912, "TB")
+    said = {
+        "what": row.what,
+        "how": row.how,
+        "one_site": row.value,
+        "all_sites": row.of_all,
+        "unit": row.unit,
+    }
+    assert plan_lines([said, {**said, "all_sites": None}])[2:] == [
+        "| disk | 48 MB/s x 7 d x 3 copies | 87.09 TB | 871 TB |",
+        "| disk | 48 MB/s x 7 d x 3 copies | 87.09 TB |  |",
+    ]
