@@ -15,6 +15,7 @@ from streams.topics import DEAD_LETTERS
 VALUE_BYTES: Final = 900_000
 KEY_BYTES: Final = 10_000
 HEADER_BYTES: Final = 50_000
+PREFIX: Final = "dead-letter-"
 
 
 def dead_letter(record: Record, error: UndecodableError) -> Message:
@@ -40,5 +41,5 @@ def dead_letter(record: Record, error: UndecodableError) -> Message:
     }
     if cut:
         said["cut"] = ", ".join(cut)
-    own = tuple((f"dead-letter-{name}", text.encode("utf-8", "replace")) for name, text in said.items())
+    own = tuple((PREFIX + name, text.encode("utf-8", "replace")) for name, text in said.items())
     return Message(DEAD_LETTERS.name, record.partition, key, value, (*own, *headers))

@@ -29,7 +29,8 @@ from streams.topics import OWNERS
 
 log = logging.getLogger("headrace.worker")
 
-_SCHEMA: Final = (("schema", b"owner/1"),)
+SCHEMA: Final = "owner/1"
+_HEADERS: Final = (("schema", SCHEMA.encode()),)
 _PLACE: Final = TopicPartition(OWNERS.name, 0)
 
 
@@ -78,8 +79,8 @@ class Owners:
         while True:
             epoch = max(self._clock_ns(), self._highest + 1)
             claim = Claim(epoch, wanted, self._worker, socket.gethostname(), os.getpid(), self._life)
-            value = orjson.dumps({"schema": "owner/1", **asdict(claim)}, option=orjson.OPT_SORT_KEYS)
-            message = Message(OWNERS.name, 0, self._worker.encode(), value, _SCHEMA)
+            value = orjson.dumps({"schema": SCHEMA, **asdict(claim)}, option=orjson.OPT_SORT_KEYS)
+            message = Message(OWNERS.name, 0, self._worker.encode(), value, _HEADERS)
             await (await self._producer.send(message))
             await self.follow()
             if all(self._last.get(partition) == claim for partition in wanted):

@@ -22,7 +22,8 @@ from streams.record import Headers, Message, Record, TopicPartition
 from streams.topics import REPLAY_MARK
 
 HEADER: Final = "replay"
-_SCHEMA: Final = (("schema", b"replay-mark/1"),)
+SCHEMA: Final = "replay-mark/1"
+_HEADERS: Final = (("schema", SCHEMA.encode()),)
 _PLACE: Final = TopicPartition(REPLAY_MARK.name, 0)
 _READ_S: Final = 1.0
 _PATIENCE: Final = 10
@@ -76,7 +77,7 @@ async def mark_log(bus: Bus, mark: Mark) -> None:
     try:
         said = {**asdict(mark), "recording": _raw(mark.recording).decode()}
         value = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-        message = Message(REPLAY_MARK.name, 0, _raw(mark.recording), value, _SCHEMA)
+        message = Message(REPLAY_MARK.name, 0, _raw(mark.recording), value, _HEADERS)
         await (await producer.send(marked(message, mark)))
     finally:
         await producer.close()

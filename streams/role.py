@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypedDict
 
 import orjson
 
@@ -23,6 +23,8 @@ from streams.bus import Bus
 from streams.record import Message
 from streams.settings import Settings
 from streams.topics import STATUS
+
+SCHEMA: Final = "status/1"
 
 
 class Holds(Protocol):
@@ -82,10 +84,22 @@ class RoleContext:
         self.state = "ready"
 
 
-def status_body(context: RoleContext) -> dict[str, Any]:
-    """The role's word on itself, as it is now."""
+class Status(TypedDict):
+    """A role's word on itself. `role`: the instance, `kind`: its role; `metrics`: docs/observability.md."""
+
+    schema: str
+    role: str
+    kind: str
+    pid: int
+    at_ns: int
+    state: str
+    metrics: Mapping[str, Any]
+
+
+def status_body(context: RoleContext) -> Status:
+    """As it is now."""
     return {
-        "schema": "status/1",
+        "schema": SCHEMA,
         "role": context.name,
         "kind": context.kind or context.name,
         "pid": os.getpid(),
@@ -105,7 +119,7 @@ def status_message(context: RoleContext) -> Message:
             status_body(context),
             option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY,
         ),
-        (("schema", b"status/1"),),
+        (("schema", SCHEMA.encode()),),
     )
 
 

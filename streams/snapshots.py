@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import orjson
@@ -31,6 +31,7 @@ from streams.topics import SNAPSHOTS, partition_of
 CHUNK_BYTES: Final = 900_000
 CHUNK_SCHEMA: Final = b"snapshot-chunk/1"
 MANIFEST_SCHEMA: Final = b"snapshot/1"
+LOG_SCHEMA: Final = b"log/1"
 LOG_KEY: Final = b"log:"
 _FIRST_WINDOW: Final = 16
 """Records per partition that the first look backwards takes; every further look takes four times as many."""
@@ -51,6 +52,21 @@ class Snapshot:
     rules_digest: str
     site_digest: str
     state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Closes a snapshot: `digest` is the SHA-256 of its `chunks` chunks together, `bytes` their length."""
+
+    unit: str
+    number: int
+    next_offset: int
+    log_id: str
+    rules_digest: str
+    site_digest: str
+    chunks: int
+    bytes: int
+    digest: str
 
 
 def is_covered(offset: int, next_offset: int) -> bool:
@@ -79,20 +95,20 @@ def snapshot_messages(snapshot: Snapshot, partitions: int) -> tuple[list[Message
         headers: Headers = (("schema", schema), ("digest", digest.encode()))
         return Message(SNAPSHOTS.name, partition, f"{snapshot.unit}:{slot}:{name}".encode(), value, headers)
 
-    manifest = {
-        "unit": snapshot.unit,
-        "number": snapshot.number,
-        "next_offset": snapshot.next_offset,
-        "log_id": snapshot.log_id,
-        "rules_digest": snapshot.rules_digest,
-        "site_digest": snapshot.site_digest,
-        "chunks": len(pieces),
-        "bytes": len(snapshot.state),
-        "digest": digest,
-    }
+    manifest = Manifest(
+        snapshot.unit,
+        snapshot.number,
+        snapshot.next_offset,
+        snapshot.log_id,
+        snapshot.rules_digest,
+        snapshot.site_digest,
+        len(pieces),
+        len(snapshot.state),
+        digest,
+    )
     return (
         [message(f"{index:04d}", CHUNK_SCHEMA, piece) for index, piece in enumerate(pieces)],
-        message("manifest", MANIFEST_SCHEMA, orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)),
+        message("manifest", MANIFEST_SCHEMA, orjson.dumps(asdict(manifest), option=orjson.OPT_SORT_KEYS)),
     )
 
 
@@ -104,7 +120,7 @@ async def log_ids(bus: Bus, producer: Producer) -> frozenset[str]:
     found = await log_ids_of(bus)
     if not found:
         name = uuid.uuid4().hex.encode()
-        message = Message(SNAPSHOTS.name, 0, LOG_KEY + name, name, (("schema", b"log/1"),))
+        message = Message(SNAPSHOTS.name, 0, LOG_KEY + name, name, (("schema", LOG_SCHEMA),))
         await (await producer.send(message))
         found = await log_ids_of(bus)
     return found

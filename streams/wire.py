@@ -53,7 +53,7 @@ ARROW_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "readings/1": readings_bytes.READINGS_SCHEMA,
 }
 
-_ENVELOPED: Final[Mapping[str, type[Any]]] = {
+CLASS_OF_INPUT: Final[Mapping[str, type[Any]]] = {
     "tick/1": Tick,
     "gap/1": Gap,
     "receipt/1": Receipt,
@@ -62,21 +62,25 @@ _ENVELOPED: Final[Mapping[str, type[Any]]] = {
     "action/1": Action,
     "access/1": AccessList,
 }
-_OUTPUTS: Final[Mapping[str, type[Any]]] = {"alarm/1": Alarm, "command/1": Command, ENTRY_SCHEMA: Entry}
+CLASS_OF_OUTPUT: Final[Mapping[str, type[Any]]] = {
+    "alarm/1": Alarm,
+    "command/1": Command,
+    ENTRY_SCHEMA: Entry,
+}
 NUMBER_MAX: Final = 2**63 - 1
 """JSON has numbers that no column and no kernel holds."""
 TIME_MAX: Final = 2**62
 """In ns: the year 2116. What an engine adds to a time still has to be one."""
-_OUTSIDE: Final = ("unit", "identity", "id")
+OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
-    **{kind: name for name, kind in _ENVELOPED.items()},
-    **{kind: name for name, kind in _OUTPUTS.items()},
+    **{kind: name for name, kind in CLASS_OF_INPUT.items()},
+    **{kind: name for name, kind in CLASS_OF_OUTPUT.items()},
 }
 HEAD_SCHEMA: Final = "head/1"
 """Of a head on `journal` (`streams/journal/heads.py`): no output, and nothing that a reader of outputs counts."""
 OWNER_EPOCH: Final = "owner-epoch"
-_TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
+TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
 
 
 def encode_input(value: Input, partitions: int) -> Message:
@@ -147,7 +151,7 @@ def encode_output(value: Output, partitions: int, owner_epoch: int | None = None
     headers: Headers = (("schema", name.encode()),)
     if owner_epoch is not None and not isinstance(value, Entry):
         headers = (*headers, (OWNER_EPOCH, str(owner_epoch).encode()))
-    return Message(_TOPIC_OF[kind].name, partition_of(value.unit, partitions), key.encode(), body, headers)
+    return Message(TOPIC_OF[kind].name, partition_of(value.unit, partitions), key.encode(), body, headers)
 
 
 def owner_epoch_of(headers: Headers) -> int:
@@ -170,7 +174,7 @@ def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> In
     if value is None:
         raise UndecodableError("empty", "a record without a value")
     name, unit, source, epoch, backfill = _head(key, headers)
-    if name in _ENVELOPED:
+    if name in CLASS_OF_INPUT:
         return _decode_envelope(name, unit, value)
     return _decode_arrow(name, unit, source, epoch, value, backfill)
 
@@ -179,10 +183,10 @@ def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> In
 def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool]:
     """Schema, unit, source, epoch, backfill: what all records of a source have in common. UndecodableError."""
     name = _text(header(headers, "schema"), "no-schema")
-    if name not in ARROW_SCHEMAS and name not in _ENVELOPED:
+    if name not in ARROW_SCHEMAS and name not in CLASS_OF_INPUT:
         raise UndecodableError("unknown-schema", name)
     unit = _text(key, "bad-key")
-    if name in _ENVELOPED:
+    if name in CLASS_OF_INPUT:
         return name, unit, "", 0, False
     source = _text(header(headers, "source"), "bad-header")
     epoch_text = _text(header(headers, "epoch"), "bad-header")
@@ -323,7 +327,7 @@ def _decode_envelope(name: str, unit: str, value: bytes) -> Input:
         if kind is int and not 0 <= envelope[field] <= NUMBER_MAX:
             raise UndecodableError("bad-envelope", f"'{field}' can't be {envelope[field]}")
     identity = Identity(envelope["source"], envelope["epoch"], envelope["sequence"])
-    return cast("Input", _build(_ENVELOPED[name], envelope["body"], unit=unit, identity=identity))
+    return cast("Input", _build(CLASS_OF_INPUT[name], envelope["body"], unit=unit, identity=identity))
 
 
 def is_head(headers: Headers) -> bool:
@@ -336,12 +340,14 @@ def decode_output(headers: Headers, value: bytes | None) -> Output:
     if value is None:
         raise UndecodableError("empty", "a record without a value")
     name = _text(header(headers, "schema"), "no-schema")
-    if name not in _OUTPUTS:
+    if name not in CLASS_OF_OUTPUT:
         raise UndecodableError("unknown-schema", name)
     envelope = _load_envelope(name, None, value)
     if type(envelope.get("id")) is not str:
         raise UndecodableError("bad-envelope", "'id' must be str")
-    return cast("Output", _build(_OUTPUTS[name], envelope["body"], unit=envelope["unit"], id=envelope["id"]))
+    return cast(
+        "Output", _build(CLASS_OF_OUTPUT[name], envelope["body"], unit=envelope["unit"], id=envelope["id"])
+    )
 
 
 def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
@@ -390,7 +396,7 @@ def _fields(kind: type[Any]) -> tuple[tuple[str, str, type | None, bool], ...]:
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
         for field in dataclasses.fields(kind)
-        if field.name not in _OUTSIDE
+        if field.name not in OUTSIDE
     )
 
 

@@ -1,5 +1,5 @@
 """`headrace docs rules`: alarm response sheets, made from the rule files themselves (Markdown); `docs asyncapi`: what
-goes out about alarms, made from the code (JSON).
+others may read, made from the code (JSON).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from gateways.alerts.schema import asyncapi
+from gateways.asyncapi import asyncapi
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.sheets import Sheet, sheets

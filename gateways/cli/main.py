@@ -311,7 +311,7 @@ def docs_asyncapi(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What goes out about alarms (the Kafka topic, webhooks, streams), as an AsyncAPI 3 document with JSON schemas."""
+    """What others may read (every topic, webhooks, streams), as an AsyncAPI 3 document with JSON schemas."""
     from gateways.cli.docs import docs_asyncapi as run_docs_asyncapi
 
     raise typer.Exit(run_docs_asyncapi(site, output))

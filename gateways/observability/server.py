@@ -22,7 +22,7 @@ from gateways.observability.health import is_ready, parts_of
 from gateways.observability.progress import Progress
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
-from streams.role import RoleContext, status_body
+from streams.role import RoleContext, Status, status_body
 from streams.text_file import read_text
 
 BODY_MAX: Final = 1024
@@ -144,7 +144,7 @@ def _application(context: RoleContext, token: str, progress: Progress) -> web.Ap
     return app
 
 
-def _copy(status: dict[str, Any]) -> dict[str, Any]:
+def _copy(status: Status) -> dict[str, Any]:
     """As it is now, while the role goes on changing its own."""
     copied: dict[str, Any] = orjson.loads(
         orjson.dumps(status, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)

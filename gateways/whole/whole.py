@@ -36,7 +36,7 @@ from streams.bus_memory import MemoryBus
 from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings
-from streams.snapshots import LOG_KEY
+from streams.snapshots import LOG_KEY, LOG_SCHEMA
 from streams.topics import EVENTS, RULE_SETS, SNAPSHOTS, STATUS, TOPICS
 
 START_NS: Final = 1_800_000_000_000_000_000
@@ -109,7 +109,7 @@ class Whole:
         """From an empty log to what does not hold. Raises what the simulation itself fails with."""
         await self._log.create_topics(TOPICS, PARTITIONS)
         # a log has an id, which is random elsewhere
-        schema = (("schema", b"log/1"),)
+        schema = (("schema", LOG_SCHEMA),)
         self._log.append(Message(SNAPSHOTS.name, 0, LOG_KEY + b"simulated", b"simulated", schema))
         for name, role in self._roles.items():
             self._keepers[name] = asyncio.create_task(self._keep(name, role))

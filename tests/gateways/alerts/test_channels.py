@@ -22,8 +22,8 @@ from gateways.alerts.file_channel import FileChannel
 from gateways.alerts.grouping import DIGEST, Batch, Item
 from gateways.alerts.model import Channel, Secret, Subscription, Subscriptions
 from gateways.alerts.notification import Notification, of_batch, of_itself
-from gateways.alerts.schema import json_schema
 from gateways.alerts.webhook import Webhook, key_of, signature
+from gateways.asyncapi import json_schema
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError
 from tests.gateways.alerts.sink import Sink
