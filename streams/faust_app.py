@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,7 @@ import faust
 from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -32,9 +34,15 @@ from streams.record import Record
 from streams.settings import BrokerSettings
 from streams.sharing import shared_out
 
+for _module in ("faust.tables.sets", "faust.topics", "faust.worker"):
+    importlib.import_module(_module)  # Faust would do so when an app is made, and a log waits for that
+
 BATCH_RECORDS: Final = 1000
 """A longer backlog is worked off in several steps, so that status and snapshots get their turn."""
 GATHER_S: Final = 0.002
+BEHIND_RECORDS: Final = 100
+CATCH_UP_GATHER_S: Final = 0.02
+"""Where so many records wait already, this costs no latency: a step of many takes hardly longer than one of few."""
 REST_S: Final = 0.02
 LOGGERS: Final = (
     "faust.transport.consumer",
@@ -162,6 +170,14 @@ class _Assignor(PartitionAssignor):  # type: ignore[misc]  # as above
         return self._protocol_assignments(assignments, {}, {}, {topic: 0})
 
 
+class _NoTables(TableManager):  # type: ignore[misc]  # as above
+    """Faust's own waits a second for tables to be made, before it joins the group."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class _App(faust.App):  # type: ignore[misc]  # as above
     def _new_transport(self) -> _Transport:
         return _Transport(self.conf.broker_consumer, self)
@@ -191,6 +207,7 @@ class FaustInput:
             consumer_auto_offset_reset="earliest",
             consumer_group_instance_id=membership.instance,
             PartitionAssignor=_Assignor,
+            TableManager=_NoTables,
             # An assignment has to name its member's address; a static member may come back on another host.
             canonical_url="http://headrace",
             broker_session_timeout=session_s,
@@ -254,7 +271,7 @@ class FaustInput:
             batch.append(_record(event.message))
             if ready.empty() and len(batch) == 1:
                 # Faust brings records one by one; what was fetched together comes within this time.
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(CATCH_UP_GATHER_S if self.lag() > BEHIND_RECORDS else GATHER_S)
             if ready.empty() or len(batch) >= BATCH_RECORDS:
                 taken, batch = batch, []
                 await self._guarded(self._callbacks.records(taken))

@@ -1,10 +1,10 @@
 """The dead man of the actuators: where Headrace is silent, they go to the fallback that the site file names.
 
 Rules: a unit is silent when `life` says so for longer than an actuator's `after`, whatever the reason, an unreachable
-log included; on a replay's log never. Then its fallback is written as a command is, with read-back, once for each
-silence, and again only while it fails. An actuator is in its fallback until a command is done that was decided after
-it; one that was decided before is refused. Nothing is restored when life returns: what is right then, rules and people
-say.
+log included; on a replay's log never, nor before Headrace has ever worked on it. Then its fallback is written as a
+command is, with read-back, once for each silence, and again only while it fails. An actuator is in its fallback until a
+command is done that was decided after it; one that was decided before is refused. Nothing is restored when life
+returns: what is right then, rules and people say.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -28,9 +28,9 @@ from gateways.own_count import own_points, tell_count
 from rules.engine.outputs import Command
 from rules.errors import UnreachableError
 from rules.site.model import Actuator, Fallback, Watchdog
-from streams.bus import Reader
+from streams.bus import Reader, read_span
 from streams.publisher import Publisher
-from streams.record import Record
+from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
 from streams.times import iso_utc
@@ -92,11 +92,17 @@ class DeadMan:
         self._groups = _groups(context)
         units = dict.fromkeys(group.unit for group in self._groups)
         self._life = Life(units, context.clock, self._loop.time)
+        begun = store.begun()
+        self._begun = set(units) if begun is None else begun
+        """Units on which Headrace has worked, in whatever process of this role."""
+        self._has_looked_back = self._begun >= units.keys()
+        """Whether the log has been asked for units of which the store knows nothing."""
         names = {name for group in self._groups for name in group.actuators}
         self._held = {held.actuator: held for held in store.load() if held.actuator in names}
         self._fell_ns = {name: held.at_ns for name, held in self._held.items()}
         self._told: dict[str, tuple[int, str]] = {}
         self._to_save: set[str] = set()
+        self._to_begin: set[str] = set()
         self._replay: bool | None = None
         self._asked_s = -math.inf
         self._beats: dict[str, Any] = {}
@@ -144,7 +150,10 @@ class DeadMan:
             try:
                 await self._ask()
                 bus = self._context.bus
-                reader = await bus.reader([STATUS.name], await bus.ends(STATUS.name))
+                ends = await bus.ends(STATUS.name)
+                if not self._has_looked_back:
+                    await self._look_back(ends)
+                reader = await bus.reader([STATUS.name], ends)
                 try:
                     await self._follow(reader)
                 finally:
@@ -160,12 +169,34 @@ class DeadMan:
                 self._hear(record)
             await asyncio.sleep(LISTEN_PAUSE_S)
 
+    async def _look_back(self, ends: Mapping[TopicPartition, int]) -> None:
+        """The log may know workers of units of which the store knows nothing: it may be lost. UnreachableError."""
+        worked: set[str] = set()
+        for place, end in ends.items():
+            for record in await read_span(self._context.bus, place, 0, end) if end else ():
+                now_ns = _metrics(record).get("now_ns")
+                worked |= (
+                    {unit for unit, at_ns in now_ns.items() if at_ns} if isinstance(now_ns, dict) else set()
+                )
+        self._begin(worked)
+        self._has_looked_back = True
+        if new := sorted({group.unit for group in self._groups} - self._begun):
+            log.info(
+                "no worker has ever worked on %s: nothing falls back there before one has", ", ".join(new)
+            )
+
     def _hear(self, record: Record) -> None:
-        with contextlib.suppress(orjson.JSONDecodeError):
-            said = orjson.loads(record.value or b"{}")
-            metrics = said.get("metrics") if isinstance(said, dict) else None
-            if isinstance(metrics, dict):
-                self._life.hear(metrics)
+        self._life.hear(_metrics(record))
+
+    def _begin(self, units: Iterable[str]) -> None:
+        """From now on silence on `units` is silence, for the processes after this one too."""
+        new = {group.unit for group in self._groups}.intersection(units) - self._begun
+        self._begun |= new
+        self._to_begin |= new
+
+    def _is_new(self, unit: str) -> bool:
+        """Whether the store and the log know of no worker that ever worked on it: it is controlled by others yet."""
+        return self._has_looked_back and unit not in self._begun
 
     async def _ask(self) -> None:
         """Whether the log is a replay's. UnreachableError: it does not say."""
@@ -184,9 +215,12 @@ class DeadMan:
     async def _watch(self, put: Callable[[Task], None]) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
+            self._begin(group.unit for group in self._groups if self._life.was_heard(group.unit))
             for group in self._groups:
                 if self._life.silence_s(group.unit) <= group.after_s:
                     self._revive(group)
+                elif not group.since_ns and self._is_new(group.unit):
+                    continue
                 elif await self._is_replay():
                     group.since_ns = 0
                     group.owed.clear()
@@ -285,12 +319,12 @@ class DeadMan:
             group.owed.pop(name, None)
 
     async def _save(self) -> None:
-        if self._to_save:
+        if self._to_save or self._to_begin:
             names, self._to_save = self._to_save, set()
+            begun, self._to_begin = self._to_begin, set()
             kept = [self._held[name] for name in names if name in self._held]
-            await asyncio.to_thread(
-                self._store.save, kept, [name for name in names if name not in self._held]
-            )
+            gone = [name for name in names if name not in self._held]
+            await asyncio.to_thread(self._store.save, kept, gone, sorted(begun))
 
     # The watchdogs of servers.
 
@@ -339,6 +373,16 @@ class DeadMan:
             "watchdogs": self._beats,
             "disk_failures": self._store.failures,
         }
+
+
+def _metrics(record: Record) -> dict[str, Any]:
+    """What a role says of itself; nothing where the record is no such word: anyone can write to the topic."""
+    with contextlib.suppress(orjson.JSONDecodeError):
+        said = orjson.loads(record.value or b"{}")
+        metrics = said.get("metrics") if isinstance(said, dict) else None
+        if isinstance(metrics, dict):
+            return metrics
+    return {}
 
 
 def _groups(context: RoleContext) -> list[_Group]:

@@ -1,4 +1,6 @@
-"""Which actuators are in their fallback, kept over a restart of the role: one SQLite file in `run_dir`.
+"""Which actuators are in their fallback, and on which units Headrace has ever worked, over a restart of the role.
+
+One SQLite file in `run_dir`.
 
 Rules: written before the device is. Unlike a command's mark it is no condition of the act: a disk that takes nothing
 keeps no actuator from its safe side.
@@ -25,6 +27,7 @@ create table if not exists fallbacks (
     part text not null,
     status text not null
 ) without rowid;
+create table if not exists begun (unit text primary key) without rowid;
 """
 
 
@@ -76,8 +79,17 @@ class FallbackStore:
             return []
         return [Held(*row) for row in rows]
 
-    def save(self, held: Iterable[Held], gone: Iterable[str] = ()) -> None:
-        """Keep or change `held`, and forget `gone`: one commit."""
+    def begun(self) -> set[str] | None:
+        """Units on which Headrace has worked; None where the file can't be read: it may have worked on all."""
+        try:
+            if self._database is not None:
+                return {str(unit) for (unit,) in self._database.execute("select unit from begun")}
+        except sqlite3.Error as error:
+            self._failed(error)
+        return None
+
+    def save(self, held: Iterable[Held], gone: Iterable[str] = (), begun: Iterable[str] = ()) -> None:
+        """Keep or change `held`, forget `gone`, and add units to those of `begun`: one commit."""
         if self._database is None:
             return
         try:
@@ -88,6 +100,9 @@ class FallbackStore:
                 )
                 self._database.executemany(
                     "insert or replace into fallbacks values (?, ?, ?, ?, ?)", [astuple(one) for one in held]
+                )
+                self._database.executemany(
+                    "insert or ignore into begun values (?)", [(unit,) for unit in begun]
                 )
                 self._database.execute("commit")
             except BaseException:

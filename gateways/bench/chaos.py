@@ -216,7 +216,7 @@ async def _with_sink(request: ChaosRequest, folder: Path, cluster: KafkaCluster,
     run = _Run(request, cluster, system)
     try:
         await system.start()
-        await system.processes.start("worker", site_dir, {}, WORKERS[1], by_role["worker"])
+        await system.processes.start("worker", site_dir, {}, WORKERS[1], by_role["worker"], has_spare=True)
         watching = asyncio.create_task(system.watch())
         working = asyncio.create_task(run.trouble(planned))
         await asyncio.wait([watching, working], return_when=asyncio.FIRST_COMPLETED)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import importlib
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +34,10 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "alerts": "gateways.alerts.role",
     }
 )
+
+
+_PARTS: Final = ("gateways.observability.server", "streams.bus_kafka", "streams.site_folder")
+"""What every role needs besides its own module."""
 
 
 def with_endpoints(site: Site, options: Mapping[str, str]) -> Site:
@@ -75,18 +80,27 @@ def run_role(
     """
     if role not in ROLES:
         raise ConfigurationError([Finding("run", 0, 0, f"unknown role '{role}'", nearest(role, ROLES))])
-    settings = load_settings(site_dir / "headrace.yaml")
-    log_to_stderr(name, role, log_format or settings.log.format)
     given = parse_options(options)
     if parent := given.pop("parent_pid", ""):
         end_with_parent(int(parent))
+    collector.run_seldom()
+    if given.pop("spare", "") and not _is_needed(role):
+        return 0
+    settings = load_settings(site_dir / "headrace.yaml")
+    log_to_stderr(name, role, log_format or settings.log.format)
     if listen := given.pop("http", ""):
         settings.http.listen = listen
-    collector.run_seldom()
     # the first import of a role's module: before the loop, so that its cost shows in no latency
     module = importlib.import_module(ROLES[role])
     asyncio.run(_run(role, module.run, site_dir, settings, name, given, _print_line if as_json else None))
     return 0
+
+
+def _is_needed(role: str) -> bool:
+    """What a spare does: import what the role needs, and nothing else, until its supervisor says that it is wanted."""
+    for module in (*_PARTS, ROLES[role]):
+        importlib.import_module(module)
+    return bool(sys.stdin.readline())
 
 
 def _print_line(status: bytes) -> None:

@@ -2,7 +2,8 @@
 
 Rules: a process is ended by its own pid only; a role that ends by itself is started again and counted, whatever
 its exit code. One exception: a role whose first start is refused (exit code 2: its input or call is wrong) can't
-come up by trying again, so that is said at once.
+come up by trying again, so that is said at once. A role may have a spare: a process that has imported everything and
+waits for the first to die (decision 0115).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ log = logging.getLogger("headrace.up")
 
 _REFUSED = 2
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+_SPARE_AFTER_S = 10.0
+"""What imports takes a core for seconds, which a role that has just begun needs itself."""
 _LEAN = {
     # many small processes on few cores: no thread pools, no arenas that keep memory
     "OPENBLAS_NUM_THREADS": "1",
@@ -43,6 +46,8 @@ class Child:
     options: dict[str, str]
     log_file: Path
     environment: Mapping[str, str]
+    has_spare: bool = False
+    spare: asyncio.subprocess.Process | None = None
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
     cpu_s_ended: float = 0.0
@@ -85,12 +90,17 @@ class Processes:
         options: Mapping[str, str],
         name: str | None = None,
         environment: Mapping[str, str] | None = None,
+        has_spare: bool = False,
     ) -> Child:
-        """Start a role and keep it running until `end`. `environment`: what is its own."""
+        """Start a role and keep it running until `end`. `environment`: what is its own.
+
+        `has_spare`: from some seconds later on another process waits to go on in its place at once.
+        """
         name = name or role
         earlier = self.children.get(name)
         words = self.run_dir / f"{name}.log"
-        child = Child(name, role, site, dict(options), words, {**self.environment, **(environment or {})})
+        own = {**self.environment, **(environment or {})}
+        child = Child(name, role, site, dict(options), words, own, has_spare)
         if earlier is not None:  # ended on purpose and started again, as in a roll: its costs go on
             child.restarts, child.cpu_s_ended = earlier.restarts, earlier.cpu_s
         self.children[name] = child
@@ -99,26 +109,44 @@ class Processes:
         return child
 
     async def _spawn(self, child: Child) -> None:
+        spare, child.spare = child.spare, None
+        if spare is not None and spare.stdin is not None and spare.returncode is None:
+            spare.stdin.write(b"go\n")
+            spare.stdin.close()
+            child.process = spare
+        else:
+            child.process = await self._process(child)
+        child.started_at = time.monotonic()
+
+    async def _process(self, child: Child, as_spare: bool = False) -> asyncio.subprocess.Process:
         arguments = [sys.executable, "-m", "gateways.cli.main", "run", child.role, str(child.site)]
         arguments += ["--name", child.name, "--option", f"parent_pid={os.getpid()}"]
-        for key, value in child.options.items():
+        for key, value in {**child.options, **({"spare": "on"} if as_spare else {})}.items():
             arguments += ["--option", f"{key}={value}"]
         with child.log_file.open("ab") as out:
-            child.process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if as_spare else asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 env=child.environment,
                 start_new_session=True,  # Ctrl-C is ours to pass on, in order
             )
-        child.started_at = time.monotonic()
+
+    async def _ended(self, child: Child) -> int:
+        """The exit code of its process, once it has ended; makes the spare meanwhile."""
+        assert child.process is not None
+        ended = asyncio.create_task(child.process.wait())
+        if child.has_spare:
+            await asyncio.wait({ended}, timeout=_SPARE_AFTER_S)
+            if child.wanted and not ended.done():
+                child.spare = await self._process(child, as_spare=True)
+        return await ended
 
     async def _keep(self, child: Child) -> None:
         quick = 0
         while True:
-            assert child.process is not None
-            code = await child.process.wait()
+            code = await self._ended(child)
             child.exits.append(code)
             child.cpu_s_ended += child.cpu_s_seen
             child.cpu_s_seen = 0.0
@@ -170,6 +198,9 @@ class Processes:
                 await child.process.wait()
         if child.watch is not None:
             await child.watch
+        if child.spare is not None and child.spare.returncode is None:
+            child.spare.kill()  # it has done nothing yet
+            await child.spare.wait()
 
     async def end_all(self) -> None:
         """End whatever still runs."""

@@ -150,7 +150,8 @@ class System:
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
         environment = self.request.environments.get(role)
         given = {**self.endpoints, **self._http(role), **(options or {})}
-        await self.processes.start(role, self.request.site, given, environment=environment)
+        has_spare = role == "worker" and bool(self.request.bootstrap)
+        await self.processes.start(role, self.request.site, given, None, environment, has_spare)
 
     def _http(self, role: str) -> dict[str, str]:
         """Where a role serves its metrics, if the settings want that: each at a port of its own, from theirs on."""
@@ -264,6 +265,8 @@ class System:
 
     def _sample_memory(self) -> None:
         others = {name: pid for name, child in self.processes.children.items() if (pid := child.pid)}
+        spares = {f"{name}, spare": child.spare for name, child in self.processes.children.items()}
+        others |= {name: spare.pid for name, spare in spares.items() if spare and spare.returncode is None}
         others["up"] = os.getpid()
         self.resources.sample(time.monotonic() - self.started, self.broker.pid, others)
 

@@ -102,10 +102,14 @@ class Device:
 
 
 class Plant:
-    """A role, its devices, and what of Headrace still speaks: `speaks` has 'ticker', 'worker' and units."""
+    """A role, its devices, and what of Headrace still speaks: `speaks` has 'ticker', 'worker' and units.
 
-    def __init__(self, folder: Path) -> None:
+    `is_new`: no worker has ever worked here.
+    """
+
+    def __init__(self, folder: Path, is_new: bool = False) -> None:
         self.folder = folder
+        self._is_new = is_new
         self.bus = MemoryBus(self.now_ns)
         self.speaks = {"ticker", "worker", "row-a", "row-b"}
         self.plc, self.host = Device(self), Device(self)
@@ -122,6 +126,8 @@ class Plant:
     async def begin(self) -> None:
         if not self.bus.places(STATUS.name):
             await self.bus.create_topics(TOPICS, 3)
+            worked_ns = 0 if self._is_new else START_NS - 3600 * SECOND
+            self.say("worker", now_ns={"row-a": worked_ns, "row-b": worked_ns})
         assert SITE is not None
         self.context = RoleContext(
             "actuators", SITE, self.folder, Settings(run_dir=self.folder), self.bus, asyncio.Event()
@@ -299,7 +305,7 @@ async def test_a_log_that_is_away_is_silent_and_is_told_when_it_is_back(plant: P
 
 
 @simulated
-async def test_where_nothing_was_ever_heard_they_fall_back_too_and_the_watchdog_never_counts(
+async def test_where_nothing_is_heard_from_the_start_they_fall_back_too_and_the_watchdog_never_counts(
     plant: Plant,
 ) -> None:
     plant.speaks.clear()
@@ -309,6 +315,46 @@ async def test_where_nothing_was_ever_heard_they_fall_back_too_and_the_watchdog_
     assert len(plant.plc.written) == 2
     await asyncio.sleep(60.0)
     assert plant.plc.numbers == []
+
+
+def test_a_unit_on_which_headrace_has_never_worked_is_left_to_others_until_it_has(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path, is_new=True)
+        plant.speaks -= {"row-a", "row-b"}
+        await plant.begin()
+        await asyncio.sleep(60.0)
+        assert plant.plc.written == plant.plc.numbers == plant.receipts == []
+        assert plant.context.state == "ready"
+        plant.speaks |= {"row-b"}
+        await asyncio.sleep(5.0)
+        plant.speaks -= {"row-b"}
+        await asyncio.sleep(8.0)
+        assert plant.plc.written == []
+        await asyncio.sleep(4.0)
+        assert [name for _, name, _ in plant.plc.written] == ["P3.PumpSpeed"]
+        await plant.end()
+
+    with _loop() as runner:
+        runner.run(whole())
+
+
+def test_a_process_that_is_started_in_a_silence_on_an_empty_log_remembers_that_headrace_had_worked(
+    tmp_path: Path,
+) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path, is_new=True)
+        await plant.begin()
+        await asyncio.sleep(5.0)
+        await plant.end()
+        plant.speaks.clear()
+        plant.bus = MemoryBus(plant.now_ns)
+        await plant.begin()
+        await asyncio.sleep(12.0)
+        assert len(plant.plc.written) == 2
+        await plant.end()
+
+    with _loop() as runner:
+        runner.run(whole())
 
 
 @simulated
@@ -456,7 +502,7 @@ def test_a_disk_that_takes_nothing_keeps_no_actuator_from_its_safe_side(
 ) -> None:
     async def test(plant: Plant) -> None:
         await asyncio.sleep(12.0)
-        assert len(plant.plc.written) == 2
+        assert len(plant.plc.written) == 2, "whether Headrace has ever worked there, nobody knows"
         assert plant.fallback["disk_failures"] > 0
 
     async def whole() -> None:

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 import psutil
+import pytest
 
+from gateways.up import processes as supervision
 from gateways.up.processes import Processes
 
 ROOT = Path(__file__).parents[3]
@@ -40,3 +42,29 @@ async def test_a_role_that_is_killed_starts_again_and_is_counted(tmp_path: Path)
         assert psutil.Process(child.pid).ppid() == os.getpid()
     finally:
         await processes.end_all()
+
+
+async def test_the_spare_of_a_role_goes_on_in_its_place_and_another_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_SPARE_AFTER_S", 0.0)
+    processes = Processes(tmp_path, {"PYTHONPATH": str(ROOT), "HEADRACE_BROKER__BOOTSTRAP": "127.0.0.1:1"})
+    child = await processes.start("ticker", ROOT / "examples" / "narvik", {}, has_spare=True)
+    try:
+        async with asyncio.timeout(60):
+            while child.spare is None:
+                await asyncio.sleep(0.01)
+            spare = child.spare
+            processes.kill("ticker")
+            while child.spare in {None, spare}:
+                await asyncio.sleep(0.01)
+            assert child.pid == spare.pid
+            assert processes.restarts == 1
+            while "no broker answers" not in child.log_file.read_text():
+                await asyncio.sleep(0.01)
+        another = child.spare
+        assert another is not None
+        assert another.returncode is None, "it waits"
+    finally:
+        await processes.end_all()
+    assert another.returncode is not None
