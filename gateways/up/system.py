@@ -151,7 +151,9 @@ class System:
         environment = self.request.environments.get(role)
         given = {**self.endpoints, **self._http(role), **(options or {})}
         has_spare = role == "worker" and bool(self.request.bootstrap)
-        await self.processes.start(role, self.request.site, given, None, environment, has_spare)
+        await self.processes.start(
+            role, self.request.site, given, environment=environment, has_spare=has_spare
+        )
 
     def _http(self, role: str) -> dict[str, str]:
         """Where a role serves its metrics, if the settings want that: each at a port of its own, from theirs on."""

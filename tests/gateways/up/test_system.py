@@ -116,7 +116,9 @@ async def rolling(
     monkeypatch.setattr(system, "_drained", not_drained)
     process = await asyncio.create_subprocess_exec("sleep", "60")
     name = request.param
-    system.processes.children[name] = Child(name, name, NARVIK, {}, tmp_path / f"{name}.log", {}, process)
+    system.processes.children[name] = Child(
+        name, name, NARVIK, {}, tmp_path / f"{name}.log", {}, process=process
+    )
     yield Rolling(system, name, process.pid, held)
     process.kill()
     await process.wait()
