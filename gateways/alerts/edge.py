@@ -190,11 +190,13 @@ class HttpEdge:
 
 
 async def _begun(response: web.StreamResponse, request: web.Request) -> bool:
-    """Whether the client is still there."""
+    """Whether the client is still there. HTTPBadRequest: a key of a WebSocket that is no text."""
     try:
         await response.prepare(request)
     except ConnectionError:
         return False
+    except ValueError as error:  # aiohttp's own check of the key takes it for Base64
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
     return True
 
 

@@ -342,3 +342,14 @@ async def test_a_token_of_no_text_is_a_wrong_one(served: Running) -> None:
     writer.write(b"GET /alarms/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 401")
     writer.close()
+
+
+async def test_a_key_of_a_socket_that_is_no_text_is_a_wrong_one(served: Running) -> None:
+    """Found by the fuzzer: aiohttp failed at it."""
+    host, port = str(served.context.metrics["serves"]).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhl\xff\xffNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer t0ken\r\n\r\n"
+    writer.write(b"GET /alarms/socket HTTP/1.1\r\nHost: a\r\n" + upgrade + key)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+    writer.close()
