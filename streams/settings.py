@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -189,6 +197,21 @@ class HttpSettings(BaseModel, extra="forbid"):
     )
 
 
+class EdgeSettings(BaseModel, extra="forbid"):
+    """Limits of every HTTP edge, each for itself (docs/security.md)."""
+
+    requests_per_s: float = Field(20.0, gt=0, description="of one client, in the long run")
+    burst: int = Field(100, ge=1, description="of one client, at once")
+    streams_per_client: int = Field(16, ge=1, description="open at a time")
+    idle_s: float = Field(
+        30.0, gt=0, description="a connection without a request, or with a part of its head, is closed"
+    )
+    answer_s: float = Field(15.0, gt=0, description="until an answer is made and taken; a stream has no end")
+    proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="addresses or networks of proxies, which say whose request it is (X-Forwarded-For)"
+    )
+
+
 class LogSettings(BaseModel, extra="forbid"):
     """What a process logs on stderr."""
 
@@ -222,6 +245,7 @@ class Settings(BaseSettings):
     access: AccessSettings = Field(default_factory=AccessSettings)
     scada: ScadaSettings = Field(default_factory=ScadaSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    edges: EdgeSettings = Field(default_factory=EdgeSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     traces: TraceSettings = Field(default_factory=TraceSettings)
 

@@ -160,7 +160,7 @@ class Alerts:
             self._streams,
             self._key,
             Acknowledger(self._context, self._subscriptions).acknowledge,
-            self._context.clock,
+            self._context,
         )
         self._context.metrics["serves"] = address = await edge.start()
         log.info("streams and links are at %s", address)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from html import escape
 from typing import Any, Final
 
@@ -25,9 +27,13 @@ from gateways.alerts.links import PATH, Claim, read
 from gateways.alerts.model import Edge, Subscription, Subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.streams import Event, Streams
+from gateways.http_edge import HttpServer
 from gateways.listen import UNAUTHORIZED, has_token
 from rules.errors import UnreachableError
+from streams.role import RoleContext
 
+EVENTS: Final = "/alarms/events"
+SOCKET: Final = "/alarms/socket"
 SAID_BYTES_MAX: Final = 4096
 """Of a message of a client's over a WebSocket, none of which is read."""
 WRITE_S: Final = 30.0
@@ -38,9 +44,15 @@ Acknowledge = Callable[[Claim], Awaitable[str]]
 
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">
-<style>body{{font:1.1rem sans-serif;max-width:32rem;margin:3rem auto;padding:0 1rem}}
-button{{font:inherit;padding:.5rem 1rem}}</style>
+<style>{style}</style>
 <h1>{title}</h1>{body}</html>"""
+_STYLE: Final = """body{font:1.1rem sans-serif;max-width:32rem;margin:3rem auto;padding:0 1rem}
+button{font:inherit;padding:.5rem 1rem}"""
+_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Of a page: its own style, and its button."""
 
 
 class HttpEdge:
@@ -55,7 +67,7 @@ class HttpEdge:
         streams: Streams,
         key: bytes,
         acknowledge: Acknowledge,
-        clock: Callable[[], int],
+        context: RoleContext,
     ) -> None:
         self._edge = edge
         self._subscriptions = subscriptions
@@ -64,38 +76,27 @@ class HttpEdge:
         self._streams = streams
         self._key = key
         self._acknowledge = acknowledge
-        self._clock = clock
-        self._runner: web.AppRunner | None = None
+        self._clock = context.clock
+        routes = [
+            web.get(EVENTS, self._events),
+            web.get(SOCKET, self._socket),
+            web.get(PATH + "{link}", self._ask),
+            web.post(PATH + "{link}", self._do),
+        ]
+        self._server = HttpServer(routes, context.settings.edges, context.metrics, (EVENTS, SOCKET))
 
     async def start(self) -> str:
         """Listen; the address. UnreachableError: the port is taken."""
-        app = web.Application()
-        app.router.add_get("/alarms/events", self._events)
-        app.router.add_get("/alarms/socket", self._socket)
-        app.router.add_get(PATH + "{link}", self._ask)
-        app.router.add_post(PATH + "{link}", self._do)
-        # no access log: a link is in the address; a stream never ends by itself, so nobody waits for it
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._edge.host, self._edge.port).start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise UnreachableError(
-                f"{self._edge.host}:{self._edge.port}, at which subscriptions.yaml wants alarms to be served: "
-                f"{error.strerror}"
-            ) from None
-        host, port = self._runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        wanted_by = "subscriptions.yaml wants alarms to be served"
+        return await self._server.listen(self._edge.host, self._edge.port, wanted_by)
 
     async def close(self) -> None:
         """Let go of everybody."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._server.close()
 
     def _authorize(self, request: web.Request) -> None:
         if self._edge.token is not None and not has_token(request, self._edge.token.text):
-            raise web.HTTPUnauthorized(text=UNAUTHORIZED)
+            raise web.HTTPUnauthorized(text=UNAUTHORIZED, headers={"www-authenticate": "Bearer"})
 
     def _subscription(self, request: web.Request) -> Subscription | None:
         name = request.query.get("subscription")
@@ -109,11 +110,7 @@ class HttpEdge:
         subscription = self._subscription(request)
         last_id = request.headers.get("last-event-id") or request.query.get("last_event_id", "")
         response = web.StreamResponse(
-            headers={
-                "content-type": "text/event-stream",
-                "cache-control": "no-store",
-                "x-accel-buffering": "no",
-            }
+            headers={"content-type": "text/event-stream", "x-accel-buffering": "no"}
         )
         if not await _begun(response, request):
             return web.Response()
@@ -161,9 +158,8 @@ class HttpEdge:
         if isinstance(found, Claim) and self._outbox.is_used(found.id):
             found = "this link was used already"
         if isinstance(found, str):
-            raise web.HTTPGone(
-                text=_page("Nothing was done", f"<p>{escape(found)}"), content_type="text/html"
-            )
+            said = _page("Nothing was done", f"<p>{escape(found)}", 410)
+            raise web.HTTPGone(text=said.text, headers=said.headers)
         return found
 
     async def _ask(self, request: web.Request) -> web.Response:
@@ -175,7 +171,7 @@ class HttpEdge:
                 f"<p>{escape(last.alarm.severity)}, {escape(last.alarm.state)}: {escape(last.alarm.message)}"
             )
         body = f"<p>{about}<form method=post><button>I have seen it: acknowledge</button></form>"
-        return web.Response(text=_page("Acknowledge an alarm", body), content_type="text/html")
+        return _page("Acknowledge an alarm", body)
 
     async def _do(self, request: web.Request) -> web.Response:
         claim = self._claim(request)
@@ -186,24 +182,21 @@ class HttpEdge:
         if answer == "alarm-acknowledged":
             with self._outbox.transaction():
                 self._outbox.use_link(claim.id, self._clock())
-            return web.Response(
-                text=_page("Acknowledged", f"<p>{escape(claim.key)}"), content_type="text/html"
-            )
+            return _page("Acknowledged", f"<p>{escape(claim.key)}")
         if answer:
-            page = _page("It was not acknowledged", f"<p>{escape(claim.key)}<p>{escape(answer)}")
-            return web.Response(status=409, text=page, content_type="text/html")
-        page = _page(
-            "Nobody answers", "<p>Whether it was acknowledged is not known: look again, or try again."
-        )
-        return web.Response(status=503, text=page, content_type="text/html")
+            return _page("It was not acknowledged", f"<p>{escape(claim.key)}<p>{escape(answer)}", 409)
+        unknown = "<p>Whether it was acknowledged is not known: look again, or try again."
+        return _page("Nobody answers", unknown, 503)
 
 
 async def _begun(response: web.StreamResponse, request: web.Request) -> bool:
-    """Whether the client is still there."""
+    """Whether the client is still there. HTTPBadRequest: a key of a WebSocket that is no text."""
     try:
         await response.prepare(request)
     except ConnectionError:
         return False
+    except ValueError as error:  # aiohttp's own check of the key takes it for Base64
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
     return True
 
 
@@ -220,5 +213,7 @@ def _as_text(event: Event) -> bytes:
     return f"{own_id}event: {event.name}\ndata: ".encode() + event.data + b"\n\n"
 
 
-def _page(title: str, body: str) -> str:
-    return _PAGE.format(title=escape(title), body=body)
+def _page(title: str, body: str, status: int = 200) -> web.Response:
+    text = _PAGE.format(title=escape(title), style=_STYLE, body=body)
+    policy = {"content-security-policy": _POLICY}
+    return web.Response(text=text, status=status, content_type="text/html", headers=policy)

@@ -9,35 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from gateways.http_edge import HttpServer
 from gateways.listen import UNAUTHORIZED, address_of, has_token, is_loopback
 from gateways.observability.exposition import exposition
 from gateways.observability.health import is_ready, parts_of
 from gateways.observability.progress import Progress
-from rules.errors import ConfigurationError, UnreachableError
+from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.role import RoleContext, Status, status_body
 from streams.text_file import read_text
 
-BODY_MAX: Final = 1024
-"""Nothing is read of a request but its head."""
-ANSWER_S: Final = 5.0
-KEEP_ALIVE_S: Final = 30.0
 LOOK_S: Final = 1.0
-HEADERS: Final = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-}
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
@@ -56,28 +45,16 @@ async def serving(context: RoleContext) -> AsyncIterator[None]:
     token = "" if settings.token is None else _token(settings.token)
     progress = Progress(str(context.kind or context.name))
     watch = asyncio.create_task(_watch(context, progress), name="progress")
-    runner = web.AppRunner(
-        _application(context, token, progress),
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=KEEP_ALIVE_S,
-        shutdown_timeout=0.1,
-    )
-    await runner.setup()
+    server = HttpServer(_routes(context, token, progress), context.settings.edges, context.metrics)
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            text = f"{host}:{port}, at which http.listen wants metrics to be served: {error.strerror}"
-            raise UnreachableError(text) from None
-        named, port = runner.addresses[0][:2]
-        context.metrics["http"] = address = f"http://{f'[{named}]' if ':' in named else named}:{port}"
+        wanted_by = "http.listen wants metrics to be served"
+        context.metrics["http"] = address = await server.listen(host, port, wanted_by)
         log.info("metrics and health are at %s", address)
         yield
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
-        await runner.cleanup()
+        await server.close()
 
 
 def _address(listen: str, token: Path | None) -> tuple[str, int]:
@@ -107,7 +84,7 @@ async def _watch(context: RoleContext, progress: Progress) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def _application(context: RoleContext, token: str, progress: Progress) -> web.Application:
+def _routes(context: RoleContext, token: str, progress: Progress) -> list[web.RouteDef]:
     def knows(request: web.Request) -> bool:
         return not token or has_token(request, token)
 
@@ -138,10 +115,7 @@ def _application(context: RoleContext, token: str, progress: Progress) -> web.Ap
         }
         return _said("ready", is_ready(parts), about, knows(request))
 
-    app = web.Application(middlewares=[_guard], client_max_size=BODY_MAX)
-    for path, handler in (("/metrics", metrics), ("/livez", livez), ("/readyz", readyz)):
-        app.router.add_get(path, handler)
-    return app
+    return [web.get("/metrics", metrics), web.get("/livez", livez), web.get("/readyz", readyz)]
 
 
 def _copy(status: Status) -> dict[str, Any]:
@@ -157,18 +131,3 @@ def _said(word: str, is_so: bool, about: dict[str, Any], in_full: bool) -> web.R
     return web.Response(
         status=200 if is_so else 503, body=orjson.dumps(body) + b"\n", content_type="application/json"
     )
-
-
-@web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """No request with a body, a limit in time, and the headers of every answer."""
-    try:
-        if request.body_exists:
-            raise web.HTTPRequestEntityTooLarge(max_size=0, actual_size=request.content_length or 1)
-        async with asyncio.timeout(ANSWER_S):
-            response = await handler(request)
-    except web.HTTPException as error:
-        error.headers.update(HEADERS)
-        raise
-    response.headers.update(HEADERS)
-    return response

@@ -15,6 +15,7 @@ from gateways.observability.metric import Metric, Path, begins, counter, fits, g
 _PUBLISHER = "publishers.{source}."
 COMMON: Final = (
     counter("status_unsent", "status_unsent", "Words on itself that the role could not bring to the log."),
+    counter("http_refused.{reason}", "http_refused_requests", "Requests that an HTTP edge refused, by reason."),
     gauge("holding", "holding", "1 while the role holds back what it would send, as in a roll of the log."),
     counter(
         _PUBLISHER + "accepted", "publisher_accepted_records", "Records that the role gave to the publisher."

@@ -31,7 +31,7 @@ from gateways.alerts.notification import Notification
 from gateways.alerts.webhook import Webhook
 from streams.bus_memory import MemoryBus
 from streams.role import RoleContext
-from streams.settings import Settings
+from streams.settings import EdgeSettings, Settings
 from streams.topics import TOPICS
 from tests.gateways.scada.live import Live, site_folder
 from tests.rules.engine.plant import site
@@ -147,9 +147,10 @@ def http_edge(work: Path) -> Case:
     )
     (work / "token").write_text("t0ken\n")
     (work / "subscriptions.yaml").write_text(_SERVED)
-    context = RoleContext(
-        "alerts", site(), work, Settings(run_dir=work / "run"), MemoryBus(), asyncio.Event()
-    )
+    # all inputs are one client's
+    unlimited = EdgeSettings(requests_per_s=1e6, burst=10**6, streams_per_client=10**6)
+    settings = Settings(run_dir=work / "run", edges=unlimited)
+    context = RoleContext("alerts", site(), work, settings, MemoryBus(), asyncio.Event())
 
     async def start() -> int:
         await context.bus.create_topics(TOPICS, 3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +26,7 @@ from rules.engine.inputs import Input
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
 from streams.bus_memory import MemoryBus
-from streams.settings import AccessSettings
+from streams.settings import AccessSettings, EdgeSettings
 from streams.topics import EVENTS, JOURNAL
 from streams.wire import decode_input, decode_output, encode_input, encode_output
 from tests.gateways.alerts.conftest import Running, Start
@@ -174,6 +176,22 @@ async def test_nobody_reads_without_the_token(
     answer = await http.get(f"{served.context.metrics['serves']}/alarms/{path}", headers=headers)
     assert answer.status == 401
     assert raised(1).id not in await answer.text()
+    assert served.context.metrics["http_refused"]["token"] == 1
+
+
+@pytest.mark.parametrize("path", ["events", "socket"])
+async def test_a_client_has_as_many_streams_as_the_settings_say(
+    start: Start, http: aiohttp.ClientSession, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "token").write_text("t0ken")
+    async with start(TEXT, edges=EdgeSettings(streams_per_client=1)) as role:
+        first = await follow(http, role)
+        await role.say(raised(1))
+        assert (await first.next())[0] == "alarm"
+        answer = await http.get(f"{role.context.metrics['serves']}/alarms/{path}", headers=HEADERS)
+        assert (answer.status, role.context.metrics["http_refused"]["streams"]) == (429, 1)
+        await role.say(raised(2, "R2"))
+        assert (await first.next())[1]["id"] == raised(2, "R2").id
 
 
 async def test_no_subscription_of_that_name(served: Running, http: aiohttp.ClientSession) -> None:
@@ -230,8 +248,12 @@ async def test_an_alarm_is_acknowledged_over_its_link_once_and_not_by_looking_at
     await until(lambda: log.exists() and "acknowledge" in log.read_text())
     first = orjson.loads(log.read_text().splitlines()[0])
     link = first["alarms"][0]["acknowledge"].replace("http://127.0.0.1:1", served.context.metrics["serves"])
-    page = await (await http.get(link)).text()
+    shown = await http.get(link)
+    page = await shown.text()
     assert "R1 is low" in page
+    style = hashlib.sha256(page.partition("<style>")[2].partition("</style>")[0].encode()).digest()
+    assert f"'sha256-{base64.b64encode(style).decode()}'" in shown.headers["content-security-policy"]
+    assert "form-action 'self'" in shown.headers["content-security-policy"]
     assert (await http.head(link)).status == 200
     assert '"state":"acknowledged"' not in log.read_text()
     answer = await http.post(link)
@@ -319,4 +341,15 @@ async def test_a_token_of_no_text_is_a_wrong_one(served: Running) -> None:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /alarms/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()
+
+
+async def test_a_key_of_a_socket_that_is_no_text_is_a_wrong_one(served: Running) -> None:
+    """Found by the fuzzer: aiohttp failed at it."""
+    host, port = str(served.context.metrics["serves"]).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhl\xff\xffNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer t0ken\r\n\r\n"
+    writer.write(b"GET /alarms/socket HTTP/1.1\r\nHost: a\r\n" + upgrade + key)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 400")
     writer.close()

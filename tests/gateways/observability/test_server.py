@@ -10,7 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateways.observability.server import HEADERS, serving
+from gateways.http_edge import HEADERS
+from gateways.observability.server import serving
 from rules.errors import ConfigurationError, UnreachableError
 from streams.bus_memory import MemoryBus
 from streams.role import RoleContext
@@ -77,6 +78,8 @@ async def test_nothing_but_get_and_head_and_no_body(path: str) -> None:
             assert await answer.read() == b""
         async with session.get(path, data=b"x") as answer:
             assert answer.status == 413
+        async with session.get("/metrics") as answer:
+            assert 'headrace_http_refused_requests_total{reason="body"} 1.0' in await answer.text()
         async with session.get("/other") as answer:
             assert answer.status == 404
 
