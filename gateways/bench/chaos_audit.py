@@ -144,7 +144,7 @@ def check_sources(events: list[tuple[Any, str, dict[str, Any]]], findings: Findi
         known[sequence] = record.value
         if sequence == 1:
             first[unit, source, epoch] = (schema, fields)
-        moment_ns = fields.get("ingest_ns") or fields.get("to_ns") or 0
+        moment_ns = fields.get("ingest_ns") or fields.get("to_ns") or fields.get("at_ns") or 0
         last_ns[unit, source, epoch] = max(moment_ns, last_ns.get((unit, source, epoch), 0))
         counts["backfill" if source.endswith("/backfill") else schema] += 1
         if schema == "gap/1":

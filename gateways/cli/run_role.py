@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import importlib
 import signal
@@ -116,7 +117,6 @@ async def _run(
     options: dict[str, str],
     show: Callable[[bytes], None] | None,
 ) -> None:
-    from gateways.observability.server import serving
     from streams.bus_kafka import KafkaBus
     from streams.site_folder import load_site
 
@@ -131,7 +131,11 @@ async def _run(
     loop.add_signal_handler(signal.SIGUSR2, context.release)
     status = asyncio.create_task(report_status(context, show=show), name="status")
     try:
-        async with serving(context):
+        async with contextlib.AsyncExitStack() as stack:
+            if settings.http.listen:  # aiohttp takes longer to import than the rest of most roles
+                from gateways.observability.server import serving
+
+                await stack.enter_async_context(serving(context))
             await role(context)
     finally:
         stop.set()

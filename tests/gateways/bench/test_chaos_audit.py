@@ -126,6 +126,11 @@ def test_a_run_in_which_nothing_is_wrong(run: Run) -> None:
     assert result["effects"] == {"changes": 2, "written_again": 1}
 
 
+def test_the_last_word_of_a_source_that_sends_receipts_only_is_its_last_receipt(run: Run) -> None:
+    run.add(Gap("row-a", Identity("actuators", 2, 1), "restart", T0_NS, T0_NS + 9 * SECOND_NS, 0))
+    assert audit(run.log, run.writes, run.told, SUBSCRIPTION)["findings"] == {}
+
+
 def test_what_falls_back_in_a_silence_says_so_by_its_receipt(run: Run) -> None:
     at_ns = T0_NS + 30 * SECOND_NS
     own = Receipt(
