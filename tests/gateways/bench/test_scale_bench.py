@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateways.bench.scale import numbers_of
-from gateways.bench.scale_load import RULES, Load, make_load, send
-from gateways.bench.scale_log import Age, Said, ages, compared
+from gateways.bench.scale_figures import figures, measured
+from gateways.bench.scale_load import RULES, Load, Sent, make_load, send
+from gateways.bench.scale_log import Age, Claimed, Said, ages, compared
 from gateways.bench.scale_plan import PARTITIONS, Assumed, Measured, Row, busiest, plan
-from gateways.bench.scale_tables import limit_of, plan_lines
+from gateways.bench.scale_run import Backlog, Live
+from gateways.bench.scale_tables import BROKERS, limit_of, measured_lines, plan_lines
 from gateways.bench.site_copy import site_copy
 from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_COUNT
@@ -59,15 +62,15 @@ async def test_what_is_sent_is_counted(load: Load) -> None:
     bus = MemoryBus()
     await bus.create_topics(TOPICS, COUNT)
     whole = list(load.between(0, 2, COUNT))
-    sent = await send(await bus.producer("bench"), whole, speed=20.0)
-    assert sum((await bus.ends(EVENTS.name)).values()) == sent.records == len(whole)
-    assert sent.readings == sum(one.readings for one in whole)
-    assert sent.bytes == sum(len(one.message.value or b"") for one in whole)
-    due_ns = [sent.due_ns[one.cause] for one in whole if one.cause in sent.due_ns]
+    found = await send(await bus.producer("bench"), whole, speed=20.0)
+    assert sum((await bus.ends(EVENTS.name)).values()) == found.records == len(whole)
+    assert found.readings == sum(one.readings for one in whole)
+    assert found.bytes == sum(len(one.message.value or b"") for one in whole)
+    due_ns = [found.due_ns[one.cause] for one in whole if one.cause in found.due_ns]
     assert due_ns == sorted(due_ns)
     # a step is 5 ms here; the first record is of 0.1 s, frames are of 1 s and 2 s, each somewhere in its step
     for due, step in ((due_ns[0], 9), (due_ns[-1], 19)):
-        assert step * 5_000_000 <= due - sent.begun_ns < (step + 1) * 5_000_000
+        assert step * 5_000_000 <= due - found.begun_ns < (step + 1) * 5_000_000
 
 
 def test_the_age_of_what_a_sample_causes() -> None:
@@ -88,6 +91,76 @@ def test_outputs_are_compared_by_id_and_byte() -> None:
     assert compared(said, wanted) == {"compared": 2, "different": 1, "missing": 1, "beside": 1}
     # the same id with two contents is different, whichever comes first
     assert compared([Said("a", b"x", 0), Said("a", b"1", 1)], {"a": b"1"})["different"] == 1
+
+
+S = 1_000_000_000
+
+
+def sent(begun_s: int, seconds: int, source: str) -> Sent:
+    """A frame a second, and a million readings."""
+    due_ns = {f"row:{source}:1:{at_s}": (begun_s + at_s) * S for at_s in range(seconds)}
+    return Sent(begun_s * S, seconds, 1_000_000, 5_000_000, seconds, due_ns=due_ns)
+
+
+def answers(load: Sent, age_ms: int) -> list[Said]:
+    return [Said(f"{cause}:0", b"", due_ns + age_ms * 1_000_000) for cause, due_ns in load.due_ns.items()]
+
+
+def figures_of(claimed_s: float) -> dict[str, Any]:
+    """A backlog of 10 s that takes 4 s, 10 s at a pace, 20 s in which a second worker comes."""
+    backlog = Backlog(sent(0, 10, "a"), 100 * S, {"worker-1": 3.0, BROKERS: 0.4}, 0.2, 1_500_000)
+    steady, joining = sent(200, 10, "b"), sent(210, 20, "c")
+    live = Live(0.5, steady, joining, {"worker-1": 4.0, BROKERS: 1.0}, 1.6, {"worker-1": 400})
+    said = [
+        *(Said(f"{cause}:0", b"", 104 * S) for cause in backlog.written.due_ns),
+        *(
+            one._replace(appended_ns=one.appended_ns + (place < 2) * S)
+            for place, one in enumerate(answers(steady, 20))
+        ),
+        *(
+            one._replace(appended_ns=one.appended_ns + (place == 7) * S)
+            for place, one in enumerate(answers(joining, 30))
+        ),
+    ]
+    claims = [Claimed(round(claimed_s * S), "worker-2", 6)]
+    return figures(1, 12, backlog, live, said, claims, {one.id: one.value for one in said})
+
+
+def test_the_figures_of_a_run() -> None:
+    found = figures_of(claimed_s=218.5)
+    backlog, live = found["backlog"], found["live"]
+    assert (backlog["seconds"], backlog["readings_per_s"]) == (4.0, 250_000)
+    assert backlog["cores_busy"] == {"worker-1": 0.75, BROKERS: 0.1}
+    assert backlog["broker_cpu_s_per_million"] == {"written": 0.2, "read": 0.4}
+    assert (backlog["worker_cpu_s_per_million"], backlog["bytes_per_reading"]) == (3.0, 1.5)
+    # the first two seconds are those in which it was still slow
+    assert live["event_to_output_ms"] == {"p50": 20.0, "p99": 20.0, "count": 8}
+    assert (live["readings_per_s"], live["raw_bytes_per_reading"]) == (100_000, 5.0)
+    assert found["one_more"] == {
+        "partitions_moved": 6,
+        "to_the_new_one": 6,
+        "share": 6,
+        "started_s": 8.5,
+        "longest_while_it_starts_ms": 30,
+        "longest_stop_ms": 1030,
+    }
+    assert found["outputs"] == {"compared": 40, "different": 0, "missing": 0, "beside": 0}
+    assert measured(found, 1) == Measured(3.0, 1.0, 0.4, 1, 1.6, 5.0)
+
+
+def test_a_stop_when_nothing_was_sent_any_more_is_none() -> None:
+    found = figures_of(claimed_s=231)["one_more"]
+    assert (found["longest_while_it_starts_ms"], found["longest_stop_ms"]) == (1030, None)
+
+
+def test_the_figures_as_the_page_has_them() -> None:
+    lines = measured_lines([figures_of(218.5), figures_of(231)])
+    assert lines[0] == "|  | 1 worker | 1 worker |"
+    assert {line.count("|") for line in lines} == {4}
+    assert (
+        "| one more: longest from event to output, ms: while it starts; while it joins | 30; 1,030 | 1,030; not seen |"
+        in lines
+    )
 
 
 @pytest.mark.parametrize(
