@@ -12,21 +12,20 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from gateways.bench.kafka_cluster import KafkaCluster, refuse_no_kafka
 from gateways.bench.machine import machine
+from gateways.bench.scale_figures import figures, measured
 from gateways.bench.scale_load import RULES, Load, make_load, send
-from gateways.bench.scale_log import Age, Claimed, ages, claims_since, compared, said_on
-from gateways.bench.scale_plan import Assumed, Measured, plan
-from gateways.bench.scale_run import Backlog, Live, Run, ScaleRequest, keep_pace, plant_s, work_off_backlog
-from gateways.bench.scale_tables import BROKERS, limit_of, lines_of
+from gateways.bench.scale_log import claims_since, said_on
+from gateways.bench.scale_plan import Assumed, plan
+from gateways.bench.scale_run import Run, ScaleRequest, keep_pace, plant_s, work_off_backlog
+from gateways.bench.scale_tables import lines_of
 from gateways.bench.session import quiet_logging
 from gateways.bench.site_copy import site_copy
 from gateways.up.processes import Processes
-from gateways.up.summary import percentiles_ms
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.bus_kafka import KafkaBus
@@ -36,9 +35,6 @@ from streams.topics import STATUS, TOPICS
 
 log = logging.getLogger("headrace.bench")
 
-_WARM_UP_S: Final = 2.0
-_BEFORE_CLAIM_S: Final = 2.0
-"""A rebalance has begun a heartbeat and a little before the new worker claims its partitions."""
 _SHARE_OF_CAPACITY: Final = 0.5
 
 
@@ -82,14 +78,14 @@ async def _all_of(request: ScaleRequest, folder: Path) -> dict[str, Any]:
         speed = run["live"]["speed"]
         runs.append(run)
     # of the fewest workers: more of them than cores take each other's
-    measured = _measured(min(runs, key=lambda run: int(run["workers"])), request.brokers)
+    of_plan = measured(min(runs, key=lambda run: int(run["workers"])), request.brokers)
     return {
         "site": {"folder": str(request.site), "gpus": load.gpus, "units": len(load.site.units)},
         "partitions": request.partitions,
         "brokers": request.brokers,
         "runs": runs,
         "plan": {
-            "measured": {name: getattr(measured, name) for name in measured.__slots__},
+            "measured": {name: getattr(of_plan, name) for name in of_plan.__slots__},
             "rows": [
                 {
                     "what": row.what,
@@ -98,7 +94,7 @@ async def _all_of(request: ScaleRequest, folder: Path) -> dict[str, Any]:
                     "all_sites": row.of_all,
                     "unit": row.unit,
                 }
-                for row in plan(measured, Assumed())
+                for row in plan(of_plan, Assumed())
             ],
         },
         "load_average_before": [round(value, 1) for value in before],
@@ -149,89 +145,4 @@ async def _measure(run: Run, speed: float | None) -> dict[str, Any]:
     live = await keep_pace(run, speed)
     said = await said_on(run.bus)
     claims = await claims_since(run.bus, live.joining.begun_ns)
-    return {
-        "workers": run.count,
-        "backlog": _of_backlog(backlog, backlog.drain_s(said)),
-        "live": _of_live(live, ages(said, live.steady.due_ns), speed),
-        "one_more": _of_one_more(run, live, claims, ages(said, live.joining.due_ns)),
-        "outputs": compared(said, load.outputs),
-    }
-
-
-def _of_backlog(backlog: Backlog, seconds: float) -> dict[str, Any]:
-    written, busy = backlog.written, {name: round(cpu / seconds, 2) for name, cpu in backlog.cpu_s.items()}
-    return {
-        "records": written.records,
-        "readings": written.readings,
-        "written_s": round(written.seconds, 1),
-        "seconds": round(seconds, 2),
-        "readings_per_s": round(written.readings / seconds),
-        "cpu_s": backlog.cpu_s,
-        "cores_busy": busy,
-        "limit": limit_of(busy, os.cpu_count() or 1),
-        "worker_cpu_s_per_million": _per_million(backlog.cpu_s, written.readings),
-        "broker_cpu_s_per_million": {
-            "written": round(backlog.broker_cpu_s_written * 1e6 / written.readings, 4),
-            "read": round(backlog.cpu_s[BROKERS] * 1e6 / written.readings, 4),
-        },
-        "bytes_per_reading": round(backlog.bytes / written.readings, 3),
-    }
-
-
-def _of_live(live: Live, found: Sequence[Age], speed: float) -> dict[str, Any]:
-    steady, warm_ns = live.steady, live.steady.begun_ns + round(_WARM_UP_S * 1e9)
-    end_ns = live.joining.begun_ns
-    return {
-        "speed": round(speed, 3),
-        "readings_per_s": round(steady.readings / steady.seconds),
-        "records_per_s": round(steady.records / steady.seconds),
-        "event_to_output_ms": percentiles_ms(one.age_ns for one in found if warm_ns <= one.due_ns < end_ns),
-        "sender_late_ms_max": round(steady.late_ns_max / 1e6),
-        "cpu_s": live.cpu_s,
-        "worker_cpu_s_per_million": _per_million(live.cpu_s, steady.readings),
-        "broker_cpu_s_per_million": round(live.cpu_s[BROKERS] * 1e6 / steady.readings, 4),
-        "bytes_per_reading": round(live.bytes_per_reading, 3),
-        "raw_bytes_per_reading": round(steady.bytes / steady.readings, 3),
-        "memory_mb": live.memory_mb,
-    }
-
-
-def _of_one_more(run: Run, live: Live, claims: Sequence[Claimed], found: Sequence[Age]) -> dict[str, Any]:
-    name, joining = f"worker-{run.count + 1}", live.joining
-    until_ns = joining.begun_ns + round(joining.seconds * 1e9)
-    claimed_ns = min((one.at_ns for one in claims), default=until_ns)
-    before_ns = claimed_ns - round(_BEFORE_CLAIM_S * 1e9)
-    return {
-        "partitions_moved": sum(one.partitions for one in claims),
-        "to_the_new_one": sum(one.partitions for one in claims if one.worker == name),
-        "share": -(-run.request.partitions // (run.count + 1)),
-        "started_s": round((claimed_ns - joining.begun_ns) / 1e9, 1),
-        "longest_while_it_starts_ms": _longest_ms(one for one in found if one.due_ns < before_ns),
-        # none where it came so late that nothing was sent any more
-        "longest_stop_ms": _longest_ms(
-            one for one in found if one.due_ns >= before_ns and claimed_ns < until_ns
-        ),
-    }
-
-
-def _longest_ms(found: Iterable[Age]) -> int | None:
-    longest_ns = max((one.age_ns for one in found), default=None)
-    return None if longest_ns is None else round(longest_ns / 1e6)
-
-
-def _per_million(cpu_s: Mapping[str, float], readings: int) -> float:
-    """CPU seconds of all workers per million readings."""
-    return round(sum(seconds for name, seconds in cpu_s.items() if name != BROKERS) * 1e6 / readings, 4)
-
-
-def _measured(run: Mapping[str, Any], brokers: int) -> Measured:
-    """What a plan goes by: the worker at its limit, brokers and network at a steady pace."""
-    backlog, live = run["backlog"], run["live"]
-    return Measured(
-        backlog["worker_cpu_s_per_million"],
-        live["broker_cpu_s_per_million"],
-        backlog["broker_cpu_s_per_million"]["read"],
-        3 if brokers >= 3 else 1,
-        live["bytes_per_reading"],
-        live["raw_bytes_per_reading"],
-    )
+    return figures(run.count, request.partitions, backlog, live, said, claims, load.outputs)

@@ -6,6 +6,8 @@ else.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -71,15 +73,13 @@ class Row:
     unit: str = ""
 
 
-def busiest(units: int, partitions: int, workers: int) -> int:
-    """How many of `units` (named row-01, row-02, …) the busiest worker has, when workers came one after the other."""
+def busiest(units: int, partitions: int) -> Iterator[int]:
+    """For 1, 2, 3 … workers, one coming after the other: how many of `units` (row-01, row-02, …) the busiest has."""
+    load = Counter(partition_of(f"row-{number:02}", partitions) for number in range(1, units + 1))
     held: dict[str, list[int]] = {}
-    for number in range(1, workers + 1):
+    for number in range(1, partitions + 1):
         held = shared_out({**held, f"worker-{number}": []}, partitions)
-    load = [0] * partitions
-    for number in range(1, units + 1):
-        load[partition_of(f"row-{number:02}", partitions)] += 1
-    return max(sum(load[place] for place in mine) for mine in held.values())
+        yield max(sum(load[place] for place in mine) for mine in held.values())
 
 
 def plan(measured: Measured, assumed: Assumed) -> list[Row]:
@@ -89,9 +89,7 @@ def plan(measured: Measured, assumed: Assumed) -> list[Row]:
     racks = ceil(a.gpus / a.gpus_per_rack)
     units = ceil(racks / a.racks_per_unit)
     unit_cores = readings / units * m.worker_cpu_s
-    partitions = next((one for one in PARTITIONS if one >= units), PARTITIONS[-1])
-    workers = _workers(units, unit_cores, partitions, a.share)
-    most = busiest(units, partitions, workers)
+    workers, partitions, most = _shared(units, max(1, int(a.share / unit_cores)))
     worker_hosts = max(2, ceil(workers / a.host_cores))
     broker_cores = readings * (m.broker_cpu_s * a.copies / m.copies + (a.readers - 1) * m.broker_read_cpu_s)
     mb_s = readings * m.bytes_per_reading
@@ -107,9 +105,9 @@ def plan(measured: Measured, assumed: Assumed) -> list[Row]:
         ("frames", f"{racks:,} racks x {a.hz} Hz", racks * a.hz, "/s"),
         ("units", f"{racks:,} racks / {a.racks_per_unit} a row", units, ""),
         ("worker CPU", f"{readings:g} M/s x {m.worker_cpu_s:.3f} s/M", readings * m.worker_cpu_s, "cores"),
-        ("partitions", "the next of " + ", ".join(map(str, PARTITIONS)) + " above the units", partitions, ""),
-        ("workers", f"the fewest of which the busiest, with {most} units x {unit_cores:.3f} cores, is at "
-                    f"{a.share:.0%} of its core", workers, ""),
+        ("workers", f"the fewest of which the busiest, with {most} units x {unit_cores:.3f} cores, is at {a.share:.0%} "
+                    f"of its core; {ceil(units * unit_cores / a.share)} if all had the same", workers, ""),
+        ("partitions", f"of {', '.join(map(str, PARTITIONS))}: with which so few workers do", partitions, ""),
         ("hosts of workers", f"{workers} workers / {a.host_cores} cores, 2 at least", worker_hosts, ""),
         ("broker CPU", f"{readings:g} M/s x ({m.broker_cpu_s:.3f} s/M x {a.copies} copies / {m.copies} measured + "
                        f"{a.readers - 1} more readers x {m.broker_read_cpu_s:.3f} s/M)",
@@ -130,10 +128,15 @@ def plan(measured: Measured, assumed: Assumed) -> list[Row]:
     ]
 
 
-def _workers(units: int, unit_cores: float, partitions: int, share: float) -> int:
-    """The fewest of which none is above `share` of its core; where one unit is already, no two share a worker."""
-    for workers in range(max(1, ceil(units * unit_cores / share)), partitions):
-        most = busiest(units, partitions, workers)
-        if most * unit_cores <= share or most == 1:
-            return workers
-    return partitions
+def _shared(units: int, most: int) -> tuple[int, int, int]:
+    """(workers, partitions, units of the busiest): the fewest workers of which none has more than `most` units.
+
+    Where no number of partitions does it, a worker for each of the most.
+    """
+    found = [
+        (workers, partitions, has)
+        for partitions in PARTITIONS
+        for workers, has in enumerate(busiest(units, partitions), 1)
+        if has <= most or workers == partitions == PARTITIONS[-1]
+    ]
+    return min(found)

@@ -76,6 +76,7 @@ class Backlog:
 class Live:
     """What was sent at a steady pace, and behind it while one worker more joined; the rest is of the steady pace."""
 
+    speed: float
     steady: Sent
     joining: Sent
     cpu_s: dict[str, float]
@@ -184,4 +185,4 @@ async def keep_pace(run: Run, speed: float) -> Live:
     await send(run.producer, run.load.between(joined_s, end_s, partitions))
     await run.worked_off()
     cpu = {name: round(ended[name] - before[name], 2) for name in ended}
-    return Live(steady, joining, cpu, written / steady.readings, memory)
+    return Live(speed, steady, joining, cpu, written / steady.readings, memory)
