@@ -8,8 +8,9 @@ notifications took, and prints one JSON object. All that is not as it should be 
 - `lost`: a sequence of a source that is not on the log; a restart of a source, or a pause of its frames, without a word
   of the time between; a notification of an alarm that never came; a command without a receipt.
 - `duplicated_effects`: a change of a device that belongs to a command which had changed it before.
-- `unexplained`: a change of a device without a command; an id with two contents; two different receipts of a command; a
-  notification that belongs to nothing on the log; a record in dead-letters; a record that can't be read.
+- `unexplained`: a change of a device without a command, or by its watchdog though somebody counted; an id with two
+  contents; two different receipts of a command; a notification that belongs to nothing on the log; a record in
+  dead-letters; a record that can't be read.
 """
 
 from __future__ import annotations
@@ -245,6 +246,19 @@ def fallbacks_of(events: list[tuple[Any, str, dict[str, Any]]]) -> dict[str, dic
     }
 
 
+def check_watchdog(writes: list[dict[str, Any]], findings: Findings) -> int:
+    """What the device did by itself, it did in a silence; how often."""
+    counted_ns, trips = 0, 0
+    for write in writes:
+        if write["via"] == "count":
+            counted_ns = write["at_ns"]
+        elif write["via"] == "watchdog":
+            trips += 1
+            if write["at_ns"] - counted_ns < FALLBACK_NS:
+                findings.add("unexplained: a watchdog acted though somebody counted", json.dumps(write))
+    return trips
+
+
 def check_effects(
     writes: list[dict[str, Any]],
     commands: dict[str, dict[str, Any]],
@@ -325,7 +339,9 @@ def audit(
     journal = check_ids("journal", unpacked["journal"], findings)
     statuses = check_commands(commands, unpacked["events"], findings)
     fallbacks = fallbacks_of(unpacked["events"])
-    effects = check_effects(writes, commands | fallbacks, statuses, findings)
+    watchdog_writes = check_watchdog(writes, findings)
+    by_others = [write for write in writes if write["via"] not in ("count", "watchdog")]
+    effects = check_effects(by_others, commands | fallbacks, statuses, findings)
     notifications = check_notifications(told, subscription, alarms, findings) if subscription else None
     return {
         "lost": findings.sum("lost"),
@@ -340,6 +356,7 @@ def audit(
         "alarms": len({alarm["raised_id"] for alarm in alarms.values()}),
         "commands": len(commands),
         "fallbacks": len(fallbacks),
+        "watchdog_writes": watchdog_writes,
         "receipts": dict(Counter(statuses.values())),
         "journal": len(journal),
         "effects": effects,

@@ -47,7 +47,7 @@ OPTIONS = ("seed", "faults", "faults_from_ns", "plc", "nvml_state", "write_log")
 
 
 class WriteLog:
-    """What the device itself saw: one JSON line a write. Without a path it only counts."""
+    """What the device itself saw: one JSON line a write or a sign of life. Without a path it only counts writes."""
 
     def __init__(self, path: str | None, clock_ns: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
@@ -57,16 +57,15 @@ class WriteLog:
     def add(self, via: str, actuator: str, node: str, old: float | None, new: float) -> None:
         """One write that took effect. `old` None: nobody looked."""
         self.writes += 1
+        self._line({"via": via, "actuator": actuator, "node": node, "old": old, "new": new})
+
+    def add_count(self, source: str, number: int) -> None:
+        """A sign of life at a server's watchdog: nothing was written to the plant."""
+        self._line({"via": "count", "source": source, "number": number})
+
+    def _line(self, said: dict[str, Any]) -> None:
         if self._file is not None:
-            line = {
-                "at_ns": self._clock_ns(),
-                "via": via,
-                "actuator": actuator,
-                "node": node,
-                "old": old,
-                "new": new,
-            }
-            self._file.write(orjson.dumps(line) + b"\n")
+            self._file.write(orjson.dumps({"at_ns": self._clock_ns(), **said}) + b"\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -236,6 +235,7 @@ class LivePlant:
 
     def _counted(self, source: str, number: int) -> None:
         self.watchdogs.count(source, number, self.plant.time_ns)
+        self.log.add_count(source, number)
 
     def _written(self, actuator: Actuator, old: float, new: float) -> None:
         self.plant.write(actuator.id, new)

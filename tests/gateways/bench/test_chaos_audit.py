@@ -49,7 +49,7 @@ class Run:
 
     def write(self, old: float, new: float, at_s: float) -> None:
         at_ns = T0_NS + round(at_s * SECOND_NS)
-        self.writes.append({"at_ns": at_ns, "actuator": "V1.Sp", "old": old, "new": new})
+        self.writes.append({"at_ns": at_ns, "via": "opcua", "actuator": "V1.Sp", "old": old, "new": new})
 
     def findings(self) -> dict[str, int]:
         result = audit(self.log, self.writes, self.told, SUBSCRIPTION)
@@ -129,6 +129,15 @@ def test_a_run_in_which_nothing_is_wrong(run: Run) -> None:
 def test_the_last_word_of_a_source_that_sends_receipts_only_is_its_last_receipt(run: Run) -> None:
     run.add(Gap("row-a", Identity("actuators", 2, 1), "restart", T0_NS, T0_NS + 9 * SECOND_NS, 0))
     assert audit(run.log, run.writes, run.told, SUBSCRIPTION)["findings"] == {}
+
+
+@pytest.mark.parametrize(("counted_s", "found"), [(3.0, 0), (20.0, 1)])
+def test_a_watchdog_acts_in_a_silence_only(run: Run, counted_s: float, found: int) -> None:
+    counted_ns, acted_ns = (T0_NS + round(at_s * SECOND_NS) for at_s in (counted_s, 30.0))
+    run.writes.append({"at_ns": counted_ns, "via": "count", "source": "plant", "number": 7})
+    run.writes.append({"at_ns": acted_ns, "via": "watchdog", "actuator": "V1.Sp", "old": None, "new": 60.0})
+    result = audit(run.log, run.writes, run.told, SUBSCRIPTION)
+    assert (result["unexplained"], result["watchdog_writes"]) == (found, 1)
 
 
 def test_what_falls_back_in_a_silence_says_so_by_its_receipt(run: Run) -> None:
