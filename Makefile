@@ -32,16 +32,16 @@ test-kafka: install
 # what takes too long for each commit: every command of the compose file, a restore, ten times the examples, 200 troubles
 test-night: install
 	$(BIN)/python -m pytest -m night -rs
-	HEADRACE_EXAMPLES_TIMES=10 $(BIN)/python -m pytest tests/rules/engine tests/streams/compare -n 2
+	HEADRACE_EXAMPLES_TIMES=10 $(BIN)/python -m pytest tests/rules/engine tests/streams/compare tests/streams/importing -n 2
 	$(BIN)/headrace bench chaos --kafka-jars .cache/kafka --seed $(SEED) --events 200 --brokers 3
 
 # image, compose file and chart; the tools are built from Go's packages: some minutes once on a machine, seconds later
 test-deploy: install
 	$(BIN)/python -m pytest -m deploy -rs
 
-# ten other seeds with each commit; what a failing one prints repeats it
+# eight other seeds with each commit; what a failing one prints repeats it
 test-sim: install
-	$(BIN)/headrace sim examples/narvik-small --seed $(SEED) --seeds 10 --jobs 2
+	$(BIN)/headrace sim examples/narvik-small --seed $(SEED) --seeds 8 --jobs 2
 
 lint: install
 	$(BIN)/ruff format --check .

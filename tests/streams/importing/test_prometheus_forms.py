@@ -18,6 +18,7 @@ from rules.quality import Quality
 from streams.importing.remote_read import crc32c, message_class
 from streams.importing.xor_chunk import read_xor
 from tests.streams.importing.formats import PROMETHEUS, T0, fields, readings, run
+from tests.support.examples import examples
 
 PROMETHEUS_MAP = """
 format: FORMAT
@@ -182,14 +183,14 @@ def test_messages_are_what_prometheus_writes() -> None:
 # What our own parsers do with anything at all
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.binary(max_size=200))
 def test_no_chunk_crashes_its_reader(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         assert len(list(read_xor(data))) <= 65_535
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.sampled_from(["samples.bin", "chunks.bin", "matrix.json", "dump.txt", "dump.om"]), st.data())
 def test_no_damage_crashes_an_import(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
@@ -207,7 +208,7 @@ def test_no_damage_crashes_an_import(
         )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.data())
 @pytest.mark.parametrize(("form", "name"), [("prometheus", "dump.txt"), ("openmetrics", "dump.om")])
 def test_no_text_crashes_an_import(
