@@ -6,7 +6,7 @@ for the lives of the actuators, as a command that was taken by a process that en
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -149,10 +149,12 @@ def falls_are_due(site: Site, reference: Reference, writes: Sequence[Write], beg
             yield f"{write.actuator} fell back to {write.value:g}, which the site does not name"
             continue
         words = reference.alive_ns.get(site.assets[actuator.asset].unit, [])
-        tried_ns = write.at_ns - round(TRY_S * 1e9)  # it may have been on its way when life returned
+        # it may have been on its way when life returned, and that takes a while to be heard
+        tried_ns = write.at_ns - round(TRY_S * 1e9) - HEARD_NS
+        returns = words[bisect_right(words, tried_ns) : bisect_right(words, write.at_ns)]
         silent_ns = max(
-            at_ns - (words[place - 1] if (place := bisect_right(words, at_ns)) else begun_ns)
-            for at_ns in (tried_ns, write.at_ns)
+            at_ns - (words[place - 1] if (place := bisect_left(words, at_ns)) else begun_ns)
+            for at_ns in (*returns, write.at_ns)
         )
         if silent_ns < actuator.fallback.after_ns - HEARD_NS:
             yield f"{write.actuator} fell back after a silence of {silent_ns / 1e9:.1f} s"

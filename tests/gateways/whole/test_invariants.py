@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,11 +16,13 @@ from gateways.whole.tap import Accepted, Handed
 from rules.engine.inputs import Gap, Identity
 from rules.engine.outputs import Command
 from streams.bus_memory import MemoryBus
+from streams.site_folder import load_site
 
 S = 1_000_000_000
 COMMAND = Command("c1", "row-a", "rule", "G1", "G1.power_limit", 500.0, "W", 10 * S, 20 * S, "why")
 WRITE = Write(12 * S, "c1", "G1.power_limit", 500.0)
 ALWAYS = [(0, 100 * S)]
+SMALL = Path(__file__).parents[3] / "examples" / "narvik-small"
 
 
 def reference(**said: Any) -> Reference:
@@ -110,6 +113,30 @@ def test_none_after_its_expiry() -> None:
     assert not list(invariants.none_after_expiry(reference(), [WRITE._replace(at_ns=20 * S)]))
     (late,) = invariants.none_after_expiry(reference(), [WRITE._replace(at_ns=21 * S)])
     assert "written 1.00 s after its expiry" in late
+
+
+@pytest.mark.parametrize(
+    ("alive_s", "written_s", "is_due"),
+    [
+        ([10], 30.5, True),
+        ([10, 30.2], 30.5, True),  # on its way
+        ([10, 30.2, 31, 32], 38, True),  # tried for as long as may be, before the return was heard
+        ([10, 30.2, 31, 32], 45, False),
+        ([10, 20, 21], 22, False),
+        ([], 21, True),  # nothing was ever heard
+        ([], 9, False),
+    ],
+)
+def test_a_fallback_is_due_in_a_silence_only(alive_s: list[float], written_s: float, is_due: bool) -> None:
+    site = load_site(SMALL)
+    name, fallback = next((one.id, one.fallback) for one in site.actuators.values() if one.fallback)
+    assert fallback.after_ns == 20 * S
+    unit = site.units[site.assets[site.actuators[name].asset].unit].id
+    made = reference(alive_ns={unit: [round(at_s * S) for at_s in alive_s]})
+    write = Write(round(written_s * S), f"fallback:{name}:{10 * S}", name, fallback.value)
+    assert list(invariants.falls_are_due(site, made, [write], 0)) is not is_due
+    other = write._replace(value=fallback.value + 1)
+    assert "which the site does not name" in next(invariants.falls_are_due(site, made, [other], 0))
 
 
 def test_the_cap() -> None:

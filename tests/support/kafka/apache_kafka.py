@@ -7,6 +7,7 @@ Java 17+ and Maven are needed, and for the first run a Maven repository; the jar
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 import shutil
@@ -61,7 +62,11 @@ log.index.size.max.bytes=1048576
 
 
 class NoKafkaError(Exception):
-    """This machine can't start one; the text says what is missing."""
+    """This machine lacks Java or Maven: the tests are left out."""
+
+
+class KafkaFailedError(Exception):
+    """Nothing is missing, and yet it did not start, or its jars did not come: the tests fail."""
 
 
 class ApacheKafka:
@@ -90,12 +95,12 @@ class ApacheKafka:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Return when it answers. NoKafkaError without Java, Maven or the jars."""
+        """Return when it answers. NoKafkaError, KafkaFailedError."""
         self.launch()
         self.wait()
 
     def launch(self) -> None:
-        """Start it; `wait` returns when it answers. NoKafkaError."""
+        """Start it; `wait` returns when it answers. NoKafkaError, KafkaFailedError."""
         configuration = self.folder / "server.properties"
         if not configuration.exists():
             self._format(configuration)
@@ -106,14 +111,14 @@ class ApacheKafka:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
 
     def wait(self) -> None:
-        """Return when it answers. NoKafkaError."""
+        """Return when it answers. KafkaFailedError."""
         assert self._process is not None
         log = self.folder / "server.log"
         limit = time.monotonic() + START_LIMIT_S
         while "Kafka Server started" not in log.read_bytes()[self._log_from :].decode(errors="replace"):
             if self._process.poll() is not None or time.monotonic() > limit:
                 self.kill()
-                raise NoKafkaError(f"the broker did not start: {log.read_text()[-2000:]}")
+                raise KafkaFailedError(f"the broker did not start: {log.read_text()[-2000:]}")
             time.sleep(0.1)
 
     def _format(self, configuration: Path) -> None:
@@ -129,7 +134,7 @@ class ApacheKafka:
             java("kafka.tools.StorageTool", *words), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise NoKafkaError(f"the storage tool failed: {done.stderr or done.stdout}")
+            raise KafkaFailedError(f"the storage tool failed: {done.stderr or done.stdout}")
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -176,13 +181,13 @@ class ApacheCluster:
         return ",".join(f"127.0.0.1:{one.ports[listener]}" for one in self.brokers)
 
     def start(self) -> None:
-        """Return when all of them answer. NoKafkaError."""
+        """Return when all of them answer. NoKafkaError, KafkaFailedError."""
         try:
             for one in self.brokers:
                 one.launch()
             for one in self.brokers:
                 one.wait()
-        except NoKafkaError:
+        except (NoKafkaError, KafkaFailedError):
             self.kill()
             raise
 
@@ -193,29 +198,35 @@ class ApacheCluster:
 
 
 def jars() -> Path:
-    """The folder of the jars; NoKafkaError where they can't be had."""
+    """The folder of the jars, fetched once by whichever process comes first. NoKafkaError, KafkaFailedError."""
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
     if "java" in missing:
         raise NoKafkaError("Java is not installed")
     pom = HERE / "pom.xml"
     ready = CACHE / f"complete-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
-    if ready.exists():
-        return CACHE
-    if missing:
-        raise NoKafkaError("Maven is not installed")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            if missing:
+                raise NoKafkaError("Maven is not installed")
+            _fetch(pom)
+            ready.touch()
+    return CACHE
+
+
+def _fetch(pom: Path) -> None:
     command = [
         "mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
         "-DincludeScope=runtime", f"-DoutputDirectory={CACHE}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     if done.returncode:
-        raise NoKafkaError(f"Maven could not fetch the jars: {done.stdout[-500:]}")
-    ready.touch()
-    return CACHE
+        raise KafkaFailedError(f"Maven could not fetch the jars: {done.stdout[-500:]}")
 
 
 def java(*arguments: str) -> list[str]:
-    """The command that runs a class of the jars. NoKafkaError."""
+    """The command that runs a class of the jars. NoKafkaError, KafkaFailedError."""
     return ["java", *JVM, "-cp", f"{jars()}/*", *arguments]
 
 
