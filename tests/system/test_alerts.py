@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.night]
 
 
 def test_everything_arrives_in_a_flood_with_failures_and_kills() -> None:

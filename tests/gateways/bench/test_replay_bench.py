@@ -17,6 +17,7 @@ from streams.wire import decode_input
 FOLDER = Path(__file__).parents[3] / "examples" / "narvik"
 
 
+@pytest.mark.night
 def test_the_bench_says_what_it_measured(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_app(["bench", "replay", str(FOLDER), "--gpus", "100", "--seconds", "40", "--json"]) == 0
     said = json.loads(capfd.readouterr().out)

@@ -19,7 +19,7 @@ from tests.rules.engine.twin import Twin
 from tests.support.examples import examples
 
 CASES = settings(
-    max_examples=examples(80),
+    max_examples=examples(60),
     deadline=None,
     phases=[p for p in Phase if p is not Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -100,6 +100,7 @@ HYDRO_KEYS = (
 )
 
 
+@pytest.mark.night
 def test_hydro_plant_by_halves(tools: Tools) -> None:
     """The figures of docs/recordings.md: chosen on the first half, and no better than chance on the second."""
     tools.import_("hydro_plant.yaml", RECORDINGS / "hydro_plant" / "signals.csv")

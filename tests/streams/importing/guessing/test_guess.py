@@ -300,7 +300,9 @@ H200 = "gpu_exporter/linux-x86_64__nvidia-h200__590.48.01__load.metrics"
         ("hydro_plant/signals.csv", "hydro", "hydro_plant", HYDRO),
         (TEMPERATURES.format("machine"), "machine_temperature", "machine_temperature", MACHINE),
         (TEMPERATURES.format("ambient"), "machine_temperature", "room_temperature", ROOM),
-        ("gpu_hosts/cbsugpu05_usage_stats.txt", "gpu_hosts", "gpu_hosts", HOST),
+        pytest.param(
+            "gpu_hosts/cbsugpu05_usage_stats.txt", "gpu_hosts", "gpu_hosts", HOST, marks=pytest.mark.night
+        ),
         (H200, "gpu_exporter", "gpu_exporter", EXPORTER),
     ],
 )  # fmt: skip
