@@ -6,6 +6,7 @@ GPUs that another source reads (a tray with a real NVML gateway) are left out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateways.sim.telemetry import Telemetry
+from rules.gpu_fields import FIELD_COUNT
 from rules.site.model import Site
 from streams.publisher import Publisher
 
@@ -61,6 +63,15 @@ class FrameSource:
         """One sample of every rack, stamped `time_ns` (wall clock)."""
         for columns in self.columns(telemetry, time_ns):
             publisher.publish_frame(*columns)
+
+    def publish_gap(self, publisher: Publisher, from_ns: int, to_ns: int) -> None:
+        """Nothing was sampled between these two samples."""
+        missed = max(0, (to_ns - from_ns) // self.period_ns - 1)
+        gpus: Counter[str] = Counter()
+        for part in self.parts:
+            gpus[part.unit] += len(part.gpu)
+        for unit, count in gpus.items():
+            publisher.publish_gap(unit, "disconnected", from_ns, to_ns, missed * count * FIELD_COUNT)
 
 
 def frame_sources(site: Site, kinds: Collection[str] = ("simulator",)) -> list[FrameSource]:

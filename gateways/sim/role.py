@@ -119,6 +119,8 @@ class LivePlant:
         self._serving: list[PlantServer] = []
         self._frames: list[tuple[FrameSource, Publisher]] = []
         self._due_sources: set[str] = set()
+        self._sampled_ns: dict[str, int] = {}
+        """The last sample of each source."""
         self._due_points = np.zeros(len(self._period_ns), np.bool_)
         """What is to be shown by the next step that shows anything."""
         self._base_ns = 0
@@ -195,7 +197,7 @@ class LivePlant:
         if shows:
             for source, publisher in self._frames:
                 if source.id in self._due_sources:
-                    source.publish(publisher, self.telemetry, self._base_ns + plant.time_ns)
+                    self._publish(source, publisher, self._base_ns + plant.time_ns)
             self._due_sources.clear()
             await self._show_points()
         self.metrics["unshown_steps"] += not shows
@@ -204,6 +206,13 @@ class LivePlant:
         self.metrics["gpu_max_c"] = round(float(plant.gpus.temperature_c.max()), 1)
         self.metrics["trays_tripped"] = int(plant.plc.tray_tripped.sum())
         self.metrics["standby_starts"] = plant.plc.standby_starts
+
+    def _publish(self, source: FrameSource, publisher: Publisher, time_ns: int) -> None:
+        """After a pause (a suspended machine) it says first from when to when nothing was sampled, as gateways do."""
+        last_ns, self._sampled_ns[source.id] = self._sampled_ns.get(source.id, time_ns), time_ns
+        if time_ns - last_ns > source.period_ns + CATCH_UP_STEPS * STEP_NS:
+            source.publish_gap(publisher, last_ns, time_ns)
+        source.publish(publisher, self.telemetry, time_ns)
 
     async def _fall_back(self) -> None:
         """What nobody counts for any more, goes to its fallback by itself."""

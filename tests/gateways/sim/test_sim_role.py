@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from gateways.cli.run_role import with_endpoints
 from gateways.nvml.state import NvmlState
 from gateways.sim import role
-from rules.engine.inputs import Frame
+from rules.engine.inputs import Frame, Gap
 from rules.errors import ConfigurationError, UnreachableError
-from rules.gpu_fields import FIELD_INDEX
+from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.site.model import Site
 from streams.bus_memory import MemoryBus
 from streams.role import RoleContext
@@ -254,6 +255,27 @@ async def test_what_a_pause_has_held_up_is_made_up_for_but_not_shown_with_times_
     assert live.metrics["unshown_steps"] >= 5
     assert live.metrics["steps"] == len(frames) + live.metrics["unshown_steps"]
     assert all(frame.ingest_ns - int(frame.time_ns[0]) < 900_000_000 for frame in frames)
+
+
+async def test_a_suspended_plant_says_from_when_to_when_it_sampled_nothing(
+    site: Site, tmp_path: Path
+) -> None:
+    plant = await context(site, tmp_path, free_port())
+    suspended_ns = 0
+    plant.clock = lambda: time.time_ns() + suspended_ns
+    async with live_plant(plant) as live:
+        suspended_ns = 8_000_000_000
+        await steps(live, 30)
+    found = [decode_input(one.key, one.headers, one.value) for one in plant.bus.records(EVENTS.name)]
+    times = [int(one.time_ns[0]) for one in found if isinstance(one, Frame) and one.asset == "R03"]
+    (hole,) = [(before, after) for before, after in pairwise(times) if after - before > 7e9]
+    gaps = [one for one in found if isinstance(one, Gap)]
+    assert {(gap.unit, gap.identity.source, gap.reason) for gap in gaps} == {
+        (unit, "plant-frames", "disconnected") for unit in ("row-a", "row-b")
+    }
+    assert {(gap.from_ns, gap.to_ns) for gap in gaps} == {hole}
+    missed = (hole[1] - hole[0]) // 100_000_000 - 1
+    assert sum(gap.readings for gap in gaps) == missed * 572 * FIELD_COUNT  # four are of an NVML gateway
 
 
 async def test_the_plant_runs_on_the_roles_clock(site: Site, tmp_path: Path) -> None:
