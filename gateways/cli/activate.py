@@ -38,7 +38,7 @@ from streams.topics import EVENTS, JOURNAL, RULE_SETS, STATUS
 from streams.wire import encode_input
 
 APART_S: Final = 0.1
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 120.0
 
 Answers = dict[str, Entry]
 """By unit."""

@@ -27,7 +27,7 @@ class Site:
 
     def says(self, *words: str, code: int = 0) -> list[dict[str, Any]]:
         child = start(*words, "--json", HOME=str(self.folder))
-        said, wrong = child.communicate(timeout=120)
+        said, wrong = child.communicate(timeout=180)
         assert child.returncode == code, said + wrong
         return [json.loads(line) for line in said.splitlines()]
 

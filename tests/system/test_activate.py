@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 def activate(rules: Path, broker: str) -> tuple[int, dict[str, dict[str, object]]]:
     child = start("activate", "examples/narvik", "--rules", str(rules), "--bootstrap", broker, "--json")
-    said, words = child.communicate(timeout=120)
+    said, words = child.communicate(timeout=180)
     assert said, words
     answer: dict[str, dict[str, object]] = json.loads(said)
     return child.returncode, answer
@@ -71,7 +72,7 @@ def test_rules_change_under_a_running_plant(tmp_path: Path) -> None:
     recording, rules = tmp_path / "run.mcap", tmp_path / "rules"
     shutil.copytree(ROOT / "examples" / "narvik" / "rules", rules)
     up = start(
-        "up", "--free-ports", "--for", "60s", "--record", str(recording), "--json",
+        "up", "--free-ports", "--for", "10min", "--record", str(recording), "--json",
         HEADRACE_RUN_DIR=str(tmp_path / "run"),
     )  # fmt: skip
     broker = broker_of(tmp_path / "run")
@@ -85,6 +86,7 @@ def test_rules_change_under_a_running_plant(tmp_path: Path) -> None:
     (rules / "warm.yaml").unlink()
     code, fewer = activate(rules, broker)
     assert code == 0, fewer
+    up.send_signal(signal.SIGINT)
     said, words = up.communicate(timeout=120)
     assert up.returncode == 0, words[-4000:]
     summary = json.loads(said)
