@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from gateways.bench.machine import machine
-from gateways.bench.session import quiet_logging, site_with_rules, watch_until
+from gateways.bench.session import quiet_logging, watch_until
+from gateways.bench.site_copy import site_copy
 from gateways.up.command import UpRequest
 from gateways.up.observer import SeenCommand
 from gateways.up.summary import percentiles_ms
@@ -39,7 +40,8 @@ def bench_latency(site: Path, commands: int, bootstrap: str | None, as_json: boo
     """Run until `commands` receipts have come; 1 when they have not after five minutes."""
     quiet_logging()
     warm = _Warm()
-    with site_with_rules(site, BENCH_RULES) as copy, tempfile.TemporaryDirectory() as run_dir:
+    with tempfile.TemporaryDirectory() as run_dir:
+        copy = site_copy(site, Path(run_dir) / "site", BENCH_RULES, with_own=False)
         summary = asyncio.run(
             watch_until(
                 UpRequest(site=copy, free_ports=True, bootstrap=bootstrap),

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,7 +86,7 @@ async def _all_of(request: ScaleRequest, folder: Path) -> dict[str, Any]:
         "brokers": request.brokers,
         "runs": runs,
         "plan": {
-            "measured": {name: getattr(of_plan, name) for name in of_plan.__slots__},
+            "measured": asdict(of_plan),
             "rows": [
                 {
                     "what": row.what,

@@ -153,6 +153,7 @@ class Run:
 
 
 async def work_off_backlog(run: Run) -> Backlog:
+    """What was written while the workers were stopped, worked off. UnreachableError."""
     request = run.request
     await run.start(range(1, run.count + 1), STOPPED)
     for name in run.pids():
@@ -170,7 +171,7 @@ async def work_off_backlog(run: Run) -> Backlog:
 
 
 async def keep_pace(run: Run, speed: float) -> Live:
-    """At a steady pace; and with one worker more, which starts while the pace goes on."""
+    """At a steady pace; and with one worker more, which starts while the pace goes on. UnreachableError."""
     request, partitions = run.request, run.request.partitions
     from_s, end_s = request.seconds, plant_s(request)
     to_s = from_s + request.seconds * speed

@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gateways.up.command import UpRequest
 from gateways.up.summary import summarize
 from gateways.up.system import System
-from rules.errors import UnreachableError
 from streams.settings import load_settings
 from streams.site_folder import load_site
 
 log = logging.getLogger("headrace.bench")
-_RULES_LINE = re.compile(r"^rules:.*$", re.MULTILINE)
-
-
-@contextlib.contextmanager
-def site_with_rules(site_dir: Path, rules: str) -> Iterator[Path]:
-    """A copy of the site in a temporary folder, with `rules` (YAML text) in place of its own."""
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        copy = Path(folder)
-        load_site(site_dir)  # what is wrong with it is said in its own words
-        text, count = _RULES_LINE.subn("rules: [bench-rules]", (site_dir / "site.yaml").read_text())
-        if count != 1:
-            raise UnreachableError(
-                f"{site_dir / 'site.yaml'} has {count} lines 'rules: […]', the bench needs one"
-            )
-        (copy / "site.yaml").write_text(text)
-        (copy / "bench-rules").mkdir()
-        (copy / "bench-rules" / "bench.yaml").write_text(rules)
-        yield copy
 
 
 async def watch_until(

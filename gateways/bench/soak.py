@@ -39,7 +39,7 @@ _TELL_EVERY_S = 60.0
 class _Soak:
     """Looks at the running system: tells once a minute how it is, and notes what it takes from the warm-up on.
 
-    `open_files`: by role after the warm-up and at the end; `lag_max`: records that waited for the worker.
+    `open_files`: by role after the first minute and in the last; `lag_max`: records that waited for the worker.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -62,9 +62,10 @@ class _Soak:
         if self._warm is not None and at_s > self._warm[0]:
             begin_s, before = self._warm
             self.cores = {role: (seconds - before[role]) / (at_s - begin_s) for role, seconds in used.items()}
-            self._look_at_what_is_held(system)
+            self._note_lag(system)
         if at_s >= self._tell_at_s:
             self._tell_at_s += _TELL_EVERY_S
+            self._note_open_files(system)
             resources = system.resources
             log.info(
                 "%.0f of %.0f s: %s readings, broker %.0f MB, others %.0f MB, rolls %d, restarts %d",
@@ -75,10 +76,12 @@ class _Soak:
         self.commands = system.observer.commands.values()
         return at_s >= self._limit_s
 
-    def _look_at_what_is_held(self, system: System) -> None:
+    def _note_open_files(self, system: System) -> None:
         for role, child in system.processes.children.items():
             if child.pid is not None and (count := open_files(child.pid)):
                 self.open_files[role] = (self.open_files.get(role, (count, count))[0], count)
+
+    def _note_lag(self, system: System) -> None:
         lag = system.observer.status.get("worker", {}).get("metrics", {}).get("lag", 0)
         self.lag_max = max(self.lag_max, lag)
 
