@@ -22,7 +22,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-cache-dir --wheel-d
 # Kernels are compiled now, as `make install` does, and for any processor of the architecture: an image that was built
 # on one machine runs on others.
 ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/headrace/kernels
-RUN /opt/headrace/bin/python -c "import rules.engine.kernel"
+RUN /opt/headrace/bin/python -c "import rules.engine.kernel.faces"
 
 FROM python:${PYTHON}
 RUN groupadd --gid 10001 headrace \

@@ -15,7 +15,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "installing what requirements.lock names (about a minute with a warm package cache)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -c "import rules.engine.kernel"  # compiled now, so that the first run is no slower than others
+	@$(BIN)/python -c "import rules.engine.kernel.faces"  # compiled now, so that the first run is no slower than others
 	@touch $(STAMP)
 
 run: install

@@ -1,4 +1,5 @@
-"""What every edge asks: where it listens, who can come from there, and whether a client has the token.
+"""What every edge asks: where it listens, which port is free, who can come from there, and whether a client has the
+token.
 
 Rules: aiohttp is imported by who has an HTTP edge, and not by this module.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+import socket
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +24,25 @@ def address_of(text: str) -> tuple[str, int] | None:
     if match is None or int(match[2]) > 65_535:
         return None
     return match[1].strip("[]"), int(match[2])
+
+
+def free_port() -> int:
+    """A port of the loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether something could listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def is_loopback(host: str) -> bool:

@@ -38,8 +38,8 @@ from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
 from gateways.bench.sink import running_sink
 from gateways.broker import EmbeddedBroker
+from gateways.listen import free_port
 from gateways.up.summary import percentiles_ms
-from gateways.up.system import free_port
 from rules.engine.outputs import Alarm
 from rules.errors import UnreachableError
 from streams.bus_kafka import KafkaBus

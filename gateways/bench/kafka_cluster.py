@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from gateways.bench.link import Link
-from gateways.up.system import free_port
+from gateways.listen import free_port
 from rules.errors import UnreachableError
 
 START_LIMIT_S: Final = 120.0

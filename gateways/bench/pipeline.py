@@ -24,9 +24,9 @@ from gateways.bench.kernel_load import quiet_values
 from gateways.bench.machine import machine
 from gateways.bench.session import quiet_logging
 from gateways.broker import EmbeddedBroker
+from gateways.listen import free_port
 from gateways.up.processes import Processes
 from gateways.up.resources import cpu_s
-from gateways.up.system import free_port
 from rules.engine.inputs import Frame, Identity, Tick
 from rules.gpu_fields import FIELD_COUNT
 from rules.site.model import Site

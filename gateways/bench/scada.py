@@ -23,7 +23,7 @@ import psutil
 from gateways.bench.machine import machine
 from gateways.bench.scada_client import CountingClient
 from gateways.bench.session import quiet_logging
-from gateways.up.system import free_port
+from gateways.listen import free_port
 
 REFRESH_S: Final = 5.0
 """What a refresh may take."""

@@ -24,8 +24,8 @@ from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
 from gateways.cli.fallbacks import in_fallback
 from gateways.cli.last_words import Words, alerts_folder, last_words, running
+from gateways.listen import port_is_free
 from gateways.observability.silent import expected_roles, silent_parts
-from gateways.up.system import port_is_free
 from rules.errors import ConfigurationError, HeadraceError
 from rules.site.model import Site
 from streams.bus_kafka import KafkaBus
@@ -172,7 +172,9 @@ def _machine() -> Iterator[Check]:
 
 
 def _compile_cache() -> Check:
-    cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parents[2] / "rules" / "engine")
+    cache = os.environ.get("NUMBA_CACHE_DIR") or str(
+        Path(__file__).parents[2] / "rules" / "engine" / "kernel"
+    )
     try:
         with tempfile.TemporaryFile(dir=cache):
             return Check("compile cache", "ok", "kernels stay compiled between starts")

@@ -1,4 +1,4 @@
-"""`headrace run ROLE`: one role as a process. The only place that knows which module carries which role."""
+"""`headrace run ROLE`: one role as a process."""
 
 from __future__ import annotations
 
@@ -15,27 +15,13 @@ from typing import Final, Literal
 
 from gateways import collector
 from gateways.observability.logs import log_to_stderr
+from gateways.roles import ROLES
 from gateways.with_parent import end_with_parent
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
 from streams.role import RoleContext, report_status
 from streams.settings import Settings, load_settings
-
-ROLES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "plant": "gateways.sim.role",
-        "opcua": "gateways.opcua.role",
-        "nvml": "gateways.nvml.role",
-        "ticker": "streams.ticker",
-        "worker": "streams.worker",
-        "actuators": "gateways.actuators.role",
-        "scada": "gateways.scada.role",
-        "recorder": "streams.recorder.recorder",
-        "alerts": "gateways.alerts.role",
-    }
-)
-
 
 _PARTS: Final = ("gateways.observability.server", "streams.bus_kafka", "streams.site_folder")
 """What every role needs besides its own module."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateways.cli.durations import seconds_of
-from gateways.cli.run_role import ROLES
+from gateways.roles import ROLES
 from gateways.sim.faults import Fault
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest

@@ -6,21 +6,21 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
-from gateways.cli.run_role import ROLES
-from gateways.listen import address_of
+from gateways.listen import address_of, free_port, port_is_free
 from gateways.observability.silent import Silent, is_status, silent_parts
+from gateways.roles import ROLES
 from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
+from gateways.up.progress import Progress
 from gateways.up.resources import Resources, cpu_s
 from gateways.up.summary import Cost
 from rules.errors import UnreachableError
@@ -31,7 +31,7 @@ from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
 from streams.settings import Settings
-from streams.topics import COMMANDS, EVENTS, TOPICS
+from streams.topics import TOPICS
 from streams.wire import encode_input
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class System:
                 "HEADRACE_FAKE_NVML_STATE": str(self.nvml_state),
             },
         )
+        self.progress = Progress(self.processes, self.observer, self.bus)
         self.endpoints = self._endpoints()
         self.scada_endpoint = self._scada_endpoint()
         self._roll_not_before = 0.0
@@ -294,8 +295,8 @@ class System:
         somebody is still starting, who could not be held or whom a log that goes away would end, it waits.
         """
         began = time.monotonic()
-        starting = [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self._is_up(role)]
-        if starting := [*starting, *(role for role in STAYING if not self._is_ready(role))]:
+        starting = [role for role in (*SOURCE_ROLES, *OWN_SOURCES) if not self.progress.is_up(role)]
+        if starting := [*starting, *(role for role in STAYING if not self.progress.is_ready(role))]:
             log.info("the embedded log is rolled once %s is up", ", ".join(starting))
             self._roll_not_before = began + _LOOK_AGAIN_S
             return
@@ -306,7 +307,7 @@ class System:
         )
         for role in (*SOURCE_ROLES, *OWN_SOURCES):
             self.processes.signal(role, signal.SIGUSR1)
-        if not await self._drained(10.0):
+        if not await self.progress.drained(10.0):
             # what is not read would be lost with the log: it goes on, and is rolled when they have caught up
             for role in (*SOURCE_ROLES, *OWN_SOURCES):
                 self.processes.signal(role, signal.SIGUSR2)
@@ -332,49 +333,10 @@ class System:
         self._rolling = False
         return self.bus
 
-    async def _drained(self, patience_s: float) -> bool:
-        """Whether worker and actuators have read everything within `patience_s`; a receipt is new input."""
-        until = time.monotonic() + patience_s
-        while time.monotonic() < until:
-            events = await self._lag("worker", EVENTS.name)
-            commands = await self._lag("actuators", COMMANDS.name)
-            if events == 0 and commands == 0:
-                return True
-            await asyncio.sleep(0.1)
-        log.warning("worker or actuators have not read everything after %.0f s", patience_s)
-        return False
-
-    async def _lag(self, role: str, topic: str) -> int:
-        """Records of `topic` that `role` has not read, by its last word; 0 for a role that was not started."""
-        child = self.processes.children.get(role)
-        if child is None:
-            return 0
-        if not self._is_up(role):
-            return 1  # it is starting again: what its predecessor had read says nothing
-        status = self.observer.status[role]
-        positions: Mapping[str, Any] = status.get("metrics", {}).get("positions", {})
-        try:
-            ends = await self.bus.ends(topic)
-        except UnreachableError:
-            return 1  # nobody knows: it is asked again
-        return sum(max(0, end - int(positions.get(str(tp.partition), 0))) for tp, end in ends.items())
-
-    def _is_up(self, role: str) -> bool:
-        """Whether a role that was started has said its status: before that, a signal to hold would end it."""
-        child = self.processes.children.get(role)
-        if child is None:
-            return True
-        return child.pid is not None and self.observer.status.get(role, {}).get("pid") == child.pid
-
     def silent(self) -> list[Silent]:
         """Which role, or part of one, is silent now, by what the log says of those that were started."""
         statuses = [one for name, one in self.observer.status.items() if is_status(one)]
         return silent_parts(statuses, list(self.processes.children), time.time_ns())
-
-    def _is_ready(self, role: str) -> bool:
-        """Whether a role that was started does its work."""
-        is_started = self.processes.children.get(role) is not None
-        return not is_started or (self._is_up(role) and self.observer.status[role]["state"] == "ready")
 
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""
@@ -387,9 +349,9 @@ class System:
         for role in SOURCE_ROLES:
             await self.processes.end(role)
         for role in OWN_SOURCES:
-            if self._is_up(role):  # what it says of itself would come behind the worker
+            if self.progress.is_up(role):  # what it says of itself would come behind the worker
                 self.processes.signal(role, signal.SIGUSR1)
-        await self._drained(20.0)
+        await self.progress.drained(20.0)
         self._sample_memory()
         self._sample_cpu()
         for role in ("actuators", "worker", "scada", "alerts", "recorder"):
@@ -438,22 +400,3 @@ class System:
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port of the loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def port_is_free(port: int) -> bool:
-    """Whether something could listen there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

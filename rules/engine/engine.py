@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from rules.access.access import SIGNED, Access
 from rules.alarms.abroad import NAME as OF_ALARM
 from rules.alarms.abroad import PERIODS, key_of
-from rules.engine import kernel, snapshot
-from rules.engine.arrays import Events, entry
+from rules.engine import snapshot
 from rules.engine.cause import FORGED, Cause, input_cause
 from rules.engine.chain import ChainEnd
 from rules.engine.facts import Told
@@ -42,7 +41,10 @@ from rules.engine.inputs import (
     Signed,
     Tick,
 )
-from rules.engine.kernel import CONDITION, NEVER, SAMPLE
+from rules.engine.kernel import codes, faces
+from rules.engine.kernel.arrays import Events
+from rules.engine.kernel.codes import CONDITION, NEVER, SAMPLE
+from rules.engine.kernel.compiling import entry
 from rules.engine.outputs import Output
 from rules.engine.register import Detail
 from rules.engine.sources import AHEAD_NS, Sources, SourceState, sane
@@ -58,10 +60,10 @@ from rules.site.model import Site
 EVENT_ROOM: Final = 4096
 NOWHERE: Final = -1
 _KINDS: Final[Mapping[int, Literal["raised", "cleared", "unknown", "known"]]] = {
-    kernel.RAISED: "raised",
-    kernel.CLEARED: "cleared",
-    kernel.UNKNOWN: "unknown",
-    kernel.KNOWN: "known",
+    codes.RAISED: "raised",
+    codes.CLEARED: "cleared",
+    codes.UNKNOWN: "unknown",
+    codes.KNOWN: "known",
 }
 _SAID: Final[Mapping[type[Any], tuple[str, str]]] = {
     Action: ("action", "actions"),
@@ -70,12 +72,12 @@ _SAID: Final[Mapping[type[Any], tuple[str, str]]] = {
 }
 """What the journal and the counters call them."""
 _SAMPLES: Final = 64
-_USABLE: Final = np.full(_SAMPLES, kernel.USABLE, np.int64)
+_USABLE: Final = np.full(_SAMPLES, codes.USABLE, np.int64)
 """What becomes of the times of most frames. No kernel writes to it."""
 # Not compared with their signatures at each call: `_plain` and the tables see to the types.
-_FRAME: Final = entry(kernel.frame)
-_READINGS: Final = entry(kernel.readings)
-_DUE: Final = entry(kernel.due)
+_FRAME: Final = entry(faces.frame)
+_READINGS: Final = entry(faces.readings)
+_DUE: Final = entry(faces.due)
 
 COUNTERS: Final = (
     "inputs", "frames", "readings", "ticks", "facts", "receipts", "activations",
@@ -147,7 +149,7 @@ class Engine:
         """The same rules with another state of theirs."""
         self._state, compiled = state, self._compiled
         gpus, plant = self._work
-        self._held = kernel.hold(
+        self._held = faces.hold(
             compiled.gpu_code, state.gpus, gpus, compiled.plant_code, state.plant, plant, state.points,
             state.soonest, self._events, self._counts,
         )  # fmt: skip
@@ -261,8 +263,8 @@ class Engine:
     def _begin(self, at_ns: int) -> None:
         """What was never seen is silent from `at_ns` on."""
         compiled, state = self._compiled, self._state
-        kernel.begin(at_ns, compiled.gpu_code, state.gpus, state.soonest)
-        kernel.begin(at_ns, compiled.plant_code, state.plant, state.soonest)
+        faces.begin(at_ns, compiled.gpu_code, state.gpus, state.soonest)
+        faces.begin(at_ns, compiled.plant_code, state.plant, state.soonest)
 
     def _fire(self, until_ns: int, out: list[Output]) -> None:
         """What is due up to `until_ns`: deadlines of conditions, then what waits for them and ends of silences."""
@@ -285,7 +287,7 @@ class Engine:
         due = due[np.lexsort((order[:, 1], order[:, 0], at))]
         for start in range(0, count, len(self._events.values)):
             part = due[start : start + len(self._events.values)]
-            self._say(kernel.fire(part, state.gpus, state.plant, self._events), None, out)
+            self._say(faces.fire(part, state.gpus, state.plant, self._events), None, out)
 
     # -- data
 
@@ -350,11 +352,11 @@ class Engine:
         if first_ns < 0 or newest_ns > NEVER:
             times_ns = [sane(time_ns) for time_ns in times_ns]
             first_ns, newest_ns = sane(first_ns), sane(newest_ns)
-        event_ns, believed = newest_ns, kernel.USABLE
+        event_ns, believed = newest_ns, codes.USABLE
         if abs(newest_ns - ingest_ns) > source.tolerance_ns:
-            event_ns, believed = ingest_ns, kernel.UNCERTAIN
+            event_ns, believed = ingest_ns, codes.UNCERTAIN
         if event_ns > self.now_ns + source.tolerance_ns:
-            event_ns, believed = self.now_ns, kernel.UNCERTAIN
+            event_ns, believed = self.now_ns, codes.UNCERTAIN
         moved_ns = event_ns - newest_ns
         oldest_ns = self.now_ns - source.lateness_ns
         if moved_ns:
@@ -362,7 +364,7 @@ class Engine:
         if first_ns + moved_ns >= oldest_ns:
             verdicts = [believed] * len(times_ns)
         else:
-            verdicts = [kernel.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
+            verdicts = [codes.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
         same = _plain(value.time_ns, _I64) if times_ns is given_ns else np.array(times_ns, np.int64)
         return same, np.array(verdicts, np.int64)
 
@@ -442,7 +444,7 @@ class Engine:
         if order is not None:
             what, numbers = what[order], numbers[order]
         for (c, transition, at_ns, by_deadline, _), row in zip(what.tolist(), numbers.tolist(), strict=True):
-            if transition == kernel.FACT:
+            if transition == codes.FACT:
                 out.append(self._tell(self._compiled.told[c - len(self._compiled.assets)], at_ns, *row[:2]))
                 continue
             rule, asset = self._compiled.rules[self._compiled.rule_of[c]], self._compiled.assets[c]

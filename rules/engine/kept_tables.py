@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from rules.engine import packed
-from rules.engine.arrays import Code
 from rules.engine.facts import Told
+from rules.engine.kernel.arrays import Code
 from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, Spoken
 from rules.engine.writer import Slot

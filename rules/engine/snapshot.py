@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from numpy.typing import NDArray
 
 from rules.engine import packed
-from rules.engine.kernel import NEVER
+from rules.engine.kernel.codes import NEVER
 from rules.engine.packed import Arrays, PackedError
 from rules.engine.tables import Compiled, State, fresh_state
 from rules.engine.writer import Slot

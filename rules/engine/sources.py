@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from rules.engine.cause import Cause
 from rules.engine.inputs import FACT_SOURCE, Action, Frame, Gap, Identity, Input, Readings, Receipt
-from rules.engine.kernel import NEVER
+from rules.engine.kernel.codes import NEVER
 from rules.engine.outputs import Output, Severity
 from rules.engine.register import Detail
 from rules.engine.statements import Statements

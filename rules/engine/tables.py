@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rules.engine.arrays import Code, Lanes, Points, Work
 from rules.engine.facts import Parts, Told, parts_of
-from rules.engine.kernel import CELLS, NEVER
+from rules.engine.kernel.arrays import Code, Lanes, Points, Work
+from rules.engine.kernel.codes import CELLS, NEVER
 from rules.engine.outputs import Severity
 from rules.engine.periods import Periods
 from rules.engine.writer import KEPT_FOR_PLANT, Slot, Writer

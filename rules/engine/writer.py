@@ -13,28 +13,28 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from rules.engine import kernel
-from rules.engine.arrays import Code
 from rules.engine.facts import Part, Parts
-from rules.engine.kernel import BACK, KEPT, NEVER
+from rules.engine.kernel import codes
+from rules.engine.kernel.arrays import Code
+from rules.engine.kernel.codes import BACK, KEPT, NEVER
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.language.program import Rule
 from rules.language.terms import FUNCTIONS, OVER, Limit, Term
 
 _NUMBERS: Final = {
-    "add": kernel.ADD, "sub": kernel.SUB, "mul": kernel.MUL, "div": kernel.DIV, "neg": kernel.NEG,
-    "abs": kernel.ABS, "least": kernel.LEAST, "most": kernel.MOST,
+    "add": codes.ADD, "sub": codes.SUB, "mul": codes.MUL, "div": codes.DIV, "neg": codes.NEG,
+    "abs": codes.ABS, "least": codes.LEAST, "most": codes.MOST,
 }  # fmt: skip
 _TRUE: Final = {
-    "lt": kernel.LT, "le": kernel.LE, "gt": kernel.GT, "ge": kernel.GE, "eq": kernel.EQ, "ne": kernel.NE,
+    "lt": codes.LT, "le": codes.LE, "gt": codes.GT, "ge": codes.GE, "eq": codes.EQ, "ne": codes.NE,
 }  # fmt: skip
 _FALSE: Final = {
-    "lt": kernel.GE, "le": kernel.GT, "gt": kernel.LE, "ge": kernel.LT, "eq": kernel.NE, "ne": kernel.EQ,
+    "lt": codes.GE, "le": codes.GT, "gt": codes.LE, "ge": codes.LT, "eq": codes.NE, "ne": codes.EQ,
 }  # fmt: skip
-_WITH_NUMBER: Final = kernel.LT_NUMBER - kernel.LT
+_WITH_NUMBER: Final = codes.LT_NUMBER - codes.LT
 _OVER: Final = {
-    "sum_over": kernel.SUM, "count_over": kernel.SUM, "avg_over": kernel.MEAN, "min_over": kernel.LOWEST,
-    "max_over": kernel.HIGHEST, "coverage_over": kernel.COVERAGE,
+    "sum_over": codes.SUM, "count_over": codes.SUM, "avg_over": codes.MEAN, "min_over": codes.LOWEST,
+    "max_over": codes.HIGHEST, "coverage_over": codes.COVERAGE,
 }  # fmt: skip
 
 
@@ -47,23 +47,23 @@ class _Function(NamedTuple):
 
 
 _FUNCTIONS: Final[Mapping[str, _Function]] = {
-    "rate": _Function(kernel.RATE, BACK, BACK + 1),
-    "delta": _Function(kernel.DELTA, BACK, BACK + 1),
-    "avg": _Function(kernel.AVG, 2 * KEPT + 2, 3),
-    "twa": _Function(kernel.TWA, 2 * KEPT + 1, 4),
-    "integral": _Function(kernel.INTEGRAL, 2 * KEPT + 1, 4),
-    "min": _Function(kernel.MIN, KEPT + 1, 3),
-    "max": _Function(kernel.MAX, KEPT + 1, 3),
-    "stddev": _Function(kernel.STDDEV, 3 * KEPT, 3),
-    "count": _Function(kernel.COUNT, KEPT + 1, 3),
-    "ewma": _Function(kernel.EWMA, 1, 1),
-    "cusum": _Function(kernel.CUSUM, 1, 0),
-    "since": _Function(kernel.SINCE, 0, 1),
+    "rate": _Function(codes.RATE, BACK, BACK + 1),
+    "delta": _Function(codes.DELTA, BACK, BACK + 1),
+    "avg": _Function(codes.AVG, 2 * KEPT + 2, 3),
+    "twa": _Function(codes.TWA, 2 * KEPT + 1, 4),
+    "integral": _Function(codes.INTEGRAL, 2 * KEPT + 1, 4),
+    "min": _Function(codes.MIN, KEPT + 1, 3),
+    "max": _Function(codes.MAX, KEPT + 1, 3),
+    "stddev": _Function(codes.STDDEV, 3 * KEPT, 3),
+    "count": _Function(codes.COUNT, KEPT + 1, 3),
+    "ewma": _Function(codes.EWMA, 1, 1),
+    "cusum": _Function(codes.CUSUM, 1, 0),
+    "since": _Function(codes.SINCE, 0, 1),
 }
 _ANEW: Final[Mapping[str, int]] = {
-    "rate": kernel.RATE_ANEW, "delta": kernel.DELTA_ANEW, "avg": kernel.AVG_ANEW, "twa": kernel.TWA_ANEW,
-    "min": kernel.MIN_ANEW, "max": kernel.MAX_ANEW, "stddev": kernel.STDDEV_ANEW,
-    "integral": kernel.INTEGRAL_ANEW, "count": kernel.COUNT_ANEW,
+    "rate": codes.RATE_ANEW, "delta": codes.DELTA_ANEW, "avg": codes.AVG_ANEW, "twa": codes.TWA_ANEW,
+    "min": codes.MIN_ANEW, "max": codes.MAX_ANEW, "stddev": codes.STDDEV_ANEW,
+    "integral": codes.INTEGRAL_ANEW, "count": codes.COUNT_ANEW,
 }  # fmt: skip
 
 
@@ -148,7 +148,7 @@ class Writer:
             for term in _numbers_of(rule.when) if rule.when else ():
                 if uses[term.key] > 1 and term.key not in self._made:
                     self._made[term.key] = self._number(term)
-                    self._emit(kernel.BOUNDS, 0, self._made[term.key])
+                    self._emit(codes.BOUNDS, 0, self._made[term.key])
 
     def keep(self, tops: Iterable[Term]) -> dict[str, int]:
         """Keep numbers or truths of every lane for the plant, in the last rows: that of each, by its term."""
@@ -158,7 +158,7 @@ class Writer:
             if name not in rows:
                 self._start()
                 rows[name] = self._slot(f"{KEPT_FOR_PLANT}{name}", 1, 0).float_first
-                self._emit(kernel.KEEP, rows[name], self._as_number(top), len(rows) - 1)
+                self._emit(codes.KEEP, rows[name], self._as_number(top), len(rows) - 1)
         return rows
 
     def rule(self, row: int, rule: Rule) -> None:
@@ -172,18 +172,18 @@ class Writer:
             else [NEVER] * len(self.lanes)
         )
         if rule.silent is not None:
-            self._emit(kernel.NO_DATA, row, self._number(rule.silent))
+            self._emit(codes.NO_DATA, row, self._number(rule.silent))
             return
         assert rule.when is not None, "the loader gives every rule a condition"
-        guard = self._emit(kernel.RULED_OUT, row) if self._bits is None else None
+        guard = self._emit(codes.RULED_OUT, row) if self._bits is None else None
         true = self._of_members(self._truth(rule.when, True), rule)
-        at = self._emit(kernel.QUIET, row, true)
+        at = self._emit(codes.QUIET, row, true)
         false = self._truth(rule.when, False)
         until, still = false, true
         if rule.until is not None:
             until, still = self._truth(rule.until, True), self._truth(rule.until, False)
         shown = [self._number(term) for term in rule.shown.values()]
-        self._emit(kernel.STEP, row, true, false, until, still, len(self._lists), len(shown))
+        self._emit(codes.STEP, row, true, false, until, still, len(self._lists), len(shown))
         self._lists += shown
         self._jump(at, row, true)
         if guard is not None:
@@ -194,8 +194,8 @@ class Writer:
         self._start()
         self._delays.append((0, 0))
         self._timeouts.append([NEVER] * len(self.lanes))
-        value, known = self._gathered(part.term, _OVER[part.term.op], kernel.HOW_MANY)
-        self._emit(kernel.TELL, row, value, known, part.period_ns)
+        value, known = self._gathered(part.term, _OVER[part.term.op], codes.HOW_MANY)
+        self._emit(codes.TELL, row, value, known, part.period_ns)
 
     def code(self) -> Code:
         """All of it as arrays."""
@@ -256,7 +256,7 @@ class Writer:
         out = self._register()
         self._emit(kind.op, out, a, b, slot.float_first, slot.mark_first, extra, bit)
         if self._bits is None:
-            self._emit(kernel.BOUNDS, 0, out)
+            self._emit(codes.BOUNDS, 0, out)
         self._made[term.key] = out
 
     def _slot(self, name: str, floats: int, marks: int) -> Slot:
@@ -276,8 +276,8 @@ class Writer:
             Term("number", number=Limit(0.0, {asset: 1.0 for asset in self.lanes if asset in members}))
         )
         member, out = self._mask(), self._mask()
-        self._emit(kernel.GT_NUMBER, member, belongs, self._constant(0.5))
-        self._emit(kernel.AND, out, mask, member)
+        self._emit(codes.GT_NUMBER, member, belongs, self._constant(0.5))
+        self._emit(codes.AND, out, mask, member)
         return out
 
     def _number(self, term: Term) -> int:
@@ -296,7 +296,7 @@ class Writer:
             number = term.number
             values = [number.of(asset) for asset in (self.lanes if number.by_asset else self.lanes[:1])]
             alike = all(value == values[0] for value in values)
-            op = kernel.NUMBER if alike else kernel.LANE_NUMBER
+            op = codes.NUMBER if alike else codes.LANE_NUMBER
             place = self._constant(values[0]) if alike else len(self._lane_numbers)
             if not alike:
                 self._lane_numbers.append(values)
@@ -321,7 +321,7 @@ class Writer:
     def _point(self, rows: list[int]) -> int:
         self._lane_points.append(rows)
         out = self._register()
-        self._emit(kernel.LANE_POINT, out, len(self._lane_points) - 1)
+        self._emit(codes.LANE_POINT, out, len(self._lane_points) - 1)
         return out
 
     def _over(self, term: Term) -> int:
@@ -334,12 +334,12 @@ class Writer:
         for part in parts:
             row = self.fact_rows.get(part.name)
             if row is None:
-                pairs += self._gathered(part.term, _OVER[part.term.op], kernel.HOW_MANY)
+                pairs += self._gathered(part.term, _OVER[part.term.op], codes.HOW_MANY)
             else:
                 pairs += [self._point([row]), self._point([row + 1])]
         out = self._register()
         self._emit(
-            kernel.OVER_PARTS, out, len(self._lists), len(parts), len(term.members[asset]), _OVER[term.op]
+            codes.OVER_PARTS, out, len(self._lists), len(parts), len(term.members[asset]), _OVER[term.op]
         )
         self._lists += pairs
         return out
@@ -353,7 +353,7 @@ class Writer:
             self.members += [self.gpu_lane[member] for member in members]
             made = [self._register() for _ in kinds]
             for out, kind in zip(made, kinds, strict=True):
-                self._emit(kernel.OVER_GPUS, out, kept, first, len(members), kind)
+                self._emit(codes.OVER_GPUS, out, kept, first, len(members), kind)
             return made
         lanes, local, numbers = self.lanes, self._local, []
         for member in members:
@@ -362,7 +362,7 @@ class Writer:
         self.lanes, self._local = lanes, local
         made = [self._register() for _ in kinds]
         for out, kind in zip(made, kinds, strict=True):
-            self._emit(kernel.OVER, out, len(self._lists), 0, len(numbers), kind)
+            self._emit(codes.OVER, out, len(self._lists), 0, len(numbers), kind)
         self._lists += numbers
         return made
 
@@ -372,7 +372,7 @@ class Writer:
             return self._number(term)
         true, false = self._truth(term, True), self._truth(term, False)
         out = self._register()
-        self._emit(kernel.TRUTH, out, true, false)
+        self._emit(codes.TRUTH, out, true, false)
         return out
 
     def _constant(self, value: float) -> int:
@@ -392,11 +392,11 @@ class Writer:
         if term.op in ("and", "or"):
             a, b = (self._truth(arg, want) for arg in term.args)
             out = self._mask()
-            self._emit(kernel.AND if (term.op == "and") == want else kernel.OR, out, a, b)
+            self._emit(codes.AND if (term.op == "and") == want else codes.OR, out, a, b)
             return out
         if term.op == "stale":
             a, out = self._number(term.args[0]), self._mask()
-            self._emit(kernel.LACKS, out, a) if want else self._emit(kernel.EQ, out, a, a)
+            self._emit(codes.LACKS, out, a) if want else self._emit(codes.EQ, out, a, a)
             return out
         op = (_TRUE if want else _FALSE)[term.op]
         left, right = term.args

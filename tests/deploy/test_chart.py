@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateways.cli.run_role import ROLES
+from gateways.roles import ROLES
 from streams.settings import PREFIX, _unknown_environment
 from tests.support.deployment import CHART, VALUES, call, conform, objects, rendered, template
 

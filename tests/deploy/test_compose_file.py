@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from gateways.cli.run_role import ROLES
+from gateways.roles import ROLES
 from tests.support.deployment import ROOT, call
 
 FILE = ROOT / "docker-compose.yml"

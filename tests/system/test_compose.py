@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from gateways.up.system import free_port
+from gateways.listen import free_port
 from streams.bus_kafka import KafkaBus
 from streams.settings import BrokerSettings
 from tests.support.broker import ROOT, Broker

@@ -16,8 +16,8 @@ import pytest
 from asyncua import Client
 
 from gateways.broker import EmbeddedBroker
+from gateways.listen import free_port
 from gateways.nvml.state import ENVIRONMENT, FILE_NAME, NvmlState
-from gateways.up.system import free_port
 from rules.engine.inputs import Receipt
 from rules.errors import UndecodableError
 from rules.site.model import Site

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateways.up.system import free_port
+from gateways.listen import free_port
 from streams.bus_kafka import KafkaBus
 from streams.record import Record
 from streams.settings import BrokerSettings

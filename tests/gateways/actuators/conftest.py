@@ -4,9 +4,10 @@ import pytest
 import pytest_asyncio
 
 from gateways.actuators import role
+from gateways.listen import free_port
 from gateways.nvml.simulated import SimulatedNvml
 from gateways.nvml.state import NvmlState
-from tests.gateways.actuators.plant import PlantServer, free_port, make_site
+from tests.gateways.actuators.plant import PlantServer, make_site
 from tests.gateways.nvml.hosts import GPUS, make_context
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-import socket
 import time
 from datetime import UTC, datetime
 
@@ -26,12 +25,6 @@ SET_POINTS = {f"P{number}.PumpSpeed": (50.0, ua.VariantType.Double) for number i
     "V1.Open": (False, ua.VariantType.Boolean),
 }
 ABSENT = ("P1.NotAtTheServer", "P1.ReadOnly")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_site(port):

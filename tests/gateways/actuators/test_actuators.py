@@ -10,6 +10,7 @@ import pytest
 from gateways.actuators import actuators, opcua_target, role
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.nvml_target import NvmlTarget
+from gateways.listen import free_port
 from gateways.nvml.library import LibraryNvml
 from gateways.nvml.state import GPU_IS_LOST, NO_PERMISSION, NvmlState
 from streams.record import Message, Record
@@ -18,7 +19,6 @@ from tests.gateways.actuators.plant import (
     PlantServer,
     by_command,
     command,
-    free_port,
     make_site,
     receipts,
     running,

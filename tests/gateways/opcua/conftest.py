@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gateways.listen import free_port
 from streams.site_folder import load_site
-from tests.gateways.opcua.harness import HERE, ServerProcess, free_port
+from tests.gateways.opcua.harness import HERE, ServerProcess
 
 SITE = Path(__file__).parents[3] / "examples" / "narvik"
 

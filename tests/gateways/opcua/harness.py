@@ -4,24 +4,18 @@ import asyncio
 import contextlib
 import json
 import select
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateways.listen import free_port
 from gateways.opcua.gateway import SourceGateway
 from rules.site.model import Asset, Point, Site, Source, Unit
 
 HERE = Path(__file__).parent
 NAMESPACE = "urn:test:plant"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def until(condition, timeout_s=20.0):

@@ -8,12 +8,13 @@ import orjson
 import pytest
 
 from gateways.cli.main import run_app
+from gateways.listen import free_port
 from gateways.opcua.convert import BAD_TYPE_MISMATCH
 from rules.engine.inputs import Gap, Readings
 from rules.quality import Quality
 from streams.recording.recording import Recording
 from streams.wire import decode_input
-from tests.gateways.opcua.harness import HERE, ServerProcess, free_port
+from tests.gateways.opcua.harness import HERE, ServerProcess
 from tests.support.node import node_environment
 
 PEERS = Path(__file__).parents[2] / "support" / "node-opcua"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gateways.listen import free_port
 from rules.quality import BAD_NO_COMMUNICATION, Quality
-from tests.gateways.opcua.harness import ServerProcess, free_port, make_site, point, running, until
+from tests.gateways.opcua.harness import ServerProcess, make_site, point, running, until
 from tests.support.node import node_environment
 
 pytestmark = pytest.mark.node

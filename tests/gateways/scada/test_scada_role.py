@@ -75,7 +75,7 @@ async def test_a_newcomer_has_the_whole_picture_before_anybody_is_let_in(
 
 
 def _is_free(port: int) -> bool:
-    from gateways.up.system import port_is_free
+    from gateways.listen import port_is_free
 
     return port_is_free(port)
 

@@ -20,6 +20,7 @@ from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
 from gateways.cli.run_role import with_endpoints
+from gateways.listen import free_port
 from gateways.nvml.state import NvmlState
 from gateways.sim import role
 from rules.engine.inputs import Frame, Gap
@@ -34,12 +35,6 @@ from streams.wire import decode_input
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def endpoint(port: int) -> str:

@@ -10,11 +10,12 @@ import orjson
 import pytest
 from asyncua import Client, ua
 
+from gateways.listen import free_port
 from gateways.sim import role
 from gateways.sim.watchdog import Watchdogs
 from rules.site.model import Fallback, Site
 from streams.site_folder import load_site
-from tests.gateways.sim.test_sim_role import context, endpoint, free_port, until
+from tests.gateways.sim.test_sim_role import context, endpoint, until
 
 SECOND = 1_000_000_000
 SOURCE = "plant-opcua"

@@ -113,7 +113,7 @@ async def rolling(
     async def not_drained(_: float) -> bool:
         return False
 
-    monkeypatch.setattr(system, "_drained", not_drained)
+    monkeypatch.setattr(system.progress, "drained", not_drained)
     process = await asyncio.create_subprocess_exec("sleep", "60")
     name = request.param
     system.processes.children[name] = Child(

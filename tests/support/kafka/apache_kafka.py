@@ -12,12 +12,13 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+
+from gateways.listen import free_port
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "kafka"
@@ -228,10 +229,3 @@ def _fetch(pom: Path) -> None:
 def java(*arguments: str) -> list[str]:
     """The command that runs a class of the jars. NoKafkaError, KafkaFailedError."""
     return ["java", *JVM, "-cp", f"{jars()}/*", *arguments]
-
-
-def free_port() -> int:
-    """A port of the loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from rules.engine import kernel
-from rules.engine.arrays import compiled, face
+from rules.engine.kernel import compiling, faces
+from rules.engine.kernel.compiling import compiled, face, source_stamp
 
 
 def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +35,35 @@ def test_without_a_place_for_the_cache_it_compiles_and_says_so(monkeypatch: pyte
 def test_the_kernel_is_cached_here() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert kernel.frame.stats.cache_path
+        assert faces.frame.stats.cache_path
+
+
+def test_what_was_compiled_is_used_until_any_file_of_the_kernel_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(x: int) -> int:
+        return 2 * x
+
+    def loaded(stamp: str) -> bool:
+        monkeypatch.setattr(compiling, "kernel_stamp", lambda: stamp)
+        made = face(numba.int64(numba.int64))(twice)
+        assert made(21) == 42
+        return bool(made.stats.cache_hits)
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert [loaded(stamp) for stamp in ("one", "one", "two", "two")] == [False, True, False, True]
+
+
+def test_the_stamp_is_of_every_file_and_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("A = 1")
+    (tmp_path / "b.py").write_text("B = 1")
+    stamps = {source_stamp(tmp_path)}
+    for name, text in (("b.py", "B = 2"), ("a.py", "A = 2"), ("c.py", "")):
+        (tmp_path / name).write_text(text)
+        stamps.add(source_stamp(tmp_path))
+    (tmp_path / "c.py").rename(tmp_path / "d.py")
+    stamps.add(source_stamp(tmp_path))
+    assert len(stamps) == 5
 
 
 def test_a_part_of_a_kernel_has_no_reference_counts_and_so_makes_no_array() -> None:

@@ -1,8 +1,6 @@
-"""The arrays that a kernel works on, what Numba calls them, and how a kernel is compiled.
+"""The arrays that the kernel works on, and what Numba calls them.
 
-Rules: struct of arrays, rows of one value for all lanes, so that an operation goes over a block of lanes; a kernel's
-constants are not here but in its own file, because Numba's cache does not notice a global that changes in another one.
-What does change here, the number and type of arrays, is part of every signature.
+Rules: struct of arrays, rows of one value for all lanes, so that an operation goes over a block of lanes.
 
 GPU rules and plant rules are the same to the kernel: a *code* and its *lanes*. The GPUs' code runs over W lanes at
 once, its rows are rules; a plant condition has its own piece of code over one lane, its rows are conditions.
@@ -10,20 +8,12 @@ once, its rows are rules; a plant condition has its own piece of code over one l
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba.experimental import structref
 from numpy.typing import NDArray
-
-UNCACHED: Final = (
-    "compiled rules can't be cached, so that every start compiles them anew (some 20 s): "
-    "set NUMBA_CACHE_DIR to a folder that can be written"
-)
-
 
 Whole = Any
 """np.uint64: Numba then knows that no index counts from the end, and vectorises the loops."""
@@ -32,7 +22,7 @@ Whole = Any
 class Code(NamedTuple):
     """What rules are to the kernel; never changes while it runs. W lanes, K rules or conditions."""
 
-    ops: NDArray[np.int64]  # (O, 8), see the kernel
+    ops: NDArray[np.int64]  # (O, 8), see `codes`
     numbers: NDArray[np.float64]  # (N,) that are the same for all lanes
     lane_numbers: NDArray[np.float64]  # (M, W)
     lane_points: NDArray[np.int64]  # (Q, W) index of a point, -1 for a lane without
@@ -80,7 +70,7 @@ class Work(NamedTuple):
 
     numbers: NDArray[np.float64]  # (R, C)
     bits: NDArray[np.int64]  # (R, C) the same memory
-    bounds: NDArray[np.float64]  # (R, 3) of the GPUs' fields, functions and shared numbers, see the kernel
+    bounds: NDArray[np.float64]  # (R, 3) of the GPUs' fields, functions and shared numbers, see `codes`
     truths: NDArray[np.bool_]  # (T, C)
     times: NDArray[np.int64]  # (C,) of the samples
 
@@ -104,8 +94,6 @@ class Events(NamedTuple):
     what: NDArray[np.int64]  # (E, 5)
     values: NDArray[np.float64]  # (E, V)
 
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 I8_2 = numba.types.Array(numba.int8, 2, "C")
 I64, I64_2 = numba.types.Array(numba.int64, 1, "C"), numba.types.Array(numba.int64, 2, "C")
@@ -151,39 +139,3 @@ HELD = HeldType(
 def read_only(kind: Any, dimensions: int) -> Any:
     """An array that a kernel only reads: a view of a record's bytes, or one that could be written to."""
     return numba.types.Array(kind, dimensions, "C", readonly=True)
-
-
-def compiled(*signature: Any) -> Callable[[F], F]:
-    """A part of a kernel: has nothing for Python to call it by (which would crash), and compiles the faster for it.
-
-    `_nrt`: nobody counts who uses an array, as Python holds them all meanwhile; counting takes 5 ns, thousands of times
-    a frame (decision 0016). A part can make no array.
-    """
-    return _compiled(*signature, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
-
-
-def face(*signature: Any) -> Callable[[F], F]:
-    """A kernel that Python calls."""
-    return _compiled(*signature)
-
-
-def entry(kernel: Any) -> Callable[..., Any]:
-    """The machine code of a face itself: what Python gives it is not compared with its one signature at each call."""
-    return cast("Callable[..., Any]", next(iter(kernel.overloads.values())).entry_point)
-
-
-def _compiled(*signature: Any, **options: Any) -> Callable[[F], F]:
-    """Numba with its cache on disk; without, and with a word about it, where no cache can be written.
-
-    `error_model`: a division by zero is infinite or no number, as everywhere else; a check would stop vectorisation.
-    """
-    options["error_model"] = "numpy"
-
-    def decorate(function: F) -> F:
-        try:
-            return cast("F", numba.njit(*signature, cache=True, **options)(function))
-        except RuntimeError:
-            warnings.warn(UNCACHED, stacklevel=1)
-            return cast("F", numba.njit(*signature, **options)(function))
-
-    return decorate
