@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from rules.alarms.abroad import PERIODS, key_of
 from rules.engine import snapshot
 from rules.engine.cause import FORGED, Cause, input_cause
 from rules.engine.chain import ChainEnd
+from rules.engine.columns import F32, F64, I64, U8, Samples, frame_times, plain
 from rules.engine.facts import Told
 from rules.engine.inputs import (
     FACT_SOURCE,
@@ -71,10 +72,8 @@ _SAID: Final[Mapping[type[Any], tuple[str, str]]] = {
     Activation: ("activation", "activations"),
 }
 """What the journal and the counters call them."""
-_SAMPLES: Final = 64
-_USABLE: Final = np.full(_SAMPLES, codes.USABLE, np.int64)
-"""What becomes of the times of most frames. No kernel writes to it."""
-# Not compared with their signatures at each call: `_plain` and the tables see to the types.
+_NO_LANES: Final = np.zeros(0, np.int64)
+# Not compared with their signatures at each call: `plain` and the tables see to the types.
 _FRAME: Final = entry(faces.frame)
 _READINGS: Final = entry(faces.readings)
 _DUE: Final = entry(faces.due)
@@ -303,9 +302,9 @@ class Engine:
         if given_ns:
             self._sources.clock(value, max(given_ns), self.now_ns, cause, out)
         lanes = self._gpu_lanes(value, samples)
-        times_ns, verdicts = self._frame_times(value, given_ns, source)
-        values = _plain(value.values, _F32)
-        quality = _plain(value.quality, _U8)
+        times_ns, verdicts = frame_times(value, given_ns, source, self.now_ns)
+        values = plain(value.values, F32)
+        quality = plain(value.quality, U8)
         sample = 0
         while sample < samples:
             count, sample = _FRAME(times_ns, verdicts, lanes, values, quality, sample, self._held)
@@ -332,42 +331,6 @@ class Engine:
         self.counters["unknown_gpus"] += int(np.count_nonzero(~known)) * samples * FIELD_COUNT
         return lanes
 
-    def _frame_times(
-        self, value: Frame, given_ns: list[int], source: SourceState
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Corrected times of the samples. The newest one is held against the clocks, the others move with
-        it.
-        """
-        times_ns = given_ns
-        first_ns, newest_ns = min(times_ns, default=0), max(times_ns, default=0)
-        ingest_ns = sane(value.ingest_ns)
-        if (
-            max(self.now_ns - source.lateness_ns, 0) <= first_ns
-            and ingest_ns - source.tolerance_ns
-            <= newest_ns
-            <= min(min(ingest_ns, self.now_ns) + source.tolerance_ns, NEVER)
-            and len(given_ns) <= _SAMPLES
-        ):
-            return _plain(value.time_ns, _I64), _USABLE[: len(given_ns)]
-        if first_ns < 0 or newest_ns > NEVER:
-            times_ns = [sane(time_ns) for time_ns in times_ns]
-            first_ns, newest_ns = sane(first_ns), sane(newest_ns)
-        event_ns, believed = newest_ns, codes.USABLE
-        if abs(newest_ns - ingest_ns) > source.tolerance_ns:
-            event_ns, believed = ingest_ns, codes.UNCERTAIN
-        if event_ns > self.now_ns + source.tolerance_ns:
-            event_ns, believed = self.now_ns, codes.UNCERTAIN
-        moved_ns = event_ns - newest_ns
-        oldest_ns = self.now_ns - source.lateness_ns
-        if moved_ns:
-            times_ns = [time_ns + moved_ns for time_ns in times_ns]
-        if first_ns + moved_ns >= oldest_ns:
-            verdicts = [believed] * len(times_ns)
-        else:
-            verdicts = [codes.LATE if time_ns < oldest_ns else believed for time_ns in times_ns]
-        same = _plain(value.time_ns, _I64) if times_ns is given_ns else np.array(times_ns, np.int64)
-        return same, np.array(verdicts, np.int64)
-
     def _readings(self, value: Readings, cause: Cause, out: list[Output]) -> None:
         total = len(value.points)
         source = self._sources[value.identity.source]
@@ -378,11 +341,11 @@ class Engine:
             self._sources.clock(value, int(value.time_ns.max()), self.now_ns, cause, out)
         index = self._point_index(value)
         self.counters["unknown_points"] += int(np.count_nonzero(index < 0))
-        samples = _Samples(
+        samples = Samples(
             index,
-            _plain(value.time_ns, _I64),
-            _plain(value.values, _F64),
-            _plain(value.quality, _U8),
+            plain(value.time_ns, I64),
+            plain(value.values, F64),
+            plain(value.quality, U8),
         )
         self._take_samples(samples, sane(value.ingest_ns), source, cause, out)
         self._count(source, 1)
@@ -400,7 +363,7 @@ class Engine:
         return index
 
     def _take_samples(
-        self, samples: _Samples, ingest_ns: int, source: SourceState, cause: Cause, out: list[Output]
+        self, samples: Samples, ingest_ns: int, source: SourceState, cause: Cause, out: list[Output]
     ) -> None:
         place = 0
         while place < len(samples.rows):
@@ -582,7 +545,7 @@ class Engine:
             self._alarm_elsewhere(value, is_ours, cause, out)
             return
         at_ns = sane(value.time_ns)
-        samples = _Samples(
+        samples = Samples(
             np.array([row, row + 1]),
             np.full(2, at_ns),
             np.array([value.value, value.known], np.float64),
@@ -603,27 +566,3 @@ class Engine:
             self.counters["late"] += 1
         else:
             self._statements.told(out, cause, key_of(value.name), at_ns, value.value > 0)
-
-
-class _Samples(NamedTuple):
-    """Columns of readings as the kernel takes them; `rows` of points, -1 for one that is not ours."""
-
-    rows: NDArray[np.int64]
-    times_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-    quality: NDArray[np.uint8]
-
-
-_NO_LANES: Final = np.zeros(0, np.int64)
-_I64: Final = np.dtype(np.int64)
-_F32: Final = np.dtype(np.float32)
-_F64: Final = np.dtype(np.float64)
-_U8: Final = np.dtype(np.uint8)
-
-
-def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The array as the kernel takes it; a view of a record's bytes may be unaligned."""
-    flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
-        return array
-    return np.require(array, dtype, ["C", "A"])

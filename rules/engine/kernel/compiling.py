@@ -23,27 +23,62 @@ UNCACHED: Final = (
     "set NUMBA_CACHE_DIR to a folder that can be written"
 )
 
+_OPTIONS: Final = {"error_model": "numpy"}
+"""A division by zero is infinite or no number, as everywhere else; a check would stop vectorisation."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(*signature: Any) -> Callable[[F], F]:
     """A part of a kernel: has nothing for Python to call it by (which would crash), and compiles the faster for it.
 
-    Without a signature it is compiled when the first caller is, and kept in its callers' machine code alone.
+    It is compiled when the first of its callers is, for its one signature or, without one, for what it is called with,
+    and kept in its callers' machine code alone: where that is loaded from disk, nothing is done for a part.
     `_nrt`: nobody counts who uses an array, as Python holds them all meanwhile; counting takes 5 ns, thousands of times
     a frame (decision 0016). A part can make no array.
     """
-    return _compiled(*signature, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+
+    def decorate(function: F) -> F:
+        part = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, **_OPTIONS)(function)
+        if signature:
+            _compile_for(part, *signature)
+        return cast("F", part)
+
+    return decorate
 
 
 def face(*signature: Any) -> Callable[[F], F]:
-    """A kernel that Python calls."""
-    return _compiled(*signature)
+    """A kernel that Python calls, and what Numba keeps on disk; compiled, with a word about it, where it can't."""
+
+    def decorate(function: F) -> F:
+        others, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, _PLACES
+        try:
+            return cast("F", numba.njit(*signature, cache=True, **_OPTIONS)(function))
+        except RuntimeError:
+            warnings.warn(UNCACHED, stacklevel=1)
+            return cast("F", numba.njit(*signature, **_OPTIONS)(function))
+        finally:
+            numba.config.CACHE_LOCATOR_CLASSES = others
+
+    return decorate
 
 
 def entry(kernel: Any) -> Callable[..., Any]:
     """The machine code of a face itself: what Python gives it is not compared with its one signature at each call."""
     return cast("Callable[..., Any]", next(iter(kernel.overloads.values())).entry_point)
+
+
+def _compile_for(part: Any, signature: Any) -> None:
+    """Let the first caller that is compiled compile `part`, for this signature and no other."""
+    find = part.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        if not part.overloads:
+            part.compile(signature)
+            part.disable_compile()
+        return find(args, kws)
+
+    part.get_call_template = get_call_template
 
 
 def source_stamp(folder: Traversable) -> str:
@@ -80,25 +115,3 @@ class HomeFolder(_OfAllFiles, UserWideCacheLocator):  # type: ignore[misc]
 _PLACES: Final = ",".join(
     f"{__name__}.{place.__name__}" for place in (NamedFolder, BesideTheSource, HomeFolder)
 )
-
-
-def _compiled(*signature: Any, **options: Any) -> Callable[[F], F]:
-    """Numba with its cache on disk; without, and with a word about it, where no cache can be written.
-
-    `error_model`: a division by zero is infinite or no number, as everywhere else; a check would stop vectorisation.
-    """
-    options["error_model"] = "numpy"
-
-    def decorate(function: F) -> F:
-        if not signature:
-            return cast("F", numba.njit(**options)(function))
-        others, numba.config.CACHE_LOCATOR_CLASSES = numba.config.CACHE_LOCATOR_CLASSES, _PLACES
-        try:
-            return cast("F", numba.njit(*signature, cache=True, **options)(function))
-        except RuntimeError:
-            warnings.warn(UNCACHED, stacklevel=1)
-            return cast("F", numba.njit(*signature, **options)(function))
-        finally:
-            numba.config.CACHE_LOCATOR_CLASSES = others
-
-    return decorate

@@ -67,8 +67,30 @@ def test_the_stamp_is_of_every_file_and_its_name(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_kernel_has_no_reference_counts_and_so_makes_no_array() -> None:
+    @compiled(numba.float64(numba.int64))
     def makes_one(n: int) -> float:
         return float(np.zeros(n)[0])
 
+    def calls_it(n: int) -> float:
+        return makes_one(n)
+
     with pytest.raises(NumbaError, match="built-in function zeros"):
-        compiled(numba.float64(numba.int64))(makes_one)
+        face(numba.float64(numba.int64))(calls_it)
+
+
+def test_a_part_is_compiled_with_its_first_caller_for_its_signature_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    @compiled(numba.float64(numba.float64, numba.int64))
+    def part(x: float, n: int) -> float:
+        return x * n
+
+    def calls_it(n: int) -> float:
+        return part(n, n) + part(0.5, n)
+
+    assert not part.overloads
+    made = face(numba.float64(numba.int64))(calls_it)
+    assert made(3) == 10.5
+    assert [str(signature) for signature in part.overloads] == ["(float64, int64)"]

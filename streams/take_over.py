@@ -1,0 +1,140 @@
+"""How a worker takes partitions over: each unit from its last snapshot, or from the beginning of its log.
+
+A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+
+from rules.errors import HeadraceError
+from rules.site.model import Site
+from streams.bus import Bus, Producer
+from streams.owned import Engine, PartitionState, Rules, UnitState
+from streams.rule_sets.first_rules import first_activations
+from streams.rule_sets.rule_set import activation
+from streams.snapshot_writer import SnapshotWriter
+from streams.snapshots import Snapshot, read_snapshots
+from streams.topics import EVENTS, partition_of
+from streams.wire import encode_input
+from streams.worker_counts import Counts
+
+log = logging.getLogger("headrace.worker")
+
+
+class TakeOver:
+    """`every_s`: how often a unit has a snapshot; the first ones are spread over that time."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        producer: Producer,
+        site: Site,
+        rules: Rules,
+        partitions: int,
+        every_s: float,
+        writer: SnapshotWriter,
+        counts: Counts,
+        clock_s: Callable[[], float],
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._bus = bus
+        self._producer = producer
+        self._site = site
+        self._rules = rules
+        self._count = partitions
+        self._every_s = every_s
+        self._writer = writer
+        self._counts = counts
+        self._clock_s = clock_s
+        self._clock_ns = clock_ns
+
+    async def partitions(self, partitions: Collection[int], epoch: int) -> list[PartitionState]:
+        """Those that were claimed with `epoch`, each with all of its units."""
+        taken: list[PartitionState] = []
+        units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
+        found = await read_snapshots(self._bus, units, self._count, self._writer.log_ids)
+        self._counts.snapshots_rejected.update(found.rejected)
+        begins_with, closed = await self._beginnings([unit for unit in units if unit not in found.snapshots])
+        ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
+        for number in sorted(partitions):
+            mine = [unit for unit in units if partition_of(unit, self._count) == number]
+            states = {
+                unit: await self._restore(found.snapshots[unit], ends.get(number, 0), index / len(mine))
+                if unit in found.snapshots
+                else await self._begin(unit, begins_with[unit], index / len(mine), unit in closed)
+                for index, unit in enumerate(mine)
+            }
+            offsets = [unit.next_offset for unit in states.values()]
+            start = min(offsets, default=0)
+            taken.append(PartitionState(number, start, max(offsets, default=0), states, epoch))
+        return taken
+
+    async def _beginnings(self, units: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
+        """The digest of the rules that each of `units`, of which there is no snapshot, begins with; where none is said.
+
+        A log without any activation is given one: nothing is evaluated with rules that it does not name. Where only who
+        has the right to it may say one, a snapshot names them.
+        """
+        found, closed = await first_activations(self._bus, self._site, units, self._count)
+        new = [unit for unit in units if unit not in found]
+        if new:
+            digest = self._rules.first_digest
+            await self._rules.publish_first(self._producer)
+            for unit in new:
+                if unit in closed:
+                    words = "%s begins with rules %s, until somebody activates others"
+                    log.info(words, unit, digest[:12], extra={"unit": unit})
+                    continue
+                words = "%s has no activation on the log yet: it begins with rules %s"
+                log.info(words, unit, digest[:12], extra={"unit": unit})
+                value = activation(self._site, unit, digest, self._clock_ns())
+                await (await self._producer.send(encode_input(value, self._count)))
+            found |= dict.fromkeys(new, digest)
+        return found, closed
+
+    async def _begin(self, unit_id: str, digest: str, stagger: float, is_closed: bool) -> UnitState:
+        unit = UnitState(unit_id, await self._engine_of(unit_id, digest), 0, 0, 0, self._due_s(stagger))
+        if is_closed:  # whoever begins here again begins with the same rules
+            await self._writer.send(unit, self._writer.capture(unit))
+        return unit
+
+    async def _restore(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
+        unit = snapshot.unit
+        self._counts.restores += 1
+        # A log that is shorter than the snapshot says is another log, whatever its id.
+        native = snapshot.log_id in self._writer.log_ids and snapshot.next_offset <= end
+        offset = snapshot.next_offset if native else 0
+        self._counts.restores_on_other_log += not native
+        engine = await self._engine_of(unit, snapshot.rules_digest)
+        try:
+            engine.restore(snapshot.state)
+        except HeadraceError as error:
+            # Another version's state: the past is not decided again, it begins here, empty.
+            log.error(
+                "%s begins with an empty state at offset %d: %s", unit, offset, error, extra={"unit": unit}
+            )
+            self._counts.restores_refused += 1
+            engine = await self._engine_of(unit, snapshot.rules_digest)
+        return UnitState(unit, engine, offset, snapshot.number, offset, self._due_s(stagger))
+
+    def _due_s(self, stagger: float) -> float:
+        return self._clock_s() + self._every_s * (0.5 + stagger / 2)
+
+    async def _engine_of(self, unit: str, digest: str) -> Engine:
+        """With the rules that ruled there, or the first ones where those are not to be had."""
+        if digest != self._rules.first_digest:
+            await self._rules.rules_of(digest, unit)
+        try:
+            return self._rules.new_engine(unit, digest)
+        except HeadraceError as error:
+            log.warning(
+                "%s goes on with rules %s: %s",
+                unit,
+                self._rules.first_digest[:12],
+                error,
+                extra={"unit": unit},
+            )
+            self._counts.restores_of_other_rules += 1
+            return self._rules.new_engine(unit)
