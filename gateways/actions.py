@@ -28,7 +28,7 @@ from rules.engine.inputs import ACTION_SOURCE, Action, ActionKind, Identity
 from rules.engine.outputs import Entry
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus, Producer, Reader
+from streams.bus.bus import Bus, Producer, Reader
 from streams.record import Record
 from streams.replay_mark import replay_of
 from streams.topics import EVENTS, JOURNAL

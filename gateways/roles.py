@@ -12,7 +12,7 @@ ROLES: Final[Mapping[str, str]] = MappingProxyType(
         "opcua": "gateways.opcua.role",
         "nvml": "gateways.nvml.role",
         "ticker": "streams.ticker",
-        "worker": "streams.worker",
+        "worker": "streams.worker.role",
         "actuators": "gateways.actuators.role",
         "scada": "gateways.scada.role",
         "recorder": "streams.recorder.recorder",

@@ -23,7 +23,7 @@ AIOKAFKA_LOGGERS = (
 """A filter on a parent sees no record of its children, so each is named."""
 
 SAID_BY_US = ("Unexpected error during InitProducerIdRequest",)
-"""The embedded broker takes no idempotent producers: `bus_kafka` finds that out and says so in its own words."""
+"""The embedded broker takes no idempotent producers: `bus/kafka.py` finds that out and says so in its own words."""
 
 
 class LogLimit(logging.Filter):

@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
-from streams.bus import Bus, Producer
+from streams.bus.bus import Bus, Producer
 from streams.record import Headers, Message, Record, TopicPartition
 from streams.topics import REPLAY_MARK
 

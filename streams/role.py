@@ -19,7 +19,7 @@ import orjson
 
 from rules.errors import UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.record import Message
 from streams.settings import Settings
 from streams.topics import STATUS

@@ -22,7 +22,7 @@ from itertools import islice
 
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
-from streams.bus import Bus, up_to_the_end
+from streams.bus.bus import Bus, up_to_the_end
 from streams.last_words import LastWords
 from streams.record import Message, Record
 from streams.replay_mark import mark_log, replay_of

@@ -18,10 +18,9 @@ from pydantic import TypeAdapter
 from rules.access.users import User
 from rules.engine.inputs import AccessList
 from rules.engine.outputs import Alarm, Entry
-from streams import owners, replay_mark, role
+from streams import replay_mark, role
 from streams.dead_letter import PREFIX
 from streams.journal.heads import Head
-from streams.owners import Claim
 from streams.replay_mark import Mark
 from streams.role import Status
 from streams.rule_sets import rule_set
@@ -47,6 +46,8 @@ from streams.wire import (
     OWNER_EPOCH,
     TOPIC_OF,
 )
+from streams.worker import owners
+from streams.worker.owners import Claim
 
 JSON: Final = "application/json"
 BINARY: Final = "application/octet-stream"

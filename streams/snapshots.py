@@ -24,7 +24,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
-from streams.bus import Bus, Producer, read_span
+from streams.bus.bus import Bus, Producer, read_span
 from streams.record import Headers, Message, Record, TopicPartition, header
 from streams.topics import SNAPSHOTS, partition_of
 

@@ -17,8 +17,8 @@ from collections.abc import Awaitable
 
 from rules.engine.inputs import Identity, Tick
 from rules.errors import UnreachableError
-from streams.bus import Producer
-from streams.catch_up import SPEED, CatchUp
+from streams.bus.bus import Producer
+from streams.publisher.catch_up import SPEED, CatchUp
 from streams.role import RoleContext
 from streams.wire import encode_input
 

@@ -134,7 +134,7 @@ def _names_of(kind: type[Any]) -> tuple[str, ...]:
 def encode_output(value: Output, partitions: int, owner_epoch: int | None = None) -> Message:
     """An output as a message for its own topic. The bytes are the same wherever and whenever it is made.
 
-    `owner_epoch`: of the worker that says it, for alarms and commands, whose readers fence by it (`streams/owners.py`).
+    `owner_epoch`: of the worker that says it, for alarms and commands, whose readers fence by it (`worker/owners.py`).
     """
     if isinstance(value, Fact):
         return encode_input(value, partitions)

@@ -8,7 +8,7 @@ from rules.access.access import signature_hash
 from rules.engine.inputs import Signed
 from rules.engine.outputs import Entry
 from rules.errors import UndecodableError
-from streams.bus import Reader
+from streams.bus.bus import Reader
 from streams.wire import decode_output
 
 _READ_S = 0.2

@@ -17,7 +17,7 @@ from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Site
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.replay_mark import replay_of
 from streams.topics import EVENTS, JOURNAL
 from streams.wire import encode_input

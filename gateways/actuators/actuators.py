@@ -31,9 +31,9 @@ from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
 from rules.findings import nearest
 from rules.site.model import Actuator
-from streams.bus import Producer, Reader
+from streams.bus.bus import Producer, Reader
 from streams.dead_letter import dead_letter
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.record import Record
 from streams.replay_mark import is_replayed, replay_of
 from streams.role import RoleContext

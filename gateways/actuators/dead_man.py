@@ -28,8 +28,8 @@ from gateways.own_count import own_points, tell_count
 from rules.engine.outputs import Command
 from rules.errors import UnreachableError
 from rules.site.model import Actuator, Fallback, Watchdog
-from streams.bus import Reader, read_span
-from streams.publisher import Publisher
+from streams.bus.bus import Reader, read_span
+from streams.publisher.publisher import Publisher
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext

@@ -15,7 +15,7 @@ from gateways.actuators.outcome import Target
 from gateways.nvml.library import open_nvml
 from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 
 SOURCE = "actuators"

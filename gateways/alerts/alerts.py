@@ -23,7 +23,7 @@ from gateways.alerts.streams import Streams
 from gateways.alerts.watch import Workers, fire_always, renew_leases
 from gateways.own_count import own_points, tell_count
 from rules.errors import UnreachableError
-from streams.bus import Reader, Start
+from streams.bus.bus import Reader, Start
 from streams.record import Record, TopicPartition
 from streams.role import RoleContext
 from streams.topics import ALARMS

@@ -42,7 +42,7 @@ from gateways.listen import free_port
 from gateways.up.summary import percentiles_ms
 from rules.engine.outputs import Alarm
 from rules.errors import UnreachableError
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from streams.wire import encode_output
 

@@ -13,7 +13,7 @@ import time
 
 from rules.engine.inputs import Frame, Identity, Readings
 from rules.errors import UndecodableError
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.record import Message, Record
 from streams.topics import EVENTS
 from streams.wire import decode_input, encode_input

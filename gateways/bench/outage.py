@@ -27,7 +27,7 @@ from gateways.up.command import UpRequest
 from gateways.up.summary import percentiles_ms
 from gateways.up.system import System
 from rules.engine.inputs import Frame, Readings
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.settings import load_settings
 from streams.site_folder import load_site
 from streams.topics import EVENTS

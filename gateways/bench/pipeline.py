@@ -30,8 +30,8 @@ from gateways.up.resources import cpu_s
 from rules.engine.inputs import Frame, Identity, Tick
 from rules.gpu_fields import FIELD_COUNT
 from rules.site.model import Site
-from streams.bus import Bus
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Bus
+from streams.bus.kafka import KafkaBus
 from streams.record import Message
 from streams.settings import load_settings
 from streams.site_folder import load_site

@@ -27,7 +27,7 @@ from gateways.bench.replay_load import record_run, rules_at
 from gateways.bench.session import quiet_logging
 from rules.engine.inputs import Frame, Readings
 from rules.errors import InvariantError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Record
 from streams.recorder.retention import Retention
 from streams.recorder.tape import open_segments

@@ -22,7 +22,7 @@ from gateways.scada import role
 from rules.engine.outputs import Alarm
 from rules.language.program import Program
 from rules.site.model import Site
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.rule_sets.rule_folder import load_program
 from streams.settings import ScadaSettings, Settings

@@ -29,7 +29,7 @@ from gateways.bench.site_copy import site_copy
 from gateways.up.processes import Processes
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.replay_mark import Mark, Marking, mark_log
 from streams.settings import BOOTSTRAP_VARIABLE, load_settings
 from streams.topics import STATUS, TOPICS

@@ -25,7 +25,7 @@ from rules.engine.inputs import Frame, Input, Readings
 from rules.errors import UnreachableError
 from rules.gpu_fields import FIELD_INDEX
 from rules.site.model import Site
-from streams.bus import Producer
+from streams.bus.bus import Producer
 from streams.record import Message, header
 from streams.recording.recording import Recording
 from streams.rule_sets.rule_set import activation, rule_set_of

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import orjson
 
 from gateways.bench.scale_load import OUTPUTS
-from streams.bus import Bus, up_to_the_end
+from streams.bus.bus import Bus, up_to_the_end
 from streams.topics import OWNERS
 
 

@@ -13,8 +13,8 @@ from math import ceil
 from typing import Final
 
 from rules.gpu_fields import FIELD_COUNT
-from streams.sharing import shared_out
 from streams.topics import partition_of
+from streams.worker.sharing import shared_out
 
 _MILLION: Final = 1_000_000
 PARTITIONS: Final = (12, 24, 48, 96, 192, 384)

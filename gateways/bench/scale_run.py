@@ -22,8 +22,8 @@ from gateways.bench.scale_tables import BROKERS
 from gateways.up.processes import Processes
 from gateways.up.resources import cpu_s, memory_mb
 from rules.errors import UnreachableError
-from streams.bus import Reader
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Reader
+from streams.bus.kafka import KafkaBus
 from streams.replay_mark import Marking
 from streams.topics import EVENTS
 

@@ -27,8 +27,8 @@ from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Site
-from streams.bus import Bus, Reader
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Bus, Reader
+from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of

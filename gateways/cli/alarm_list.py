@@ -11,8 +11,8 @@ from typing import Any
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus, Reader, up_to_the_end
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Bus, Reader, up_to_the_end
+from streams.bus.kafka import KafkaBus
 from streams.last_words import LastWords
 from streams.record import Record
 from streams.settings import load_settings

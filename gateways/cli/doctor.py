@@ -28,8 +28,8 @@ from gateways.listen import port_is_free
 from gateways.observability.silent import expected_roles, silent_parts
 from rules.errors import ConfigurationError, HeadraceError
 from rules.site.model import Site
-from streams.bus_kafka import KafkaBus
-from streams.bus_kafka_topics import KafkaTopics
+from streams.bus.kafka import KafkaBus
+from streams.bus.kafka_topics import KafkaTopics
 from streams.log_limit import silence_logs
 from streams.rule_sets.rule_folder import load_program
 from streams.settings import Settings, load_settings

@@ -11,7 +11,7 @@ from typing import Final
 from gateways.observability.health import silence
 from gateways.observability.silent import Status, as_status
 from rules.errors import HeadraceError
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.settings import Settings
 from streams.topics import STATUS

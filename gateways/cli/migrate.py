@@ -22,10 +22,10 @@ from gateways.cli.doctor import Check, show
 from rules.engine import packed, snapshot
 from rules.errors import UndecodableError
 from rules.site.model import Site
-from streams import spool
-from streams.bus import Bus, read_span
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Bus, read_span
+from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
+from streams.publisher import spool
 from streams.record import Record, header
 from streams.settings import load_settings
 from streams.site_folder import load_site

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from gateways.cli.durations import duration_s
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.output_file import is_file_name
 from streams.recorder.recorder import record as run_recorder

@@ -15,7 +15,7 @@ from gateways.cli.replay_pace import Pace, paced, speed_of
 from gateways.cli.replay_part import part_of
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.recording.recorded_site import recorded_rules, refuse_two_sites
 from streams.recording.recording import Recording

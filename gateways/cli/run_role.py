@@ -23,7 +23,7 @@ from rules.site.model import Site
 from streams.role import RoleContext, report_status
 from streams.settings import Settings, load_settings
 
-_PARTS: Final = ("gateways.observability.server", "streams.bus_kafka", "streams.site_folder")
+_PARTS: Final = ("gateways.observability.server", "streams.bus.kafka", "streams.site_folder")
 """What every role needs besides its own module."""
 
 
@@ -103,7 +103,7 @@ async def _run(
     options: dict[str, str],
     show: Callable[[bytes], None] | None,
 ) -> None:
-    from streams.bus_kafka import KafkaBus
+    from streams.bus.kafka import KafkaBus
     from streams.site_folder import load_site
 
     site = with_endpoints(load_site(site_dir), options)

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import orjson
 
 from gateways.cli.tables import print_table
-from streams.bus_kafka import KafkaBus
-from streams.bus_kafka_topics import KafkaTopics
+from streams.bus.kafka import KafkaBus
+from streams.bus.kafka_topics import KafkaTopics
+from streams.bus.topic_state import Difference
 from streams.log_limit import silence_logs
 from streams.rights import Acl, acls, as_kafka_acls
 from streams.settings import load_settings
-from streams.topic_state import Difference
 from streams.topics import TOPICS
 
 

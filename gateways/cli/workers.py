@@ -12,7 +12,7 @@ import orjson
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Site
-from streams.bus import Bus, Reader, up_to_the_end
+from streams.bus.bus import Bus, Reader, up_to_the_end
 from streams.record import Record
 from streams.rule_sets.rule_set import published_rule_sets
 from streams.topics import STATUS

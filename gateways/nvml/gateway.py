@@ -26,7 +26,7 @@ from rules.errors import UnreachableError
 from rules.gpu_fields import FIELD_COUNT
 from rules.quality import Quality
 from rules.site.model import Site, Source
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from gateways.nvml.library import open_nvml
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site, Source
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 
 PERIOD_NS: Final = (100_000_000, 1_000_000_000)

@@ -27,7 +27,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.quality import BAD_NO_COMMUNICATION, Quality
 from rules.site.model import Site, Source
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 
 REQUEST_TIMEOUT_S = 2.0
 """Connecting to a server that hangs must leave time to say within 3 s that it is gone."""

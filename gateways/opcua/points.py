@@ -21,7 +21,7 @@ import numpy as np
 from gateways.opcua.convert import Sample, overflowed
 from rules.quality import Quality
 from rules.site.model import Point, Site, Source
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 
 FLUSH_AFTER_S = 0.01
 """Responses of several subscriptions arrive in a burst: wait this long after the first, then send by unit."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from gateways.opcua.gateway import SourceGateway, findings_of
 from gateways.opcua.security import require_sound
 from rules.errors import InvariantError
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 
 STATUS_EVERY_S = 1.0

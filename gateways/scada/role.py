@@ -33,7 +33,7 @@ from gateways.scada.values import PlantValues
 from rules.engine.inputs import Frame, Readings, Tick
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
-from streams.bus import Reader, up_to_the_end
+from streams.bus.bus import Reader, up_to_the_end
 from streams.last_words import LastWords
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of

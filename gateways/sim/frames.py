@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gateways.sim.telemetry import Telemetry
 from rules.gpu_fields import FIELD_COUNT
 from rules.site.model import Site
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 
 
 @dataclass(frozen=True, slots=True)

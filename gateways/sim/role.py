@@ -33,7 +33,7 @@ from gateways.sim.watchdog import Watchdogs
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Actuator
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 
 STEP_NS = 100_000_000

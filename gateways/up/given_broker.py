@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from streams.topics import TOPICS
 

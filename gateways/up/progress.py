@@ -11,7 +11,7 @@ from typing import Any
 from gateways.up.observer import Observer
 from gateways.up.processes import Processes
 from rules.errors import UnreachableError
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.topics import COMMANDS, EVENTS
 
 log = logging.getLogger("headrace.up")

@@ -25,7 +25,7 @@ from gateways.up.resources import Resources, cpu_s
 from gateways.up.summary import Cost
 from rules.errors import UnreachableError
 from rules.site.model import Site
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.output_file import is_file_name
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program

@@ -22,7 +22,7 @@ from gateways.whole.process import Process
 from rules.engine.tables import Compiled
 from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.rule_sets import prepared_rules
 from streams.rule_sets.kept_rules import FOLDER, KeptRules
 from streams.rule_sets.rule_set import RuleSet, activation, rule_set_message, rule_set_of

@@ -1,4 +1,4 @@
-"""The bus in memory behind a network that has faults: the port of `streams.bus`, as each process sees it.
+"""The bus in memory behind a network that has faults: the port of `streams.bus.bus`, as each process sees it.
 
 Rules: a message is on its way for some ms, in order per producer and partition; what a process has not sent when it is
 killed is gone; an acknowledgement may get lost while the record is in the log. When one message of a producer fails, so
@@ -13,8 +13,8 @@ from typing import Final
 
 from gateways.whole.process import PROCESS, Process
 from rules.errors import UnreachableError
-from streams.bus import Producer, Reader, Start, refuse_oversized
-from streams.bus_memory import MemoryBus
+from streams.bus.bus import Producer, Reader, Start, refuse_oversized
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
 from streams.topics import Topic
 
@@ -101,7 +101,7 @@ class FaultyProducer:
         self._failed: UnreachableError | None = None
 
     async def send(self, message: Message) -> Awaitable[int]:
-        """Queue one message; see `streams.bus.Producer`."""
+        """Queue one message; see `streams.bus.bus.Producer`."""
         refuse_oversized(message)
         if not self._is_alive:
             raise UnreachableError(_GONE)
@@ -191,7 +191,7 @@ class FaultyReader:
         self._process = PROCESS.get()
 
     async def read(self, timeout_s: float, limit: int = 500) -> Sequence[Record]:
-        """The next records; see `streams.bus.Reader`."""
+        """The next records; see `streams.bus.bus.Reader`."""
         network = self._bus.network
         delay_s = network.read_delay_s.get(self._process.name, 0.0) if self._process is not None else 0.0
         if delay_s:

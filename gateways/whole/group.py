@@ -11,10 +11,10 @@ from collections.abc import Awaitable
 from typing import Final
 
 from gateways.whole.process import PROCESS, Process
-from streams.bus import Bus, Reader
-from streams.faust_app import BATCH_RECORDS, GATHER_S, Callbacks
+from streams.bus.bus import Bus, Reader
 from streams.record import TopicPartition
 from streams.topics import EVENTS
+from streams.worker.faust_app import BATCH_RECORDS, GATHER_S, Callbacks
 
 SESSION_S: Final = 3.0
 JOIN_S: Final = 0.2

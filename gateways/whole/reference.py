@@ -21,7 +21,7 @@ from rules.engine.inputs import FACT_SOURCE, Fact, Gap, Input, Receipt
 from rules.engine.outputs import Command, Output
 from rules.errors import UndecodableError
 from rules.site.model import Site
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Record, TopicPartition
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, OWNERS, STATUS, TOPICS
 from streams.wire import decode_input, decode_output, encode_output, is_head

@@ -29,12 +29,13 @@ from gateways.whole.recorded import Recordings
 from gateways.whole.tap import Accepted, Tap
 from rules.quality import BAD_NO_COMMUNICATION, quality_of_status
 from rules.site.model import Source
-from streams import ticker, worker
-from streams.publisher import Publisher
+from streams import ticker
+from streams.publisher.publisher import Publisher
 from streams.record import Message
 from streams.recorder import recorder
 from streams.role import RoleContext
 from streams.topics import STATUS
+from streams.worker import role as worker
 
 Role = Callable[[RoleContext], Coroutine[Any, Any, None]]
 Say = Callable[[Message], None]

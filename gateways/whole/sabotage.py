@@ -16,7 +16,7 @@ from gateways.whole.loop import VirtualLoop
 from gateways.whole.process import Process
 from gateways.whole.roles import WORKER
 from gateways.whole.schedule import Trouble
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, TopicPartition
 from streams.topics import EVENTS
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rules.engine.inputs import Frame, Gap, Input, Readings, Receipt
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 
 
 class Handed(NamedTuple):

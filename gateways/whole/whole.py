@@ -32,7 +32,7 @@ from gateways.whole.schedule import PARTITIONS, Trouble
 from gateways.whole.tap import Accepted
 from rules.errors import UnreachableError
 from rules.site.model import Site
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings

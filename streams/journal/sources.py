@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
-from streams.bus import Bus, up_to_the_end
+from streams.bus.bus import Bus, up_to_the_end
 from streams.journal.chain import Line, Row, line_of
 from streams.journal.heads import Head, head_of, looks_like_head
 from streams.record import Record

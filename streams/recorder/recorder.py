@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from rules.errors import UnreachableError
-from streams.bus import Bus, Reader, Start
+from streams.bus.bus import Bus, Reader, Start
 from streams.output_file import move_aside, writable_file, writable_folder
 from streams.record import TopicPartition
 from streams.recorder.retention import Retention

@@ -15,7 +15,7 @@ import numpy as np
 from rules.quality import Quality
 from rules.site.model import Point
 from rules.site.units import convert
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
 from streams.recorder.retention import Retention
 from streams.role import RoleContext
 

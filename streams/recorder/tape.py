@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.bus import Bus, Reader, Start
+from streams.bus.bus import Bus, Reader, Start
 from streams.output_file import sync_folder
 from streams.record import Record, TopicPartition
 from streams.recorder.incidents import IncidentMarks

@@ -17,7 +17,7 @@ from rules.engine.inputs import Tick
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from rules.findings import Finding
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.record import Message, header
 from streams.recording.chunks import Stored
 from streams.recording.missing import Missing, MissingRecords

@@ -14,7 +14,7 @@ from rules.access.access import Access
 from rules.engine.inputs import AccessList, Activation, Tick
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus
+from streams.bus.bus import Bus
 from streams.record import Record, TopicPartition, header
 from streams.topics import EVENTS, partition_of
 from streams.wire import decode_input

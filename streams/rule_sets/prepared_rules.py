@@ -19,7 +19,7 @@ from rules.engine.engine import Engine
 from rules.engine.tables import Compiled
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.site.model import Site
-from streams.bus import Bus, Producer
+from streams.bus.bus import Bus, Producer
 from streams.role import RoleContext
 from streams.rule_sets.kept_rules import FOLDER, KeptRules, KeptTables
 from streams.rule_sets.prepare_rules import prepare_aside

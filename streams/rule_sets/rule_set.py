@@ -22,7 +22,7 @@ from rules.findings import Finding
 from rules.language.program import Program
 from rules.site.model import Site
 from rules.site.parse import parse_site, text_digest
-from streams.bus import Bus, refuse_oversized
+from streams.bus.bus import Bus, refuse_oversized
 from streams.record import Message, Record, TopicPartition
 from streams.rule_sets.rule_folder import rule_texts
 from streams.site_folder import SITE_FILE, read_site_text

@@ -16,7 +16,7 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Input
 from rules.engine.outputs import Alarm
 from rules.errors import UnreachableError
-from streams.bus_memory import MemoryBus, MemoryReader
+from streams.bus.memory import MemoryBus, MemoryReader
 from streams.replay_mark import Mark, mark_log
 from streams.topics import EVENTS, TOPICS
 from streams.wire import decode_input, encode_output

@@ -12,7 +12,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from rules.errors import UnreachableError
-from streams.bus_kafka import KafkaBus, is_embedded
+from streams.bus.kafka import KafkaBus, is_embedded
 from streams.record import Message
 from streams.settings import BrokerSettings
 from streams.topics import EVENTS, STATUS, TOPICS

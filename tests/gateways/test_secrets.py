@@ -21,7 +21,7 @@ from gateways.alerts.role import run as run_alerts
 from gateways.cli.main import run_app
 from gateways.cli.run_role import run_role
 from rules.errors import HeadraceError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings, load_settings
 from streams.site_folder import load_site

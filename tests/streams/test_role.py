@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext, report_status
 from streams.settings import Settings
 from streams.topics import STATUS

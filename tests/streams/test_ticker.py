@@ -11,8 +11,8 @@ from rules.engine.inputs import Identity, Input, Tick
 from rules.engine.outputs import Alarm, Entry
 from rules.errors import UnreachableError
 from rules.site.model import Site, Unit
-from streams.bus import Producer
-from streams.bus_memory import MemoryBus
+from streams.bus.bus import Producer
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.ticker import Ticker, run

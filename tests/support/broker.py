@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.record import Record
 from streams.topics import EVENTS, STATUS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from streams.bus import Bus, Producer, Reader, Start
+from streams.bus.bus import Bus, Producer, Reader, Start
 from streams.record import Message, TopicPartition
 from streams.rights import RIGHTS
 from streams.topics import Topic

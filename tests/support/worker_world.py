@@ -17,8 +17,8 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Fact, Frame, Identity, Input, Tick
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.site.model import Site
-from streams.bus import Producer
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Producer
+from streams.bus.kafka import KafkaBus
 from streams.record import header
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import rule_set_of

@@ -21,7 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gateways.listen import free_port
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from tests.support.broker import ROOT, Broker
 

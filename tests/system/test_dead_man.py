@@ -21,7 +21,7 @@ from gateways.nvml.state import ENVIRONMENT, FILE_NAME, NvmlState
 from rules.engine.inputs import Receipt
 from rules.errors import UndecodableError
 from rules.site.model import Site
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, EVENTS, JOURNAL, TOPICS

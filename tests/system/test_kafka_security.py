@@ -28,9 +28,9 @@ from rules.engine.inputs import Frame, Identity
 from rules.errors import UnreachableError
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.site.model import Site
-from streams.bus import Producer
-from streams.bus_kafka import KafkaBus
-from streams.bus_kafka_topics import KafkaTopics
+from streams.bus.bus import Producer
+from streams.bus.kafka import KafkaBus
+from streams.bus.kafka_topics import KafkaTopics
 from streams.record import Message, header
 from streams.rights import RIGHTS
 from streams.schemas import record_kinds

@@ -24,7 +24,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from gateways.nvml.state import ENVIRONMENT, NvmlState
 from rules.engine.outputs import Command
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.record import Record
 from streams.recording.recording import Recording
 from streams.replay.start import WHOLE

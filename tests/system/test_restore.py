@@ -19,7 +19,7 @@ import orjson
 import pytest
 
 from gateways.listen import free_port
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.record import Record
 from streams.settings import BrokerSettings
 from tests.support.broker import ROOT, Broker

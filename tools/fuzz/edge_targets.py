@@ -29,7 +29,7 @@ from gateways.alerts.links import Claim, sign
 from gateways.alerts.model import Channel, Secret
 from gateways.alerts.notification import Notification
 from gateways.alerts.webhook import Webhook
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import EdgeSettings, Settings
 from streams.topics import TOPICS

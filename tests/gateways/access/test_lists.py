@@ -12,7 +12,7 @@ from gateways.access.lists import apply_users
 from rules.access.users import digest_of
 from rules.engine.engine import Engine
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.topics import EVENTS, TOPICS
 from streams.wire import decode_input, encode_output
 from tests.rules.access.people import PEOPLE, key_of

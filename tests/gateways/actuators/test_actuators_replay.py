@@ -3,7 +3,7 @@
 import pytest
 
 from rules.errors import UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.replay_mark import Mark, mark_log, marked
 from streams.topics import COMMANDS, EVENTS, REPLAY_MARK
 from streams.wire import encode_output

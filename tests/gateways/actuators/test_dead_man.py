@@ -21,8 +21,8 @@ from gateways.whole.loop import VirtualLoop
 from rules.engine.inputs import Readings, Receipt
 from rules.engine.outputs import Command
 from rules.site.parse import parse_site
-from streams.bus_memory import MemoryBus
-from streams.publisher import Publisher
+from streams.bus.memory import MemoryBus
+from streams.publisher.publisher import Publisher
 from streams.record import Message
 from streams.replay_mark import Mark, mark_log
 from streams.role import RoleContext

@@ -12,7 +12,7 @@ import pytest
 
 from gateways.alerts.role import run
 from rules.engine.outputs import Alarm
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.topics import TOPICS

@@ -25,7 +25,7 @@ from rules.engine.engine import Engine
 from rules.engine.inputs import Input
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.settings import AccessSettings, EdgeSettings
 from streams.topics import EVENTS, JOURNAL
 from streams.wire import decode_input, decode_output, encode_input, encode_output

@@ -13,7 +13,7 @@ import pytest
 from gateways.alerts import sender
 from gateways.alerts.role import run
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.topics import TOPICS

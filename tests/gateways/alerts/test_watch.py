@@ -13,7 +13,7 @@ from gateways.alerts.role import run
 from gateways.own_count import own_points
 from rules.engine.inputs import Readings
 from rules.site.parse import parse_site
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message
 from streams.role import RoleContext
 from streams.settings import Settings

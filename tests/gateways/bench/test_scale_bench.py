@@ -18,7 +18,7 @@ from gateways.bench.scale_tables import BROKERS, limit_of, measured_lines, plan_
 from gateways.bench.site_copy import site_copy
 from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_COUNT
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.topics import EVENTS, TOPICS, partition_of
 
 SITE = Path(__file__).parents[3] / "examples" / "narvik-small"

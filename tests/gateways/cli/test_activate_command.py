@@ -20,8 +20,8 @@ from gateways.cli.alarm_actions import Asked, act_on
 from rules.engine.engine import Engine
 from rules.engine.inputs import Activation
 from rules.errors import ConfigurationError
-from streams.bus import Producer
-from streams.bus_kafka import KafkaBus
+from streams.bus.bus import Producer
+from streams.bus.kafka import KafkaBus
 from streams.record import Message
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import RuleSet, published_rule_sets, rule_set_message, rule_set_of

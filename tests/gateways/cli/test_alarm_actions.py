@@ -17,7 +17,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from rules.engine.engine import Engine
 from rules.engine.outputs import Alarm
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from streams.topics import EVENTS
 from streams.wire import decode_input, decode_output, encode_input, encode_output

@@ -13,7 +13,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from rules.engine.outputs import Alarm, Severity
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from streams.wire import encode_output
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from gateways.cli.doctor import Check, checks_of
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.role import RoleContext, status_message
 from streams.settings import BrokerSettings, load_settings
 from streams.site_folder import load_site

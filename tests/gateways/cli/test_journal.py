@@ -16,7 +16,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
 from rules.engine.chain import ChainEnd, hash_of
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.journal.heads import head_message, read_signer
 from streams.keys import make_key
 from streams.record import Message, Record

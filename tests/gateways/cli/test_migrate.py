@@ -13,7 +13,7 @@ from gateways.actuators.ledger import CommandLedger
 from gateways.cli.migrate import check_files, check_snapshots, check_topic, differences
 from rules.engine.engine import Engine
 from rules.engine.inputs import Identity, Tick
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 from streams.snapshots import Snapshot, snapshot_messages

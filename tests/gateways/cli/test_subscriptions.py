@@ -13,7 +13,7 @@ from gateways.alerts.notification import of_itself
 from gateways.alerts.outbox import Outbox
 from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.keys import make_key, public_text, read_public
 from streams.role import RoleContext, status_message
 from streams.settings import BrokerSettings, load_settings

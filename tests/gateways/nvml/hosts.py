@@ -10,7 +10,7 @@ from gateways.nvml.simulated import SimulatedNvml
 from gateways.nvml.state import ENVIRONMENT, NvmlState
 from rules.engine.inputs import Frame, Gap
 from rules.site.model import Actuator, Asset, Site, Source, Unit
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings
 from streams.topics import EVENTS, TOPICS

@@ -13,7 +13,7 @@ import pytest
 from gateways.http_edge import HEADERS
 from gateways.observability.server import serving
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import HttpSettings, Settings
 from tests.gateways.observability.filled import NOW_NS

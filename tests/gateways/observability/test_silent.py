@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateways.observability.silent import Silent, as_status, expected_roles, silent_parts
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext, status_message
 from streams.settings import Settings
 from tests.gateways.observability.filled import NOW_NS, status

@@ -16,7 +16,7 @@ from aiohttp import web
 from gateways.actuators.outcome import Outcome
 from gateways.observability.traces import CommandTraces, open_traces
 from rules.engine.outputs import Command
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import Settings, TraceSettings
 from tests.rules.engine.plant import site

@@ -84,7 +84,7 @@ class Reading:
 
 @dataclass
 class RecordingPublisher:
-    """Stands where streams.publisher.Publisher does and remembers what it was handed."""
+    """Stands where streams.publisher.publisher.Publisher does and remembers what it was handed."""
 
     readings: list = field(default_factory=list)
     gaps: list = field(default_factory=list)

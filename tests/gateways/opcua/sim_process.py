@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from gateways.sim import role
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import load_settings
 from streams.site_folder import load_site

@@ -12,7 +12,7 @@ from gateways.opcua import role
 from rules.engine.inputs import Gap, Readings
 from rules.errors import ConfigurationError
 from rules.quality import BAD_NO_COMMUNICATION, Quality
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext, status_message
 from streams.settings import load_settings
 from streams.topics import TOPICS

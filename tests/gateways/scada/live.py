@@ -22,8 +22,8 @@ from rules.engine.outputs import Alarm, Entry, Output
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from rules.site.parse import parse_site
-from streams.bus import Bus
-from streams.bus_memory import MemoryBus
+from streams.bus.bus import Bus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext, status_message
 from streams.settings import AccessSettings, ScadaSettings, Settings
 from streams.topics import EVENTS, TOPICS

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateways.broker import EmbeddedBroker
-from streams.bus_kafka import KafkaBus
+from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
 from tests.gateways.scada.live import Live
 

@@ -17,7 +17,7 @@ from gateways.scada import role
 from gateways.scada.names import node
 from rules.engine.inputs import Activation, Identity
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message
 from streams.replay_mark import Mark, mark_log
 from streams.rule_sets.rule_set import RuleSet, rule_set_message

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from gateways.cli.run_role import with_endpoints
 from gateways.sim import role
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import load_settings
 from streams.site_folder import load_site

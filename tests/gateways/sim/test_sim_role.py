@@ -27,7 +27,7 @@ from rules.engine.inputs import Frame, Gap
 from rules.errors import ConfigurationError, UnreachableError
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.site.model import Site
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import load_settings
 from streams.topics import EVENTS, TOPICS

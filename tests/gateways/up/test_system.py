@@ -14,7 +14,7 @@ from gateways.up.command import UpRequest
 from gateways.up.processes import Child
 from gateways.up.system import OWN_SOURCES, SOURCE_ROLES, System
 from rules.engine.inputs import Activation, Identity, Tick
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record
 from streams.rule_sets.rule_set import rule_set_of
 from streams.settings import Settings

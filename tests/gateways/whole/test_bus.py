@@ -13,8 +13,8 @@ from gateways.whole.bus import REQUEST_TIMEOUT_S, FaultyBus, Network
 from gateways.whole.disk import Disk
 from gateways.whole.process import Process
 from rules.errors import UnreachableError
-from streams.bus import Producer
-from streams.bus_memory import MemoryBus
+from streams.bus.bus import Producer
+from streams.bus.memory import MemoryBus
 from streams.record import Message, TopicPartition
 from streams.topics import EVENTS
 from tests.gateways.whole.conftest import Simulated

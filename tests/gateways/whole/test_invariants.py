@@ -15,7 +15,7 @@ from gateways.whole.reference import Reference, Told
 from gateways.whole.tap import Accepted, Handed
 from rules.engine.inputs import Gap, Identity
 from rules.engine.outputs import Command
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.site_folder import load_site
 
 S = 1_000_000_000

@@ -12,11 +12,11 @@ from gateways.whole.process import PROCESS
 from gateways.whole.run import Simulator
 from gateways.whole.schedule import Trouble, instances, targets
 from rules.site.model import Site
-from streams import worker
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.rights import RIGHTS, WORKER_GROUP
 from streams.site_folder import load_site
 from streams.topics import DEAD_LETTERS, RULE_SETS, SNAPSHOTS, STATUS
+from streams.worker import role as worker
 from tests.support.noted_bus import NotedBus, Used, check_rights, nothing_used
 
 SITE_DIR = Path(__file__).parents[3] / "examples" / "narvik-small"

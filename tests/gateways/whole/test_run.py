@@ -21,16 +21,16 @@ from gateways.whole.schedule import instances, parse
 from rules.engine.engine import Engine
 from rules.engine.inputs import Gap
 from streams import ticker
-from streams.outbox import Outbox
-from streams.processor import Processor
-from streams.publisher import Publisher
+from streams.publisher.publisher import Publisher
+from streams.publisher.window import Window
 from streams.record import Record
 from streams.recorder import tape
 from streams.recording.segments import LastSegment, last_segment
 from streams.role import RoleContext
 from streams.site_folder import load_site
 from streams.topics import ALARMS
-from streams.window import Window
+from streams.worker.outbox import Outbox
+from streams.worker.processor import Processor
 
 ROOT = Path(__file__).parents[3]
 SITE_DIR = ROOT / "examples" / "narvik-small"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record
 from streams.recorder.recorder import run
 from streams.recording.recording import Recording

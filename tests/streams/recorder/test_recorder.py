@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message
 from streams.recorder.recorder import run
 from streams.recording.recorded_site import recorded_rules

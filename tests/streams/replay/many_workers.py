@@ -11,12 +11,12 @@ from pathlib import Path
 from rules.engine.engine import Engine
 from rules.engine.tables import Compiled
 from rules.site.model import Site
-from streams.bus import Producer
-from streams.bus_memory import MemoryBus
-from streams.crash_switch import CrashSwitch
-from streams.processor import Processor
+from streams.bus.bus import Producer
+from streams.bus.memory import MemoryBus
 from streams.record import Record, TopicPartition
 from streams.topics import EVENTS, TOPICS
+from streams.worker.crash_switch import CrashSwitch
+from streams.worker.processor import Processor
 from tests.streams.replay.many_units import FIRST, LIVE_PARTITIONS, MS, OTHER, inputs
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rules.errors import ConfigurationError, UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
 from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.recording import Recording, RecordingWriter

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record, header
 from streams.recording.recording import Recording
 from streams.replay.start import WHOLE

@@ -10,7 +10,7 @@ import pytest
 
 from rules.engine.inputs import Activation, Identity, Input
 from rules.errors import UnreachableError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
 from streams.rule_sets.first_rules import FirstActivations, first_activations
 from streams.snapshots import log_ids, read_snapshots

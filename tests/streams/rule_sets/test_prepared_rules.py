@@ -15,7 +15,7 @@ import pytest
 from rules.engine import kept_tables
 from rules.engine.tables import Compiled
 from rules.errors import HeadraceError, InvariantError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.rule_sets import prepared_rules
 from streams.rule_sets.kept_rules import KeptRules
 from streams.rule_sets.prepare_rules import prepare_aside

@@ -9,7 +9,7 @@ import pytest
 
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record
 from streams.rule_sets.rule_set import (
     RuleSet,

@@ -18,14 +18,14 @@ from rules.engine.inputs import Activation, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Entry, Output
 from rules.errors import HeadraceError
 from rules.site.model import Site, Unit
-from streams.bus import Producer
-from streams.bus_memory import MemoryBus
-from streams.crash_switch import CrashSwitch
+from streams.bus.bus import Producer
+from streams.bus.memory import MemoryBus
 from streams.journal.heads import Signer
-from streams.processor import Processor
 from streams.record import Message, TopicPartition, header
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS, partition_of
 from streams.wire import encode_input
+from streams.worker.crash_switch import CrashSwitch
+from streams.worker.processor import Processor
 
 PARTITIONS = 3
 UNITS = ("site", "row-a", "row-b", "row-c")

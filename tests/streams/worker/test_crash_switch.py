@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rules.errors import ConfigurationError
-from streams.crash_switch import KILLED, CrashSwitch
+from streams.worker.crash_switch import KILLED, CrashSwitch
 
 
 def strikes(when: str, run_dir: Path, visits: list[str]) -> list[int]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.errors import InvariantError, UndecodableError
-from streams.bus import refuse_oversized
+from streams.bus.bus import refuse_oversized
 from streams.dead_letter import dead_letter
 from streams.record import Message, Record, header
 from streams.topics import DEAD_LETTERS, EVENTS, partition_of

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.last_words import LastWords, buried
-from streams.processor import Processor
 from streams.record import Record, TopicPartition
 from streams.roll import carry_over
 from streams.topics import ALARMS, TOPICS
 from streams.wire import OWNER_EPOCH, owner_epoch_of
+from streams.worker.processor import Processor
 from tests.streams.worker.scenario import PARTITIONS, Plant, inputs
 
 

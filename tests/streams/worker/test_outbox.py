@@ -8,8 +8,8 @@ from collections.abc import Awaitable
 import pytest
 
 from rules.errors import UnreachableError
-from streams.outbox import Outbox
 from streams.record import Message
+from streams.worker.outbox import Outbox
 
 FACTS = [Message("events", 0, b"hall", str(number).encode(), ()) for number in range(3)]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rules.errors import InvariantError
-from streams.bus_memory import MemoryBus
-from streams.owners import Owners
+from streams.bus.memory import MemoryBus
 from streams.record import Message, header
 from streams.topics import ALARMS, COMMANDS, JOURNAL, OWNERS, TOPICS
+from streams.worker.owners import Owners
 from tests.streams.worker.scenario import PARTITIONS, Plant, bus_with, inputs
 
 HOUR_NS = 3600 * 10**9

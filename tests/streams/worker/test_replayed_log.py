@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.replay_mark import Mark, is_replayed, mark_log, marked, replay_of
 from streams.roll import carry_over
 from streams.topics import COMMANDS, DEAD_LETTERS, EVENTS, SNAPSHOTS, TOPICS

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from rules.engine.outputs import Command
-from streams.bus_memory import MemoryBus
+from streams.bus.memory import MemoryBus
 from streams.roll import carry_over
 from streams.rule_sets.rule_set import published_rule_sets, rule_set_message
 from streams.snapshots import LOG_KEY, read_snapshots

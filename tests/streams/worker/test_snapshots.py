@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from rules.errors import UnreachableError
-from streams.bus_memory import MemoryBus, MemoryReader
+from streams.bus.memory import MemoryBus, MemoryReader
 from streams.record import Message, Record, TopicPartition
 from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
 from streams.topics import SNAPSHOTS, partition_of

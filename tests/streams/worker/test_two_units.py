@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from rules.engine.inputs import Activation, Identity, Input
-from streams.bus_memory import MemoryBus
-from streams.processor import Processor
+from streams.bus.memory import MemoryBus
 from streams.record import Message
 from streams.role import RoleContext
 from streams.rule_sets import prepared_rules
@@ -22,6 +21,7 @@ from streams.settings import Settings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, TOPICS
 from streams.wire import encode_input
+from streams.worker.processor import Processor
 from tests.rules.engine.plant import MS, SITE, START, UNIT, S, flow, tick
 from tests.streams.worker.scenario import PARTITIONS, Plant, SimulatedCrashError
 

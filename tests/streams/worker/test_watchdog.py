@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from rules.errors import InvariantError
-from streams import worker
-from streams.bus_memory import MemoryBus
-from streams.faust_app import Callbacks, Membership
+from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import BrokerSettings, Settings
 from streams.site_folder import load_site
 from streams.topics import TOPICS
+from streams.worker import role as worker
+from streams.worker.faust_app import Callbacks, Membership
 from tests.streams.worker.scenario import PARTITIONS, readings
 
 NARVIK = Path(__file__).parents[3] / "examples" / "narvik"

@@ -11,8 +11,8 @@ import pytest
 from rules.engine.inputs import Frame, Gap, Input, Readings, Receipt
 from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_COUNT
-from streams.bus_memory import MemoryBus
-from streams.publisher import Publisher
+from streams.bus.memory import MemoryBus
+from streams.publisher.publisher import Publisher
 from streams.record import TopicPartition
 from streams.settings import Settings, SpoolSettings
 from streams.topics import EVENTS

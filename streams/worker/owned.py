@@ -11,7 +11,7 @@ from rules.engine.chain import ChainEnd
 from rules.engine.inputs import Input
 from rules.engine.outputs import Output
 from rules.engine.tables import Compiled
-from streams.bus import Producer
+from streams.bus.bus import Producer
 
 
 class Engine(Protocol):

@@ -19,16 +19,16 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from rules.errors import InvariantError, UnreachableError
-from streams.bus import Producer
-from streams.bus_kafka import EMBEDDED_PREFIX, KafkaBus
-from streams.crash_switch import CrashSwitch
-from streams.faust_app import LOGGERS, Callbacks, FaustInput, Membership
+from streams.bus.bus import Producer
+from streams.bus.kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.journal.heads import read_signer
 from streams.log_limit import limit_logs
-from streams.processor import Processor
 from streams.role import RoleContext
 from streams.rule_sets.prepared_rules import PreparedRules, prepared_rules
 from streams.topics import EVENTS
+from streams.worker.crash_switch import CrashSwitch
+from streams.worker.faust_app import LOGGERS, Callbacks, FaustInput, Membership
+from streams.worker.processor import Processor
 
 log = logging.getLogger("headrace.worker")
 

@@ -1,6 +1,6 @@
 """The bus in memory: one log, shared between the tasks of one event loop. For tests, simulation and replay.
 
-It passes the same contract tests as `bus_kafka`. Faults are said, never drawn: `go_away` and `come_back`,
+It passes the same contract tests as `kafka`. Faults are said, never drawn: `go_away` and `come_back`,
 `hold_acknowledgements` (the records are in the log, nobody is told before the release),
 `drop_acknowledgements` (in the log, and the sender is told that it failed), `truncate` (retention) and
 `replace_log` (a broker that lost everything). Nothing waits by the wall clock but a reader's own timeout.
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rules.errors import UnreachableError
-from streams.bus import Start, refuse_oversized
+from streams.bus.bus import Start, refuse_oversized
 from streams.record import Message, Record, TopicPartition
 from streams.topics import Topic
 

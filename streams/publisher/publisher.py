@@ -33,12 +33,12 @@ from numpy.typing import NDArray
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus
 from rules.errors import InvariantError, UnreachableError
-from streams.bus import Bus, Producer, refuse_oversized
-from streams.catch_up import CatchUp
+from streams.bus.bus import Bus, Producer, refuse_oversized
+from streams.publisher.catch_up import CatchUp
+from streams.publisher.spool import Span, Spool, span_of
+from streams.publisher.window import Entry, Window
 from streams.role import RoleContext
 from streams.settings import Settings
-from streams.spool import Span, Spool, span_of
-from streams.window import Entry, Window
 from streams.wire import encode_input
 
 logger = logging.getLogger(__name__)

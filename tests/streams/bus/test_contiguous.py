@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contiguous import HOLE_S, PATIENCE_S, WIDEST_MS, FetchWait, Holes, before_hole
+from streams.bus.contiguous import HOLE_S, PATIENCE_S, WIDEST_MS, FetchWait, Holes, before_hole
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rules.errors import ConfigurationError
-from streams.bus_kafka_security import client_options
+from streams.bus.kafka_security import client_options
 from streams.settings import BrokerSettings, load_settings
 from tests.support.kafka.certificates import Authority
 

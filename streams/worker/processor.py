@@ -28,21 +28,21 @@ from rules.engine.inputs import Activation, Fact, Input
 from rules.engine.outputs import Alarm, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.site.model import Site
-from streams.alarm_upkeep import AlarmUpkeep
-from streams.bus import Bus, Producer
-from streams.crash_switch import CrashSwitch
+from streams.bus.bus import Bus, Producer
 from streams.dead_letter import dead_letter
 from streams.journal.heads import Signer, head_message
-from streams.outbox import Outbox
-from streams.owned import PartitionState, Rules, UnitState
-from streams.owners import Owners
 from streams.record import Record
 from streams.replay_mark import Marking, is_replayed, replay_of
-from streams.snapshot_writer import SnapshotWriter
 from streams.snapshots import Snapshot, is_covered, log_ids
-from streams.take_over import TakeOver
 from streams.wire import decode_input, encode_output
-from streams.worker_counts import Counts
+from streams.worker.alarm_upkeep import AlarmUpkeep
+from streams.worker.counts import Counts
+from streams.worker.crash_switch import CrashSwitch
+from streams.worker.outbox import Outbox
+from streams.worker.owned import PartitionState, Rules, UnitState
+from streams.worker.owners import Owners
+from streams.worker.snapshot_writer import SnapshotWriter
+from streams.worker.take_over import TakeOver
 
 log = logging.getLogger("headrace.worker")
 

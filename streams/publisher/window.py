@@ -12,9 +12,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from rules.engine.inputs import Input
-from streams.bus import Producer
+from streams.bus.bus import Producer
+from streams.publisher.spool import Span
 from streams.record import Message
-from streams.spool import Span
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A producer on Kafka's protocol. `bus_kafka` says which rules it keeps and why."""
+"""A producer on Kafka's protocol. `kafka` says which rules it keeps and why."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError, UnsupportedVersionError
 
 from rules.errors import UnreachableError
-from streams.bus import MAX_MESSAGE_BYTES, refuse_oversized
+from streams.bus.bus import MAX_MESSAGE_BYTES, refuse_oversized
 from streams.record import Message
 
 if TYPE_CHECKING:
-    from streams.bus_kafka import KafkaBus
+    from streams.bus.kafka import KafkaBus
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class KafkaProducer:
             return self._inner
 
     async def send(self, message: Message) -> Awaitable[int]:
-        """Queue one message; see `streams.bus.Producer`. Waits while aiokafka's batches are full."""
+        """Queue one message; see `streams.bus.bus.Producer`. Waits while aiokafka's batches are full."""
         refuse_oversized(message)
         inner = await self.connect()
         await self._check_partition(message)

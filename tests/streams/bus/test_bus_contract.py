@@ -10,9 +10,9 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from gateways.whole.bus import FaultyBus, Network
 from rules.errors import UnreachableError
-from streams.bus import MAX_MESSAGE_BYTES, Bus, Reader, up_to_the_end
-from streams.bus_kafka import KafkaBus
-from streams.bus_memory import MemoryBus
+from streams.bus.bus import MAX_MESSAGE_BYTES, Bus, Reader, up_to_the_end
+from streams.bus.kafka import KafkaBus
+from streams.bus.memory import MemoryBus
 from streams.record import Message, Record, TopicPartition
 from streams.settings import BrokerSettings
 from streams.topics import Topic

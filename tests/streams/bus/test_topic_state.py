@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rules.errors import ConfigurationError
+from streams.bus.topic_state import Copies, TopicState, copies, differences, wanted_config
 from streams.settings import BrokerSettings
-from streams.topic_state import Copies, TopicState, copies, differences, wanted_config
 from streams.topics import ALARMS, EVENTS, STATUS, TOPICS, Topic
 
 THREE = Copies(3, 2)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from rules.site.model import Site
-from streams.bus import Producer
-from streams.crash_switch import CrashSwitch
-from streams.owned import UnitState
+from streams.bus.bus import Producer
 from streams.snapshots import Snapshot, snapshot_messages
-from streams.worker_counts import Counts
+from streams.worker.counts import Counts
+from streams.worker.crash_switch import CrashSwitch
+from streams.worker.owned import UnitState
 
 
 class SnapshotWriter:

@@ -1,4 +1,4 @@
-"""The bus: what Headrace needs of a log. `bus_memory` and `bus_kafka` pass one contract test suite.
+"""The bus: what Headrace needs of a log. `memory` and `kafka` pass one contract test suite.
 
 Groups are no part of it: the worker's group is Faust's; everybody else reads from an offset of their own.
 """

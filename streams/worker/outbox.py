@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from streams.bus import Producer
+from streams.bus.bus import Producer
 from streams.record import Message
 
 

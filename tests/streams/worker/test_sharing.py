@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.sharing import shared_out
+from streams.worker.sharing import shared_out
 
 Shares = Mapping[str, Sequence[int]]
 

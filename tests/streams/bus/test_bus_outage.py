@@ -13,8 +13,8 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from rules.engine.inputs import Gap, Input, Readings
 from rules.errors import UnreachableError
-from streams.bus_kafka import CLUSTER_WATCH_S, KafkaBus
-from streams.publisher import Publisher
+from streams.bus.kafka import CLUSTER_WATCH_S, KafkaBus
+from streams.publisher.publisher import Publisher
 from streams.record import Message, TopicPartition
 from streams.settings import BrokerSettings, Settings, SpoolSettings
 from streams.topics import EVENTS, TOPICS
@@ -215,7 +215,7 @@ async def test_a_reader_s_outage_is_said_once_and_so_is_its_end(
     reader = await bus.reader([EVENTS.name])
 
     def said() -> list[str]:
-        return [one.getMessage() for one in caplog.records if one.name == "streams.bus_kafka"]
+        return [one.getMessage() for one in caplog.records if one.name == "streams.bus.kafka"]
 
     await embedded_broker.stop()
     await until(lambda: any("trying again" in line for line in said()))

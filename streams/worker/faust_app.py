@@ -28,11 +28,11 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.bus_kafka_security import client_options
-from streams.contiguous import FetchWait, Holes
+from streams.bus.contiguous import FetchWait, Holes
+from streams.bus.kafka_security import client_options
 from streams.record import Record
 from streams.settings import BrokerSettings
-from streams.sharing import shared_out
+from streams.worker.sharing import shared_out
 
 for _module in ("faust.tables.sets", "faust.topics", "faust.worker"):
     importlib.import_module(_module)  # Faust would do so when an app is made, and a log waits for that
@@ -61,7 +61,7 @@ class Membership:
     """How the worker belongs to its group. `instance`: static membership, None for a member of no fixed name.
 
     `fetch_wait_ms`: how long a fetch may wait at the broker for the first record. `hides_records`: the broker may
-    show a record before the one in front of it (`streams.contiguous`).
+    show a record before the one in front of it (`streams.bus.contiguous`).
     """
 
     group: str

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from streams.bus import Bus, read_span
+from streams.bus.bus import Bus, read_span
 from streams.last_words import buried
-from streams.outbox import Outbox
 from streams.record import Message, Record, TopicPartition
 from streams.topics import ALARMS
 from streams.wire import OWNER_EPOCH
+from streams.worker.outbox import Outbox
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.gpu_fields import FIELD_COUNT
-from streams.spool import Spool, span_of
+from streams.publisher.spool import Spool, span_of
 
 NOBODY = Identity("", 0, 0)
 

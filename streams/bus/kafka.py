@@ -1,6 +1,6 @@
 """The bus on Kafka's protocol (Apache Kafka, or the embedded broker), through aiokafka.
 
-Only this file and its neighbours `bus_kafka_*` import aiokafka. Rules that they keep, and why:
+Only this file and its neighbours `kafka_*` import aiokafka. Rules that they keep, and why:
 - aiokafka never gives a batch up by itself (its own time-out is an hour); we do, for a whole producer at once.
   Its way, batch by batch, would let a later batch into the log after an earlier one had been given up.
 - One request in flight per partition (aiokafka's habit), and nothing names a topic that may not exist: the
@@ -23,11 +23,11 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
 from rules.errors import UnreachableError
-from streams.bus import Start
-from streams.bus_kafka_producer import FAILURES, KafkaProducer, stop_client
-from streams.bus_kafka_security import NOT_ALLOWED, client_options, what_is_not_allowed, why_refused
-from streams.bus_kafka_topics import KafkaTopics
-from streams.contiguous import FetchWait, Holes
+from streams.bus.bus import Start
+from streams.bus.contiguous import FetchWait, Holes
+from streams.bus.kafka_producer import FAILURES, KafkaProducer, stop_client
+from streams.bus.kafka_security import NOT_ALLOWED, client_options, what_is_not_allowed, why_refused
+from streams.bus.kafka_topics import KafkaTopics
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition
 from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings

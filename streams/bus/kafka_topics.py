@@ -16,12 +16,12 @@ from aiokafka.errors import IncompatibleBrokerVersion, for_code
 
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
-from streams.bus_kafka_security import NOT_ALLOWED
-from streams.topic_state import Copies, Difference, TopicState, copies, differences, wanted_config
+from streams.bus.kafka_security import NOT_ALLOWED
+from streams.bus.topic_state import Copies, Difference, TopicState, copies, differences, wanted_config
 from streams.topics import Topic
 
 if TYPE_CHECKING:
-    from streams.bus_kafka import KafkaBus
+    from streams.bus.kafka import KafkaBus
 
 _TOPIC_EXISTS: Final = 36
 _AT_THE_TOPIC: Final = 1

@@ -23,7 +23,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
-from streams.bus import Bus, Producer, read_span
+from streams.bus.bus import Bus, Producer, read_span
 from streams.record import Message, Record, TopicPartition
 from streams.topics import OWNERS
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Collection
 
 from rules.errors import HeadraceError
 from rules.site.model import Site
-from streams.bus import Bus, Producer
-from streams.owned import Engine, PartitionState, Rules, UnitState
+from streams.bus.bus import Bus, Producer
 from streams.rule_sets.first_rules import first_activations
 from streams.rule_sets.rule_set import activation
-from streams.snapshot_writer import SnapshotWriter
 from streams.snapshots import Snapshot, read_snapshots
 from streams.topics import EVENTS, partition_of
 from streams.wire import encode_input
-from streams.worker_counts import Counts
+from streams.worker.counts import Counts
+from streams.worker.owned import Engine, PartitionState, Rules, UnitState
+from streams.worker.snapshot_writer import SnapshotWriter
 
 log = logging.getLogger("headrace.worker")
 

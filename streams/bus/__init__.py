@@ -1,0 +1,1 @@
+"""What Headrace needs of a log: the interface, Kafka's protocol, memory."""
