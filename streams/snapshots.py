@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import uuid
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
@@ -24,7 +25,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
-from streams.bus.bus import Bus, Producer, read_span
+from streams.bus.bus import Bus, Producer, read_span, read_spans
 from streams.record import Headers, Message, Record, TopicPartition, header
 from streams.topics import SNAPSHOTS, partition_of
 
@@ -154,21 +155,22 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
     `native`: the ids of this log; a snapshot of another log counts only where there is none of this one.
     """
     snapshots: dict[str, Snapshot] = {}
-    rejected: dict[str, int] = {}
+    rejected: Counter[str] = Counter()
     ends = await bus.ends(SNAPSHOTS.name)
-    for number in sorted({partition_of(unit, partitions) for unit in units}):
-        partition = TopicPartition(SNAPSHOTS.name, number)
-        wanted = {unit for unit in units if partition_of(unit, partitions) == number}
-        end, window = ends.get(partition, 0), _FIRST_WINDOW
-        while end > 0:
-            start = max(0, end - window)
-            found = assemble(await read_span(bus, partition, start, end), wanted, native)
-            if start == 0 or wanted <= found.snapshots.keys():
+    wanted: dict[TopicPartition, set[str]] = defaultdict(set)
+    for unit in units:
+        wanted[TopicPartition(SNAPSHOTS.name, partition_of(unit, partitions))].add(unit)
+    window = _FIRST_WINDOW
+    while wanted:  # further back each time, in those partitions of which not all units were found
+        starts = {place: max(0, ends.get(place, 0) - window) for place in sorted(wanted)}
+        spans = await read_spans(bus, {place: (start, ends.get(place, 0)) for place, start in starts.items()})
+        for place, start in starts.items():
+            found = assemble(spans[place], wanted[place], native)
+            if start == 0 or wanted[place] <= found.snapshots.keys():
                 snapshots.update(found.snapshots)
-                for reason, count in found.rejected.items():
-                    rejected[reason] = rejected.get(reason, 0) + count
-                break
-            window *= 4
+                rejected.update(found.rejected)
+                del wanted[place]
+        window *= 4
     return Found(snapshots, rejected)
 
 
@@ -176,7 +178,7 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
     """Up to which offset of `events` on the logs `logs` the snapshots on this one go, by unit. UnreachableError."""
     covered: dict[str, int] = {}
     for place, end in (await bus.ends(SNAPSHOTS.name)).items():
-        for record in await read_span(bus, place, 0, end) if end else ():
+        for record in await read_span(bus, place, 0, end):
             if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
                 continue
             with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 import orjson
@@ -28,7 +28,7 @@ from gateways.own_count import own_points, tell_count
 from rules.engine.outputs import Command
 from rules.errors import UnreachableError
 from rules.site.model import Actuator, Fallback, Watchdog
-from streams.bus.bus import Reader, read_span
+from streams.bus.bus import Reader, read_spans
 from streams.publisher.publisher import Publisher
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
@@ -172,12 +172,11 @@ class DeadMan:
     async def _look_back(self, ends: Mapping[TopicPartition, int]) -> None:
         """The log may know workers of units of which the store knows nothing: it may be lost. UnreachableError."""
         worked: set[str] = set()
-        for place, end in ends.items():
-            for record in await read_span(self._context.bus, place, 0, end) if end else ():
-                now_ns = _metrics(record).get("now_ns")
-                worked |= (
-                    {unit for unit, at_ns in now_ns.items() if at_ns} if isinstance(now_ns, dict) else set()
-                )
+        spans = await read_spans(self._context.bus, {place: (0, end) for place, end in ends.items()})
+        for record in chain.from_iterable(spans.values()):
+            now_ns = _metrics(record).get("now_ns")
+            if isinstance(now_ns, dict):
+                worked |= {unit for unit, at_ns in now_ns.items() if at_ns}
         self._begin(worked)
         self._has_looked_back = True
         if new := sorted({group.unit for group in self._groups} - self._begun):

@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,7 +23,7 @@ from gateways.cli.doctor import Check, show
 from rules.engine import packed, snapshot
 from rules.errors import UndecodableError
 from rules.site.model import Site
-from streams.bus.bus import Bus, read_span
+from streams.bus.bus import Bus, read_spans
 from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
 from streams.publisher import spool
@@ -61,12 +62,12 @@ async def check_topic(bus: Bus, topic: Topic) -> Check:
         return Check(topic.name, "wrong", "is not there", "headrace topics apply")
     unknown: Counter[str] = Counter()
     tried = 0
-    for place, end in (await bus.ends(topic.name)).items():
-        if end > 0:
-            for record in await read_span(bus, place, max(0, end - NEWEST), end):
-                tried += 1
-                if record.value is not None and (why := _why_not(record)):
-                    unknown[why] += 1
+    ends = await bus.ends(topic.name)
+    spans = await read_spans(bus, {place: (max(0, end - NEWEST), end) for place, end in ends.items()})
+    for record in chain.from_iterable(spans.values()):
+        tried += 1
+        if record.value is not None and (why := _why_not(record)):
+            unknown[why] += 1
     if not unknown:
         return Check(topic.name, "ok", f"{tried:,} newest records can be read")
     words = "; ".join(f"{count:,} of {tried:,}: {why}" for why, count in unknown.most_common(3))

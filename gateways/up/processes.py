@@ -23,7 +23,7 @@ log = logging.getLogger("headrace.up")
 
 _REFUSED = 2
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
-_SPARE_AFTER_S = 10.0
+_SPARE_AFTER_S = 4.0
 """What imports takes a core for seconds, which a role that has just begun needs itself."""
 _LEAN = {
     # many small processes on few cores: no thread pools, no arenas that keep memory

@@ -123,20 +123,37 @@ async def up_to_the_end(bus: Bus, reader: Reader, topic: str) -> AsyncIterator[R
             raise UnreachableError(f"'{topic}' brings nothing any more, before its end: {dict(ends)}")
 
 
-async def read_span(bus: Bus, partition: TopicPartition, start: int, end: int) -> list[Record]:
-    """What a partition holds from `start` on, at least up to `end`. UnreachableError where nothing comes before it."""
-    reader = await bus.reader([partition.topic], {partition: start})
-    records: list[Record] = []
+Span = tuple[int, int]
+"""Offsets: the first, and one past the last."""
+
+
+async def read_spans(bus: Bus, spans: Mapping[TopicPartition, Span]) -> dict[TopicPartition, list[Record]]:
+    """What each partition holds of its span, perhaps more behind it; one reader for all of them.
+
+    UnreachableError where nothing comes any more before an end.
+    """
+    found: dict[TopicPartition, list[Record]] = {place: [] for place in spans}
+    wanted = {place: end for place, (start, end) in spans.items() if start < end}
+    if not wanted:
+        return found
+    topics = sorted({place.topic for place in wanted})
+    reader = await bus.reader(topics, {place: spans[place][0] for place in wanted})
     empty = 0
     try:
-        while reader.positions()[partition] < end:
-            found = await reader.read(timeout_s=1.0)
-            records.extend(found)
-            empty = 0 if found else empty + 1
+        while any(reader.positions()[place] < end for place, end in wanted.items()):
+            records = await reader.read(timeout_s=1.0)
+            for record in records:
+                found[TopicPartition(record.topic, record.partition)].append(record)
+            empty = 0 if records else empty + 1
             if empty == _PATIENCE_S:
                 raise UnreachableError(
-                    f"'{partition.topic}' stopped at {reader.positions()[partition]} of {end}"
+                    f"{', '.join(topics)} stopped at {dict(reader.positions())} of {wanted}"
                 )
     finally:
         await reader.close()
-    return records
+    return found
+
+
+async def read_span(bus: Bus, partition: TopicPartition, start: int, end: int) -> list[Record]:
+    """What one partition holds, as `read_spans` says."""
+    return (await read_spans(bus, {partition: (start, end)}))[partition]

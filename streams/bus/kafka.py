@@ -264,7 +264,7 @@ class KafkaBus:
         ]
         if start == "earliest":
             found = await self.ask(lambda clients: clients.query.beginning_offsets(wanted))
-        elif is_embedded(await self.cluster_id()):
+        elif is_embedded(self._cluster_id or await self.cluster_id()):
             found = await self.ask(lambda clients: _high_watermarks(clients.query, wanted))
         else:
             found = await self.ask(lambda clients: clients.query.end_offsets(wanted))
