@@ -120,7 +120,12 @@ class SpoolSettings(BaseModel, extra="forbid"):
     """What a gateway keeps on disk while the broker is away."""
 
     limit_mb: int = Field(512, ge=1)
-    drain_records_per_s: int = Field(200, ge=1, description="backfill beside live data, never before it")
+    drain_speed: float = Field(
+        6.0, gt=0, description="so many records of backfill for each one that comes in live"
+    )
+    drain_records_per_s: float = Field(
+        50.0, gt=0, description="backfill at least, where little comes in live"
+    )
     memory_s: float = Field(3.0, gt=0, description="unacknowledged live data is kept in memory this long")
 
 

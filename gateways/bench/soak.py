@@ -104,7 +104,7 @@ def bench_soak(site: Path, duration: str, bootstrap: str | None, as_json: bool) 
         "cpu_s": summary["cpu_s"],
         "core_percent": {role: round(100 * share, 2) for role, share in sorted(soak.cores.items())},
         "pss_mb_max": summary["pss_mb_max"],
-        "broker_mb_per_min": round(slopes.pop("broker", float("nan")) / 60, 2),
+        "broker_mb_per_min": round(slopes.pop("broker") / 60, 2) if "broker" in slopes else None,
         "mb_per_h": slopes,
         "others_mb_per_h": round(sum(slopes.values()), 1),
         "open_files": {role: list(counts) for role, counts in sorted(soak.open_files.items())},

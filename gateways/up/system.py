@@ -128,6 +128,8 @@ class System:
     async def start(self) -> None:
         """Broker, topics, activation, and all roles but those that bring samples, which `watch` starts."""
         await self.broker.start()
+        if self.broker.pid is not None:  # one that was there has worked before
+            self._broker_cpu_s_ended = -cpu_s(self.broker.pid)
         if self.request.free_ports and not self.request.bootstrap:
             where = self.settings.broker.bootstrap
             log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", where)

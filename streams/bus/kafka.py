@@ -43,6 +43,8 @@ FETCH_WAIT_MS = 500
 EMBEDDED_FETCH_WAIT_MS = 50
 """Kafka answers a waiting fetch when a record comes; Tansu looks again after about half of the wait."""
 QUERY_FETCH_WAIT_MS = 10
+QUERY_RETRY_MS = 10
+"""After the first question about a topic, whose leaders aiokafka then learns: its own pause is 100 ms."""
 
 
 class _Clients(NamedTuple):
@@ -212,7 +214,9 @@ class KafkaBus:
                 if self._clients is None:
                     admin = AIOKafkaAdminClient(**self.client_options())
                     query = aiokafka.AIOKafkaConsumer(
-                        **self.client_options(), fetch_max_wait_ms=QUERY_FETCH_WAIT_MS
+                        **self.client_options(),
+                        fetch_max_wait_ms=QUERY_FETCH_WAIT_MS,
+                        retry_backoff_ms=QUERY_RETRY_MS,
                     )
                     self._clients = _Clients(admin, query)
                     await self.start(admin)

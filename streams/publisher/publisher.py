@@ -5,7 +5,7 @@ Rules that this module obeys (docs/architecture.md, "Identity and order"):
 - What the broker has not acknowledged stays in memory and is sent again, in order, under the same identity.
 - When the oldest of it is older than `spool.memory_s`, newer records go to the spool, as backfill. When the broker
   has everything from memory, a Gap('spooled') says so on the live source, and live records flow again; the spool
-  drains beside them, slowly, and only while no live record waits to be sent.
+  drains beside them, and only while no live record waits to be sent.
 - What did not fit the spool is told by Gap('spool-full'); what a dead process may have lost, by Gap('restart').
 - A disk that takes nothing stops no record on its way to a broker that takes it: what was sent is then noted later, so
   that a restart tells of more than was lost, never of less. What only the disk could keep ends the process.
@@ -49,7 +49,9 @@ REMEMBER_EVERY_NS = 1_000_000_000
 CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
-DRAIN_STEP_S = 0.1
+DRAIN_EVERY_S = 0.05
+DRAIN_AT_ONCE = 100
+"""Records: the gateway's other work waits for so many."""
 CATCH_UP_STEP_S = 0.005
 COUNTERS = (
     "accepted",
@@ -392,20 +394,32 @@ class Publisher:
     # Draining the spool.
 
     async def _drain(self) -> None:
-        """Beside the live records, in order, `drain_records_per_s`; deleted when the broker has them."""
+        """Beside the live records, in order; deleted when the broker has them.
+
+        `drain_speed` records go for each one that is accepted meanwhile: so a site works its backlog off in a share of
+        the time that it took, and no source takes more of the broker than is its own. `drain_records_per_s` at least.
+        """
         producer: Producer | None = None
-        step = max(1, round(self._settings.drain_records_per_s * DRAIN_STEP_S))
+        now_s = asyncio.get_running_loop().time
+        last_s, accepted, due = now_s(), self.metrics["accepted"], 0.0
         while True:
             await self._to_drain.wait()
-            await asyncio.sleep(step / self._settings.drain_records_per_s)
-            if not self._spool.records:
-                self._to_drain.clear()
+            await asyncio.sleep(DRAIN_EVERY_S)
+            came, elapsed_s = self.metrics["accepted"] - accepted, now_s() - last_s
+            last_s, accepted = now_s(), self.metrics["accepted"]
+            more = max(came * self._settings.drain_speed, elapsed_s * self._settings.drain_records_per_s)
+            due = min(due + more, DRAIN_AT_ONCE)
+            if self._spooling or self._held or not self._spool.records:
+                due = 0.0
+                if not self._spool.records:
+                    self._to_drain.clear()
                 continue
-            if self._spooling or self._held or self._window.waits:
+            if self._window.waits or due < 1:
                 continue
             try:
                 producer = producer or await self._new_producer(f"{self.source}-backfill")
-                await self._drain_step(producer, step)
+                await self._drain_step(producer, int(due))
+                due -= int(due)
             except UnreachableError:
                 await asyncio.sleep(RETRY_S[1])
             except sqlite3.Error as error:

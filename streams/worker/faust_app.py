@@ -211,7 +211,8 @@ class FaustInput:
             # An assignment has to name its member's address; a static member may come back on another host.
             canonical_url="http://headrace",
             broker_session_timeout=session_s,
-            broker_heartbeat_interval=session_s / 6,
+            # The answer to a heartbeat says that the group shares anew: who joins waits for everybody's next one.
+            broker_heartbeat_interval=max(session_s / 30, 0.2),
             broker_rebalance_timeout=max(session_s, 10.0),
             broker_request_timeout=max(session_s, 20.0),
             # Nothing is held back in Faust's own sense: it must not wait for acknowledgements that never come.

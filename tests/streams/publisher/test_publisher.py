@@ -201,7 +201,7 @@ async def test_a_disk_that_takes_nothing_when_the_broker_comes_back_holds_up_not
 
 
 async def test_live_records_go_before_the_spool(bench: Bench) -> None:
-    publisher = await bench.publisher(memory_s=1, drain_records_per_s=50)
+    publisher = await bench.publisher(memory_s=1, drain_records_per_s=50, drain_speed=0.1)
     await outage(bench, publisher, 60)
     bench.bus.come_back()
     await until(lambda: publisher.metrics["state"] == "live")
@@ -211,6 +211,17 @@ async def test_live_records_go_before_the_spool(bench: Bench) -> None:
     at = next(i for i, v in enumerate(found) if isinstance(v, Readings) and v.values[0] == first)
     behind = [v for v in found[at:] if v.identity.source == "plant/backfill"]
     assert len(behind) >= 40, "most of the spool comes after the first live record"
+
+
+async def test_the_spool_drains_in_step_with_what_comes_in_live(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=1, drain_records_per_s=0.001, drain_speed=6)
+    await outage(bench, publisher, 60)
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["drained"] == 6)  # for the gap, which is accepted live
+    for live in range(2, 5):
+        bench.reading(publisher)
+        await until(lambda wanted=6 * live: publisher.metrics["drained"] >= wanted)
+        assert publisher.metrics["drained"] == 6 * live
 
 
 async def test_a_full_spool_gives_up_frames_first_and_says_so(bench: Bench) -> None:
