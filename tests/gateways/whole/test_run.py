@@ -31,6 +31,7 @@ from streams.site_folder import load_site
 from streams.topics import ALARMS
 from streams.worker.outbox import Outbox
 from streams.worker.processor import Processor
+from streams.worker.take_over import TakeOver
 
 ROOT = Path(__file__).parents[3]
 SITE_DIR = ROOT / "examples" / "narvik-small"
@@ -154,10 +155,10 @@ def test_a_worker_that_is_not_told_of_rules_is_found(
 def test_a_restart_with_other_rules_than_those_of_the_snapshot_is_found(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def with_the_first(self: Processor, unit: str, digest: str) -> object:
+    async def with_the_first(self: TakeOver, unit: str, digest: str) -> object:
         return self._rules.new_engine(unit)
 
-    monkeypatch.setattr(Processor, "_engine_of", with_the_first)
+    monkeypatch.setattr(TakeOver, "_engine_of", with_the_first)
     outcome = run(simulator, f"{PUMP} {OTHER_RULES} kill:worker@32s+1s")
     assert any("said by no undisturbed engine" in line for line in outcome.broken)
 
