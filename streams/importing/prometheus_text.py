@@ -82,6 +82,8 @@ def _samples(
             report.reject(path.name, line, "", f"not in the {kind} format: {error}")
             continue
         try:
+            # OpenMetrics' parser gives whole numbers of any length as such.
+            sample = sample._replace(value=float(sample.value))
             time_ns = None if sample.timestamp is None else _time_ns(sample.timestamp)
         except (ValueError, OverflowError) as error:
             report.reject(path.name, line, sample.name, str(error))

@@ -132,6 +132,14 @@ def test_a_file_that_is_not_of_its_format_is_a_finding(
     assert not (tmp_path / "out.mcap").exists()
 
 
+def test_a_whole_number_that_no_float_holds_costs_its_own_line_alone(tmp_path: Path) -> None:
+    line = 'loop_supply_temperature_celsius{loop="cdu-a"}'
+    text = f"{line} {'9' * 400} 1753690000\n{line} 20 1753690001\n# EOF\n"
+    report, inputs = run(tmp_path, LOOP_MAP.replace("FORMAT", "openmetrics"), ("a.om", text.encode()))
+    assert [(one.line, one.reason) for one in report.rejections] == [(1, "int too large to convert to float")]
+    assert list(readings(inputs).values()) == [20.0]
+
+
 def test_a_stream_of_chunks_is_read_up_to_where_it_is_broken(tmp_path: Path) -> None:
     data = bytearray((PROMETHEUS / "chunks.bin").read_bytes())
     data[-3] ^= 1
