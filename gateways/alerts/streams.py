@@ -57,7 +57,8 @@ class Streams:
             after = self._number(last_id)
             if after is None or not first - 1 <= after <= last:
                 if last_id:
-                    yield Event("", "gap", orjson.dumps({"after": last_id, "first": self._id(first)}))
+                    said = last_id.encode(errors="replace").decode()  # a header's bytes need not be text
+                    yield Event("", "gap", orjson.dumps({"after": said, "first": self._id(first)}))
                 after = last
                 for event in self._picture(is_wanted, after):
                     yield event

@@ -35,7 +35,7 @@ def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Pr
     """Rows in the order of the file. Raises ConfigurationError when it is none, or doesn't fit the map."""
     try:
         file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is no UTF-8
         raise unreadable(path, error) from None
     with file:
         names = file.schema_arrow.names
@@ -53,6 +53,22 @@ def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Pr
                 progress(size * read // rows - told)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(path, ValueError(f"broken behind row {read}: {error}")) from None
+
+
+def values_of(column: Any) -> list[Any]:
+    """Python's values. In place of one that it can't hold (no UTF-8, the year 10000) stands why, as a text."""
+    try:
+        found: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        return [_value_of(one) for one in column]
+    return found
+
+
+def _value_of(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError) as error:
+        return str(error)
 
 
 def _check_types(path: Path, schema: Any, head: Head, plan: ImportMap) -> None:
@@ -97,7 +113,7 @@ class _Batches:
             yield from (judged(row, said[index], quality) for index, row in found)
 
     def _texts(self, columns: list[Any], name: str) -> list[str]:
-        return ["" if one is None else str(one).strip() for one in columns[self._place[name]].to_pylist()]
+        return ["" if one is None else str(one).strip() for one in values_of(columns[self._place[name]])]
 
     def _wide(self, columns: list[Any], times: list[int | None], before: int) -> Iterator[tuple[int, Row]]:
         plan, cells = self._plan, tuple(range(len(self._plan.columns)))
@@ -140,23 +156,23 @@ class _Batches:
 
     def _times(self, column: Any, before: int) -> list[int | None]:
         """Ns since 1970; None where it is none, and rejected."""
-        kind, plan = column.type, self._plan
-        if pa.types.is_timestamp(kind) and (kind.tz is not None or plan.time.is_utc):
-            factor = _PER_S[kind.unit]
-            numbers = column.cast(pa.int64()).to_pylist()
-            return [
-                self._read(one, lambda one: in_range(one * factor, str(one)), before + n)
-                for n, one in enumerate(numbers, 1)
-            ]
-        part = [0] * len(column)
-        if pa.types.is_timestamp(kind):
-            # local time: the zone is the map's, read to the microsecond; the rest is put to it
-            part = [(one or 0) * _PER_S[kind.unit] % 1000 for one in column.cast(pa.int64()).to_pylist()]
-            column = pc.strftime(pc.cast(column, pa.timestamp("us"), safe=False), "%Y-%m-%dT%H:%M:%S")
-        found = []
-        for number, (one, rest) in enumerate(zip(column.to_pylist(), part, strict=True), 1):
-            time_ns = self._read(one, self._local, before + number)
-            found.append(None if time_ns is None else time_ns + rest)
+        kind = column.type
+        if not pa.types.is_timestamp(kind):
+            return [self._read(one, self._local, before + n) for n, one in enumerate(values_of(column), 1)]
+        factor = _PER_S[kind.unit]
+        times = [
+            self._read(one, lambda one: in_range(one * factor, str(one)), before + n)
+            for n, one in enumerate(column.cast(pa.int64()).to_pylist(), 1)
+        ]
+        if kind.tz is not None or self._plan.time.is_utc:
+            return times
+        # local time: the zone is the map's, read to the microsecond; the rest is put to it
+        whole_us = pa.array([None if one is None else one // 1000 for one in times], pa.timestamp("us"))
+        texts = pc.strftime(whole_us, "%Y-%m-%dT%H:%M:%S").to_pylist()
+        found: list[int | None] = []
+        for number, (text, local_ns) in enumerate(zip(texts, times, strict=True), 1):
+            time_ns = None if local_ns is None else self._read(text, self._local, before + number)
+            found.append(None if time_ns is None or local_ns is None else time_ns + local_ns % 1000)
         return found
 
     def _local(self, one: Any) -> int:
@@ -188,7 +204,7 @@ class _Batches:
                 math.nan
                 if one is None
                 else number_of(str(one), scale, offset, plan, (file, before + place + 1, name), report)
-                for place, one in zip(places, column.to_pylist(), strict=True)
+                for place, one in zip(places, values_of(column), strict=True)
             ]
         try:
             numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)

@@ -64,10 +64,11 @@ def of_copy(path: Path) -> Iterator[Stated]:
         rows = _csv_rows(path) if path.suffix == ".csv" else _parquet_rows(path)
         for place, row in rows:
             yield _of_row(row, place)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, OverflowError, pa.ArrowException) as error:
         raise ConfigurationError([Finding(str(path), 0, 0, f"can't be read: {error}")]) from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigurationError([Finding(str(path), 0, 0, f"no CSV file in UTF-8: {error}")]) from None
+        kind = "table" if path.suffix == ".parquet" else "CSV file"
+        raise ConfigurationError([Finding(str(path), 0, 0, f"no {kind} in UTF-8: {error}")]) from None
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -256,12 +256,13 @@ def import_csv(work: Path) -> Case:
 
 def import_parquet(work: Path) -> Case:
     """Parquet."""
+    texts = pa.array(["2026-01-01 00:00:00", "2026-01-01 00:00:10", None])
+    stamps = pa.array([1_767_225_600_000, 1_767_225_610_000, None], pa.timestamp("ms"))
+    days = pa.array([20_454, 20_455, None], pa.date32())
+    temp = pa.array(["20", "x", None])
     seeds = []
-    for kind in (pa.timestamp("ms"), pa.timestamp("ns", "UTC"), pa.string()):
-        times = pa.array(
-            ["2026-01-01 00:00:00", "2026-01-01 00:00:10", None] if kind == pa.string() else [1_767_225_600_000, 1_767_225_610_000, None], kind
-        )  # fmt: skip
-        table = pa.table({"time": times, "flow": [1.5, None, 3.0], "temp": ["20", "x", None]})
+    for times in (stamps, stamps.cast(pa.timestamp("ns", "UTC")), texts, texts.dictionary_encode(), days):
+        table = pa.table({"time": times, "flow": [1.5, None, 3.0], "temp": temp.dictionary_encode()})
         for codec in ("none", "snappy", "zstd"):
             written = io.BytesIO()
             pq.write_table(table, written, compression=codec)

@@ -1,4 +1,4 @@
-"""Recordings: MCAP files that are damaged, or made to do damage."""
+"""Recordings and copies of journals: files that are damaged, or made to do damage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import random
 import struct
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,16 @@ from mcap.writer import CompressionType
 
 from gateways.cli.recording_copies import repair
 from rules.errors import ConfigurationError, UndecodableError
+from streams.journal.chain import Verifier
+from streams.journal.copies import closing_heads, copy_to
+from streams.journal.sources import of_copy
 from streams.record import Record
 from streams.recording.check import check_recordings
 from streams.recording.recording import Recording, RecordingWriter
 from streams.wire import decode_input, encode_input
 from tests.rules.engine.plant import MS, START, S, flow, tick
-from tools.fuzz.mutate import NUMBERS, Make, of_bytes
+from tests.streams.journal.lines import head, journal
+from tools.fuzz.mutate import NUMBERS, Make, of_bytes, of_text
 from tools.fuzz.runner import Case
 
 _CHUNK: Final = 6
@@ -142,4 +147,42 @@ def repairs(work: Path) -> Case:
     return Case(make, run, (ConfigurationError,))
 
 
-RECORDING_TARGETS: Final = {"recordings": readings, "recording-check": checks, "recording-repair": repairs}
+def _verifying(work: Path, kind: str, words: bytes | None = None) -> Case:
+    """`journal verify` of a copy of this kind: a chain that holds, with a head, is the one that was written."""
+    lines = journal(5)
+    file = work / f"x{kind}"
+    verifier = Verifier()
+    with copy_to(file, kind) as put:
+        for value in (*lines, head(lines, 5).as_bytes()):
+            one = verifier.take(value, "")
+            assert one is not None
+            put(one, value)
+        for closing in closing_heads(verifier):
+            put(closing, closing.as_bytes())
+    seed = file.read_bytes()
+    make = of_bytes([seed]) if words is None else of_text([seed], [words])
+
+    def run(data: bytes) -> None:
+        file.write_bytes(data)
+        verifier = Verifier()
+        for stated in of_copy(file):
+            verifier.take(*stated)
+        if verifier.finish({}) or "row-a" not in verifier.units:
+            return
+        chain = verifier.units["row-a"]
+        if any(
+            one.number == chain.end.number for one, _ in chain.heads
+        ):  # no head vouches for the last line else
+            assert chain.end.hash == sha256(lines[chain.end.number - 1]).hexdigest()
+
+    return Case(make, run, (ConfigurationError,))
+
+
+RECORDING_TARGETS: Final = {
+    "recordings": readings,
+    "recording-check": checks,
+    "recording-repair": repairs,
+    "journal-lines": lambda work: _verifying(work, ".jsonl", b'"previous":""'),
+    "journal-csv": lambda work: _verifying(work, ".csv", b'""previous"":""""'),
+    "journal-parquet": lambda work: _verifying(work, ".parquet"),
+}

@@ -96,13 +96,17 @@ def _parquet(path: Path) -> Head:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from streams.importing.parquet import values_of
+
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             batch = next(file.iter_batches(HEAD_ROWS), None)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from None
-    columns = [[] if batch is None else _texts(batch.column(index)) for index in range(len(schema))]
+    columns = [
+        [] if batch is None else _texts(values_of(batch.column(index))) for index in range(len(schema))
+    ]
     head = Head("parquet", table=judge(list(schema.names), columns, ","))
     assert head.table is not None
     time = None if head.table.time is None else schema.field(head.table.time).type
@@ -112,8 +116,8 @@ def _parquet(path: Path) -> Head:
     return head
 
 
-def _texts(column: Any) -> list[str]:
-    return ["" if one is None or one != one else str(one) for one in column.to_pylist()]  # noqa: PLR0124 - NaN
+def _texts(values: list[Any]) -> list[str]:
+    return ["" if one is None or one != one else str(one) for one in values]  # noqa: PLR0124 - NaN
 
 
 def _answer(path: Path) -> Head:

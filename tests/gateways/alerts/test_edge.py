@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from yarl import URL
 
 from gateways.alerts import edge as edge_module
 from gateways.alerts import streams as streams_module
@@ -122,6 +123,20 @@ async def test_who_comes_too_late_is_told_of_the_gap(
     name, data = await (events := await follow(http, served, "1-5")).next()
     assert (name, data["after"]) == ("gap", "1-5")
     assert (await events.next())[0] == "alarm"
+
+
+async def test_a_last_id_that_is_no_text_is_a_gap(served: Running) -> None:
+    await served.say(raised(1))
+    await until(lambda: served.context.metrics["words"] == 1)
+    where = URL(served.context.metrics["serves"])
+    reader, writer = await asyncio.open_connection(where.host, where.port)
+    head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    writer.write(f"GET /alarms/events HTTP/1.1\r\nHost: {where.authority}\r\n{head}".encode())
+    writer.write(b"Last-Event-ID: 1-\xb5\r\n\r\n")
+    async with asyncio.timeout(10):
+        said = await reader.readuntil(b'"after":"1-?"')
+    assert said.startswith(b"HTTP/1.1 200")
+    writer.close()
 
 
 async def test_a_quiet_stream_shows_signs_of_life(

@@ -172,6 +172,52 @@ ignored: ["X-*"]
     assert report.left_out == {"X-1": 1}
 
 
+def not_utf8(column: Any) -> Any:
+    """The same, its first character made a byte that no text of UTF-8 begins with."""
+    bad = [None if one is None else b"\xde" + one[1:].encode() for one in column.to_pylist()]
+    return pa.array(bad, pa.binary()).view(pa.string())
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        (pa.array([T0 // 10**6, 1 << 62], pa.timestamp("ms")), "not between 1970"),
+        (pa.chunked_array([pa.array(["2026-01-01"]), not_utf8(pa.array(["2026-01-01"]))]), "'utf-8' codec"),
+        (pa.array([20_454, 100_000_000], pa.date32()), "date value out of range"),
+    ],
+)
+def test_a_time_of_parquet_that_is_none_costs_its_row_alone(tmp_path: Path, times: Any, reason: str) -> None:
+    map_text = """
+format: parquet
+time: {column: t, zone: Europe/Oslo}
+columns:
+  flow: {to: CDU-A.LiquidFlow, unit: L/min}
+"""
+    report, inputs = run(tmp_path, map_text, parquet(tmp_path / "a.parquet", t=times, flow=[1.0, 2.0]))
+    assert list(readings(inputs).values()) == [1.0]
+    (rejected,) = report.rejections
+    assert rejected.line == 2
+    assert reason in rejected.reason
+
+
+def test_bytes_that_are_no_text_cost_the_cells_that_hold_them(tmp_path: Path) -> None:
+    map_text = """
+format: parquet
+time: {column: t}
+columns:
+  flow: {to: CDU-A.LiquidFlow, unit: L/min}
+"""
+    times = pa.array([T0, T0 + S], pa.timestamp("ns", "UTC"))
+    flow = pa.chunked_array([pa.array(["1.5"]), not_utf8(pa.array(["2.5"]))])
+    report, inputs = run(tmp_path, map_text, parquet(tmp_path / "a.parquet", t=times, flow=flow))
+    assert readings(inputs) == {("CDU-A.LiquidFlow", T0): 1.5}
+    assert [(one.line, one.column) for one in report.rejections] == [(2, "flow")]
+    named = parquet(tmp_path / "b.parquet", time=times, flow=[1.0, 2.0])
+    named.write_bytes(named.read_bytes().replace(b"flow", b"\x80low"))
+    with pytest.raises(ConfigurationError, match="can't be read: 'utf-8' codec"):
+        run(tmp_path, map_text, named)
+
+
 def test_local_times_of_parquet_keep_their_nanoseconds(tmp_path: Path) -> None:
     map_text = """
 format: parquet
