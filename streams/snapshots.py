@@ -181,7 +181,7 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
         for record in await read_span(bus, place, 0, end):
             if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
                 continue
-            with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+            with contextlib.suppress(KeyError, TypeError, ValueError):
                 manifest = orjson.loads(record.value)
                 if manifest["log_id"] in logs:
                     unit = manifest["unit"]

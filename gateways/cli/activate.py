@@ -21,7 +21,7 @@ from gateways.access.answers import hear_answers
 from gateways.access.signing import Acting, Who, acting, said_by, unknown_key
 from gateways.cli.durations import duration_s
 from gateways.cli.tables import print_table
-from gateways.cli.workers import Workers, refuse_other_site
+from gateways.cli.workers import Metrics, Workers, refuse_other_site
 from rules.engine.inputs import Activation
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError, UnreachableError
@@ -73,8 +73,8 @@ def activate_rules(
                 for unit, entry in answers.items()
             },
             "seconds": round(time.monotonic() - began_s, 1),
-            "activation_pause_ms_max": metrics.get("activation_pause_ms_max"),
-            "take_over_ms_max": metrics.get("rule_sets", {}).get("take_over_ms_max"),
+            "activation_pause_ms_max": metrics and metrics.activation_pause_ms_max,
+            "take_over_ms_max": metrics and metrics.rule_sets.take_over_ms_max,
         }
         print(orjson.dumps(answer).decode())
     else:
@@ -86,7 +86,7 @@ def activate_rules(
 
 async def _activate(
     bus: Bus, site: Site, site_dir: Path, rule_set: RuleSet, me: Acting, patience_s: float
-) -> tuple[Answers, Mapping[str, Any]]:
+) -> tuple[Answers, Metrics | None]:
     """What each unit answered, and the metrics of a worker afterwards."""
     until_s = time.monotonic() + patience_s
     workers = Workers()
@@ -127,7 +127,7 @@ async def _until_there(status: Reader, workers: Workers, until_s: float) -> None
 
 def _refuse_unsigned(me: Acting, workers: Workers) -> None:
     """Where units have an access list, they would refuse what nobody has signed."""
-    if me.key is None and any(any(said.get("access", {}).values()) for said in workers.present()):
+    if me.key is None and any(any(said.access.values()) for said in workers.present()):
         text = "the site has users: rules are activated with the key of one who has the right activate-rules"
         raise ConfigurationError([Finding("--key", 0, 0, text, "name its file with --key")])
 
@@ -138,14 +138,14 @@ async def _until_ready(status: Reader, workers: Workers, site: Site, digest: str
     while True:
         await workers.hear(status)
         present = workers.present()
-        ready = [one for one in present if digest in one["rule_sets"]["ready"]]
-        missing = set(site.units).difference(*(one.get("rules", {}) for one in ready))
+        ready = [one for one in present if digest in one.rule_sets.ready]
+        missing = set(site.units).difference(*(one.rules for one in ready))
         if not missing and len(ready) == len(present):
             return
         if time.monotonic() > until_s:
             if not present:
                 raise UnreachableError("the workers are gone; nothing was activated")
-            strangers = missing.difference(*(one.get("rules", {}) for one in present))
+            strangers = missing.difference(*(one.rules for one in present))
             if strangers:
                 raise UnreachableError(f"no worker has {_names(strangers)}: is it this site that is running?")
             raise UnreachableError("the workers were not ready in time (--within); nothing was activated")
@@ -166,14 +166,14 @@ async def _answers(journal: Reader, sent: Mapping[str, Activation]) -> Answers:
     return {unit: answers[unit] for unit in sent}
 
 
-async def _metrics_after(status: Reader, workers: Workers, after_ns: int) -> Mapping[str, Any]:
-    """Of a worker that has said its status since; empty when none does."""
+async def _metrics_after(status: Reader, workers: Workers, after_ns: int) -> Metrics | None:
+    """Of a worker that has said its status since; None when none does."""
     until_s = time.monotonic() + 3.0
     while time.monotonic() < until_s:
         await workers.hear(status)
         if said := workers.since(after_ns):
             return said[0]
-    return {}
+    return None
 
 
 def _names(units: set[str]) -> str:

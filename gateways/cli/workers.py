@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
+from pydantic import BaseModel, ValidationError
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
@@ -22,37 +23,56 @@ FRESH_NS: Final = 5_000_000_000
 _READ_S: Final = 0.2
 
 
+class ReadySets(BaseModel):
+    """Which rule sets a worker could change to at once, by digest; how long a unit stood still when it last did."""
+
+    ready: list[str]
+    take_over_ms_max: float | None = None
+
+
+class Metrics(BaseModel):
+    """What is asked of a worker's metrics here; by unit."""
+
+    rule_sets: ReadySets
+    rules: dict[str, str] = {}
+    access: dict[str, Any] = {}
+    activation_pause_ms_max: float | None = None
+
+
+class _Said(BaseModel):
+    role: str
+    at_ns: int
+    metrics: Metrics
+
+
 class Workers:
     """The last word of each, by role, on the topic `status`."""
 
     def __init__(self) -> None:
-        self._said: dict[str, dict[str, Any]] = {}
+        self._said: dict[str, _Said] = {}
 
     async def hear(self, status: Reader) -> None:
         """What they have said since."""
         self.note(await status.read(_READ_S))
 
     def note(self, records: Iterable[Record]) -> None:
-        """Take in what they say; anybody can write to the topic."""
+        """Take in what they say; other roles speak there too, and anybody can write to the topic."""
         for record in records:
-            try:
-                said = orjson.loads(record.value or b"{}")
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(said, dict) and "rule_sets" in said.get("metrics", {}):
-                self._said[said["role"]] = said
+            with contextlib.suppress(ValidationError):
+                said = _Said.model_validate_json(record.value or b"{}")
+                self._said[said.role] = said
 
-    def present(self) -> list[dict[str, Any]]:
+    def present(self) -> list[Metrics]:
         """The metrics of those that are there now."""
         return self.since(time.time_ns() - FRESH_NS)
 
-    def since(self, after_ns: int) -> list[dict[str, Any]]:
+    def since(self, after_ns: int) -> list[Metrics]:
         """The metrics of those that have said something after a time."""
-        return [one["metrics"] for one in self._said.values() if one["at_ns"] > after_ns]
+        return [one.metrics for one in self._said.values() if one.at_ns > after_ns]
 
     def digests(self) -> set[str]:
         """Of the rules that rule the units of those that are there now."""
-        return {digest for said in self.present() for digest in said.get("rules", {}).values()}
+        return {digest for said in self.present() for digest in said.rules.values()}
 
 
 async def refuse_other_site(bus: Bus, site: Site, site_dir: Path, workers: Workers | None = None) -> None:

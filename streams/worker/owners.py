@@ -32,6 +32,8 @@ log = logging.getLogger("headrace.worker")
 SCHEMA: Final = "owner/1"
 _HEADERS: Final = (("schema", SCHEMA.encode()),)
 _PLACE: Final = TopicPartition(OWNERS.name, 0)
+_EPOCH_END: Final = 1 << 62
+"""Epochs are ns since 1970, and this is in 2116: a claim above it is a mistake, which no other could be above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ def _claim_of(record: Record) -> Claim | None:
         texts = [said["worker"], said["host"], said["life"]]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
-    if not all(type(n) is int and n >= 0 for n in numbers) or not all(type(text) is str for text in texts):
+    if not all(type(n) is int and 0 <= n < _EPOCH_END for n in numbers) or not all(
+        type(text) is str for text in texts
+    ):
         return None
     return Claim(
         said["epoch"], tuple(said["partitions"]), said["worker"], said["host"], said["pid"], said["life"]

@@ -16,7 +16,7 @@ from tools.fuzz.targets import TARGETS
 QUICK = {
     "wire-inputs": 1500, "wire-heads": 500, "wire-outputs": 800, "engine": 400, "expressions": 400, "yaml": 60, "site": 30, "rules": 60,
     "subscriptions": 40, "users": 60, "settings": 40, "maps": 30, "recordings": 150, "recording-check": 100, "webhook": 60,
-    "journal-lines": 150, "journal-csv": 60, "journal-parquet": 60,
+    "claims": 150, "rule-sets": 30, "snapshots": 150, "marks": 100, "statuses": 400, "journal-lines": 150, "journal-csv": 60, "journal-parquet": 60,
 }  # fmt: skip
 
 

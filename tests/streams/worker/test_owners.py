@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+import orjson
 import pytest
 
 from rules.errors import InvariantError
@@ -69,6 +70,15 @@ async def test_what_is_no_claim_is_passed_by_and_a_fresh_log_forgets() -> None:
     await one.follow()
     assert not one.is_mine(0, epoch)
     assert await one.claim([0]) >= epoch
+
+
+@pytest.mark.parametrize("epoch", [1 << 62, (1 << 63) - 1, (1 << 64) - 1])
+async def test_a_claim_that_none_could_be_above_is_none(epoch: int) -> None:
+    said = {"epoch": epoch, "partitions": [0], "worker": "x", "host": "h", "pid": 1, "life": "h:1:1"}
+    one = await owners(await bus_with(Message(OWNERS.name, 0, b"x", orjson.dumps(said))), "a")
+    mine = await one.claim([0])
+    assert mine < epoch
+    assert one.is_mine(0, mine)
 
 
 async def test_alarms_and_commands_carry_the_epoch_and_bytes_are_without_it(tmp_path: Path) -> None:
