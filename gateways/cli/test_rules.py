@@ -27,7 +27,7 @@ from streams.rule_sets.rule_folder import load_program, read_as_opened
 from streams.scenarios.coverage import Coverage, coverage
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.operands import Seen, operands_seen
-from streams.scenarios.run import Result, run
+from streams.scenarios.run import Result, RulesUnderTest, run
 from streams.site_folder import SITE_FILE, load_site
 from streams.text_file import read_text
 
@@ -56,7 +56,8 @@ def test_rules(paths: Sequence[Path], rules: Path | None, with_coverage: bool, a
         scenarios, findings = load_scenarios(texts, site, program)
         if unread or findings:
             raise ConfigurationError([*unread, *findings])
-        here = [run(scenario, site, program) for scenario in _shown(scenarios, "scenarios")]
+        under_test = RulesUnderTest(program, site)
+        here = [run(scenario, under_test) for scenario in _shown(scenarios, "scenarios")]
         results += here
         if with_coverage:
             covered += coverage(program, here)

@@ -271,9 +271,10 @@ class Engine:
         self._statements.advance(out, until_ns)
 
     def _fire_conditions(self, until_ns: int, out: list[Output]) -> None:
-        state, base = self._state, self._compiled.gpu_conditions
+        state = self._state
         if state.soonest[0] > until_ns:
             return
+        base = self._compiled.gpu_conditions
         state.soonest[0] = NEVER
         of_gpus = _DUE(until_ns, state.gpus, 0, state.soonest, self._due, 0)
         count = _DUE(until_ns, state.plant, base, state.soonest, self._due, of_gpus)

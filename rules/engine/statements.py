@@ -159,6 +159,8 @@ class Statements(Register):
         """What waits, and ends of silences, up to `until_ns`, in the order of time; of one time, ends come last."""
         telling_ns = flood_ns = self.passed_ns
         self.passed_ns = max(self.passed_ns, until_ns)
+        if self._is_quiet(until_ns):
+            return
         of: dict[tuple[int, str, str], Cause] = {}
         while True:
             lapses_ns = min(self.abroad.believed.values(), default=NO_END_NS)
@@ -183,6 +185,12 @@ class Statements(Register):
                 return
             # an edge comes behind all that is of its own time
             telling_ns, flood_ns = max(telling_ns, at_ns - 1), max(flood_ns, at_ns - 1)
+
+    def _is_quiet(self, until_ns: int) -> bool:
+        """Whether none of that is due: so it is at nearly every tick."""
+        if self.abroad.believed or self.abroad.told or self.flood.is_busy:
+            return False
+        return self.waiting.first_ns(NO_END_NS) == NO_END_NS and self.next_end()[0] > until_ns
 
     def take_all(self, out: list[Output]) -> None:
         """What waits, whatever its time: its rules are about to go."""

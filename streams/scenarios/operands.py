@@ -17,7 +17,7 @@ from rules.language.program import Program, Rule
 from rules.language.terms import Term
 from rules.language.watched import AssetSignal, watching
 from rules.site.model import Site
-from streams.scenarios.run import Result, given_by, outputs_of
+from streams.scenarios.run import Result, RulesUnderTest, given_by, outputs_of
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ def operands_seen(operands: Sequence[Operand], site: Site, results: Iterable[Res
         if not rules:
             continue
         program = Program(tuple(sorted(rules, key=lambda rule: rule.id)), site.digest, digest="")
-        outputs = outputs_of(result.scenario, site, program, result.traces)
+        outputs = outputs_of(result.scenario, RulesUnderTest(program, site), result.traces)
         for name in {output.rule for output in outputs if isinstance(output, Alarm)}:
             value, _, place = name.partition("-")
             one = seen[int(place)]

@@ -7,7 +7,7 @@ time); an alarm of a rule whose signal the scenario gives, but which it does not
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from rules.engine.engine import Engine
 from rules.engine.facts import parts_of
 from rules.engine.inputs import Frame, Identity, Input, Readings, Tick
 from rules.engine.outputs import Alarm, Command, Output
+from rules.engine.tables import Compiled, compile_unit
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from rules.language.program import GPU_TYPE, Program
 from rules.language.watched import AssetSignal, watching
@@ -51,21 +52,42 @@ class Result:
     """By `ASSET.SIGNAL`."""
 
 
-def run(scenario: Scenario, site: Site, program: Program) -> Result:
+class RulesUnderTest:
+    """Rules and their site; compiled once for each unit, whatever the number of scenarios."""
+
+    def __init__(self, program: Program, site: Site) -> None:
+        self.program = program
+        self.site = site
+        self._facts = parts_of(program, site).facts()
+        self._compiled: dict[str, Compiled] = {}
+
+    def engine(self, unit: str) -> Engine:
+        """An empty one."""
+        if unit not in self._compiled:
+            self._compiled[unit] = compile_unit(self.program, self.site, self.site.units[unit])
+        return Engine(self._compiled[unit], self.site, unit)
+
+    def told_by(self, units: Container[str]) -> list[str]:
+        """The units that these tell something."""
+        return [part.to for part in self._facts if part.unit in units]
+
+
+def run(scenario: Scenario, rules: RulesUnderTest) -> Result:
     """Run it from an empty engine."""
     traces = {f"{s.asset}.{s.signal}": trace(s, scenario.duration_ns) for s in scenario.scripts}
-    outputs = outputs_of(scenario, site, program, traces)
-    watched = _watched(scenario, program)
+    outputs = outputs_of(scenario, rules, traces)
+    watched = _watched(scenario, rules.program)
     seen = _alarms(outputs, watched)
     commands = [output for output in outputs if isinstance(output, Command)]
     return Result(scenario, tuple(_problems(scenario, seen, commands)), tuple(seen), traces)
 
 
-def outputs_of(scenario: Scenario, site: Site, program: Program, traces: Mapping[str, Trace]) -> list[Output]:
-    """What engines of `program` say to a scenario's signals (`traces`, as in its result)."""
+def outputs_of(scenario: Scenario, rules: RulesUnderTest, traces: Mapping[str, Trace]) -> list[Output]:
+    """What engines of these rules say to a scenario's signals (`traces`, as in its result)."""
+    site = rules.site
     given = dict.fromkeys(site.assets[script.asset].unit for script in scenario.scripts)
-    told = [part.to for part in parts_of(program, site).facts() if part.unit in given]
-    engines = {unit: Engine(program, site, unit) for unit in dict.fromkeys([*given, *told])}
+    told = rules.told_by(given)
+    engines = {unit: rules.engine(unit) for unit in dict.fromkeys([*given, *told])}
     inputs: list[tuple[int, Input]] = []
     for unit in engines:
         scripts = [script for script in scenario.scripts if site.assets[script.asset].unit == unit]

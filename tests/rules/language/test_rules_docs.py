@@ -10,7 +10,7 @@ from rules.language.load import TOP_KEYS, load_rules
 from rules.language.rule_reader import KEYS, LATER
 from streams.rule_sets.rule_folder import rule_texts
 from streams.scenarios.load import load_scenarios
-from streams.scenarios.run import run
+from streams.scenarios.run import RulesUnderTest, run
 from streams.site_folder import load_site
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,8 @@ def test_the_first_rule_passes_its_test() -> None:
     assert program is not None
     scenarios, findings = load_scenarios({"mine.yaml": EXAMPLES[1]}, site, program)
     assert findings == []
-    assert [run(scenario, site, program).problems for scenario in scenarios] == [(), ()]
+    under_test = RulesUnderTest(program, site)
+    assert [run(scenario, under_test).problems for scenario in scenarios] == [(), ()]
 
 
 def test_every_word_is_explained() -> None:

@@ -22,7 +22,7 @@ from streams.scenarios.model import Scenario
 from streams.scenarios.run import run
 from streams.times import iso_utc
 from streams.wire import encode_input
-from tests.streams.scenarios.narvik import FOLDER, program, site
+from tests.streams.scenarios.narvik import FOLDER, program, site, under_test
 
 S = 1_000_000_000
 PUMP_TRIP = """\
@@ -81,7 +81,7 @@ def pump_trip(**keys: str) -> str:
 def test_a_recorded_pump_trip_of_another_rack_raises_the_alarm_at_its_time(folder: Path) -> None:
     (scenario,), findings = read(folder, pump_trip())
     assert not findings
-    result = run(scenario, site(), program())
+    result = run(scenario, under_test())
     assert not result.problems
     trace = result.traces["R02.RackLiquidFlow"]
     assert trace.time_ns.tolist() == [n * S for n in range(12)], "from 4 s on, to before 16 s"

@@ -5,7 +5,7 @@ import pytest
 from streams.scenarios.coverage import coverage
 from streams.scenarios.load import load_scenarios
 from streams.scenarios.run import run
-from tests.streams.scenarios.narvik import FOLDER, outcome, program, site
+from tests.streams.scenarios.narvik import FOLDER, outcome, program, site, under_test
 
 FLOW = """\
 flow:
@@ -106,7 +106,7 @@ def test_the_example_s_rules_do_what_their_scenarios_say_and_each_is_tried() -> 
     scenarios, findings = load_scenarios(texts, site(), program())
     assert findings == []
     assert len(scenarios) >= 80
-    results = [run(scenario, site(), program()) for scenario in scenarios]
+    results = [run(scenario, under_test()) for scenario in scenarios]
     assert {result.scenario.name: result.problems for result in results if result.problems} == {}
     assert [one.rule for one in coverage(program(), results) if not one.complete] == []
 
