@@ -20,7 +20,10 @@ def read_text(file: Path, name: str) -> str:
 
 def plain_text(file: Path) -> str:
     """UTF-8 text. OSError also where `file` is a pipe, socket or device: reading it might never end."""
-    mode = file.stat().st_mode
+    try:
+        mode = file.stat().st_mode
+    except ValueError:  # a zero byte, or half a pair of UTF-16: names come from files, too
+        raise OSError(errno.EINVAL, "no file can have this name") from None
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise OSError(errno.EINVAL, "no regular file")
     return file.read_text(encoding="utf-8")

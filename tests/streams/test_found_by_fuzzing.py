@@ -22,6 +22,7 @@ from streams.recording.file import CHUNK_MAX_BYTES
 from streams.recording.recording import Recording, RecordingWriter
 from streams.recording.segments import heads_of
 from streams.settings import load_settings
+from streams.text_file import read_text
 from streams.wire import decode_input, decode_output, encode_input
 from tests.rules.engine.plant import LOW, START, UNIT, S, flow, frame, program, site
 
@@ -179,3 +180,9 @@ def test_metadata_that_are_none_of_ours_are_a_finding(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigurationError, match="metadata"):
         heads_of(Recording(file))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+def test_a_name_that_no_file_can_have_is_a_finding(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no file can have this name"):
+        read_text(Path(name), "map.yaml")
