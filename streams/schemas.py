@@ -17,8 +17,9 @@ from pydantic import TypeAdapter
 
 from rules.access.users import User
 from rules.engine.inputs import AccessList
-from rules.engine.outputs import Alarm, Entry
+from rules.engine.outputs import Alarm, Command, Entry
 from streams import replay_mark, role
+from streams.command_signatures import SIGNATURE
 from streams.dead_letter import PREFIX
 from streams.journal.heads import Head
 from streams.replay_mark import Mark
@@ -58,6 +59,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "epoch": "when that source began, in ns since 1970: a number",
     "backfill": "1 where it comes late, out of a spool",
     OWNER_EPOCH: "of the worker that says it, a number: who reads passes by what has a lower one than the unit's last",
+    SIGNATURE: "of a command: the id of the worker's key, a colon, an Ed25519 signature as hex (docs/actuators.md)",
     "digest": "SHA-256 of the snapshot that it belongs to",
     replay_mark.HEADER: "the recording, where the log is a replay's",
     f"{PREFIX}reason": "why nobody could read it: a word that does not change",
@@ -79,6 +81,12 @@ _TOLD: Final = {
     "at_ns": "when this transition happened, in ns since 1970 (event time)",
 }
 """Of an alarm's fields."""
+_BESIDE: Final[Mapping[type[Any], tuple[str, ...]]] = {
+    Alarm: (OWNER_EPOCH,),
+    Command: (OWNER_EPOCH, SIGNATURE),
+    Entry: (),
+}
+"""The headers that an output may have, beside that of a replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,7 @@ def _outputs() -> list[RecordKind]:
             _doc(kind),
             TOPIC_OF[kind].key,
             value=_object({"schema": {"const": schema}, **said, "body": _body(kind)}),
-            may_have=(replay_mark.HEADER,) if kind is Entry else (OWNER_EPOCH, replay_mark.HEADER),
+            may_have=(*_BESIDE[kind], replay_mark.HEADER),
         )
         for schema, kind in CLASS_OF_OUTPUT.items()
     ]

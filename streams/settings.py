@@ -155,6 +155,19 @@ class JournalSettings(BaseModel, extra="forbid"):
     head_every_s: float = Field(3600.0, gt=0, description="of event time, between two heads of a unit")
 
 
+class CommandSettings(BaseModel, extra="forbid"):
+    """Signatures of commands (docs/actuators.md)."""
+
+    key: Path | None = Field(
+        None,
+        description="file of the private key (PEM) with which the worker signs; without it none is signed",
+    )
+    trusted: list[Path] = Field(
+        default_factory=list,
+        description="files of public keys (PEM): actuators act on what these signed alone; on all without any",
+    )
+
+
 class AccessSettings(BaseModel, extra="forbid"):
     """With what the edges of this machine sign (docs/access.md)."""
 
@@ -246,6 +259,7 @@ class Settings(BaseSettings):
     ticker: TickerSettings = Field(default_factory=TickerSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
+    commands: CommandSettings = Field(default_factory=CommandSettings)
     recorder: RecorderSettings = Field(default_factory=RecorderSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
     scada: ScadaSettings = Field(default_factory=ScadaSettings)

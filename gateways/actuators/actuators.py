@@ -1,12 +1,13 @@
 """From the topic `commands` to the devices, each command once, and a receipt for every one.
 
-Rules, in this order: what can't be read goes to dead-letters; what a worker says that has lost the unit is fenced
-(`fence`); a command whose receipt is out is a repeat, dropped and counted; an expired one is refused first; then an
-unknown actuator, a value out of range, a wrong unit. What is left is marked on disk, *then* written. Before all of
-this: on a log that is a replay's nothing is acted on, marked or answered, and no batch is looked at before the log has
-said that it is none; a command with a replay's header is refused on any log. A command that was marked and not told
-belongs to a process that ended in between: set points are idempotent, so within its expiry it is written again; after
-that it is `unknown`.
+Rules, in this order: what can't be read goes to dead-letters; where keys are trusted, what none of them has signed is
+refused, under a name of its own, and nothing that it says counts, its owner's epoch neither; what a worker says that
+has lost the unit is fenced (`fence`); a command whose receipt is out is a repeat, dropped and counted; an expired one
+is refused first; then an unknown actuator, a value out of range, a wrong unit. What is left is marked on disk, *then*
+written. Before all of this: on a log that is a replay's nothing is acted on, marked or answered, and no batch is looked
+at before the log has said that it is none; a command with a replay's header is refused on any log. A command that was
+marked and not told belongs to a process that ended in between: set points are idempotent, so within its expiry it is
+written again; after that it is `unknown`.
 Every target has a queue and a task of its own, so that one that hangs holds up no other.
 """
 
@@ -19,7 +20,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateways.actuators.dead_man import DeadMan
@@ -32,6 +33,7 @@ from rules.errors import UndecodableError, UnreachableError
 from rules.findings import nearest
 from rules.site.model import Actuator
 from streams.bus.bus import Producer, Reader
+from streams.command_signatures import TrustedKeys
 from streams.dead_letter import dead_letter
 from streams.publisher.publisher import Publisher
 from streams.record import Record
@@ -75,6 +77,7 @@ class Actuators:
         ledger: CommandLedger,
         targets: Mapping[str, Target],
         dead_man: DeadMan,
+        trusted: TrustedKeys,
         trace: Trace = untraced,
     ) -> None:
         self._context = context
@@ -83,6 +86,7 @@ class Actuators:
         self._fence = Fence(ledger)
         self._targets = targets
         self._dead_man = dead_man
+        self._trusted = trusted
         self._queues = {name: TaskQueue() for name in targets}
         self._in_hand: set[str] = set()
         self._said: deque[_Said] = deque()
@@ -93,7 +97,7 @@ class Actuators:
         self._trace = trace
         self._metrics = context.metrics
         self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
-        self._metrics.update(replay=None, replayed=0, fenced=0)
+        self._metrics.update(replay=None, replayed=0, fenced=0, forged=0, signed=bool(trusted))
         self._metrics.update(
             repeats=0, again=0, too_old=0, undecodable=0, latency_ms={"p50": None, "p99": None}
         )
@@ -176,9 +180,13 @@ class Actuators:
             else:
                 commands.append((record, *said))
         names = [
-            name for _, command, epoch in commands for name in (command.id, _fenced_name(command, epoch))
+            name
+            for record, command, epoch in commands
+            for name in (command.id, _fenced_name(command, epoch), *self._forged_names(record))
         ]
         known = await asyncio.to_thread(self._ledger.known, names)
+        if self._trusted:
+            commands = await self._signed(commands, known)
         taken: list[tuple[Command, Task | Outcome]] = []
         fenced: dict[str, tuple[Command, Outcome]] = {}
         now_ns = self._context.clock()
@@ -210,6 +218,53 @@ class Actuators:
                 self._put(verdict)
             else:
                 self._receipt(command, verdict)
+
+    async def _signed(
+        self, commands: list[tuple[Record, Command, int]], known: Mapping[str, bool]
+    ) -> list[tuple[Record, Command, int]]:
+        """Those that are to be believed; the others are refused, each once.
+
+        A command that is told is a repeat whoever says it: it need not be looked at, and says nothing.
+        """
+        told = [one for one in commands if known.get(one[1].id)]
+        self._metrics["seen"] += len(told)
+        self._metrics["repeats"] += len(told)
+        open_ones = [one for one in commands if not known.get(one[1].id)]
+        reasons = await asyncio.to_thread(lambda: [self._trusted.wrong(record) for record, *_ in open_ones])
+        believed: list[tuple[Record, Command, int]] = []
+        forged: dict[str, tuple[Command, str]] = {}
+        for one, reason in zip(open_ones, reasons, strict=True):
+            if not reason:
+                believed.append(one)
+                continue
+            self._metrics["seen"] += 1
+            (name,) = self._forged_names(one[0])
+            if name in known or name in self._in_hand:
+                self._metrics["repeats"] += 1
+            else:
+                self._metrics["forged"] += 1
+                self._in_hand.add(name)
+                forged[name] = one[1], reason
+        now_ns = self._context.clock()
+        await asyncio.to_thread(self._ledger.mark, [(name, now_ns) for name in forged])
+        for name, (command, reason) in forged.items():
+            self._refuse_forged(name, command, reason)
+        return believed
+
+    def _refuse_forged(self, name: str, command: Command, reason: str) -> None:
+        """A receipt of its own name, as its id may be that of a command that is still to come."""
+        detail = f"forged: {reason}; it calls itself {command.id[:200]!r}"
+        if command.unit not in self._context.site.units:
+            log.error("a command of no unit of the site is refused, %s", detail)
+            return
+        self._receipt(replace(command, id=name), Outcome("refused", None, detail))
+
+    def _forged_names(self, record: Record) -> tuple[str, ...]:
+        """What a forgery is called here; nothing where none is looked for."""
+        if not self._trusted:
+            return ()
+        said = b"\n".join([record.value or b"", *(value for _, value in record.headers)])
+        return (f"forged:{hashlib.sha256(said).hexdigest()[:32]}",)
 
     def _of_lost_owner(self, command: Command, epoch: int) -> Outcome:
         highest = self._fence.highest(command.unit)

@@ -15,6 +15,7 @@ from gateways.actuators.outcome import Target
 from gateways.nvml.library import open_nvml
 from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
+from streams.command_signatures import trusted_keys
 from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 
@@ -41,12 +42,13 @@ async def run(context: RoleContext) -> None:
         context.metrics["face"] = nvml.face
         if nvml.face == "driver":
             log.error("nvml: %s", DRIVER_REFUSED)
+    trusted = trusted_keys(context.settings.commands.trusted, context.site.name)
     ledger, store = CommandLedger(run_dir / "actuators.sqlite"), FallbackStore(run_dir / FILE)
     publisher = await Publisher.open(context, SOURCE)
     traces = open_traces(context)
     trace = untraced if traces is None else traces.see
     dead_man = DeadMan(context, publisher, store, servers)
-    worker = Actuators(context, publisher, ledger, targets, dead_man, trace)
+    worker = Actuators(context, publisher, ledger, targets, dead_man, trusted, trace)
     working = [
         asyncio.create_task(worker.run()),
         *(asyncio.create_task(server.run()) for server in servers.values()),

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import orjson
+
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
 from gateways.listen import address_of, free_port, port_is_free
@@ -26,11 +28,12 @@ from gateways.up.summary import Cost
 from rules.errors import UnreachableError
 from rules.site.model import Site
 from streams.bus.kafka import KafkaBus
+from streams.keys import make_key
 from streams.output_file import is_file_name
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
-from streams.settings import Settings
+from streams.settings import PREFIX, Settings
 from streams.topics import TOPICS
 from streams.wire import encode_input
 
@@ -151,12 +154,23 @@ class System:
         return plant
 
     async def _start(self, role: str, options: Mapping[str, str] | None = None) -> None:
-        environment = self.request.environments.get(role)
+        environment = {**self._command_keys(role), **self.request.environments.get(role, {})}
         given = {**self.endpoints, **self._http(role), **(options or {})}
         has_spare = role == "worker" and bool(self.request.bootstrap)
         await self.processes.start(
             role, self.request.site, given, environment=environment, has_spare=has_spare
         )
+
+    def _command_keys(self, role: str) -> dict[str, str]:
+        """Of this run, on a broker of its own: the worker's key, and for the actuators the public part of it."""
+        commands = self.settings.commands
+        if self.request.bootstrap or commands.key or commands.trusted or role not in ("worker", "actuators"):
+            return {}
+        private = (self.run_dir / "commands.pem").resolve()
+        public = private.with_name(f"{private.name}.pub") if private.exists() else make_key(private)
+        if role == "worker":
+            return {f"{PREFIX}COMMANDS__KEY": str(private)}
+        return {f"{PREFIX}COMMANDS__TRUSTED": orjson.dumps([str(public)]).decode()}
 
     def _http(self, role: str) -> dict[str, str]:
         """Where a role serves its metrics, if the settings want that: each at a port of its own, from theirs on."""

@@ -30,6 +30,7 @@ from gateways.whole.tap import Accepted, Tap
 from rules.quality import BAD_NO_COMMUNICATION, quality_of_status
 from rules.site.model import Source
 from streams import ticker
+from streams.command_signatures import trusted_keys
 from streams.publisher.publisher import Publisher
 from streams.record import Message
 from streams.recorder import recorder
@@ -191,7 +192,9 @@ async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> 
     names = sorted({target_of(actuator) for actuator in context.site.actuators.values()})
     targets = {name: FieldTarget(field, name, context.clock) for name in names}
     store = FallbackStore(context.settings.run_dir / FILE)
-    actuators = Actuators(context, tap, ledger, targets, DeadMan(context, tap, store, _servers(targets)))
+    trusted = trusted_keys(context.settings.commands.trusted, context.site.name)
+    dead_man = DeadMan(context, tap, store, _servers(targets))
+    actuators = Actuators(context, tap, ledger, targets, dead_man, trusted)
     try:
         await actuators.run()
     finally:

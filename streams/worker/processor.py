@@ -25,10 +25,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from typing import Any
 
 from rules.engine.inputs import Activation, Fact, Input
-from rules.engine.outputs import Alarm, Output
+from rules.engine.outputs import Alarm, Command, Output
 from rules.errors import InvariantError, UndecodableError
 from rules.site.model import Site
 from streams.bus.bus import Bus, Producer
+from streams.command_signatures import CommandSigner
 from streams.dead_letter import dead_letter
 from streams.journal.heads import Signer, head_message
 from streams.record import Record
@@ -68,6 +69,7 @@ class Processor:
         crash: CrashSwitch,
         with_holes: bool = False,
         signer: Signer | None = None,
+        command_signer: CommandSigner | None = None,
         head_every_s: float = 3600.0,
         worker: str = "worker",
         clock_s: Callable[[], float] = time.monotonic,
@@ -84,6 +86,7 @@ class Processor:
         self._crash = crash
         self._with_holes = with_holes
         self._signer = signer
+        self._command_signer = command_signer
         self._head_every_ns = int(head_every_s * 1e9)
         self._clock_s = clock_s
         self._clock_ns = clock_ns
@@ -270,6 +273,8 @@ class Processor:
         self.counts.outputs[type(output).__name__.lower()] += 1
 
         message = encode_output(output, self._count, epoch)
+        if isinstance(output, Command) and self._command_signer is not None and mark is None:
+            message = self._command_signer.signed(message)
 
         def acknowledged(offset: int) -> None:
             self.counts.acknowledged(output, self._clock_ns(), oldest_ms)

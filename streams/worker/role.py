@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 from rules.errors import InvariantError, UnreachableError
 from streams.bus.bus import Producer
 from streams.bus.kafka import EMBEDDED_PREFIX, KafkaBus
+from streams.command_signatures import command_signer
 from streams.journal.heads import read_signer
 from streams.log_limit import limit_logs
 from streams.role import RoleContext
@@ -140,6 +141,9 @@ class _Worker:
             crash=CrashSwitch(context.options.get("crash_at", ""), settings.run_dir),
             with_holes=with_holes,
             signer=None if settings.journal.key is None else read_signer(settings.journal.key),
+            command_signer=None
+            if settings.commands.key is None
+            else command_signer(settings.commands.key, context.site.name),
             head_every_s=settings.journal.head_every_s,
             worker=context.name,
             clock_s=loop.time,

@@ -113,11 +113,12 @@ def command(actuator, value, *, name=None, unit=None, expires_s=10.0):
     )
 
 
-async def send(bus, *commands, epoch=None):
-    """As a worker of this epoch says them."""
+async def send(bus, *commands, epoch=None, signer=None):
+    """As a worker of this epoch says them, with a key or without one."""
     producer = await bus.producer("worker")
     for value in commands:
-        await producer.send(encode_output(value, 3, epoch))
+        message = encode_output(value, 3, epoch)
+        await producer.send(message if signer is None else signer.signed(message))
     await producer.flush()
 
 

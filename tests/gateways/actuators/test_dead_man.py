@@ -22,6 +22,7 @@ from rules.engine.inputs import Readings, Receipt
 from rules.engine.outputs import Command
 from rules.site.parse import parse_site
 from streams.bus.memory import MemoryBus
+from streams.command_signatures import TrustedKeys
 from streams.publisher.publisher import Publisher
 from streams.record import Message
 from streams.replay_mark import Mark, mark_log
@@ -146,7 +147,8 @@ class Plant:
         ledger, store = CommandLedger(self.folder / "ledger.sqlite"), FallbackStore(self.folder / FILE)
         publisher = await Publisher.open(context, role.SOURCE)
         dead_man = DeadMan(context, publisher, store, {"plc": self.plc})
-        worker = Actuators(context, publisher, ledger, {"plc": self.plc, "nvml": self.host}, dead_man)
+        targets, trusted = {"plc": self.plc, "nvml": self.host}, TrustedKeys((), context.site.name)
+        worker = Actuators(context, publisher, ledger, targets, dead_man, trusted)
         try:
             await worker.run()
         finally:
