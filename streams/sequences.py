@@ -1,7 +1,7 @@
 """Whether everything that a source numbered is on the log: holes and repeats, by identity alone.
 
-Rules: the log is read from its start; sequences begin at 1 in each epoch and have no holes (docs/architecture.md,
-"Identity and order"). A hole is lost input; an identity not above the last is a repeat, which the engine drops.
+Rules: sequences begin at 1 in each epoch and have no holes (docs/architecture.md, "Identity and order"). A hole is lost
+input; an identity not above the last is a repeat, which the engine drops.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class SequenceTracker:
     restarts: int = 0
     gaps: int = 0
     lost_readings_reported: int = 0
+    since_ns: int = 0
+    """From when on the log is read, 0 for its start: of an epoch before that, the first input may be any."""
     _last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def see(self, unit: str, identity: Identity, gap: Gap | None = None) -> int:
@@ -28,7 +30,8 @@ class SequenceTracker:
         How many are missing right before it; 0 for a repeat.
         """
         place = (identity.source, unit)
-        epoch, sequence = self._last.get(place, (identity.epoch, 0))
+        before = 0 if identity.epoch >= self.since_ns else identity.sequence - 1
+        epoch, sequence = self._last.get(place, (identity.epoch, before))
         if (identity.epoch, identity.sequence) <= (epoch, sequence):
             self.duplicates += 1
             return 0

@@ -16,14 +16,15 @@ from gateways.observability.health import Part, is_ready, parts_of
 from gateways.observability.metric import PREFIX, Metric
 from gateways.observability.table import TABLE
 
-LOST: Final = f"{PREFIX}lost"
-LOST_LABELS: Final = ("stage", "unit", "source")
+LOST: Final = f"{PREFIX}lost_total"
+NOT_EVALUATED: Final = f"{PREFIX}not_evaluated_total"
 OWN: Final = {
     f"{PREFIX}info": "1, with what the process is.",
     f"{PREFIX}state": "1 for the state that the role says it is in.",
     f"{PREFIX}ready": "1 while the role does its work (/readyz).",
     f"{PREFIX}part_ready": "1 for each part of the role, or of what it hears, that works (/readyz says why not).",
-    f"{PREFIX}lost_total": "What was lost, by the stage that lost it: 0 when all is well.",
+    LOST: "What was lost, by the stage that lost it: 0 when all is well.",
+    NOT_EVALUATED: "What is in the log and no rule has seen, by the reason.",
 }
 """Metrics of every role that no table has, by full name."""
 
@@ -68,7 +69,9 @@ def families(status: Mapping[str, Any], parts: Sequence[Part]) -> Iterator[Famil
             family.add_metric(labels, value)
         if samples:
             yield family
-    yield _lost(table, metrics)
+    yield _sums(LOST, ("stage", "unit", "source"), [(one.stage, one) for one in table if one.stage], metrics)
+    reasons = [(one.reason, one) for one in table if one.reason]
+    yield _sums(NOT_EVALUATED, ("reason", "unit"), reasons, metrics)
 
 
 def _by_family(table: Sequence[Metric]) -> list[list[Metric]]:
@@ -87,20 +90,20 @@ def _family(
     return family
 
 
-def _lost(table: Sequence[Metric], metrics: Mapping[str, Any]) -> Family:
-    """By stage, and by unit or source where they are known; a stage that has counted nothing is 0."""
-    lost: dict[tuple[str, str, str], float] = defaultdict(float)
-    for metric in table:
-        if not metric.stage:
-            continue
+def _sums(
+    name: str, labels: tuple[str, ...], words: Sequence[tuple[str, Metric]], metrics: Mapping[str, Any]
+) -> Family:
+    """By the word of each metric, and by unit or source where they are known; what has counted nothing is 0."""
+    sums: dict[tuple[str, ...], float] = defaultdict(float)
+    for word, metric in words:
         found = False
         for values, value in metric.samples(metrics):
-            labels = dict(zip(metric.labels, values, strict=True))
-            lost[metric.stage, labels.get("unit", ""), labels.get("source", "")] += value
+            known = dict(zip(metric.labels, values, strict=True))
+            sums[word, *(known.get(label, "") for label in labels[1:])] += value
             found = True
         if not found:
-            lost[metric.stage, "", ""] += 0.0
-    family = CounterMetricFamily(LOST, OWN[f"{LOST}_total"], labels=LOST_LABELS)
-    for key, value in sorted(lost.items()):
+            sums[word, *("" for _ in labels[1:])] += 0.0
+    family = CounterMetricFamily(name.removesuffix("_total"), OWN[name], labels=labels)
+    for key, value in sorted(sums.items()):
         family.add_metric(key, value)
     return family

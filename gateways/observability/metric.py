@@ -21,6 +21,7 @@ class Metric:
 
     `name` has neither prefix nor unit. `scale` brings the value to the base unit. `fixed` are labels with one value.
     `stage`: what it counts is lost, and is part of `headrace_lost_total` under this name.
+    `reason`: what it counts is in the log and was not evaluated, and is part of `headrace_not_evaluated_total`.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Metric:
     scale: float = 1.0
     fixed: Mapping[str, str] = field(default_factory=dict)
     stage: str = ""
+    reason: str = ""
 
     @property
     def family(self) -> str:
@@ -59,9 +61,13 @@ class Metric:
                 yield labels, value * self.scale
 
 
-def counter(path: str, name: str, text: str, *, stage: str = "", unit: str = "", **fixed: str) -> Metric:
+def counter(
+    path: str, name: str, text: str, *, stage: str = "", reason: str = "", unit: str = "", **fixed: str
+) -> Metric:
     """What only rises while the process lives."""
-    return Metric(tuple(path.split(".")), "counter", name, text, unit, fixed=fixed, stage=stage)
+    return Metric(
+        tuple(path.split(".")), "counter", name, text, unit, fixed=fixed, stage=stage, reason=reason
+    )
 
 
 def gauge(path: str, name: str, text: str, *, unit: str = "", scale: float = 1.0, **fixed: str) -> Metric:

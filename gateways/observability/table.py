@@ -1,7 +1,8 @@
 """The one table of all metrics: of every role's status, what Prometheus is shown.
 
 Rules: each key of a status is here, as a metric or as `WORDS` that are for people; a test runs every role and finds
-none that is not. What is lost anywhere has a `stage` (docs/observability.md says what each means).
+none that is not. What is lost anywhere has a `stage`, and what is in the log and was not evaluated a `reason`
+(docs/observability.md says what each means).
 """
 
 from __future__ import annotations
@@ -60,7 +61,6 @@ _ENGINE: Final = {
     "gaps": "Gaps of sources: said by the source, or seen in its sequence.",
     "clock_corrected": "Readings whose source time was off and was replaced.",
     "not_good": "Readings whose quality was not good.",
-    "backfill": "Readings that came late out of a spool: for history, never evaluated.",
     "alarms_raised": "Alarms raised.",
     "alarms_cleared": "Alarms cleared.",
     "alarms_unknown": "Alarms whose condition became unknown.",
@@ -74,6 +74,9 @@ _ENGINE: Final = {
 _ENGINE_LOST: Final = {
     "inputs_missing": ("missing", "Inputs that a source's sequence shows and the log does not have."),
     "readings_lost": ("gap", "Readings that sources say they could not deliver."),
+}
+_ENGINE_NOT_EVALUATED: Final = {
+    "backfill": ("backfill", "Readings that came late out of a spool: for history, never evaluated."),
     "late": ("late", "Readings older than the lateness allowance: counted, not evaluated."),
     "out_of_order": ("out_of_order", "Readings not newer than the newest of their signal: not evaluated."),
     "before_first_tick": ("before_first_tick", "Readings before the first tick: not evaluated."),
@@ -145,6 +148,10 @@ _WORKER: Final = (
     *(
         counter(f"engine.{{unit}}.{name}", f"engine_{name}", text, stage=stage)
         for name, (stage, text) in _ENGINE_LOST.items()
+    ),
+    *(
+        counter(f"engine.{{unit}}.{name}", f"engine_{name}", text, reason=reason)
+        for name, (reason, text) in _ENGINE_NOT_EVALUATED.items()
     ),
 )  # fmt: skip
 

@@ -182,6 +182,10 @@ async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[N
             done, _ = await asyncio.wait(
                 reasons, timeout=0.5 if live else 5.0, return_when=asyncio.FIRST_COMPLETED
             )
+            if watch in done:
+                watch.result()
+            if done:  # no last look: what came since the one before is too little for a rate
+                return
             observer = system.observer
             now = time.monotonic()
             rate = (observer.readings - seen) / max(now - at, 1e-9)
@@ -201,7 +205,3 @@ async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[N
                     observer.tracker.duplicates,
                     system.processes.restarts,
                 )
-            if watch in done:
-                watch.result()
-            if done:
-                return

@@ -1,15 +1,19 @@
 """What `headrace up` sees of the log: the same topics that anyone can read, and nothing else.
 
 Rules: an alarm, command or receipt is counted once, by its id; the same id with other bytes is a broken invariant
-and is counted as such. Latencies are those of the first time that an id stood on the log.
+and is counted as such. Latencies are those of the first time that an id stood on the log. What was on the log before
+the run is no part of it: of that, only the topics `RECALLED` are read, for the alarms that stand, for what must not
+be counted as new when it is said again, and for where the engines' own counts began.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -22,11 +26,13 @@ from rules.errors import UndecodableError
 from rules.gpu_fields import FIELD_INDEX
 from rules.quality import Quality
 from rules.site.model import Site
-from streams.record import Record
+from streams.record import Record, TopicPartition
 from streams.sequences import SequenceTracker
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output, is_head
 
+RECALLED: Final = (ALARMS.name, COMMANDS.name, STATUS.name)
+"""Read from their start, whatever run began there. They are short; `events` and `journal` are not."""
 _TEMPERATURE = FIELD_INDEX["temperature"]
 _POWER = FIELD_INDEX["power_instant"]
 _LIMIT = FIELD_INDEX["enforced_power_limit"]
@@ -68,6 +74,8 @@ class Observer:
     raised: dict[str, Alarm] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     """First and last word on every occurrence, by the id of its raise."""
+    standing: dict[str, Alarm] = field(default_factory=dict)
+    """By the same, the last word on those that stood before the run, and of which it has said nothing yet."""
     annunciated: set[str] = field(default_factory=set)
     """The ids of those that operators heard: not shelved, suppressed or out of service all the time."""
     commands: dict[str, SeenCommand] = field(default_factory=dict)
@@ -86,6 +94,10 @@ class Observer:
     longest_partition: int = 0
     """Records in the longest partition of `events` since the log began."""
     first_reading_at: float | None = None
+    began: Mapping[TopicPartition, int] = field(default_factory=dict)
+    """The offset of the run's first record, by partition; 0 for one that is not here."""
+    counters_before: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By unit, what its engine had counted before the run: its counts go on from there."""
     _bytes: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,6 +107,9 @@ class Observer:
 
     def see(self, record: Record) -> None:
         """Take one record of any topic."""
+        if record.offset < self.began.get(TopicPartition(record.topic, record.partition), 0):
+            self._recall(record)
+            return
         try:
             if record.topic == EVENTS.name:
                 self._see_event(record)
@@ -115,16 +130,36 @@ class Observer:
             if record.topic != EVENTS.name:
                 self.unreadable[record.topic] += 1
 
+    def begin(self, ends: Mapping[TopicPartition, int], now_ns: int) -> None:
+        """The run is what comes behind `ends`, from now on."""
+        self.began = ends
+        self.tracker.since_ns = now_ns
+
+    def _recall(self, record: Record) -> None:
+        """Take a record of before the run."""
+        with contextlib.suppress(UndecodableError):
+            if record.topic == STATUS.name and record.value is not None:
+                engines = _status(record.value)["metrics"].get("engine")
+                if isinstance(engines, dict):
+                    self.counters_before.update(engines)
+            elif record.topic in RECALLED and not is_head(record.headers):
+                self._recall_output(record)
+
+    def _recall_output(self, record: Record) -> None:
+        output = decode_output(record.headers, record.value)
+        assert record.value is not None
+        self._bytes.setdefault(f"{record.topic} {output.id}", record.value)
+        if not isinstance(output, Alarm) or not output.raised_id:
+            return
+        if output.cleared_ns is None:
+            self.raised.setdefault(output.raised_id, output)
+            self.standing[output.raised_id] = output
+        else:
+            self.raised.pop(output.raised_id, None)
+            self.standing.pop(output.raised_id, None)
+
     def _see_status(self, value: bytes) -> None:
-        """Anyone can write to the topic: what isn't a status is counted, and never ends the watching."""
-        try:
-            status = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise UndecodableError("json", str(error)) from None
-        if not isinstance(status, dict) or not isinstance(status.get("metrics"), dict):
-            raise UndecodableError("status", "no object with metrics")
-        if not isinstance(status.get("role"), str) or not isinstance(status.get("state"), str):
-            raise UndecodableError("status", "no role or state")
+        status = _status(value)
         self.status[status["role"]] = status
         if status["state"] == "ready":
             self.came_up.add(status["role"])
@@ -190,7 +225,8 @@ class Observer:
         if isinstance(output, Alarm):
             if output.raised_id:
                 self.raised.setdefault(output.raised_id, output)
-                if is_annunciated(self.alarms.get(output.raised_id), output):
+                stood = self.standing.pop(output.raised_id, None)
+                if is_annunciated(self.alarms.get(output.raised_id, stood), output):
                     self.annunciated.add(output.raised_id)
                 self.alarms[output.raised_id] = output
         elif isinstance(output, Command):
@@ -204,5 +240,20 @@ class Observer:
     def active(self) -> list[Alarm]:
         """Alarms that stand, most severe first."""
         order = {"urgent": 0, "high": 1, "medium": 2, "low": 3}
-        standing = [alarm for alarm in self.alarms.values() if alarm.cleared_ns is None]
+        standing = [
+            alarm for alarm in (*self.standing.values(), *self.alarms.values()) if alarm.cleared_ns is None
+        ]
         return sorted(standing, key=lambda alarm: (order[alarm.severity], alarm.raised_ns, alarm.key))
+
+
+def _status(value: bytes) -> dict[str, Any]:
+    """Anyone can write to the topic: what isn't a status is an UndecodableError, and never ends the watching."""
+    try:
+        status = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise UndecodableError("json", str(error)) from None
+    if not isinstance(status, dict) or not isinstance(status.get("metrics"), dict):
+        raise UndecodableError("status", "no object with metrics")
+    if not isinstance(status.get("role"), str) or not isinstance(status.get("state"), str):
+        raise UndecodableError("status", "no role or state")
+    return status

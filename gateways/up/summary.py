@@ -142,11 +142,14 @@ def _fallback(observer: Observer) -> dict[str, Any]:
 
 
 def _engine_counter(observer: Observer, name: str) -> int:
-    return sum(
-        int(counters.get(name, 0))
-        for status in observer.status.values()
-        for counters in status.get("metrics", {}).get("engine", {}).values()
-    )
+    """What the engines have counted since the run began. One that lost its state has begun again at 0."""
+    total = 0
+    for status in observer.status.values():
+        for unit, counters in status.get("metrics", {}).get("engine", {}).items():
+            now = int(counters.get(name, 0))
+            before = int(observer.counters_before.get(unit, {}).get(name, 0))
+            total += now - before if now >= before else now
+    return total
 
 
 def _command(seen: SeenCommand) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gateways.listen import address_of, free_port, port_is_free
 from gateways.observability.silent import Silent, is_status, silent_parts
 from gateways.roles import ROLES
 from gateways.up.given_broker import GivenBroker
-from gateways.up.observer import Observer
+from gateways.up.observer import RECALLED, Observer
 from gateways.up.processes import Processes
 from gateways.up.progress import Progress
 from gateways.up.resources import Resources, cpu_s
@@ -30,6 +30,7 @@ from rules.site.model import Site
 from streams.bus.kafka import KafkaBus
 from streams.keys import make_key
 from streams.output_file import is_file_name
+from streams.record import TopicPartition
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
@@ -133,12 +134,20 @@ class System:
         await self.broker.start()
         if self.broker.pid is not None:  # one that was there has worked before
             self._broker_cpu_s_ended = -cpu_s(self.broker.pid)
+        # before any role says a word: all that comes behind is the run's own
+        self.observer.begin(await self._ends(), time.time_ns())
         if self.request.free_ports and not self.request.bootstrap:
             where = self.settings.broker.bootstrap
             log.info("other commands reach this site with HEADRACE_BROKER__BOOTSTRAP=%s", where)
         await self._activate()
         await self._start("ticker")
         await self._start_consumers()
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int] = {}
+        for topic in TOPICS:
+            found |= await self.bus.ends(topic.name)
+        return found
 
     def _plant_options(self) -> dict[str, str]:
         request = self.request
@@ -262,7 +271,8 @@ class System:
                 await self._start(role, options)
 
     async def _read(self) -> None:
-        reader = await self.bus.reader([topic.name for topic in TOPICS])
+        start = {place: 0 if place.topic in RECALLED else end for place, end in self.observer.began.items()}
+        reader = await self.bus.reader([topic.name for topic in TOPICS], start)
         try:
             while True:
                 for record in await reader.read(timeout_s=0.5, limit=2000):

@@ -180,7 +180,7 @@ class Publisher:
     def hold(self) -> None:
         """Send nothing more, accept everything: the log is about to be replaced."""
         if not self._held:
-            self._held_ns = self._may_send_until_ns()
+            self._held_ns = self._may_send_until_ns(self._clock())
         self._held = True
         self._note()
 
@@ -242,14 +242,14 @@ class Publisher:
 
     def _overdue(self) -> bool:
         """Whether memory has waited for the broker long enough. Time in and after a hold is not the broker's."""
-        planned = self._held or self._may_send_until_ns() < self._clock()
+        now = self._clock()
+        planned = self._held or self._may_send_until_ns(now) < now
         limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if planned else self._settings.memory_s
         begin_ns = max(self._window.oldest_ns, self._catch_up_over_ns)
-        return self._clock() - begin_ns > limit_s * 1e9
+        return now - begin_ns > limit_s * 1e9
 
-    def _may_send_until_ns(self) -> int:
-        """What was accepted up to here may leave: all of it, but for a while after a hold."""
-        now = self._clock()
+    def _may_send_until_ns(self, now: int) -> int:
+        """What was accepted up to here may leave at `now`: all of it, but for a while after a hold."""
         if self._catch_up is None:
             return now
         if self._catch_up.is_over(now):
@@ -324,7 +324,7 @@ class Publisher:
                 raise UnreachableError(str(failure))
             if self._held or not self._window.waits:
                 return
-            if self._window.next_ns > self._may_send_until_ns():
+            if self._window.next_ns > self._may_send_until_ns(self._clock()):
                 asyncio.get_running_loop().call_later(CATCH_UP_STEP_S, self._work.set)
                 return
             acknowledgement = await self._window.hand_over(producer)

@@ -5,6 +5,13 @@ from rules.engine.inputs import Gap, Identity
 from streams.sequences import SequenceTracker
 
 
+def test_of_a_log_read_from_its_middle_the_first_of_an_older_epoch_may_be_any() -> None:
+    tracker = SequenceTracker(since_ns=10)
+    for epoch, sequence in ((9, 4), (9, 6), (10, 2)):
+        tracker.see("row-a", Identity("plant", epoch, sequence))
+    assert (tracker.lost, tracker.duplicates, tracker.restarts) == (2, 0, 1)
+
+
 def tracked(*identities: tuple[str, int, int]) -> SequenceTracker:
     tracker = SequenceTracker()
     for source, epoch, sequence in identities:

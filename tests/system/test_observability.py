@@ -30,8 +30,8 @@ from streams.topics import STATUS
 
 ROOT = Path(__file__).parents[2]
 SITE = "examples/narvik-small"
-LOADED = {"sampling", "late"}
-"""Stages that a machine without a free core may count at: it says nothing about the code."""
+LOADED = {"sampling", "late", "backfill"}
+"""Stages and reasons that a machine without a free core may count at: it says nothing about the code."""
 pytestmark = pytest.mark.system
 T = TypeVar("T")
 
@@ -144,15 +144,16 @@ def test_promtool_takes_the_metrics(run: Run, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(TABLE))
-def test_nothing_is_lost(run: Run, role: str) -> None:
-    lost = [
+@pytest.mark.parametrize(("name", "word"), [("lost", "stage"), ("not_evaluated", "reason")])
+def test_nothing_is_lost_and_all_is_evaluated(run: Run, role: str, name: str, word: str) -> None:
+    counted = [
         sample
         for family in text_string_to_metric_families(run.metrics[role])
         for sample in family.samples
-        if sample.name == "headrace_lost_total"
+        if sample.name == f"headrace_{name}_total"
     ]
-    assert {sample.labels["stage"] for sample in lost} == {one.stage for one in TABLE[role] if one.stage}
-    assert not [one for one in lost if one.value and one.labels["stage"] not in LOADED]
+    assert {sample.labels[word] for sample in counted} == {getattr(one, word) for one in TABLE[role]} - {""}
+    assert not [one for one in counted if one.value and one.labels[word] not in LOADED]
 
 
 def test_without_ticks_the_worker_is_not_ready(run: Run) -> None:

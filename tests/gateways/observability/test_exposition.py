@@ -48,33 +48,50 @@ def test_both_formats_say_the_same() -> None:
     assert names[0] == names[1]
 
 
-def test_nothing_lost_is_shown_as_zero_at_every_stage() -> None:
+def test_nothing_lost_is_shown_as_zero_at_every_stage_and_so_is_what_was_not_evaluated() -> None:
     for role, table in TABLE.items():
         shown = series(status(role, {}))
-        stages = {metric.stage for metric in table if metric.stage}
-        assert {of("headrace_lost_total", stage=stage) for stage in stages} <= shown.keys()
-        assert all(value == 0 for (name, _), value in shown.items() if name == "headrace_lost_total")
+        counted = {key for key in shown if key[0] in {"headrace_lost_total", "headrace_not_evaluated_total"}}
+        assert counted == {
+            *(of("headrace_lost_total", stage=metric.stage) for metric in table if metric.stage),
+            *(of("headrace_not_evaluated_total", reason=metric.reason) for metric in table if metric.reason),
+        }
+        assert not any(shown[key] for key in counted)
+
+
+def added_up(shown: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str) -> dict[Any, float]:
+    return {labels: value for (called, labels), value in shown.items() if called == name and value}
 
 
 def test_what_is_lost_is_counted_by_stage_unit_and_source() -> None:
     metrics = {
         "publishers": {"a": {"dropped": 2, "oversized": 0}, "b": {"dropped": 3, "oversized": 1}},
-        "engine": {"row-a": {"late": 4, "unknown_points": 5, "unknown_gpus": 6}, "row-b": {"late": 0}},
+        "engine": {"row-a": {"inputs_missing": 4}, "row-b": {"inputs_missing": 0}},
         "dead_letter_reasons": {"json": 7, "replayed": 8},
         "skipped_offsets": 9,
     }
     shown = series(status("worker", metrics))
-    lost = {
-        labels: value for (name, labels), value in shown.items() if name == "headrace_lost_total" and value
-    }
-    assert lost == {
+    assert added_up(shown, "headrace_lost_total") == {
         frozenset({("stage", "spool"), ("source", "a")}): 2,
         frozenset({("stage", "spool"), ("source", "b")}): 3,
         frozenset({("stage", "oversized"), ("source", "b")}): 1,
-        frozenset({("stage", "late"), ("unit", "row-a")}): 4,
-        frozenset({("stage", "unknown_name"), ("unit", "row-a")}): 11,
+        frozenset({("stage", "missing"), ("unit", "row-a")}): 4,
         frozenset({("stage", "dead_letters")}): 15,
         frozenset({("stage", "retention")}): 9,
+    }
+
+
+def test_what_an_outage_delays_is_in_the_log_and_not_lost() -> None:
+    """Its tail comes late under its own numbers, or before the first tick of afterwards; the rest as backfill."""
+    row_a = {"late": 4, "out_of_order": 3, "backfill": 9, "unknown_points": 5, "unknown_gpus": 6}
+    shown = series(status("worker", {"engine": {"row-a": row_a, "row-b": {"before_first_tick": 2}}}))
+    assert added_up(shown, "headrace_lost_total") == {}
+    assert added_up(shown, "headrace_not_evaluated_total") == {
+        frozenset({("reason", "late"), ("unit", "row-a")}): 4,
+        frozenset({("reason", "out_of_order"), ("unit", "row-a")}): 3,
+        frozenset({("reason", "backfill"), ("unit", "row-a")}): 9,
+        frozenset({("reason", "unknown_name"), ("unit", "row-a")}): 11,
+        frozenset({("reason", "before_first_tick"), ("unit", "row-b")}): 2,
     }
 
 

@@ -44,14 +44,15 @@ def test_every_metric_and_label_value_exists(expression: str) -> None:
         known = (
             set(TABLED[name].labels)
             if name in TABLED
-            else {"role", "name", "stage", "unit", "source", "part"}
+            else {"role", "name", "stage", "reason", "unit", "source", "part"}
         )
         assert set(re.findall(r"(\w+)\s*[!=]", selector)) <= known | {"job", "instance"}
 
 
-def test_stages_in_rules_exist() -> None:
-    stages = {one.stage for one in TABLED.values()}
-    assert set(re.findall(r'stage!?="(\w+)"', RULES.read_text())) <= stages
+@pytest.mark.parametrize("mark", ["stage", "reason"])
+def test_stages_and_reasons_in_rules_exist(mark: str) -> None:
+    known = {getattr(one, mark) for one in TABLED.values()}
+    assert set(re.findall(rf'{mark}!?="(\w+)"', RULES.read_text())) <= known
 
 
 def promtool(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -78,11 +79,14 @@ def test_every_alert_is_documented() -> None:
     assert not [rule["alert"] for group in groups for rule in group["rules"] if rule["alert"] not in page]
 
 
-def test_every_stage_is_documented() -> None:
+def test_every_stage_and_reason_is_documented_where_it_belongs() -> None:
     page = (ROOT / "docs" / "observability.md").read_text()
-    assert not [
-        stage for stage in {one.stage for one in TABLED.values()} if stage and f"`{stage}`" not in page
-    ]
+    _, lost, not_evaluated = re.split(r"### `headrace_(?:lost|not_evaluated)_total`", page)
+    for part, words in (
+        (lost, {one.stage for one in TABLED.values()}),
+        (not_evaluated.partition("\n## ")[0], {one.reason for one in TABLED.values()}),
+    ):
+        assert set(re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)) == words - {""}
 
 
 def test_panels_have_a_place_and_an_id_of_their_own() -> None:

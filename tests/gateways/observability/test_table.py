@@ -29,7 +29,8 @@ def test_names_are_as_prometheus_wants_them(name: str, metric: Metric) -> None:
     assert metric.unit in {"", "seconds", "bytes", "celsius"}
     assert not re.search(r"_(ms|ns|s|mb|gb|c|max_c)(_total)?$", name)
     assert metric.help.endswith(".")
-    assert not metric.stage or metric.kind == "counter"
+    assert not (metric.stage or metric.reason) or metric.kind == "counter"
+    assert not (metric.stage and metric.reason), "what is in the log is not lost"
 
 
 @pytest.mark.parametrize(("name", "metric"), METRICS)

@@ -18,23 +18,25 @@ from rules.engine.inputs import Frame, Gap, Identity, Readings, Receipt
 from rules.engine.outputs import Alarm, Command, Entry
 from rules.gpu_fields import FIELD_COUNT, FIELD_INDEX
 from streams.journal.heads import Head, head_message
-from streams.record import Message, Record
+from streams.record import Message, Record, TopicPartition
 from streams.site_folder import load_site
 from streams.wire import encode_input, encode_output
 
 SITE = load_site(Path(__file__).parents[3] / "examples" / "narvik")
 
 
-def record(message: Message, at_ms: int = 1000) -> Record:
-    return Record(message.topic, message.partition, 0, at_ms, message.key, message.value, message.headers)
+def record(message: Message, at_ms: int = 1000, offset: int = 0) -> Record:
+    return Record(
+        message.topic, message.partition, offset, at_ms, message.key, message.value, message.headers
+    )
 
 
-def frame(sequence: int, temperature_degc: float) -> Frame:
+def frame(sequence: int, temperature_degc: float, epoch: int = 1) -> Frame:
     values = np.full((1, 72, FIELD_COUNT), np.nan, np.float32)
     values[0, :, FIELD_INDEX["temperature"]] = temperature_degc
     return Frame(
         "row-a",
-        Identity("plant-frames", 1, sequence),
+        Identity("plant-frames", epoch, sequence),
         5,
         "R02",
         np.array([5]),
@@ -290,3 +292,101 @@ def test_a_narrow_view_cuts_no_value(observer: Observer) -> None:
     ):
         observer.see(record(message))
     assert "…" not in picture(observer, 60)
+
+
+BEGAN_NS = 1000
+
+
+@pytest.fixture
+def second(observer: Observer) -> Observer:
+    """Of a run on a log on which each partition has ten records of another run."""
+    places = (
+        TopicPartition(topic, n) for topic in ("events", "alarms", "commands", "status") for n in range(3)
+    )
+    observer.begin(dict.fromkeys(places, 10), BEGAN_NS)
+    return observer
+
+
+def before(message: Message) -> Record:
+    return record(message, at_ms=1, offset=9)
+
+
+def own(message: Message, at_ms: int = 1000) -> Record:
+    return record(message, at_ms, offset=10)
+
+
+def counted(worker: str, late: int) -> Message:
+    said = {"role": worker, "state": "ready", "metrics": {"engine": {"row-a": {"late": late}}}}
+    return Message("status", 0, worker.encode(), orjson.dumps(said))
+
+
+def test_readings_of_before_the_run_are_not_its_own(second: Observer) -> None:
+    for sequence in (1, 2, 5):
+        second.see(before(encode_input(frame(sequence, 50.0), 3)))
+    assert never_came(second, {}, is_over=True) == "no reading came in"
+    second.see(own(encode_input(frame(1, 50.0, BEGAN_NS), 3)))
+    summary = summarize(second, cost())
+    assert (summary["frames"], summary["readings"], summary["lost"]) == (1, 72, 0)
+
+
+@pytest.mark.parametrize(("epoch", "lost"), [(BEGAN_NS - 1, 1), (BEGAN_NS, 4)])
+def test_a_source_that_was_there_before_the_run_begins_anywhere(
+    second: Observer, epoch: int, lost: int
+) -> None:
+    for sequence in (4, 6):
+        second.see(own(encode_input(frame(sequence, 50.0, epoch), 3)))
+    assert summarize(second, cost())["lost"] == lost
+
+
+def test_an_alarm_that_stood_before_the_run_is_known_and_not_counted(second: Observer) -> None:
+    over = replace(alarm(), id="o1", raised_id="o1", asset="R03")
+    for one in (over, alarm(), replace(over, id="o2", cleared_ns=8, state="normal")):
+        second.see(before(encode_output(one, 3)))
+    second.see(own(encode_output(alarm(), 3)))  # a worker that begins with an older snapshot says it again
+    assert [one.raised_id for one in second.active] == ["a1"]
+    summary = summarize(second, cost())
+    assert (summary["alarms"], summary["annunciated"], summary["broken_ids"]) == ([], 0, 0)
+    second.see(own(encode_output(alarm(cleared_ns=99), 3)))
+    assert second.active == []
+    (line,) = summarize(second, cost())["alarms"]
+    assert (line["message"], line["cleared_message"], line["annunciated"]) == (
+        "no flow",
+        "flow is back",
+        False,
+    )
+
+
+def test_an_alarm_of_before_the_run_that_is_heard_in_it_is_annunciated(second: Observer) -> None:
+    quiet = replace(alarm(), state="suppressed", suppressed_by="row-a:x:CDU-A")
+    second.see(before(encode_output(quiet, 3)))
+    second.see(own(encode_output(replace(alarm(), id="a2"), 3)))
+    assert summarize(second, cost())["annunciated"] == 1
+
+
+def test_commands_of_before_the_run_have_no_latency_in_it(second: Observer) -> None:
+    second.see(before(encode_output(command(), 3)))
+    second.see(own(encode_output(command(), 3), at_ms=9000))
+    summary = summarize(second, cost())
+    assert (summary["commands"], summary["latency_ms"]["sample_to_command"]["count"]) == ([], 0)
+    second.see(own(encode_output(command(cause_ns=2), 3)))
+    assert summarize(second, cost())["broken_ids"] == 1
+
+
+def test_counts_of_engines_begin_with_the_run(second: Observer) -> None:
+    """They are the unit's, and go on after a restart."""
+    second.see(before(counted("worker", 100)))
+    assert not second.came_up
+    assert summarize(second, cost())["late"] == 0
+    second.see(own(counted("worker", 130)))
+    assert summarize(second, cost())["late"] == 30
+    second.see(own(counted("worker", 5)))
+    assert summarize(second, cost())["late"] == 5, "its state was lost: it has begun again"
+
+
+def test_garbage_of_before_the_run_is_passed_over(second: Observer) -> None:
+    for topic in ("alarms", "commands", "status", "journal", "dead-letters"):
+        second.see(Record(topic, 0, 9, 0, b"\xff", b"{", (("schema", b"tick/1"),)))
+    for metrics in (5, {"engine": 5}):
+        body = orjson.dumps({"role": "worker", "state": "ready", "metrics": metrics})
+        second.see(before(Message("status", 0, b"worker", body)))
+    assert second.unreadable == {"journal": 1}, "that one lies behind the beginning"

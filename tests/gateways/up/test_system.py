@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateways.up.command import UpRequest
+from gateways.up.command import UpRequest, _show_until
 from gateways.up.processes import Child
 from gateways.up.system import OWN_SOURCES, SOURCE_ROLES, System
-from rules.engine.inputs import Activation, Identity, Tick
+from rules.engine.inputs import Activation, Gap, Identity, Tick
 from streams.bus.memory import MemoryBus
 from streams.record import Message, Record
 from streams.rule_sets.rule_set import rule_set_of
@@ -181,6 +181,56 @@ async def test_the_folders_rules_are_said_once_on_a_log_without_any(tmp_path: Pa
     system, bus = await on_a_log(tmp_path, root_key="5f" * 32)
     await system._activate()
     assert not bus.records(EVENTS.name), "nobody has signed it"
+
+
+@pytest.mark.parametrize("is_fresh", [True, False])
+async def test_a_run_is_what_was_logged_since_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_fresh: bool
+) -> None:
+    """Of which nothing is missed: not its very first record, on a fresh log or on another's."""
+    system, bus = await on_a_log(tmp_path)
+    producer = await bus.producer("roles")
+
+    async def say(number: int, *messages: Message) -> None:
+        for unit in system.site.units:
+            gap = Gap(unit, Identity("plant", number, 1), "restart", 0, number, 0)
+            await producer.send(encode_input(gap, system.settings.broker.partitions))
+        for message in messages:
+            await producer.send(message)
+
+    async def first_words() -> None:
+        await say(2, status("worker", "ready"))
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    if not is_fresh:
+        await say(1, status("plant", "ready"))
+    monkeypatch.setattr(system.broker, "start", nothing)
+    monkeypatch.setattr(system, "_activate", first_words)
+    monkeypatch.setattr(system, "_start", nothing)
+    await system.start()
+    reading = asyncio.create_task(system._read())
+    observer = system.observer
+    async with asyncio.timeout(10):
+        while len(observer.gaps) < len(system.site.units) or not observer.came_up:
+            await asyncio.sleep(0.01)
+    reading.cancel()
+    await asyncio.wait({reading})
+    assert [gap.identity.epoch for gap in observer.gaps] == [2] * len(system.site.units)
+    assert (observer.came_up, list(observer.status)) == ({"worker"}, ["worker"])
+
+
+async def test_the_last_look_of_a_run_says_no_rate_of_too_short_a_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "headrace.up")
+    system = System(UpRequest(NARVIK, free_ports=True), load_site(NARVIK), Settings(), tmp_path, 0.0)
+    stop, watch = asyncio.Event(), asyncio.create_task(asyncio.Event().wait())
+    stop.set()
+    await _show_until(stop, system, watch, live=False)  # type: ignore[arg-type]
+    watch.cancel()
+    assert "readings/s" not in caplog.text
 
 
 async def test_a_fresh_log_begins_with_the_last_ticks_again(tmp_path: Path) -> None:

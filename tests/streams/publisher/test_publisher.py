@@ -34,6 +34,14 @@ class Clock:
         self.now_ns += round(seconds * SECOND)
 
 
+class Running(Clock):
+    """Time as a machine has it: no two looks say the same."""
+
+    def __call__(self) -> int:
+        self.now_ns += 1
+        return self.now_ns
+
+
 async def until(condition: Callable[[], bool], patience_s: float = 10.0) -> None:
     """Let the loop run until it holds; fail when it never does."""
     async with asyncio.timeout(patience_s):
@@ -182,6 +190,14 @@ async def test_a_long_outage_goes_to_the_spool_and_comes_back_as_backfill(bench:
     assert sorted(values) == [float(v) for v in range(1, int(last) + 1)], "each once, none missing"
     assert publisher.metrics["drained"] == publisher.metrics["spooled"] == len(backfill)
     assert publisher.metrics["accepted"] == publisher.metrics["acknowledged"] + publisher.metrics["spooled"]
+
+
+async def test_memory_lasts_as_long_as_the_settings_say_while_time_goes_on(bench: Bench) -> None:
+    bench.clock = Running()
+    publisher = await bench.publisher(memory_s=3)
+    await outage(bench, publisher, 20)
+    assert publisher.metrics["state"] == "spooling"
+    assert 3 <= publisher.metrics["unsent"] <= 5
 
 
 async def test_a_disk_that_takes_nothing_when_the_broker_comes_back_holds_up_nothing(bench: Bench) -> None:
