@@ -126,7 +126,11 @@ class SpoolSettings(BaseModel, extra="forbid"):
     drain_records_per_s: float = Field(
         50.0, gt=0, description="backfill at least, where little comes in live"
     )
-    memory_s: float = Field(3.0, gt=0, description="unacknowledged live data is kept in memory this long")
+    memory_s: float = Field(
+        10.0,
+        gt=0,
+        description="unacknowledged live data is kept in memory this long: beyond a change of leaders",
+    )
 
 
 class TickerSettings(BaseModel, extra="forbid"):
