@@ -120,7 +120,7 @@ async def test_without_a_broker_one_sentence_is_said(
     monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", f"127.0.0.1:{unused_port}")
     code, out, err = await output(*(word.format(tmp=tmp_path) for word in arguments))
     if arguments[0] == "doctor":
-        assert (code, err) == (0, "")
+        assert (code, err) == (1, "")
         assert f"none at 127.0.0.1:{unused_port}" in out
         return
     assert code == 3
