@@ -147,7 +147,7 @@ def broker(
 
 @app.command()
 def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
-    """Say what the site holds, and everything that is wrong with its site file and rules."""
+    """Say what the site holds, and everything that is wrong with its files and the environment's settings."""
     from gateways.cli.check import check as run_check
 
     raise typer.Exit(run_check(site, as_json))
