@@ -22,7 +22,7 @@ from rules.errors import InvariantError, UnreachableError
 from streams.bus.bus import Producer
 from streams.bus.kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.journal.heads import read_signer
-from streams.log_limit import limit_logs
+from streams.log_limit import limit_logs, limited
 from streams.role import RoleContext
 from streams.rule_sets.prepared_rules import PreparedRules, prepared_rules
 from streams.topics import EVENTS
@@ -31,6 +31,7 @@ from streams.worker.faust_app import LOGGERS, Callbacks, FaustInput, Membership
 from streams.worker.processor import Processor
 
 log = logging.getLogger("headrace.worker")
+log_again = limited("headrace.worker")
 
 GROUP: Final = "headrace-worker"
 FETCH_WAIT_MS: Final = 500
@@ -101,9 +102,11 @@ async def _connected(context: RoleContext) -> tuple[Producer | None, int]:
             partitions = await context.bus.partitions(EVENTS.name)
             if partitions:
                 return await context.bus.producer(context.name), partitions
-            log.warning("the broker has no topic '%s' yet: `headrace topics apply` makes it", EVENTS.name)
+            log_again.warning(
+                "the broker has no topic '%s' yet: `headrace topics apply` makes it", EVENTS.name
+            )
         except UnreachableError as error:
-            log.warning("%s; trying again", error)
+            log_again.warning("%s; trying again", error)
         context.state = "waiting for the broker"
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(context.stop.wait(), 1.0)
