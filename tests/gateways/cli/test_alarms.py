@@ -112,7 +112,13 @@ async def test_a_reader_that_has_had_enough_ends_it_without_a_word(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["alarms", SITE], ["record", SITE, "-o", "{tmp}/unused.mcap"], ["doctor", SITE]]
+    "arguments",
+    [
+        ["alarms", SITE],
+        ["journal", "verify", SITE],
+        ["record", SITE, "-o", "{tmp}/unused.mcap"],
+        ["doctor", SITE],
+    ],
 )
 async def test_without_a_broker_one_sentence_is_said(
     unused_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
