@@ -259,8 +259,8 @@ async def _broker(settings: Settings) -> Check:
                 "end that program, or set broker.bootstrap",
             )
         if "bootstrap" in settings.broker.model_fields_set:
-            found, advice = f"none at {settings.broker.bootstrap}", "start it, or correct broker.bootstrap"
-            return Check("broker", "wrong", found, advice)
+            advice = "start it, or correct broker.bootstrap"
+            return Check("broker", "wrong", f"none at {settings.broker.bootstrap}", advice)
         return Check(
             "broker",
             "warning",

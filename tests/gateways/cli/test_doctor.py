@@ -1,4 +1,4 @@
-"""`headrace doctor`: what it says of broker and worker; beside a running site it looks where roles say that they are."""
+"""`headrace doctor`: what it says of broker and worker; beside a running site it looks where the roles are."""
 
 from __future__ import annotations
 
