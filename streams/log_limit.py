@@ -60,6 +60,14 @@ def limit_logs(names: Iterable[str] = AIOKAFKA_LOGGERS, period_s: float = 30.0) 
             logger.addFilter(LogLimit(period_s))
 
 
+def limited(name: str) -> logging.Logger:
+    """A logger for what we say again and again ourselves while something is away."""
+    logger = logging.getLogger(f"{name}.again")
+    if not logger.filters:
+        logger.addFilter(LogLimit())
+    return logger
+
+
 def silence_logs(names: Iterable[str] = AIOKAFKA_LOGGERS) -> None:
     """Let nothing through but what is critical: for commands that say in one sentence what a library says in many."""
     for name in names:

@@ -35,6 +35,7 @@ from rules.site.model import Actuator
 from streams.bus.bus import Producer, Reader
 from streams.command_signatures import TrustedKeys
 from streams.dead_letter import dead_letter
+from streams.log_limit import limited
 from streams.publisher.publisher import Publisher
 from streams.record import Record
 from streams.replay_mark import is_replayed, replay_of
@@ -43,6 +44,7 @@ from streams.topics import COMMANDS
 from streams.wire import decode_output, owner_epoch_of
 
 log = logging.getLogger(__name__)
+log_again = limited(__name__)
 
 BATCH: Final = 500
 SKEW_NS: Final = 60_000_000_000
@@ -148,7 +150,7 @@ class Actuators:
                 }
             except UnreachableError as error:
                 self._context.state = "degraded"
-                log.warning("commands can't be read: %s", error)
+                log_again.warning("commands can't be read: %s", error)
                 if reader is not None:  # what it has read and nobody has taken is read again
                     await reader.close()
                     reader = None

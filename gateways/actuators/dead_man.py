@@ -29,6 +29,7 @@ from rules.engine.outputs import Command
 from rules.errors import UnreachableError
 from rules.site.model import Actuator, Fallback, Watchdog
 from streams.bus.bus import Reader, read_spans
+from streams.log_limit import limited
 from streams.publisher.publisher import Publisher
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
@@ -37,6 +38,7 @@ from streams.times import iso_utc
 from streams.topics import STATUS
 
 log = logging.getLogger(__name__)
+log_again = limited(__name__)
 
 RULE: Final = "fallback"
 """In place of a rule's id, and how the ids of these commands begin."""
@@ -159,7 +161,7 @@ class DeadMan:
                 finally:
                     await reader.close()
             except UnreachableError as error:
-                log.warning("the words of roles can't be read: %s", error)
+                log_again.warning("the words of roles can't be read: %s", error)
                 await asyncio.sleep(AGAIN_S)
 
     async def _follow(self, reader: Reader) -> None:

@@ -27,7 +27,6 @@ from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
-from streams.log_limit import silence_logs
 from streams.topics import ALARMS
 
 _MAKES_SENSE: Final[Mapping[ActionKind, Callable[[Alarm], bool]]] = {
@@ -58,7 +57,6 @@ def act_on(site_dir: Path, asked: Asked, who: Who, bootstrap: str | None, as_jso
     ConfigurationError: no such alarm, a text in another encoding, or another site is running there; UnreachableError:
     nobody answers.
     """
-    silence_logs()
     for text in (*asked.names, asked.comment):
         try:
             text.encode()

@@ -14,6 +14,7 @@ from rules.site.model import Site
 from streams.bus.bus import Bus, Reader, up_to_the_end
 from streams.bus.kafka import KafkaBus
 from streams.last_words import LastWords
+from streams.log_limit import silence_logs
 from streams.record import Record
 from streams.settings import load_settings
 from streams.site_folder import load_site
@@ -24,6 +25,7 @@ from streams.wire import decode_output
 @asynccontextmanager
 async def running_site(site_dir: Path, bootstrap: str | None) -> AsyncIterator[tuple[Site, Bus]]:
     """The site of a folder, and the log on which it runs. UnreachableError: no broker there, or no site on it."""
+    silence_logs()
     site = load_site(site_dir)
     given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
     broker = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given).broker

@@ -16,7 +16,6 @@ from gateways.plain import plain_alarm, told
 from rules.alarms.annunciation import SILENT
 from rules.engine.outputs import Alarm, Severity
 from streams.last_words import LastWords
-from streams.log_limit import silence_logs
 from streams.replay_mark import replay_of
 from streams.times import iso_utc
 from streams.topics import ALARMS
@@ -30,7 +29,6 @@ def show_alarms(site: Path, follow: bool, bootstrap: str | None, as_json: bool) 
 
     The most severe ones come first, then the older ones. UnreachableError: no broker, or no topic.
     """
-    silence_logs()
     return asyncio.run(_show(site, follow, bootstrap, as_json))
 
 

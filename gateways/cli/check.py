@@ -1,4 +1,4 @@
-"""`headrace check`: what a site holds, and everything that is wrong with its site file and rules, at once.
+"""`headrace check`: what a site holds, and everything that is wrong with the files of its folder, at once.
 
 Rules: exit code 0 when nothing is an error (warnings are said), 2 when something is; what the site holds goes to
 stdout, findings to stderr with their line and a caret; with `--json` all of it is one object on stdout.
@@ -7,6 +7,8 @@ stdout, findings to stderr with their line and a caret; with `--json` all of it 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from gateways.access.users_file import read_users_file, shared_hashes
+from gateways.alerts.files import has_subscriptions
 from gateways.cli import tables
 from gateways.cli.findings import print_findings
 from gateways.sim.constants import check_constants
@@ -25,12 +29,16 @@ from rules.language.program import Program
 from rules.site.model import Site, Source
 from rules.site.parse import parse_site
 from streams.rule_sets.rule_folder import as_opened, read_rules
+from streams.settings import load_settings
 from streams.site_folder import read_site_text
 
 
 def check(site_dir: Path, as_json: bool) -> int:
     """Print what the site in `site_dir` holds and every finding; 0, or 2 when a finding is an error."""
     site, program, findings = _load(site_dir)
+    for finding in _beside(site_dir, site):
+        if finding not in findings:  # who is told by a rule's group reads the rules once more
+            findings.append(finding)
     is_wrong = any(finding.severity == "error" for finding in findings)
     if as_json:
         answer = {
@@ -63,6 +71,28 @@ def _load(site_dir: Path) -> tuple[Site | None, Program | None, list[Finding]]:
     texts, unread = as_opened(*read_rules(site_dir, site), site_dir)
     program, of_rules = load_rules(texts, site)
     return site, None if unread else program, [*findings, *unread, *of_rules]
+
+
+def _beside(site_dir: Path, site: Site | None) -> Iterator[Finding]:
+    """What is wrong with settings and environment, users and subscriptions."""
+    try:
+        load_settings(site_dir / "headrace.yaml")
+    except ConfigurationError as error:
+        yield from error.findings
+    try:
+        yield from shared_hashes(site_dir, read_users_file(site_dir))
+    except ConfigurationError as error:
+        yield from error.findings
+    if site is None or not has_subscriptions(site_dir):
+        return
+    from gateways.cli.subscriptions import lacks_variable, wrong_subscriptions  # their channels import much
+
+    try:
+        for finding in wrong_subscriptions(site_dir, site)[1]:
+            # only who runs the role has its environment
+            yield replace(finding, severity="warning") if lacks_variable(finding) else finding
+    except ConfigurationError as error:
+        yield from error.findings
 
 
 def holdings(site: Site) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import psutil
@@ -23,7 +24,7 @@ from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
 from gateways.cli.fallbacks import in_fallback
-from gateways.cli.last_words import Words, alerts_folder, last_words, running
+from gateways.cli.last_words import Words, alerts_folder, read_last_words, running
 from gateways.listen import port_is_free
 from gateways.observability.silent import expected_roles, silent_parts
 from rules.errors import ConfigurationError, HeadraceError
@@ -38,6 +39,28 @@ from streams.topics import TOPICS
 
 Word = Literal["ok", "warning", "wrong"]
 
+_COUNTED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "skipped_offsets": (
+            "records were gone from the log before it read them: that input is lost",
+            "longer retention of `events`, or a worker that keeps up",
+        ),
+        "restores_of_other_rules": (
+            "units went on with other rules than before, which are not to be had",
+            "headrace activate: the rules that shall rule",
+        ),
+        "restores_refused": (
+            "units began empty: this version can't take their state",
+            "alarms that hold are raised anew; to go back without that: docs/operations.md, Upgrade",
+        ),
+        "snapshots_rejected": (
+            "snapshots on the log can't be used",
+            "its log says why: a unit begins from an earlier one, or empty",
+        ),
+    }
+)
+"""What a worker counts that should be 0 (docs/worker.md), and what to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -49,10 +72,10 @@ class Check:
     advice: str = ""
 
 
-def examine(site_dir: Path, as_json: bool) -> int:
+def examine(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
     """Print every check; 1 when one of them is wrong (a warning is none)."""
     silence_logs()
-    return show(list(checks_of(site_dir)), as_json)
+    return show(list(checks_of(site_dir, bootstrap)), as_json)
 
 
 def show(checks: Sequence[Check], as_json: bool) -> int:
@@ -69,15 +92,17 @@ def show(checks: Sequence[Check], as_json: bool) -> int:
     return 1 if any(check.word == "wrong" for check in checks) else 0
 
 
-def checks_of(site_dir: Path) -> Iterator[Check]:
-    """Everything that is looked at, in its order."""
+def checks_of(site_dir: Path, bootstrap: str | None = None) -> Iterator[Check]:
+    """Everything that is looked at, in its order. `bootstrap`: where an option says that the broker is."""
     yield _python()
     yield from _machine()
     yield _compile_cache()
     try:
-        settings = load_settings(site_dir / "headrace.yaml")
+        given: dict[str, Any] = {"broker": {"bootstrap": bootstrap}} if bootstrap else {}
+        settings = load_settings(site_dir / "headrace.yaml", option="--bootstrap", **given)
     except HeadraceError as error:
-        yield Check("settings", "wrong", str(error).splitlines()[0], f"correct {site_dir / 'headrace.yaml'}")
+        lines = str(error).splitlines()
+        yield Check("settings", "wrong", lines[0], f"{len(lines)} findings: headrace check {site_dir}")
         return
     yield Check("settings", "ok", f"broker {settings.broker.bootstrap}")
     yield _run_folder(settings.run_dir)
@@ -94,8 +119,8 @@ def checks_of(site_dir: Path) -> Iterator[Check]:
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
     yield _users(site_dir, site)
-    spoken = last_words(settings)
-    words = running(spoken)
+    spoken = _spoken(settings)
+    words = running(spoken or {})
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, alerts_folder(words, settings))
     if any(actuator.fallback is not None for actuator in site.actuators.values()):
@@ -107,6 +132,7 @@ def checks_of(site_dir: Path) -> Iterator[Check]:
         Path(scada.get("pki") or settings.scada.pki or settings.run_dir / "scada-pki")
     )
     yield from _roles(site_dir, site, spoken)
+    yield from _counted(words)
 
 
 def _users(site_dir: Path, site: Site) -> Check:
@@ -232,10 +258,13 @@ async def _broker(settings: Settings) -> Check:
                 f"port {port} is taken by something that is no Kafka broker",
                 "end that program, or set broker.bootstrap",
             )
+        if "bootstrap" in settings.broker.model_fields_set:
+            advice = "start it, or correct broker.bootstrap"
+            return Check("broker", "wrong", f"none at {settings.broker.bootstrap}", advice)
         return Check(
             "broker",
             "warning",
-            f"none at {settings.broker.bootstrap}",
+            f"none at {settings.broker.bootstrap}, and no setting says where one is",
             "fine before `headrace up`, which brings its own; else start it, or set broker.bootstrap",
         )
     finally:
@@ -244,7 +273,9 @@ async def _broker(settings: Settings) -> Check:
     if found:
         missing = [one.topic for one in found if one.setting == "topic"]
         what = f"lacks topics {', '.join(missing)}" if missing else f"{len(found)} settings of topics differ"
-        return Check("broker", "warning", f"{where}, {what}", "headrace topics check, headrace topics apply")
+        # without any the log is a new one, on which nobody has worked
+        word: Word = "wrong" if 0 < len(missing) < len(TOPICS) else "warning"
+        return Check("broker", word, f"{where}, {what}", "headrace topics check, headrace topics apply")
     if lacks:
         advice = "fine for a demonstration: repeats are dropped by their identity; a site needs Apache Kafka"
         return Check("broker", "warning", f"{where}, all topics there; it lacks {', '.join(lacks)}", advice)
@@ -277,8 +308,19 @@ async def _opcua(name: str, endpoint: str) -> Check:
     return Check(name, "ok", f"something listens at {endpoint}")
 
 
-def _roles(site_dir: Path, site: Site, words: Words) -> list[Check]:
+def _spoken(settings: Settings) -> Words | None:
+    """The last words on the log; None where it can't be read."""
+    try:
+        return read_last_words(settings)
+    except HeadraceError:
+        return None
+
+
+def _roles(site_dir: Path, site: Site, words: Words | None) -> list[Check]:
     """Which roles, or parts of them, are silent, by their last words on the log."""
+    if words is None:
+        found = "nobody knows how they are: the log can't be read"
+        return [Check("roles", "warning", found, "first the broker, above")]
     if not words:
         return [Check("roles", "warning", "none has spoken on a log", "fine before they are started")]
     silent = silent_parts(
@@ -295,6 +337,21 @@ def _roles(site_dir: Path, site: Site, words: Words) -> list[Check]:
         )
         for one in silent
     ]
+
+
+def _counted(words: Words) -> Iterator[Check]:
+    """What went wrong in a worker since it was started."""
+    for name, word in sorted(words.items()):
+        if word["kind"] != "worker":
+            continue
+        counts = {**word["metrics"], "snapshots_rejected": 0}
+        snapshots = counts.get("snapshots")
+        rejected = snapshots.get("rejected") if isinstance(snapshots, dict) else None
+        if isinstance(rejected, dict):
+            counts["snapshots_rejected"] = sum(n for n in rejected.values() if isinstance(n, int))
+        for key, (what, advice) in _COUNTED.items():
+            if isinstance(counts.get(key), int) and counts[key] > 0:
+                yield Check(f"role {name}", "warning", f"{counts[key]} {what}", advice)
 
 
 def _refused_clients(pki: Path) -> Iterator[Check]:

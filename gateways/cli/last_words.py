@@ -24,6 +24,14 @@ Words = Mapping[str, Status]
 
 def last_words(settings: Settings) -> Words:
     """By role, its last status on the log; {} where none is to be had."""
+    try:
+        return read_last_words(settings)
+    except HeadraceError:
+        return {}
+
+
+def read_last_words(settings: Settings) -> Words:
+    """By role, its last status on the log; {} where nobody has said one. ConfigurationError, UnreachableError."""
     silence_logs()
 
     async def ask() -> dict[str, Status]:
@@ -45,8 +53,6 @@ def last_words(settings: Settings) -> Words:
             finally:
                 await reader.close()
             return words
-        except HeadraceError:
-            return {}
         finally:
             await bus.close()
 

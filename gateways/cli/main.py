@@ -147,7 +147,7 @@ def broker(
 
 @app.command()
 def check(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
-    """Say what the site holds, and everything that is wrong with its site file and rules."""
+    """Say what the site holds, and everything that is wrong with its files and the environment's settings."""
     from gateways.cli.check import check as run_check
 
     raise typer.Exit(run_check(site, as_json))
@@ -278,11 +278,13 @@ def migrate(
 
 
 @app.command()
-def doctor(site: SiteArgument = DEMO_SITE, as_json: JsonOption = False) -> None:
+def doctor(
+    site: SiteArgument = DEMO_SITE, bootstrap: BootstrapOption = None, as_json: JsonOption = False
+) -> None:
     """Say what of machine, ports, broker, site and sources is in order, and what to do about the rest."""
     from gateways.cli.doctor import examine
 
-    raise typer.Exit(examine(site, as_json))
+    raise typer.Exit(examine(site, bootstrap, as_json))
 
 
 docs_app = typer.Typer(help="Pages made from the site's own files.", no_args_is_help=True)

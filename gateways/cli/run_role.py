@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import importlib
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +23,8 @@ from rules.findings import Finding, nearest
 from rules.site.model import Site
 from streams.role import RoleContext, report_status
 from streams.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 _PARTS: Final = ("gateways.observability.server", "streams.bus.kafka", "streams.site_folder")
 """What every role needs besides its own module."""
@@ -128,3 +131,4 @@ async def _run(
         context.ended.set()
         await status
         await context.bus.close()
+    log.info("stopped")

@@ -23,6 +23,7 @@ from gateways.cli.last_words import alerts_folder, last_words
 from gateways.cli.tables import print_table
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
+from rules.site.model import Site
 from streams.settings import Settings, load_settings
 from streams.site_folder import load_site
 
@@ -49,15 +50,7 @@ def list_subscriptions(site_dir: Path, as_json: bool) -> int:
 
 def check_subscriptions(site_dir: Path, as_json: bool) -> int:
     """Everything that is wrong with the file; 2 where something is."""
-    site = load_site(site_dir)
-    found, findings = read_subscriptions(site_dir, site)
-    if not findings:
-        try:
-            open_channels(found, site.name, Path(), time.time_ns)
-        except ConfigurationError as error:
-            findings = list(error.findings)
-        findings += unknown_names(found, site_dir, site)
-        findings += refused_links(found, site_dir, site, load_settings(site_dir / "headrace.yaml"))
+    found, findings = wrong_subscriptions(site_dir, load_site(site_dir))
     if as_json:
         print_object({
             "findings": [finding.as_dict() for finding in findings],
@@ -69,6 +62,24 @@ def check_subscriptions(site_dir: Path, as_json: bool) -> int:
     else:
         print(f"{site_dir / FILE}: {len(found.subscriptions)} subscriptions, {len(found.channels)} channels")
     return 2 if findings else 0
+
+
+def wrong_subscriptions(site_dir: Path, site: Site) -> tuple[Subscriptions, list[Finding]]:
+    """As far as they can be read, and what is wrong. ConfigurationError: with another file that they name things of."""
+    found, findings = read_subscriptions(site_dir, site)
+    if not findings:
+        try:
+            open_channels(found, site.name, Path(), time.time_ns)
+        except ConfigurationError as error:
+            findings = list(error.findings)
+        findings += unknown_names(found, site_dir, site)
+        findings += refused_links(found, site_dir, site, load_settings(site_dir / "headrace.yaml"))
+    return found, findings
+
+
+def lacks_variable(finding: Finding) -> bool:
+    """Whether it is of a secret in a variable that is not set here: no hindrance to who needs no secrets."""
+    return "the environment has no" in finding.message
 
 
 def try_subscription(site_dir: Path, name: str, bootstrap: str | None, as_json: bool) -> int:
@@ -110,9 +121,9 @@ def settings_of(site_dir: Path, bootstrap: str | None) -> Settings:
 
 
 def readable(site_dir: Path) -> Subscriptions:
-    """For those who need no secrets: a variable that is not set here is no hindrance."""
+    """For those who need no secrets."""
     found, findings = read_subscriptions(site_dir, load_site(site_dir))
-    wrong = [one for one in findings if "the environment has no" not in one.message]
+    wrong = [one for one in findings if not lacks_variable(one)]
     if wrong:
         raise ConfigurationError(wrong)
     return found

@@ -31,7 +31,6 @@ from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.keys import make_key, public_text, read_public
-from streams.log_limit import silence_logs
 from streams.site_folder import load_site
 
 
@@ -143,7 +142,6 @@ def hash_password(as_json: bool) -> int:
 
 def apply(site_dir: Path, key_file: Path | None, by: str | None, bootstrap: str | None, as_json: bool) -> int:
     """The users of the file rule every unit from now on; 1 where one refuses them."""
-    silence_logs()
     key = own_key(key_file)
     if key is None:
         hint = "name its file with --key"

@@ -35,6 +35,7 @@ from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError, UndecodableError, UnreachableError
 from streams.bus.bus import Reader, up_to_the_end
 from streams.last_words import LastWords
+from streams.log_limit import limited
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
@@ -44,6 +45,7 @@ from streams.topics import ALARMS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output
 
 log = logging.getLogger("headrace.scada")
+log_again = limited("headrace.scada")
 T = TypeVar("T")
 
 READ_S: Final = 0.2
@@ -278,7 +280,7 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
         try:
             return await work()
         except UnreachableError as error:
-            log.warning("the log is away, and is asked again: %s", error)
+            log_again.warning("the log is away, and is asked again: %s", error)
             await asyncio.sleep(AGAIN_S)
 
 

@@ -28,7 +28,9 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from rules.errors import UnreachableError
 from streams.bus.contiguous import FetchWait, Holes
+from streams.bus.kafka_producer import FAILURES
 from streams.bus.kafka_security import client_options
 from streams.record import Record
 from streams.settings import BrokerSettings
@@ -52,8 +54,9 @@ LOGGERS: Final = (
     "faust.app.base",
     "mode.threads",
     "mode.services",
+    __name__,
 )
-"""Those that repeat themselves while a broker is away."""
+"""Those that repeat themselves while a broker is away, and this module's, in whose name Faust says what stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,7 @@ class FaustInput:
             broker_commit_livelock_soft_timeout=1e9,
             stream_processing_timeout=1e9,
         )
+        self._bootstrap = broker.bootstrap
         _Consumer.callbacks = callbacks
         _ConsumerThread.membership = membership
         self._app.on_partitions_revoked.connect(self._revoked)
@@ -231,8 +235,13 @@ class FaustInput:
         self._app.agent(source, name="events")(self._carry)
 
     async def start(self) -> None:
-        """Join the group; returns before partitions are assigned."""
-        await self._app.start()
+        """Join the group; returns before partitions are assigned. UnreachableError: the broker has gone meanwhile."""
+        try:
+            await self._app.start()
+        except FAILURES as error:
+            raise UnreachableError(
+                f"no broker answers at {self._bootstrap} ({type(error).__name__})"
+            ) from None
 
     def close(self) -> None:
         """Hand on no further record."""

@@ -23,7 +23,7 @@ from streams.bus.bus import Producer
 from streams.bus.kafka import EMBEDDED_PREFIX, KafkaBus
 from streams.command_signatures import command_signer
 from streams.journal.heads import read_signer
-from streams.log_limit import limit_logs
+from streams.log_limit import limit_logs, limited
 from streams.role import RoleContext
 from streams.rule_sets.prepared_rules import PreparedRules, prepared_rules
 from streams.topics import EVENTS
@@ -32,6 +32,7 @@ from streams.worker.faust_app import LOGGERS, Callbacks, FaustInput, Membership
 from streams.worker.processor import Processor
 
 log = logging.getLogger("headrace.worker")
+log_again = limited("headrace.worker")
 
 GROUP: Final = "headrace-worker"
 FETCH_WAIT_MS: Final = 500
@@ -102,9 +103,11 @@ async def _connected(context: RoleContext) -> tuple[Producer | None, int]:
             partitions = await context.bus.partitions(EVENTS.name)
             if partitions:
                 return await context.bus.producer(context.name), partitions
-            log.warning("the broker has no topic '%s' yet: `headrace topics apply` makes it", EVENTS.name)
+            log_again.warning(
+                "the broker has no topic '%s' yet: `headrace topics apply` makes it", EVENTS.name
+            )
         except UnreachableError as error:
-            log.warning("%s; trying again", error)
+            log_again.warning("%s; trying again", error)
         context.state = "waiting for the broker"
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(context.stop.wait(), 1.0)

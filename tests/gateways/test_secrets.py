@@ -290,6 +290,7 @@ def test_settings(marks: Marks, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     ):
         (folder / "headrace.yaml").write_text(text)
         for words in (
+            ["check", str(folder)],
             ["doctor", str(folder)],
             ["alarms", str(folder)],
             ["subscriptions", "status", str(folder)],

@@ -2,7 +2,9 @@
 
 import logging
 
-from streams.log_limit import AIOKAFKA_LOGGERS, LogLimit, limit_logs
+import pytest
+
+from streams.log_limit import AIOKAFKA_LOGGERS, LogLimit, limit_logs, limited
 
 
 def record(text: str, name: str = "aiokafka") -> logging.LogRecord:
@@ -33,3 +35,15 @@ def test_a_logger_gets_one_limit() -> None:
     limit_logs()
     for name in AIOKAFKA_LOGGERS:
         assert sum(isinstance(given, LogLimit) for given in logging.getLogger(name).filters) == 1
+
+
+def test_what_we_say_again_and_again_is_limited_and_other_words_are_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(5):
+        limited("headrace.tried").warning("no broker: %s", "x")
+        logging.getLogger("headrace.tried").warning("said each time")
+    assert caplog.messages.count("no broker: x") == 1
+    assert caplog.messages.count("said each time") == 5
+    assert limited("headrace.tried") is limited("headrace.tried")
+    assert len(limited("headrace.tried").filters) == 1

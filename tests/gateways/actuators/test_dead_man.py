@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from gateways.actuators import role
+from gateways.actuators import actuators, dead_man, role
 from gateways.actuators.actuators import Actuators
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fallback_store import FILE, FallbackStore
@@ -364,6 +364,28 @@ async def test_a_log_that_is_away_from_the_start(plant: Plant) -> None:
     plant.bus.go_away()
     await asyncio.sleep(12.0)
     assert len(plant.plc.written) == 2
+
+
+def test_a_log_that_is_away_is_said_seldom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Though it is asked for twice a second."""
+    for module in (actuators, dead_man):
+        for limit in module.log_again.filters:
+            limit._seen.clear()  # type: ignore[union-attr]
+
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        await plant.begin()
+        plant.bus.go_away()  # before the role had its first turn
+        await asyncio.sleep(12.0)
+        await plant.end()
+
+    with _loop() as runner:
+        runner.run(whole())
+    said = [line for line in caplog.messages if "can't be read" in line]
+    assert said == [
+        "commands can't be read: the broker is away",
+        "the words of roles can't be read: the broker is away",
+    ]
 
 
 @simulated

@@ -112,7 +112,13 @@ async def test_a_reader_that_has_had_enough_ends_it_without_a_word(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["alarms", SITE], ["record", SITE, "-o", "{tmp}/unused.mcap"], ["doctor", SITE]]
+    "arguments",
+    [
+        ["alarms", SITE],
+        ["journal", "verify", SITE],
+        ["record", SITE, "-o", "{tmp}/unused.mcap"],
+        ["doctor", SITE],
+    ],
 )
 async def test_without_a_broker_one_sentence_is_said(
     unused_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
@@ -120,7 +126,7 @@ async def test_without_a_broker_one_sentence_is_said(
     monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", f"127.0.0.1:{unused_port}")
     code, out, err = await output(*(word.format(tmp=tmp_path) for word in arguments))
     if arguments[0] == "doctor":
-        assert (code, err) == (0, "")
+        assert (code, err) == (1, "")
         assert f"none at 127.0.0.1:{unused_port}" in out
         return
     assert code == 3

@@ -237,3 +237,49 @@ def test_a_text_of_any_length_is_a_short_finding(folder: Path, capsys: pytest.Ca
     )
     assert check(folder, as_json=False) == 2
     assert max(len(line) for line in capsys.readouterr().err.splitlines()) < 700
+
+
+def test_settings_environment_and_users_are_read_too(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "headrace.yaml").write_text("broker: {partitons: 3}\n")
+    (folder / "users.yaml").write_text("users: {eva: {role: opperator}}\n")
+    monkeypatch.setenv("HEADRACE_TYPO", "x")
+    code, said = answer(folder, capsys)
+    findings = said["findings"]
+    assert isinstance(findings, list)
+    assert (code, said["ok"]) == (2, False)
+    assert {Path(one["file"]).name for one in findings} == {"environment", "headrace.yaml", "users.yaml"}
+    assert any("HEADRACE_TYPO" in one["message"] for one in findings)
+    assert any(one["hint"] == "did you mean 'partitions'?" for one in findings)
+    (folder / "site.yaml").unlink()
+    assert len(answer(folder, capsys)[1]["findings"]) == 4, "without a site, too"  # type: ignore[arg-type]
+
+
+SUBSCRIPTIONS = """\
+channels:
+  chat: {kind: webhook, url: {env: ALERTS_NOT_SET}}
+subscriptions:
+  all: {to: chat}
+"""
+
+
+def test_subscriptions_are_read_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / "subscriptions.yaml"
+    file.write_text(SUBSCRIPTIONS)
+    code, said = answer(folder, capsys)
+    (finding,) = said["findings"]  # type: ignore[misc]
+    assert (code, finding["severity"]) == (0, "warning"), "the variable is the role's"
+    file.write_text(SUBSCRIPTIONS.replace("to: chat", "to: chatt"))
+    code, said = answer(folder, capsys)
+    assert (code, said["ok"]) == (2, False)
+    assert "did you mean 'chat'?" in [one["hint"] for one in said["findings"]]  # type: ignore[attr-defined]
+
+
+def test_a_rule_that_is_wrong_is_said_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = SUBSCRIPTIONS.replace("{env: ALERTS_NOT_SET}", "http://127.0.0.1:1/x")
+    (folder / "subscriptions.yaml").write_text(text.replace("to: chat", "to: chat, group: pumps"))
+    rules = folder / "rules" / "rack.yaml"
+    rules.write_text(GOOD_RULE.replace("RackLiquidFlow <", "RackLiquidFlw <"))
+    code, said = answer(folder, capsys)
+    assert (code, len(said["findings"])) == (2, 1)  # type: ignore[arg-type]

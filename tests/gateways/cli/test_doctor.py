@@ -1,8 +1,9 @@
-"""`headrace doctor` beside a running site looks where its roles say that they are, not where files say."""
+"""`headrace doctor`: what it says of broker and worker; beside a running site it looks where the roles are."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 
 from gateways.broker import EmbeddedBroker
-from gateways.cli.doctor import Check, checks_of
+from gateways.cli import doctor
+from gateways.cli.doctor import Check, checks_of, examine
 from streams.bus.kafka import KafkaBus
 from streams.role import RoleContext, status_message
 from streams.settings import BrokerSettings, load_settings
 from streams.site_folder import load_site
+from streams.topics import EVENTS, STATUS, Topic
+from streams.worker.counts import Counts
 
 SITE = Path(__file__).parents[3] / "examples" / "narvik-small"
 
@@ -26,6 +30,10 @@ async def port() -> Any:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
+
+
+def found(site: Path = SITE) -> dict[str, Check]:
+    return {one.name: one for one in checks_of(site)}
 
 
 @pytest.mark.parametrize("age_s", [0, 60])
@@ -52,10 +60,79 @@ async def test_it_looks_at_the_ports_that_roles_say(
     await bus.close()
     monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
     monkeypatch.setenv("HEADRACE_RUN_DIR", str(tmp_path / "run"))
-    found: list[Check] = await asyncio.to_thread(lambda: list(checks_of(SITE)))
-    by_name = {one.name: one for one in found}
+    by_name = await asyncio.to_thread(found)
     is_said = {name: endpoint in by_name[name].found for name in ("plant-opcua", "scada")}
     assert is_said == dict.fromkeys(is_said, age_s == 0)
     assert ("scada clients" in by_name) == (age_s == 0)
     if age_s == 0:
         assert (by_name["plant-opcua"].word, by_name["scada"].word) == ("ok", "ok")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A copy, so that it can have settings."""
+    return shutil.copytree(SITE, tmp_path / "site")
+
+
+def test_a_broker_that_is_configured_and_dead_is_wrong(
+    site: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead = f"127.0.0.1:{unused_port}"
+    monkeypatch.delenv("HEADRACE_BROKER__BOOTSTRAP", raising=False)
+    assert examine(site, dead, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert f"none at {dead}" in out
+    assert "the log can't be read" in out
+    assert "fine before they are started" not in out
+    (site / "headrace.yaml").write_text(f"broker: {{bootstrap: '{dead}'}}\n")
+    assert found(site)["broker"].word == "wrong"
+    (site / "headrace.yaml").unlink()
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", dead)
+    assert found(site)["broker"].word == "wrong"
+
+
+def test_a_broker_that_nobody_has_named_may_come_with_up(
+    site: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEADRACE_BROKER__BOOTSTRAP", raising=False)
+    settings = load_settings(site / "headrace.yaml")
+    settings.broker = BrokerSettings.model_construct(set(), bootstrap=f"127.0.0.1:{unused_port}")
+    monkeypatch.setattr(doctor, "load_settings", lambda *_, **__: settings)
+    said = found(site)
+    assert (said["broker"].word, said["roles"].word) == ("warning", "warning")
+    assert "headrace up" in said["broker"].advice
+    assert "the log can't be read" in said["roles"].found
+
+
+@pytest.mark.parametrize(("topics", "word"), [((), "warning"), ((EVENTS, STATUS), "wrong")])
+async def test_a_topic_that_a_used_log_lacks_is_wrong(
+    unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topics: tuple[Topic, ...], word: str
+) -> None:
+    broker = EmbeddedBroker(unused_port, tmp_path, partitions=3)
+    await broker.start(topics)
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", broker.bootstrap)
+    try:
+        said = (await asyncio.to_thread(found))["broker"]
+    finally:
+        await broker.stop()
+    assert said.word == word
+    assert "lacks topics" in said.found
+    assert "headrace topics apply" in said.advice
+
+
+def test_what_a_worker_counts_that_should_be_0() -> None:
+    metrics = {"skipped_offsets": 7, "restores_refused": 0, "snapshots": {"rejected": {"torn": 2, "old": 1}}}
+    said = list(doctor._counted({"worker-2": {"kind": "worker", "metrics": metrics}}))
+    assert {(one.name, one.word) for one in said} == {("role worker-2", "warning")}
+    assert [one.found.split()[0] for one in said] == ["7", "3"]
+    assert "that input is lost" in said[0].found
+    nothing = [{}, {"skipped_offsets": "7", "snapshots": {"rejected": "x"}}, {"snapshots": 3}]
+    for metrics in nothing:  # anyone can write to the topic
+        assert not list(doctor._counted({"worker": {"kind": "worker", "metrics": metrics}}))
+    assert not list(doctor._counted({"other": {"kind": "ticker", "metrics": {"skipped_offsets": 7}}}))
+
+
+def test_every_count_that_is_looked_at_is_in_the_status_of_a_worker() -> None:
+    said = Counts().metrics(0.0, 0)
+    assert doctor._COUNTED.keys() - {"snapshots_rejected"} <= said.keys()
+    assert "rejected" in said["snapshots"]

@@ -1,12 +1,19 @@
-"""A spare does nothing of its role until it is told so; what its supervisor does with it: `up/test_processes.py`."""
+"""A role says when it has stopped; a spare does nothing of its role until it is told so (`up/test_processes.py`)."""
 
 import io
+import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from gateways.cli import run_role as module
 from gateways.cli.run_role import run_role
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, InvariantError
+from streams.role import RoleContext
+from streams.settings import Settings
+
+SITE = Path(__file__).parents[3] / "examples" / "narvik-small"
 
 
 def test_a_spare_that_is_never_needed_reads_no_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +25,28 @@ def test_a_spare_that_is_needed_goes_on_as_the_role(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("sys.stdin", io.StringIO("go\n"))
     with pytest.raises(ConfigurationError, match="no folder"):
         run_role("ticker", tmp_path / "nowhere", "ticker", ["spare=on"])
+
+
+async def stops(_context: RoleContext) -> None:
+    return
+
+
+async def fails(_context: RoleContext) -> None:
+    raise InvariantError("broken")
+
+
+@pytest.mark.parametrize(("role", "is_said"), [(stops, True), (fails, False)])
+async def test_the_last_line_of_a_role_that_was_stopped(
+    caplog: pytest.LogCaptureFixture,
+    unused_port: int,
+    role: Callable[[RoleContext], Awaitable[None]],
+    is_said: bool,
+) -> None:
+    settings = Settings()
+    settings.broker.bootstrap = f"127.0.0.1:{unused_port}"
+    with caplog.at_level(logging.INFO):
+        try:
+            await module._run("ticker", role, SITE, settings, "ticker", {}, None)
+        except InvariantError:
+            assert not is_said
+    assert (caplog.messages[-1:] == ["stopped"]) == is_said
