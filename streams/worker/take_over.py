@@ -94,10 +94,14 @@ class TakeOver:
         has the right to it may say one, or the first is of a site file that this one replaces, a snapshot names them.
         """
         found, closed = await first_activations(self._bus, self._site, units, self._count)
+        if len(found) < len(units):
+            await self._rules.publish_first(self._producer)
+            # again, right before one is said: that took a while, and a list that came in it would have it refused
+            found, closed = await first_activations(self._bus, self._site, units, self._count)
         old = [unit for unit, digest in found.items() if await self._on_log.is_replaced_at_beginning(digest)]
         new = [unit for unit in units if unit not in found]
         digest = self._rules.first_digest
-        if new or old:
+        if old:
             await self._rules.publish_first(self._producer)
         for unit in old:
             self._say_replaced(unit)
