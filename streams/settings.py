@@ -148,6 +148,11 @@ class WorkerSettings(BaseModel, extra="forbid"):
     watchdog_s: float = Field(
         15.0, gt=0, description="no progress for this long while input waits: end the process"
     )
+    replaces_site: str = Field(
+        "",
+        pattern="^([0-9a-f]{12,64})?$",
+        description="how the digest of the site file begins that this one follows on the log",
+    )
 
 
 class JournalSettings(BaseModel, extra="forbid"):

@@ -19,7 +19,7 @@ import hashlib
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Final
 
 import orjson
@@ -172,6 +172,36 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
                 del wanted[place]
         window *= 4
     return Found(snapshots, rejected)
+
+
+async def last_manifests(bus: Bus) -> list[Manifest]:
+    """The newest of each partition that has one, of whichever unit and log. UnreachableError."""
+    found: list[Manifest] = []
+    wanted = {place: end for place, end in (await bus.ends(SNAPSHOTS.name)).items() if end}
+    window = _FIRST_WINDOW
+    while wanted:  # as `read_snapshots` does
+        spans = {place: (max(0, end - window), end) for place, end in wanted.items()}
+        for place, records in (await read_spans(bus, spans)).items():
+            newest = next(filter(None, map(_manifest_of, reversed(records))), None)
+            if newest is not None:
+                found.append(newest)
+            if newest is not None or spans[place][0] == 0:
+                del wanted[place]
+        window *= 4
+    return found
+
+
+def _manifest_of(record: Record) -> Manifest | None:
+    """None for every other record, and for one that says nonsense."""
+    if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
+        return None
+    try:
+        said = orjson.loads(record.value)
+        made = Manifest(**{one.name: said[one.name] for one in fields(Manifest)})
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    texts = (made.unit, made.rules_digest, made.site_digest)
+    return made if all(isinstance(text, str) for text in texts) else None
 
 
 async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:

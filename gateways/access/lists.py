@@ -59,7 +59,8 @@ async def apply_users(
     except TimeoutError:
         raise UnreachableError(
             f"said, but not every unit has answered within {within_s:.0f} s: is its worker running? "
-            "The journal has what has become of it"
+            "The list is on the log and need not be sent again: a unit takes it when its worker comes to it, "
+            "and the journal has what has become of it"
         ) from None
     finally:
         await producer.close()

@@ -118,6 +118,7 @@ _WORKER: Final = (
     counter(
         "restores_refused", "worker_restores_refused", "Units whose state this version can't take.", stage="state"
     ),
+    counter("site_files_replaced", "worker_site_files_replaced", "Units that went on under another site file."),
     gauge(
         "activation_pause_ms_max", "worker_activation_pause_max", "Longest step that activated a rule set.",
         unit="seconds", scale=1e-3,

@@ -69,6 +69,8 @@ class Counts:
     restores_of_other_rules: int = 0
     restores_on_other_log: int = 0
     restores_refused: int = 0
+    site_files_replaced: int = 0
+    """Units that went on under this site file, which had another one (`worker.replaces_site`)."""
     snapshots_rejected: Counter[str] = field(default_factory=Counter)
     event_to_acknowledged: Latencies = field(default_factory=Latencies)
     record_to_acknowledged: Latencies = field(default_factory=Latencies)
@@ -115,6 +117,7 @@ class Counts:
             "restores_of_other_rules": self.restores_of_other_rules,
             "restores_on_other_log": self.restores_on_other_log,
             "restores_refused": self.restores_refused,
+            "site_files_replaced": self.site_files_replaced,
             "latency_ms": {
                 "event_to_acknowledged": self.event_to_acknowledged.percentiles(now_ns),
                 "record_to_acknowledged": self.record_to_acknowledged.percentiles(now_ns),

@@ -42,6 +42,7 @@ from streams.worker.crash_switch import CrashSwitch
 from streams.worker.outbox import Outbox
 from streams.worker.owned import PartitionState, Rules, UnitState
 from streams.worker.owners import Owners
+from streams.worker.site_on_log import SiteOnLog
 from streams.worker.snapshot_writer import SnapshotWriter
 from streams.worker.take_over import TakeOver
 
@@ -72,6 +73,7 @@ class Processor:
         command_signer: CommandSigner | None = None,
         head_every_s: float = 3600.0,
         worker: str = "worker",
+        replaces_site: str = "",
         clock_s: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -110,6 +112,7 @@ class Processor:
             snapshot_every_s,
             self._writer,
             self.counts,
+            SiteOnLog(bus, site, replaces_site),
             clock_s,
             clock_ns,
         )
@@ -119,7 +122,8 @@ class Processor:
     async def assign(self, partitions: Collection[int]) -> dict[int, int]:
         """Claim `partitions` and restore their units; the offset from which each has to be read. UnreachableError.
 
-        InvariantError where another process has the name of this worker.
+        InvariantError where another process has the name of this worker, ConfigurationError where a unit is another
+        site file's.
         """
         async with self._busy:
             self.counts.assignments += 1

@@ -30,6 +30,7 @@ from streams.topics import EVENTS
 from streams.worker.crash_switch import CrashSwitch
 from streams.worker.faust_app import LOGGERS, Callbacks, FaustInput, Membership
 from streams.worker.processor import Processor
+from streams.worker.site_on_log import SiteOnLog
 
 log = logging.getLogger("headrace.worker")
 log_again = limited("headrace.worker")
@@ -76,6 +77,8 @@ class Carrier(Protocol):
 async def run(context: RoleContext, new_carrier: Callable[[Callbacks], Carrier] | None = None) -> None:
     """Work until `context.stop`. Raises what ended the work: the process has to end with it.
 
+    ConfigurationError where the log is another site file's.
+
     `new_carrier` brings the input; Faust does where it is left out.
     Option `crash_at` (`publish:120,snapshot:3`): a test's kill -9 from inside, each once in a run folder.
     """
@@ -84,6 +87,7 @@ async def run(context: RoleContext, new_carrier: Callable[[Callbacks], Carrier] 
     if producer is None:
         return
     try:
+        await SiteOnLog(context.bus, context.site, context.settings.worker.replaces_site).look()
         rules = await prepared_rules(context)
         hides_records = False
         if new_carrier is None:
@@ -149,6 +153,7 @@ class _Worker:
             else command_signer(settings.commands.key, context.site.name),
             head_every_s=settings.journal.head_every_s,
             worker=context.name,
+            replaces_site=settings.worker.replaces_site,
             clock_s=loop.time,
             clock_ns=context.clock,
         )

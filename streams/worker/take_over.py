@@ -1,12 +1,14 @@
 """How a worker takes partitions over: each unit from its last snapshot, or from the beginning of its log.
 
-A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`).
+A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`). Before anything is
+said of any unit, all of them are held against the site file (`site_on_log`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from rules.errors import HeadraceError
 from rules.site.model import Site
@@ -18,6 +20,7 @@ from streams.topics import EVENTS, partition_of
 from streams.wire import encode_input
 from streams.worker.counts import Counts
 from streams.worker.owned import Engine, PartitionState, Rules, UnitState
+from streams.worker.site_on_log import SiteOnLog
 from streams.worker.snapshot_writer import SnapshotWriter
 
 log = logging.getLogger("headrace.worker")
@@ -36,6 +39,7 @@ class TakeOver:
         every_s: float,
         writer: SnapshotWriter,
         counts: Counts,
+        on_log: SiteOnLog,
         clock_s: Callable[[], float],
         clock_ns: Callable[[], int],
     ) -> None:
@@ -47,25 +51,37 @@ class TakeOver:
         self._every_s = every_s
         self._writer = writer
         self._counts = counts
+        self._on_log = on_log
         self._clock_s = clock_s
         self._clock_ns = clock_ns
 
     async def partitions(self, partitions: Collection[int], epoch: int) -> list[PartitionState]:
-        """Those that were claimed with `epoch`, each with all of its units."""
+        """Those that were claimed with `epoch`, each with all of its units.
+
+        ConfigurationError where one of them is another site file's.
+        """
         taken: list[PartitionState] = []
         units = [unit for unit in self._site.units if partition_of(unit, self._count) in partitions]
         found = await read_snapshots(self._bus, units, self._count, self._writer.log_ids)
         self._counts.snapshots_rejected.update(found.rejected)
-        begins_with, closed = await self._beginnings([unit for unit in units if unit not in found.snapshots])
+        files = {one.site_digest for one in found.snapshots.values()}
+        gone = {file for file in files if await self._on_log.is_replaced(file)}
+        replaced = {unit for unit, one in found.snapshots.items() if one.site_digest in gone}
+        begins_with, unsaid = await self._beginnings([unit for unit in units if unit not in found.snapshots])
+        if replaced:
+            await self._rules.publish_first(self._producer)
         ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
         for number in sorted(partitions):
             mine = [unit for unit in units if partition_of(unit, self._count) == number]
-            states = {
-                unit: await self._restore(found.snapshots[unit], ends.get(number, 0), index / len(mine))
-                if unit in found.snapshots
-                else await self._begin(unit, begins_with[unit], index / len(mine), unit in closed)
-                for index, unit in enumerate(mine)
-            }
+            end, states = ends.get(number, 0), {}
+            for index, unit in enumerate(mine):
+                stagger = index / len(mine)
+                if unit in replaced:
+                    states[unit] = await self._replace(found.snapshots[unit], end, stagger)
+                elif unit in found.snapshots:
+                    states[unit] = await self._restore(found.snapshots[unit], end, stagger)
+                else:
+                    states[unit] = await self._begin(unit, begins_with[unit], stagger, unit in unsaid)
             offsets = [unit.next_offset for unit in states.values()]
             start = min(offsets, default=0)
             taken.append(PartitionState(number, start, max(offsets, default=0), states, epoch))
@@ -75,30 +91,60 @@ class TakeOver:
         """The digest of the rules that each of `units`, of which there is no snapshot, begins with; where none is said.
 
         A log without any activation is given one: nothing is evaluated with rules that it does not name. Where only who
-        has the right to it may say one, a snapshot names them.
+        has the right to it may say one, or the first is of a site file that this one replaces, a snapshot names them.
         """
         found, closed = await first_activations(self._bus, self._site, units, self._count)
-        new = [unit for unit in units if unit not in found]
-        if new:
-            digest = self._rules.first_digest
+        if len(found) < len(units):
             await self._rules.publish_first(self._producer)
-            for unit in new:
-                if unit in closed:
-                    words = "%s begins with rules %s, until somebody activates others"
-                    log.info(words, unit, digest[:12], extra={"unit": unit})
-                    continue
-                words = "%s has no activation on the log yet: it begins with rules %s"
+            # again, right before one is said: that took a while, and a list that came in it would have it refused
+            found, closed = await first_activations(self._bus, self._site, units, self._count)
+        old = [unit for unit, digest in found.items() if await self._on_log.is_replaced_at_beginning(digest)]
+        new = [unit for unit in units if unit not in found]
+        digest = self._rules.first_digest
+        if old:
+            await self._rules.publish_first(self._producer)
+        for unit in old:
+            self._say_replaced(unit)
+        for unit in new:
+            if unit in closed:
+                words = "%s begins with rules %s, until somebody activates others"
                 log.info(words, unit, digest[:12], extra={"unit": unit})
-                value = activation(self._site, unit, digest, self._clock_ns())
-                await (await self._producer.send(encode_input(value, self._count)))
-            found |= dict.fromkeys(new, digest)
-        return found, closed
+                continue
+            words = "%s has no activation on the log yet: it begins with rules %s"
+            log.info(words, unit, digest[:12], extra={"unit": unit})
+            await self._activate(unit)
+        return found | dict.fromkeys([*new, *old], digest), closed.union(old)
 
-    async def _begin(self, unit_id: str, digest: str, stagger: float, is_closed: bool) -> UnitState:
+    async def _activate(self, unit: str) -> None:
+        """Say on the log that the first rules rule from here on."""
+        value = activation(self._site, unit, self._rules.first_digest, self._clock_ns())
+        await (await self._producer.send(encode_input(value, self._count)))
+
+    async def _begin(self, unit_id: str, digest: str, stagger: float, is_unsaid: bool) -> UnitState:
         unit = UnitState(unit_id, await self._engine_of(unit_id, digest), 0, 0, 0, self._due_s(stagger))
-        if is_closed:  # whoever begins here again begins with the same rules
+        if is_unsaid:  # whoever begins here again begins with the same rules
             await self._writer.send(unit, self._writer.capture(unit))
         return unit
+
+    async def _replace(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
+        """A unit whose snapshot is of a site file that this one replaces: its state goes on with the first rules."""
+        self._say_replaced(snapshot.unit)
+        unit = await self._restore(replace(snapshot, rules_digest=self._rules.first_digest), end, stagger)
+        if not (unit.engine.access_digest or self._site.root_key):  # elsewhere it would have to be signed
+            await self._activate(unit.id)
+        await self._writer.send(unit, self._writer.capture(unit))  # from here on the log is this site file's
+        return unit
+
+    def _say_replaced(self, unit: str) -> None:
+        log.warning(
+            "%s goes on under site file %s in place of %s, by worker.replaces_site, with rules %s",
+            unit,
+            self._site.digest[:12],
+            self._on_log.replaces,
+            self._rules.first_digest[:12],
+            extra={"unit": unit},
+        )
+        self._counts.site_files_replaced += 1
 
     async def _restore(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
         unit = snapshot.unit
@@ -129,7 +175,7 @@ class TakeOver:
         try:
             return self._rules.new_engine(unit, digest)
         except HeadraceError as error:
-            log.warning(
+            log.error(
                 "%s goes on with rules %s: %s",
                 unit,
                 self._rules.first_digest[:12],

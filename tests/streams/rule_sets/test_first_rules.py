@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rules.access.signatures import signed
 from rules.engine.inputs import Activation, Identity, Input
 from rules.errors import UnreachableError
 from streams.bus.memory import MemoryBus
@@ -158,6 +159,23 @@ async def test_a_log_without_any_is_given_one_before_an_input_is_taken(tmp_path:
         assert len(said(bus)) == len(UNITS), "the second one finds them"
         await processor.revoke()
     assert plant.rules.published == [0]  # type: ignore[attr-defined]
+
+
+@dataclass
+class Meanwhile(OneRuleSet):
+    """While it is put on the log, somebody applies users there."""
+
+    bus: MemoryBus = field(default_factory=MemoryBus)
+
+    async def publish_first(self, producer: object) -> None:
+        value = signed(replace(listing(), unit="row-a"), "test", people.key_of("ada"))
+        await (await (await self.bus.producer("users")).send(encode_input(value, PARTITIONS)))
+
+
+async def test_where_users_are_applied_while_a_worker_begins_it_says_none(tmp_path: Path) -> None:
+    bus = await bus_with()
+    await Plant(tmp_path, bus, rules=Meanwhile(bus=bus)).worker()
+    assert {value.unit for value in said(bus)} == {*UNITS} - {"row-a"}
 
 
 async def test_where_nobody_can_sign_one_a_snapshot_names_the_rules(tmp_path: Path) -> None:

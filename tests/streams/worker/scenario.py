@@ -164,6 +164,7 @@ class Plant:
     batch_seed: int = 0
     signer: Signer | None = None
     head_every_s: float = 1.0
+    replaces_site: str = ""
 
     async def ready(self) -> Plant:
         """With a log that begins as one should."""
@@ -209,6 +210,7 @@ class Plant:
             signer=self.signer,
             head_every_s=self.head_every_s,
             worker=name,
+            replaces_site=self.replaces_site,
             clock_s=lambda: self.now_s,
         )
         self.processors.append(processor)

@@ -176,7 +176,9 @@ async def test_a_missing_topic_is_said() -> None:
         await log_ids(bus, await bus.producer("test"))
 
 
-async def test_other_rules_go_on_where_the_old_ones_stopped(tmp_path: Path) -> None:
+async def test_other_rules_go_on_where_the_old_ones_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     plant = await Plant(tmp_path).ready()
     await plant.send(*inputs(10))
     await plant.run()
@@ -185,6 +187,9 @@ async def test_other_rules_go_on_where_the_old_ones_stopped(tmp_path: Path) -> N
     ends = await plant.bus.ends("events")
     assert plant.starts[-1] == {place.partition: end for place, end in ends.items()}
     assert processor.counts.restores_of_other_rules == len(UNITS)
+    assert processor.counts.site_files_replaced == 0
+    said = {one.getMessage() for one in caplog.records if one.levelname == "ERROR"}
+    assert said == {f"{unit} goes on with rules rules-2: nobody has these rules" for unit in UNITS}
 
 
 async def test_a_state_that_the_engine_refuses_is_counted_and_begins_empty_at_its_offset(
