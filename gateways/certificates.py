@@ -1,14 +1,13 @@
 """Certificates of OPC UA applications: the one place that makes, renews and judges them (OPC 10000-6, 6.2.2).
 
 Rules: a private key is never readable by others, not even while it is written; key and certificate are put in place one
-after the other, each whole, and what they replace stays beside them (`.old`). No clock is read here.
+after the other, once both are on the disk, and what they replace stays beside them (`.old`). No clock is read here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.output_file import write_beside
 
 DAYS: Final = 365
 KEY_BITS: Final = 2048
@@ -70,7 +70,8 @@ def ensure(application: Application, now: datetime) -> bool:
         and found.public_key() == key.public_key()
     )
     if not is_right:
-        _put(application.certificate, _der(_made(application, key, now, DAYS)), 0o644)
+        certificate = _der(_made(application, key, now, DAYS))
+        _put(application.certificate, write_beside(application.certificate, certificate, 0o644))
     return not is_right
 
 
@@ -81,8 +82,14 @@ def renew(application: Application, now: datetime, days: int = DAYS) -> None:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     application.key.parent.mkdir(parents=True, exist_ok=True)
     application.certificate.parent.mkdir(parents=True, exist_ok=True)
-    _put(application.key, pem, 0o600)
-    _put(application.certificate, _der(certificate), 0o644)
+    new_key = write_beside(application.key, pem, 0o600)
+    try:
+        new_certificate = write_beside(application.certificate, _der(certificate), 0o644)
+    except BaseException:
+        new_key.unlink()
+        raise
+    _put(application.key, new_key)
+    _put(application.certificate, new_certificate)
 
 
 def _made(application: Application, key: rsa.RSAPrivateKey, now: datetime, days: int) -> x509.Certificate:
@@ -125,15 +132,8 @@ def _host(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
-def _put(file: Path, data: bytes, mode: int) -> None:
+def _put(file: Path, new: Path) -> None:
     """In place of what is there, which is kept."""
-    new = file.with_name(f".{file.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
     if file.exists():
         file.replace(file.with_name(file.name + OLD))
     new.replace(file)
@@ -259,7 +259,7 @@ def one_of(found: Sequence[tuple[Path, x509.Certificate]], start: str) -> tuple[
         text = (
             f"{'no' if not fits else 'more than one'} certificate has a thumbprint that begins with '{start}'"
         )
-        raise ConfigurationError([Finding("--thumbprint", 0, 0, text, "headrace certs list shows them")])
+        raise ConfigurationError([Finding("THUMBPRINT", 0, 0, text, "headrace certs list shows them")])
     return fits[0]
 
 

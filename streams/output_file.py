@@ -62,6 +62,22 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
+def write_beside(file: Path, data: bytes, mode: int) -> Path:
+    """A file that is to take the name of `file`, whole and on the disk; OSError, and none is left, if it can't be."""
+    descriptor, name = tempfile.mkstemp(".new", f".{file.name}.", file.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        new.unlink()
+        raise
+    return new
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the names of a folder's files."""
     descriptor = os.open(folder, os.O_RDONLY)

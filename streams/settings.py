@@ -7,9 +7,9 @@ limits are not here: they are in the site file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from rules.errors import ConfigurationError
@@ -34,6 +35,7 @@ from streams.text_file import read_text
 
 PREFIX = "HEADRACE_"
 BOOTSTRAP_VARIABLE = f"{PREFIX}BROKER__BOOTSTRAP"
+_UNKNOWN: Final = "unknown variable "
 
 
 class SecuritySettings(BaseModel, extra="forbid", hide_input_in_errors=True):
@@ -71,6 +73,11 @@ class SecuritySettings(BaseModel, extra="forbid", hide_input_in_errors=True):
     def _complete(self) -> Self:
         if self.key_file is not None and self.certificate_file is None:
             raise ValueError("key_file needs certificate_file")
+        if not self.is_encrypted and (self.ca_file or self.certificate_file):
+            raise ValueError(
+                f"ca_file and certificate_file are of TLS, and security_protocol is {self.security_protocol}: "
+                "set it to SSL or SASL_SSL, or leave them out"
+            )
         if not self.has_login:
             return self
         if self.sasl_mechanism == "OAUTHBEARER":
@@ -315,18 +322,17 @@ def load_settings(
     )
     try:
         settings: Settings = bound(**given)
+    except SettingsError as error:
+        findings.append(_no_json(error))
     except ValidationError as error:
-        where = str(file) if file else "settings"
-        findings.extend(
-            Finding(
-                option if option and _is_in(given, item["loc"]) else where,
-                0,
-                0,
-                f"{_path(item['loc'])}: {item['msg'].removeprefix('Value error, ')}",
-                _hint(item["loc"]) if item["type"] == "extra_forbidden" else "",
-            )
-            for item in error.errors()
-        )
+        for item in error.errors():
+            location, is_unknown = item["loc"], item["type"] == "extra_forbidden"
+            if is_unknown and not _is_in(said, location) and _is_below(location, findings):
+                continue
+            where = option if option and _is_in(given, location) else _origin(location, file, said)
+            message = _OUR_WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
+            hint = _hint(location) if is_unknown else ""
+            findings.append(Finding(where, 0, 0, f"{_path(location)}: {message}", hint))
     findings += _secrets_in(file, said)
     if findings:
         raise ConfigurationError(findings)
@@ -352,6 +358,41 @@ def _secrets_in(file: Path | None, said: Mapping[str, Any]) -> list[Finding]:
         return []
     hint = f"name its file in broker.password_file, or set {PREFIX}BROKER__PASSWORD"
     return [Finding(str(file), 0, 0, "broker.password: a password does not belong into this file", hint)]
+
+
+_OUR_WORDS: Final = {"path_type": "write the path of the file, and nothing around it"}
+"""In place of pydantic's, by the type of its error."""
+
+
+def _origin(location: tuple[int | str, ...], file: Path | None, said: Mapping[str, Any]) -> str:
+    """Where it stands: a variable, which goes before the file, the file, or several variables together."""
+    variables = {name.upper(): name for name in os.environ}
+    for length in range(len(location), 0, -1):
+        if name := variables.get(_variable(location[:length])):
+            return name
+    if _is_in(said, location[:2]):
+        return str(file)
+    below = f"{_variable(location)}__"
+    return "environment" if any(name.startswith(below) for name in variables) else "settings"
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"{PREFIX}{'__'.join(str(part) for part in location)}".upper()
+
+
+def _is_below(location: tuple[int | str, ...], unknown: Sequence[Finding]) -> bool:
+    """Whether an unknown variable, which has its finding, sets this."""
+    names = {one.message.removeprefix(_UNKNOWN).upper() for one in unknown}
+    return any(f"{name}__".startswith(f"{_variable(location)}__") for name in names)
+
+
+def _no_json(error: SettingsError) -> Finding:
+    """Its text names the field, in quotes, and no value."""
+    field = str(error).split('"')[1]
+    begins = _variable((field,))
+    names = sorted(name for name in os.environ if name.upper().split("__")[0] == begins)
+    hint = "lists and tables are JSON, such as '[\"10.1.0.0/16\"]'"
+    return Finding("environment", 0, 0, f"no JSON in {', '.join(names)}", hint)
 
 
 def _is_in(given: Any, location: tuple[int | str, ...]) -> bool:
@@ -388,7 +429,7 @@ def _unknown_environment(environment: Mapping[str, str] | None = None) -> list[F
             valid |= {f"{PREFIX}{name}__{inner}".upper() for inner in field.annotation.model_fields}
     given = os.environ if environment is None else environment
     return [
-        Finding("environment", 0, 0, f"unknown variable {name}", nearest(name.upper(), valid))
+        Finding("environment", 0, 0, f"{_UNKNOWN}{name}", nearest(name.upper(), valid))
         for name in sorted(given)
         if name.upper().startswith(PREFIX)
         and name.upper() not in valid

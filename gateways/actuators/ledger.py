@@ -32,6 +32,7 @@ class CommandLedger:
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()  # SQLite would not say why it can't
         self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)

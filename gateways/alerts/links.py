@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from gateways.alerts.notification import Link
 from rules.engine.outputs import Alarm
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.output_file import write_beside
 
 KEY_FILE: Final = "alerts.key"
 PATH: Final = "/acknowledge/"
@@ -49,8 +49,8 @@ def link_key(run_dir: Path) -> bytes:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not file.exists():
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
-                made.write(secrets.token_bytes(32))
+            # a part of it, where the disk is full, would be a key that others can guess
+            write_beside(file, secrets.token_bytes(32), 0o600).replace(file)
         return file.read_bytes()
     except OSError as error:
         raise ConfigurationError([Finding(str(file), 0, 0, f"no key for links: {error.strerror}")]) from None

@@ -16,6 +16,7 @@ from gateways.broker import HOST, EmbeddedBroker
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.log_limit import silence_logs
+from streams.run_folder import working_in
 from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings, load_settings
 
 _LOOK_EVERY_S = 5.0
@@ -37,7 +38,8 @@ def run_broker(port: int | None, as_json: bool) -> int:
         raise ConfigurationError([_not_here(settings.broker.bootstrap)])
     said_by = BOOTSTRAP_VARIABLE if port is None else "--port"
     broker = EmbeddedBroker(int(number), settings.run_dir, settings.broker.partitions, said_by)
-    asyncio.run(_run(broker, settings.broker, as_json))
+    with working_in(settings.run_dir):
+        asyncio.run(_run(broker, settings.broker, as_json))
     return 0
 
 

@@ -35,6 +35,8 @@ from gateways.scada.certificates import Pki, host_named, server_uri
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
+from streams.output_file import write_beside
+from streams.run_folder import working_in
 from streams.settings import load_settings
 from streams.site_folder import load_site
 
@@ -53,6 +55,7 @@ class _Place:
     trusted: Path
     rejected: Path
     is_needed: bool
+    run_dir: Path
 
 
 def _places(site_dir: Path) -> tuple[Site, dict[str, _Place]]:
@@ -62,8 +65,10 @@ def _places(site_dir: Path) -> tuple[Site, dict[str, _Place]]:
     uses = any(source.security not in ("", "None") for source in site.sources.values())
     server = pki.application(server_uri(site.name), host_named(settings.scada.endpoint))
     return site, {
-        "gateway": _Place(own_application(folder), folder / SERVERS, folder / REJECTED, uses),
-        "scada": _Place(server, pki.trusted, pki.rejected, False),
+        "gateway": _Place(
+            own_application(folder), folder / SERVERS, folder / REJECTED, uses, settings.run_dir
+        ),
+        "scada": _Place(server, pki.trusted, pki.rejected, False, settings.run_dir),
     }
 
 
@@ -72,20 +77,23 @@ def make(site_dir: Path, whose: str, days: int, organisation: str, as_json: bool
     place = _places(site_dir)[1][whose]
     application = replace(place.application, organisation=organisation)
     is_new = not application.key.exists()
-    if is_new:
-        _renew(whose, application, days)
-    else:
-        is_new = ensure(application, datetime.now(UTC))
+    with working_in(place.run_dir):
+        if is_new:
+            _renew(whose, application, days)
+        else:
+            is_new = ensure(application, datetime.now(UTC))
     return _say_own(application, is_new, "" if is_new else "is there already", as_json)
 
 
 def rotate(site_dir: Path, whose: str, days: int, organisation: str, as_json: bool) -> int:
     """ConfigurationError: there is none to renew."""
-    application = replace(_places(site_dir)[1][whose].application, organisation=organisation)
+    place = _places(site_dir)[1][whose]
+    application = replace(place.application, organisation=organisation)
     if not application.key.exists():
         hint = f"headrace certs make {site_dir} --for {whose}"
         raise ConfigurationError([Finding(str(application.key), 0, 0, "there is no key to renew", hint)])
-    _renew(whose, application, days)
+    with working_in(place.run_dir):
+        _renew(whose, application, days)
     return _say_own(application, True, _EFFECT[whose], as_json)
 
 
@@ -155,11 +163,10 @@ def trust(site_dir: Path, whose: str, start: str, file: Path | None, source: str
     else:
         found, certificate = one_of(_readable(place.rejected), start)
         name = found.stem
-    place.trusted.mkdir(parents=True, exist_ok=True)
-    kept = place.trusted / f"{name}.der"
-    kept.write_bytes(certificate.public_bytes(Encoding.DER))
-    if file is None:
-        found.unlink()
+    with working_in(place.run_dir):
+        kept = _keep(certificate, place.trusted, name)
+        if file is None:
+            found.unlink()
     return _say("trusted", kept, certificate, as_json)
 
 
@@ -167,17 +174,22 @@ def distrust(site_dir: Path, whose: str, start: str, as_json: bool) -> int:
     """Among the rejected ones; a channel that is open stays open until it ends."""
     place = _places(site_dir)[1][whose]
     found, certificate = one_of(_readable(place.trusted), start)
-    place.rejected.mkdir(parents=True, exist_ok=True)
     name = found.stem if whose == "gateway" else thumbprint(certificate)[:32]
-    kept = place.rejected / f"{name}.der"
-    kept.write_bytes(certificate.public_bytes(Encoding.DER))
-    found.unlink()
+    with working_in(place.run_dir):
+        kept = _keep(certificate, place.rejected, name)
+        found.unlink()
     if whose == "gateway":
         text = (
             "the next certificate that this server shows is trusted, unless one is put there (trust --file)"
         )
         print(text, file=sys.stderr)
     return _say("rejected", kept, certificate, as_json)
+
+
+def _keep(certificate: x509.Certificate, folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.der"
+    return write_beside(file, certificate.public_bytes(Encoding.DER), 0o644).replace(file)
 
 
 def _readable(folder: Path) -> list[tuple[Path, x509.Certificate]]:

@@ -33,6 +33,7 @@ from streams.bus.kafka import KafkaBus
 from streams.bus.kafka_topics import KafkaTopics
 from streams.log_limit import silence_logs
 from streams.rule_sets.rule_folder import load_program
+from streams.run_folder import WRITABLE_HINT
 from streams.settings import Settings, load_settings
 from streams.site_folder import load_site
 from streams.topics import TOPICS
@@ -221,9 +222,7 @@ def _run_folder(run_dir: Path) -> Check:
             return Check("run folder", "ok", str(run_dir))
     except OSError as error:
         found = f"{run_dir}: no folder can be made in {there}: {error.strerror}"
-    return Check(
-        "run folder", "wrong", found, "set run_dir, or HEADRACE_RUN_DIR, to a folder that can be written"
-    )
+    return Check("run folder", "wrong", found, WRITABLE_HINT)
 
 
 def _embedded_broker() -> Iterator[Check]:

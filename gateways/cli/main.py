@@ -42,6 +42,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("headrace"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end."),
+    ] = False,
+) -> None:
+    """Those before a command."""
+
+
 @app.command()
 def up(
     site: SiteArgument = DEMO_SITE,
@@ -360,6 +378,8 @@ def _run(words: list[str]) -> int:
         # How typer and rich end when the reader has gone: with a code of their own.
         raise BrokenPipeError from None
     except typer.TyperException as error:
+        if not error.format_message():  # no command was named: its help has been shown
+            return 2
         return _failed(2, f"{error.format_message()} (headrace --help says more)", as_json)
     except ConfigurationError as error:
         print_findings(error.findings)

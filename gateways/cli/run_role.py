@@ -22,6 +22,7 @@ from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Site
 from streams.role import RoleContext, report_status
+from streams.run_folder import working_in
 from streams.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def run_role(
     What ends it is raised: ConfigurationError, UnreachableError or another HeadraceError.
     """
     if role not in ROLES:
-        raise ConfigurationError([Finding("run", 0, 0, f"unknown role '{role}'", nearest(role, ROLES))])
+        raise ConfigurationError([Finding("run", 0, 0, f"unknown role '{role}'", _roles(role))])
     given = parse_options(options)
     if parent := given.pop("parent_pid", ""):
         end_with_parent(int(parent))
@@ -82,8 +83,13 @@ def run_role(
         settings.http.listen = listen
     # the first import of a role's module: before the loop, so that its cost shows in no latency
     module = importlib.import_module(ROLES[role])
-    asyncio.run(_run(role, module.run, site_dir, settings, name, given, _print_line if as_json else None))
+    with working_in(settings.run_dir):
+        asyncio.run(_run(role, module.run, site_dir, settings, name, given, _print_line if as_json else None))
     return 0
+
+
+def _roles(role: str) -> str:
+    return nearest(role, ROLES) or f"there are {', '.join(ROLES)}"
 
 
 def _is_needed(role: str) -> bool:

@@ -67,9 +67,9 @@ def _address(listen: str, token: Path | None) -> tuple[str, int]:
 
 
 def _token(file: Path) -> str:
-    token = read_text(file, "http.token").strip()
+    token = read_text(file, f"http.token {file}").strip()
     if not token:
-        raise _wrong("http.token: the file is empty", "put a long random word into it")
+        raise _wrong(f"http.token {file}: the file is empty", "put a long random word into it")
     return token
 
 

@@ -26,6 +26,7 @@ from gateways.listen import is_loopback
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Source
+from streams.output_file import write_beside
 
 APPLICATION_URI = "urn:headrace:opcua-gateway"
 FOLDER = "certificates"
@@ -107,7 +108,8 @@ def _trust_on_first_use(folder: Path, source: str) -> Any:
     def check(shown: bytes) -> None:
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(shown)
+            # a part of it, where the disk is full, would refuse the server for ever
+            write_beside(kept, shown, 0o644).replace(kept)
         elif kept.read_bytes() != shown:
             rejected.parent.mkdir(parents=True, exist_ok=True)
             rejected.write_bytes(shown)

@@ -36,6 +36,7 @@ from gateways.up.view import render
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.output_file import is_file_name, writable_file, writable_folder
+from streams.run_folder import WRITABLE_HINT
 from streams.settings import load_settings
 from streams.site_folder import load_site, read_site_text
 
@@ -143,7 +144,7 @@ def _run_dir(parent: Path) -> Path:
             [
                 Finding(
                     "run_dir", 0, 0, f"no run folder can be made in {parent}: {error.strerror}",
-                    "set run_dir in headrace.yaml, or HEADRACE_RUN_DIR, to a folder that can be written",
+                    WRITABLE_HINT,
                 )
             ]
         ) from None  # fmt: skip

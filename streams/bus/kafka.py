@@ -169,10 +169,11 @@ class KafkaBus:
         if isinstance(error, NOT_ALLOWED):
             return self.not_allowed(what_is_not_allowed(error))
         why = f" ({type(error).__name__})" if error is not None else ""
-        return UnreachableError(
-            f"no broker answers at {self.settings.bootstrap}{why}: "
-            f"start one, or say where it is ({self._said_by})"
-        )
+        hint = f"start one, or say where it is ({self._said_by})"
+        if self.settings.is_encrypted and isinstance(error, TimeoutError):
+            # a broker without TLS may wait for more of what it takes for a long message
+            hint += "; or is there one without TLS (broker.security_protocol)?"
+        return UnreachableError(f"no broker answers at {self.settings.bootstrap}{why}: {hint}")
 
     def not_allowed(self, what: str) -> UnreachableError:
         """The one message about a right that is missing."""

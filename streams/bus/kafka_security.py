@@ -94,7 +94,8 @@ def _words(error: BaseException) -> str:
         return "it does not take this SASL mechanism (broker.sasl_mechanism)"
     if isinstance(error, _REFUSED):
         return "it refuses this user or secret (broker.username, broker.password_file, broker.token_file)"
-    if isinstance(error, KafkaConnectionError):
+    # reset: what does not speak TLS takes the start of it for a message that is far too long
+    if isinstance(error, KafkaConnectionError | ConnectionResetError):
         return (
             "it ends the connection: does it speak another broker.security_protocol, or want a certificate?"
         )

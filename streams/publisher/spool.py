@@ -17,13 +17,14 @@ import dataclasses
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.errors import ConfigurationError, InvariantError
 from rules.findings import Finding
+from streams.run_folder import FULL_HINT, WRITABLE_HINT
 from streams.wire import decode_input, encode_input
 
 FRAME, READINGS, KEEP = 0, 1, 2
@@ -42,6 +43,14 @@ create table if not exists dropped (
     from_ns integer not null, to_ns integer not null);
 create table if not exists sent (unit text primary key, until_ns integer not null);
 """
+
+_HINTS: Final = {
+    sqlite3.SQLITE_BUSY: "is another process running as this source? End it, or give it another run_dir",
+    sqlite3.SQLITE_CANTOPEN: WRITABLE_HINT,
+    sqlite3.SQLITE_READONLY: WRITABLE_HINT,
+    sqlite3.SQLITE_FULL: FULL_HINT,
+}
+"""What to do about it, by the primary result code of SQLite (its lowest byte)."""
 
 
 class Span(NamedTuple):
@@ -73,10 +82,11 @@ class Spool:
     """The spool of one source. Calls are short (some 0.1 ms) and made from one thread."""
 
     def __init__(self, file: Path, source: str, limit_bytes: int, now_ns: int) -> None:
-        """Open or make it. ConfigurationError when another process has it, or it can't be read."""
+        """Open or make it. ConfigurationError when another process has it, or it can't be read; OSError."""
         self.source = f"{source}/backfill"
         self._limit_bytes = limit_bytes
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()  # SQLite would not say why it can't
         try:
             self._database = sqlite3.connect(file, timeout=0.5, isolation_level=None)
             self._database.execute("pragma locking_mode = exclusive")
@@ -89,7 +99,7 @@ class Spool:
             self.epoch = int(self._row("select epoch from meta")[0])
             row = self._row("select count(*), coalesce(sum(size), 0) from records")
         except sqlite3.Error as error:
-            hint = "is another process running as this source? End it, or give it another run_dir"
+            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")
             raise ConfigurationError(
                 [Finding(str(file), 0, 0, f"the spool of {source} can't be opened: {error}", hint)]
             ) from None

@@ -39,6 +39,7 @@ async def prepare_aside(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
+        process_group=0,  # Ctrl-C is for who asked, and who asked ends it
     )
     assert child.stdin is not None
     assert child.stdout is not None

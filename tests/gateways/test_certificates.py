@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,6 +172,52 @@ def test_the_command_makes_rotates_and_checks(folder: Path, capfd: pytest.Captur
     assert said(capfd, "check", site) == (0, {"findings": []})
 
 
+def full_after(files: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk has room for so many more."""
+    room = iter(range(files))
+
+    def fsync(_: int) -> None:
+        if next(room, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("whose", ["gateway", "scada"])
+def test_on_a_full_disk_key_and_certificate_stay_as_they_were(
+    whose: str, folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (str(folder), "--for", whose)
+    full_after(0, monkeypatch)
+    code, answer = said(capfd, "make", *words)
+    assert (code, [one["message"] for one in answer["findings"]]) == (
+        2,
+        ["can't be written: No space left on device"],
+    )
+    assert "make room" in answer["findings"][0]["hint"]
+    monkeypatch.undo()
+    assert said(capfd, "make", *words)[0] == 0
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    full_after(1, monkeypatch)
+    assert said(capfd, "rotate", *words)[0] == 2
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_a_server_s_certificate_that_had_no_room_is_kept_at_the_next_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = application(tmp_path)
+    renew(own, NOW)
+    shown = read_certificate(own.certificate)
+    full_after(0, monkeypatch)
+    with pytest.raises(OSError, match="No space left"):
+        security._trust_on_first_use(tmp_path, "plant")(shown, None).send(None)
+    monkeypatch.undo()
+    with pytest.raises(StopIteration):
+        security._trust_on_first_use(tmp_path, "plant")(shown, None).send(None)
+    assert thumbprint(read_certificate(tmp_path / security.SERVERS / "plant.der")) == thumbprint(shown)
+
+
 def test_who_was_rejected_is_trusted_and_distrusted(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     site, client = str(folder), application(folder / "client", use="client")
     renew(client, datetime.now(UTC))
@@ -181,7 +229,8 @@ def test_who_was_rejected_is_trusted_and_distrusted(folder: Path, capfd: pytest.
     assert not pki.is_trusted(der)
     (listed,) = said(capfd, "list", site)[1]["certificates"]
     assert (listed["list"], listed["thumbprint"]) == ("rejected", mark)
-    assert said(capfd, "trust", site, "0000")[0] == 2
+    code, answer = said(capfd, "trust", site, "0000")
+    assert (code, answer["error"].partition(":")[0]) == (2, "THUMBPRINT")
     assert said(capfd, "trust", site, mark[:10])[0] == 0
     assert pki.is_trusted(der)
     assert not list(pki.rejected.iterdir())

@@ -39,6 +39,47 @@ def test_every_unknown_key_is_an_error_with_the_nearest_name(
     assert "HEADRACE_TICKER__HOLD_BACK_MS" in said["unknown variable HEADRACE_TICKR__HOLD_BACK_MS"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HEADRACE_BROKER__PARTITIONS", "0", "HEADRACE_BROKER__PARTITIONS: error: broker.partitions: "),
+        ("Headrace_Broker__Partitions", "0", "Headrace_Broker__Partitions: error: broker.partitions: "),
+        ("HEADRACE_BROKER", '{"partitions": 0}', "HEADRACE_BROKER: error: broker.partitions: "),
+        ("HEADRACE_BROKER", '{"partition": 1}', "HEADRACE_BROKER: error: broker.partition: "),
+        ("HEADRACE_BROKER__KEY_FILE", "x", "environment: error: broker: key_file needs certificate_file"),
+        (
+            "HEADRACE_BROKER__BOOTSTRAPP",
+            "x",
+            "environment: error: unknown variable HEADRACE_BROKER__BOOTSTRAPP",
+        ),
+        ("HEADRACE_BROKER__X__Y", "x", "environment: error: unknown variable HEADRACE_BROKER__X__Y"),
+        ("HEADRACE_EDGES__PROXIES", "10.0.0.1", "environment: error: no JSON in HEADRACE_EDGES__PROXIES"),
+    ],
+)
+@pytest.mark.parametrize("has_file", [False, True])
+def test_what_a_variable_says_wrong_is_said_of_it_alone(
+    variable: str, value: str, said: str, has_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "headrace.yaml"
+    if has_file:
+        file.write_text("spool: {limit_mb: 5}\n")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file)
+    (finding,) = caught.value.findings
+    assert str(finding).startswith(said)
+
+
+def test_what_the_file_says_wrong_is_said_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text("http: {token: {file: /run/token}}\nbroker: {key_file: x}\nedges: {proxies: [nowhere]}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(file)
+    assert {finding.file for finding in caught.value.findings} == {str(file)}
+    said = "http.token: write the path of the file, and nothing around it"
+    assert said in {finding.message for finding in caught.value.findings}
+
+
 def test_a_file_that_is_not_there_leaves_the_defaults(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "none.yaml").broker.partitions >= 1
 

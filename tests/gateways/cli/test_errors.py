@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ SITE = "examples/narvik"
         ("import nowhere.csv --guess --map nowhere.yaml", "--guess writes a map"),
         ("import nowhere.csv --guess --from 2026-01-01", "--guess writes a map"),
         (f"import nowhere.csv --map nowhere.yaml -o nowhere.mcap --site {SITE}", "--site is of --guess"),
-        ("run nothing", "unknown role"),
+        ("run nothing", "unknown role 'nothing' (there are plant, opcua, "),
         (f"run ticker {SITE} --option nothing", "KEY=VALUE"),
         ("recording strip nowhere.mcap -o nowhere-else.mcap", "can't be read"),
         ("replay", "Missing argument"),
@@ -54,6 +55,18 @@ def test_a_wrong_call_is_one_object(capfd: pytest.CaptureFixture[str], arguments
     assert what in err
     assert run_app(arguments.split()) == 2
     assert capfd.readouterr().out == ""
+
+
+def test_without_a_command_its_help_is_all(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_app([]) == 2
+    out, err = capfd.readouterr()
+    assert "Usage" in out + err
+    assert "headrace:" not in err
+
+
+def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["--version"]) == 0
+    assert capfd.readouterr().out == f"{version('headrace')}\n"
 
 
 def test_findings_keep_their_place(capfd: pytest.CaptureFixture[str]) -> None:

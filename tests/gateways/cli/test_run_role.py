@@ -1,4 +1,4 @@
-"""A role says when it has stopped; a spare does nothing of its role until it is told so (`up/test_processes.py`)."""
+"""A role's process: it says when it has stopped; a spare waits (`up/test_processes.py`); a run folder that is none."""
 
 import io
 import logging
@@ -50,3 +50,21 @@ async def test_the_last_line_of_a_role_that_was_stopped(
         except InvariantError:
             assert not is_said
     assert (caplog.messages[-1:] == ["stopped"]) == is_said
+
+
+def test_a_run_folder_that_can_t_be_made_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    run_dir = tmp_path / "file" / "run"
+    monkeypatch.setenv("HEADRACE_RUN_DIR", str(run_dir))
+
+    async def works_there(*_: object) -> None:
+        run_dir.mkdir(parents=True)
+
+    monkeypatch.setattr(module, "_run", works_there)
+    with pytest.raises(ConfigurationError) as caught:
+        run_role("ticker", tmp_path, "ticker", [])
+    (finding,) = caught.value.findings
+    assert (finding.file, finding.message) == (str(run_dir), "can't be written: Not a directory")
+    assert "HEADRACE_RUN_DIR" in finding.hint

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UnreachableError
+from streams.bus.kafka import KafkaBus
 from streams.bus.kafka_security import client_options
 from streams.settings import BrokerSettings, load_settings
 from tests.support.kafka.certificates import Authority
@@ -97,12 +99,34 @@ def test_a_file_that_can_t_be_used_is_named_and_not_quoted(
         ({**LOGIN, "sasl_mechanism": "OAUTHBEARER", "password": SECRET}, "OAUTHBEARER needs token_file"),
         ({**LOGIN, "sasl_mechanism": SECRET}, "Input should be 'SCRAM-SHA-256'"),
         ({"key_file": "x"}, "key_file needs certificate_file"),
+        ({"ca_file": "none"}, "are of TLS, and security_protocol is PLAINTEXT"),
+        (
+            {**LOGIN, "password": SECRET, "ca_file": "none"},
+            "are of TLS, and security_protocol is SASL_PLAINTEXT",
+        ),
     ],
 )
 def test_half_a_login_is_an_error_without_the_secret(given: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
         broker(**given)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_broker_without_tls_is_named_where_tls_is_wanted(waits: bool) -> None:
+    """Kafka ends the connection; the embedded broker waits for the rest of what it takes for a message."""
+
+    async def hears(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(-1 if waits else 1)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(hears, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    bus = KafkaBus(broker(bootstrap=address, security_protocol="SSL", request_timeout_s=0.5))
+    with pytest.raises(UnreachableError, match=r"broker\.security_protocol"):
+        await bus.cluster_id()
+    await bus.close()
+    server.close()
 
 
 def test_a_password_in_the_site_s_file_is_refused(tmp_path: Path) -> None:

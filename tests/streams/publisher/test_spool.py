@@ -1,6 +1,7 @@
 """The spool: order, identities that stay, what goes first when it is full, and what a reopened file knows."""
 
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
+from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_COUNT
 from streams.publisher.spool import Spool, span_of
+from streams.run_folder import FULL_HINT, WRITABLE_HINT
 
 NOBODY = Identity("", 0, 0)
 
@@ -173,3 +176,42 @@ def test_what_has_no_sample_is_of_the_time_at_which_it_was_said() -> None:
     assert span_of(receipt) == (1, 0, at_ns, at_ns)
     empty = dataclasses.replace(frame(1), time_ns=np.array([], np.int64))
     assert span_of(empty) == (1, 0, empty.ingest_ns, empty.ingest_ns)
+
+
+class Refusing:
+    """A database that can't be used, for a reason of SQLite's."""
+
+    def __init__(self, code: int) -> None:
+        self._error = sqlite3.OperationalError("no")
+        self._error.sqlite_errorcode = code
+
+    def execute(self, *_: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (
+            sqlite3.SQLITE_BUSY,
+            "is another process running as this source? End it, or give it another run_dir",
+        ),
+        (sqlite3.SQLITE_FULL, FULL_HINT),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, WRITABLE_HINT),
+        (sqlite3.SQLITE_NOTADB, ""),
+    ],
+)
+def test_a_spool_that_can_t_be_opened_says_what_to_do_about_its_cause(
+    code: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: Refusing(code))
+    with pytest.raises(ConfigurationError) as caught:
+        make(tmp_path)
+    assert [finding.hint for finding in caught.value.findings] == [hint]
+
+
+def test_a_second_process_at_the_same_spool_is_told_so(tmp_path: Path) -> None:
+    first = make(tmp_path)
+    with pytest.raises(ConfigurationError, match="is another process running as this source"):
+        make(tmp_path)
+    first.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from rules.engine import kept_tables
@@ -93,6 +94,19 @@ async def test_who_asks_may_end_and_what_is_made_is_there_for_the_next(
     monkeypatch.setattr(prepared_rules, "prepare_aside", nobody)
     again, _ = await prepared(OTHER, folder=tmp_path)
     assert isinstance(await again.rules_of(OTHER.digest, "hall"), Compiled)
+
+
+async def test_ctrl_c_of_who_asked_is_not_for_the_process_aside(tmp_path: Path) -> None:
+    """It is sent to the whole group."""
+    aside = asyncio.create_task(prepare_aside(OTHER, OTHER.site_digest, ["hall"], tmp_path))
+    while not (started := psutil.Process().children()):
+        await asyncio.sleep(0.01)
+    (child,) = started
+    assert os.getpgid(child.pid) == child.pid
+    aside.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await aside
+    assert not child.is_running()
 
 
 def damage(folder: Path, unit: str) -> None:
