@@ -1,8 +1,9 @@
 """What every HTTP edge asks of a request before it is answered, and says with every answer (docs/security.md).
 
-Rules: all edges are served here, so that none can leave a limit out; of a request nothing is read but its head; a
-client is its address (of IPv6 the network of 64 bits), behind a proxy of `edges.proxies` the one that this has added to
-`X-Forwarded-For`; what is refused is counted by its reason.
+Rules: all edges are served here, so that none can leave a limit out; of a request nothing is read but its head, and of
+what is none, nothing is said again in the answer or the log; a client is its address (of IPv6 the network of 64 bits),
+behind a proxy of `edges.proxies` the one that this has added to `X-Forwarded-For`; what is refused is counted by its
+reason.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LINGER_S: Final = 1.0
 CLIENTS_MAX: Final = 65_536
 """Of whom the rate is known; beyond, the one that was longest away has its burst again."""
 
-Reason = Literal["body", "origin", "rate", "slow", "streams", "token"]
+Reason = Literal["bad", "body", "origin", "rate", "slow", "streams", "token"]
 Refusal = TypeVar("Refusal", bound=web.HTTPException)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +60,31 @@ class Rates:
         return 0.0
 
 
+class _Connection(web.RequestHandler):
+    """A client's. `refuse` makes the answer to what is no request, of which there is neither route nor head."""
+
+    __slots__ = ("_refuse",)
+
+    def __init__(
+        self, manager: web.Server, refuse: Callable[[web.BaseRequest], web.Response], **limits: Any
+    ) -> None:
+        super().__init__(manager, **limits)
+        self._refuse = refuse
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Of aiohttp, which would say in answer and log what it could not read."""
+        # an Expect that it does not know it would say again, and can't where that is no text
+        if status == 400 or isinstance(exc, UnicodeEncodeError):
+            return self._refuse(request)
+        return super().handle_error(request, status, exc, message)
+
+
 class HttpServer:
     """An edge that listens, until `close`. `streams`: paths of answers that never end.
 
@@ -80,34 +106,60 @@ class HttpServer:
         app = web.Application(middlewares=[self._guard])
         app.add_routes(routes)
         app.on_response_prepare.append(_add_headers)
-        # no access log: a link is in the address; a stream never ends by itself, so nobody waits for it
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=settings.idle_s,
-            lingering_time=LINGER_S,
-            shutdown_timeout=0.1,
-        )
+        # a stream never ends by itself, so nobody waits for it
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+        self._listening: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int, wanted_by: str) -> str:
         """The address. UnreachableError: the port is taken."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            self._listening = await asyncio.get_running_loop().create_server(self._connection, host, port)
         except OSError as error:
             await self.close()
             raise UnreachableError(f"{host}:{port}, at which {wanted_by}: {error.strerror}") from None
-        named, port = self._runner.addresses[0][:2]
+        named, port = self._listening.sockets[0].getsockname()[:2]
         return f"http://{f'[{named}]' if ':' in named else named}:{port}"
 
     async def close(self) -> None:
         """Let go of everybody."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
+
+    def _connection(self) -> _Connection:
+        server = self._runner.server
+        assert server is not None
+        # no access log: a link is in the address
+        return _Connection(
+            server,
+            self._refuse,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            keepalive_timeout=self._settings.idle_s,
+            lingering_time=LINGER_S,
+        )
+
+    def _refuse(self, request: web.BaseRequest) -> web.Response:
+        """The answer to bytes that are no request: no middleware and no signal of the application sees them."""
+        error: web.HTTPException
+        client = _client_of(request.remote, (), self._settings)
+        if wait_s := self._rates.wait_s(client, asyncio.get_running_loop().time()):
+            error = self._too_many("rate", wait_s)
+        else:
+            self._count("bad")
+            error = web.HTTPBadRequest()
+        answer = web.Response(
+            status=error.status, reason=error.reason, text=error.text, headers=error.headers
+        )
+        _set_headers(answer)
+        answer.force_close()
+        return answer
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        client = _client_of(request, self._settings)
+        forwarded = request.headers.getall("x-forwarded-for", ())
+        client = _client_of(request.remote, forwarded, self._settings)
         if wait_s := self._rates.wait_s(client, asyncio.get_running_loop().time()):
             raise self._too_many("rate", wait_s)
         if request.body_exists:
@@ -169,6 +221,10 @@ def _closing(error: Refusal) -> Refusal:
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    _set_headers(response)
+
+
+def _set_headers(response: web.StreamResponse) -> None:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["server"] = "headrace"
@@ -182,10 +238,10 @@ def _is_of_same_origin(request: web.Request) -> bool:
     return origin.partition("://")[2].lower() == request.host.lower()
 
 
-def _client_of(request: web.Request, settings: EdgeSettings) -> str:
-    said = ",".join(request.headers.getall("x-forwarded-for", ())).split(",")
+def _client_of(remote: str | None, forwarded: Iterable[str], settings: EdgeSettings) -> str:
+    said = ",".join(forwarded).split(",")
     address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
-    for hop in (request.remote or "", *reversed(said)):
+    for hop in (remote or "", *reversed(said)):
         try:
             address = ipaddress.ip_address(hop.strip().partition("%")[0])
         except ValueError:

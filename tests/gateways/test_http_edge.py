@@ -31,6 +31,7 @@ class Edge:
             web.get("/large", self._say_much),
             web.get("/page", self._show),
             web.get("/secret", self._refuse),
+            web.get("/broken", self._fail),
             web.get("/stream", self._stream),
             web.get("/socket", self._socket),
         ]
@@ -56,6 +57,9 @@ class Edge:
 
     async def _refuse(self, _: web.Request) -> web.Response:
         raise web.HTTPUnauthorized
+
+    async def _fail(self, _: web.Request) -> web.Response:
+        raise ZeroDivisionError
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -217,6 +221,63 @@ async def test_a_page_of_another_site_opens_no_socket(origin: str, is_let_in: bo
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await http.ws_connect("/socket", headers=headers)
         assert edge.refused == ({} if is_let_in else {"origin": 1})
+
+
+NO_REQUESTS = {
+    "a line that is too long": b"GET / HTTP/1.1\r\nHost: a\r\nX-Secret: " + b"s" * 9000 + b"\r\n\r\n",
+    "too many lines": b"GET / HTTP/1.1\r\n" + b"X-Secret: s\r\n" * 200 + b"\r\n",
+    "no method": b"<secret> / HTTP/1.1\r\n\r\n",
+    "TLS": bytes.fromhex("160301020001000001fc0303") + bytes(500),
+    "a bad version": b"GET /secret HTTP/nine\r\n\r\n",
+    "a bad length": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: secret\r\n\r\n",
+    "an Expect that is no text": b"GET / HTTP/1.1\r\nHost: a\r\nExpect: secret\xff\r\n\r\n",
+    "behind a request": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n<secret>\r\n\r\n",
+}
+
+
+async def answer_to(http: aiohttp.ClientSession, sent: bytes) -> str:
+    """All that comes until the other side closes."""
+    assert http._base_url is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", http._base_url.port)
+    writer.write(sent)
+    said = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return said.decode()
+
+
+@pytest.mark.parametrize("sent", NO_REQUESTS.values(), ids=NO_REQUESTS)
+async def test_what_is_no_request_is_refused_as_all_is(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as (edge, http):
+        answer = await answer_to(http, sent)
+        head, _, body = answer[answer.rindex("HTTP/1.") :].partition("\r\n\r\n")
+        assert body == "400: Bad Request"
+        first, *lines = head.lower().split("\r\n")
+        said = dict(line.split(": ", 1) for line in lines)
+        assert first.endswith(" 400 bad request")
+        assert {name: said.get(name) for name in HEADERS} == {
+            name: value.lower() for name, value in HEADERS.items()
+        }
+        assert said["server"] == "headrace"
+        assert edge.refused == {"bad": 1}
+        assert (await http.get("/")).status == 200
+    assert "secret" not in answer
+    assert not caplog.records
+
+
+async def test_who_sends_no_requests_too_often_waits_as_well() -> None:
+    async with serving(requests_per_s=0.01, burst=2) as (edge, http):
+        said = [await answer_to(http, NO_REQUESTS["no method"]) for _ in range(4)]
+        assert [one.split()[1] for one in said] == ["400", "400", "429", "429"]
+        assert "retry-after: 1" in said[-1].lower()
+        assert edge.refused == {"bad": 2, "rate": 2}
+        assert (await http.get("/")).status == 429
+
+
+async def test_what_fails_here_is_logged_with_where(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as (edge, http):
+        answer = await http.get("/broken")
+        assert (answer.status, answer.headers["server"], edge.refused) == (500, "headrace", {})
+    assert "Traceback" in caplog.text
 
 
 async def test_who_has_no_token_is_counted() -> None:
