@@ -9,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from gateways.bench.site_copy import site_copy
+from streams.keys import make_key
 
 SUBSCRIPTION: Final = "chaos"
 _RULES: Final = """
@@ -36,8 +39,12 @@ rules:
 
 
 def chaos_site(site_dir: Path, folder: Path, sink: str) -> Path:
-    """A copy of the site whose notifications all go to the sink; its rules stay where they are. UnreachableError."""
+    """A copy of the site whose notifications all go to the sink, and whose commands are signed. UnreachableError."""
     site_copy(site_dir, folder, _RULES)
+    private = (folder / "commands.pem").resolve()
+    keys = {"key": str(private), "trusted": [str(make_key(private))]}
+    with (folder / "headrace.yaml").open("a") as settings:
+        settings.write(f"\ncommands: {orjson.dumps(keys).decode()}\n")
     (folder / "subscriptions.yaml").write_text(
         f"channels:\n  sink: {{kind: webhook, url: '{sink}/take'}}\n"
         f"subscriptions:\n  {SUBSCRIPTION}: {{to: sink}}\n"
