@@ -29,7 +29,7 @@ def test_each_trip_ends_and_its_commands_come_before_the_run_ends() -> None:
     assert trips(300) == ()
     faults = parse_faults(",".join(trips(1000)))
     assert [(one.at_s, one.remove) for one in faults] == [
-        (300, False), (320, True), (600, False), (620, True), (900, False), (920, True),
+        (300, False), (308, True), (600, False), (608, True), (900, False), (908, True),
     ]  # fmt: skip
 
 
