@@ -177,6 +177,7 @@ _ACTUATORS: Final = (
     counter("again", "actuators_taken_again", "Commands that an earlier process took and did not answer."),
     counter("too_old", "actuators_too_old_commands", "Commands so old that nobody remembers them."),
     counter("replayed", "actuators_replayed_commands", "Commands of a replay: not acted on."),
+    gauge("signed", "actuators_signatures_wanted", "1 where a command has to be signed by a trusted key."),
     counter("forged", "actuators_forged_commands", "Commands that no trusted key has signed: not acted on."),
     counter("fenced", "actuators_fenced_commands", "Commands of a worker that has lost the unit: not acted on."),
     counter(
