@@ -182,9 +182,7 @@ class Actuators:
             else:
                 commands.append((record, *said))
         names = [
-            name
-            for record, command, epoch in commands
-            for name in (command.id, _fenced_name(command, epoch), *self._forged_names(record))
+            name for _, command, epoch in commands for name in (command.id, _fenced_name(command, epoch))
         ]
         known = await asyncio.to_thread(self._ledger.known, names)
         if self._trusted:
@@ -233,40 +231,27 @@ class Actuators:
         self._metrics["repeats"] += len(told)
         open_ones = [one for one in commands if not known.get(one[1].id)]
         reasons = await asyncio.to_thread(lambda: [self._trusted.wrong(record) for record, *_ in open_ones])
-        believed: list[tuple[Record, Command, int]] = []
-        forged: dict[str, tuple[Command, str]] = {}
-        for one, reason in zip(open_ones, reasons, strict=True):
-            if not reason:
-                believed.append(one)
-                continue
-            self._metrics["seen"] += 1
-            (name,) = self._forged_names(one[0])
-            if name in known or name in self._in_hand:
-                self._metrics["repeats"] += 1
-            else:
-                self._metrics["forged"] += 1
-                self._in_hand.add(name)
-                forged[name] = one[1], reason
+        judged = list(zip(open_ones, reasons, strict=True))
+        if any(reasons):
+            await self._refuse_forged([(*one, reason) for one, reason in judged if reason])
+        return [one for one, reason in judged if not reason]
+
+    async def _refuse_forged(self, found: Sequence[tuple[Record, Command, int, str]]) -> None:
+        """A receipt under a name of its own for each: its id may be that of a command that is still to come."""
+        forged = {_forged_name(record): (command, reason) for record, command, _, reason in found}
+        known = await asyncio.to_thread(self._ledger.known, list(forged))
+        new = {name: said for name, said in forged.items() if name not in known}
+        self._metrics["seen"] += len(found)
+        self._metrics["forged"] += len(new)
+        self._metrics["repeats"] += len(found) - len(new)
         now_ns = self._context.clock()
-        await asyncio.to_thread(self._ledger.mark, [(name, now_ns) for name in forged])
-        for name, (command, reason) in forged.items():
-            self._refuse_forged(name, command, reason)
-        return believed
-
-    def _refuse_forged(self, name: str, command: Command, reason: str) -> None:
-        """A receipt of its own name, as its id may be that of a command that is still to come."""
-        detail = f"forged: {reason}; it calls itself {command.id[:200]!r}"
-        if command.unit not in self._context.site.units:
-            log.error("a command of no unit of the site is refused, %s", detail)
-            return
-        self._receipt(replace(command, id=name), Outcome("refused", None, detail))
-
-    def _forged_names(self, record: Record) -> tuple[str, ...]:
-        """What a forgery is called here; nothing where none is looked for."""
-        if not self._trusted:
-            return ()
-        said = b"\n".join([record.value or b"", *(value for _, value in record.headers)])
-        return (f"forged:{hashlib.sha256(said).hexdigest()[:32]}",)
+        await asyncio.to_thread(self._ledger.mark, [(name, now_ns) for name in new])
+        for name, (command, reason) in new.items():
+            detail = f"forged: {reason}; it calls itself {command.id[:200]!r}"
+            if command.unit in self._context.site.units:
+                self._receipt(replace(command, id=name), Outcome("refused", None, detail))
+            else:
+                log.error("a command of no unit of the site is refused, %s", detail)
 
     def _of_lost_owner(self, command: Command, epoch: int) -> Outcome:
         highest = self._fence.highest(command.unit)
@@ -397,6 +382,11 @@ class Actuators:
             log.error("dead-letters: %s", unreachable)
         else:
             await asyncio.to_thread(self._ledger.mark, [(name, self._context.clock())])
+
+
+def _forged_name(record: Record) -> str:
+    said = b"\n".join([record.value or b"", *(value for _, value in record.headers)])
+    return f"forged:{hashlib.sha256(said).hexdigest()[:32]}"
 
 
 def _fenced_name(command: Command, epoch: int) -> str:
