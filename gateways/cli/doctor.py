@@ -36,31 +36,41 @@ from streams.rule_sets.rule_folder import load_program
 from streams.run_folder import WRITABLE_HINT
 from streams.settings import Settings, load_settings
 from streams.site_folder import load_site
-from streams.topics import TOPICS
+from streams.topics import RULE_SETS, SNAPSHOTS, TOPICS
+from streams.worker.site_on_log import SiteOnLog
 
 Word = Literal["ok", "warning", "wrong"]
 
-_COUNTED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+_COUNTED: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
     {
-        "skipped_offsets": (
-            "records were gone from the log before it read them: that input is lost",
-            "longer retention of `events`, or a worker that keeps up",
-        ),
-        "restores_of_other_rules": (
-            "units went on with other rules than before, which are not to be had",
-            "headrace activate: the rules that shall rule",
-        ),
-        "restores_refused": (
-            "units began empty: this version can't take their state",
-            "alarms that hold are raised anew; to go back without that: docs/operations.md, Upgrade",
-        ),
-        "snapshots_rejected": (
-            "snapshots on the log can't be used",
-            "its log says why: a unit begins from an earlier one, or empty",
-        ),
+        "worker": {
+            "skipped_offsets": (
+                "records were gone from the log before it read them: that input is lost",
+                "longer retention of `events`, or a worker that keeps up",
+            ),
+            "restores_of_other_rules": (
+                "units went on with other rules than before, which are not to be had",
+                "headrace activate: the rules that shall rule",
+            ),
+            "restores_refused": (
+                "units began empty: this version can't take their state",
+                "alarms that hold are raised anew; to go back without that: docs/operations.md, Upgrade",
+            ),
+            "snapshots_rejected": (
+                "snapshots on the log can't be used",
+                "its log says why: a unit begins from an earlier one, or empty",
+            ),
+        },
+        "actuators": {
+            "forged": (
+                "commands were refused that no trusted key has signed",
+                "a worker without its key, or with another's (docs/actuators.md); else somebody who should not "
+                "writes on `commands`: the broker's access lists (docs/kafka.md)",
+            ),
+        },
     }
 )
-"""What a worker counts that should be 0 (docs/worker.md), and what to do."""
+"""What a role of a kind counts that should be 0 (docs/worker.md, docs/actuators.md), and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +130,14 @@ def checks_of(site_dir: Path, bootstrap: str | None = None) -> Iterator[Check]:
         "rules", lambda: f"digest {load_program(site_dir, site).digest[:12]}", f"headrace check {site_dir}"
     )
     yield _users(site_dir, site)
+    yield from asyncio.run(_site_on_log(settings, site))
     spoken = _spoken(settings)
     words = running(spoken or {})
     if has_subscriptions(site_dir):
         yield from _subscriptions(site_dir, site, alerts_folder(words, settings))
     if any(actuator.fallback is not None for actuator in site.actuators.values()):
         yield _actuators(in_fallback(settings.run_dir, words))
+    yield from _commands(words)
     yield from _sources(site, words)
     scada = words.get("scada", {}).get("metrics", {})
     yield asyncio.run(_opcua("scada", scada.get("endpoint") or settings.scada.endpoint))
@@ -176,6 +188,37 @@ def _actuators(found: str | None) -> Check:
         return Check("actuators", "ok", "nobody says" if found is None else "none is in its fallback")
     advice = "see that ticker, worker and log are there; a command ends a fallback (docs/actuators.md)"
     return Check("actuators", "warning", found, advice)
+
+
+def _commands(words: Words) -> Iterator[Check]:
+    """Whether actuators that run act on signed commands only."""
+    signed = {
+        name: word["metrics"].get("signed") for name, word in words.items() if word["kind"] == "actuators"
+    }
+    open_ones = sorted(name for name, is_signed in signed.items() if is_signed is False)
+    if open_ones:
+        found = f"{', '.join(open_ones)}: does what anybody says who may write on `commands`"
+        advice = "fine for a demonstration; else commands.key and commands.trusted (docs/actuators.md)"
+        yield Check("commands", "warning", found, advice)
+    elif signed:
+        yield Check("commands", "ok", "actuators act on those only that a trusted key has signed")
+
+
+async def _site_on_log(settings: Settings, site: Site) -> list[Check]:
+    """Whether a worker would begin here; nothing where the log can't be read, or is new."""
+    bus = KafkaBus(settings.broker)
+    try:
+        if await bus.partitions(SNAPSHOTS.name) and await bus.partitions(RULE_SETS.name):
+            await SiteOnLog(bus, site, settings.worker.replaces_site).look()
+    except ConfigurationError as error:
+        finding = error.findings[0]
+        found = f"the next worker that starts with it ends: {finding.message}"
+        return [Check("site on the log", "wrong", found, finding.hint)]
+    except HeadraceError:
+        return []
+    finally:
+        await bus.close()
+    return []
 
 
 def _python() -> Check:
@@ -339,16 +382,14 @@ def _roles(site_dir: Path, site: Site, words: Words | None) -> list[Check]:
 
 
 def _counted(words: Words) -> Iterator[Check]:
-    """What went wrong in a worker since it was started."""
+    """What went wrong in a role since it was started."""
     for name, word in sorted(words.items()):
-        if word["kind"] != "worker":
-            continue
         counts = {**word["metrics"], "snapshots_rejected": 0}
         snapshots = counts.get("snapshots")
         rejected = snapshots.get("rejected") if isinstance(snapshots, dict) else None
         if isinstance(rejected, dict):
             counts["snapshots_rejected"] = sum(n for n in rejected.values() if isinstance(n, int))
-        for key, (what, advice) in _COUNTED.items():
+        for key, (what, advice) in _COUNTED.get(word["kind"], {}).items():
             if isinstance(counts.get(key), int) and counts[key] > 0:
                 yield Check(f"role {name}", "warning", f"{counts[key]} {what}", advice)
 

@@ -16,6 +16,7 @@ from gateways.cli import doctor
 from gateways.cli.doctor import Check, checks_of, examine
 from streams.bus.kafka import KafkaBus
 from streams.role import RoleContext, status_message
+from streams.rule_sets.rule_set import rule_set_message, rule_set_of
 from streams.settings import BrokerSettings, load_settings
 from streams.site_folder import load_site
 from streams.topics import EVENTS, STATUS, Topic
@@ -120,7 +121,36 @@ async def test_a_topic_that_a_used_log_lacks_is_wrong(
     assert "headrace topics apply" in said.advice
 
 
-def test_what_a_worker_counts_that_should_be_0() -> None:
+@pytest.mark.parametrize("other", [False, True])
+async def test_a_log_of_another_site_file_is_wrong(
+    embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    """The next worker that starts would say so; one may be working all the while."""
+    folder = SITE.parent / "narvik" if other else SITE
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))
+    producer = await bus.producer("rules")
+    await (await producer.send(rule_set_message(rule_set_of(folder, load_site(folder)))))
+    await producer.close()
+    await bus.close()
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
+    said = (await asyncio.to_thread(found)).get("site on the log")
+    assert (said is not None) == other
+    if said is not None:
+        assert (said.word, "this log is of site 'narvik'" in said.found) == ("wrong", True)
+        assert "log of its own" in said.advice
+
+
+def test_it_says_whether_commands_have_to_be_signed() -> None:
+    def said(**signed: object) -> list[tuple[str, str]]:
+        words = {name: {"kind": "actuators", "metrics": {"signed": one}} for name, one in signed.items()}
+        return [(one.word, one.found.split(":")[0]) for one in doctor._commands(words)]
+
+    assert said() == []
+    assert [word for word, _ in said(a=True, b=True)] == ["ok"]
+    assert said(a=True, b=False, c=False) == [("warning", "b, c")]
+
+
+def test_what_a_role_counts_that_should_be_0() -> None:
     metrics = {"skipped_offsets": 7, "restores_refused": 0, "snapshots": {"rejected": {"torn": 2, "old": 1}}}
     said = list(doctor._counted({"worker-2": {"kind": "worker", "metrics": metrics}}))
     assert {(one.name, one.word) for one in said} == {("role worker-2", "warning")}
@@ -130,9 +160,11 @@ def test_what_a_worker_counts_that_should_be_0() -> None:
     for metrics in nothing:  # anyone can write to the topic
         assert not list(doctor._counted({"worker": {"kind": "worker", "metrics": metrics}}))
     assert not list(doctor._counted({"other": {"kind": "ticker", "metrics": {"skipped_offsets": 7}}}))
+    (forged,) = doctor._counted({"actuators": {"kind": "actuators", "metrics": {"forged": 2}}})
+    assert (forged.word, forged.found.split()[0]) == ("warning", "2")
 
 
 def test_every_count_that_is_looked_at_is_in_the_status_of_a_worker() -> None:
     said = Counts().metrics(0.0, 0)
-    assert doctor._COUNTED.keys() - {"snapshots_rejected"} <= said.keys()
+    assert doctor._COUNTED["worker"].keys() - {"snapshots_rejected"} <= said.keys()
     assert "rejected" in said["snapshots"]
