@@ -21,13 +21,13 @@ NOTES = {"asyncua": "LGPL-3.0-or-later: used as a library, never copied from, an
 
 def licence_of(package: Distribution) -> str:
     """An SPDX expression where there is one, else the classifiers, else the text's first line; '' for none."""
-    said = package.metadata
-    if expression := said.get("License-Expression"):
-        return expression
+    said = package.metadata.json
+    if expression := said.get("license_expression"):
+        return str(expression)
     classified = [
-        one.rpartition(" :: ")[2] for one in said.get_all("Classifier") or () if one.startswith("License ::")
+        one.rpartition(" :: ")[2] for one in said.get("classifier", ()) if one.startswith("License ::")
     ]
-    text = (said.get("License") or "").strip().splitlines()
+    text = str(said.get("license", "")).strip().splitlines()
     short = text[0] if text and len(text[0]) <= _LONG else ""
     return " and ".join(one for one in classified if one != "OSI Approved") or short
 

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from asyncua import Client, ua
+from asyncua import ua
 
 from gateways.actuators.outcome import Outcome, Task, agrees
 from gateways.opcua.inventory import resolve
 from gateways.opcua.security import secure
+from gateways.opcua.stack import Client
 from rules.site.model import Source
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,11 @@ import struct
 import time
 from typing import Any, Final
 
-from asyncua import Client, ua
+from asyncua import ua
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 from asyncua.ua.uatypes import EPOCH_AS_FILETIME
+
+from gateways.opcua.stack import Client
 
 REQUESTS: Final = 4
 """Publish requests that wait at the server."""

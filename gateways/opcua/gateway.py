@@ -17,12 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from asyncua import Client, ua
+from asyncua import ua
 
 from gateways.opcua.inventory import parse_address
 from gateways.opcua.points import SourcePoints
 from gateways.opcua.security import check_security, require_sound, secure
 from gateways.opcua.session import ServerSession, SessionLostError
+from gateways.opcua.stack import Client
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.quality import BAD_NO_COMMUNICATION, Quality

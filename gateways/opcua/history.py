@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from asyncua import Client, ua
+from asyncua import ua
 
 from gateways.opcua.convert import Sample, moment_of, sample_of
 from gateways.opcua.inventory import resolve
 from gateways.opcua.security import check_security, require_sound, secure
+from gateways.opcua.stack import Client
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Source

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asyncua import Client, ua
+from asyncua import ua
 
+from gateways.opcua.stack import Client
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.quality import BAD_NODE_ID_UNKNOWN

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlparse
 
-from asyncua import Client
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua import MessageSecurityMode, StatusCodes
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateways.certificates import Application, ensure, renew
 from gateways.listen import is_loopback
+from gateways.opcua.stack import Client
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Source

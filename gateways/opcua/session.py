@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from asyncua import Client, ua
+from asyncua import ua
 
 from gateways.opcua.convert import sample_of
 from gateways.opcua.inventory import take_inventory
 from gateways.opcua.points import SourcePoints
+from gateways.opcua.stack import Client
 from gateways.opcua.subscriptions import Subscription, chunks, monitor, open_subscription
 
 SILENCE_S = 2.4

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asyncua import Client, ua
+from asyncua import ua
 
 from gateways.opcua.points import SourcePoints
+from gateways.opcua.stack import Client
 from rules.site.model import Point
 
 ITEMS_PER_SUBSCRIPTION = 250

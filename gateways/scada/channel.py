@@ -31,7 +31,7 @@ UNREAD_BYTES_MAX: Final = 32_000_000
 """A client that asks and asks and does not read its answers is let go."""
 BUFFER_BYTES_MIN: Final = 8192
 """OPC 10000-6, 7.1.2.3."""
-REQUEST_BYTES_MAX: Final = (256 << 10, 8 << 20)
+REQUEST_BYTES_MAX: Final = (64 << 10, 2 << 20)
 """Of a request that comes in parts, before somebody has logged in and after."""
 NONCE_BYTES_MIN: Final = 32
 CALLS_MAX: Final = 100

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.server.internal_server import InternalServer
 
 from gateways.access.users import Users
 from gateways.listen import is_loopback
+from gateways.opcua.stack import Server
 from gateways.scada.access import ANONYMOUS, Everybody, Identity
 from gateways.scada.aggregates import FUNCTIONS
 from gateways.scada.certificates import Pki, host_named, server_uri

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import UserRole
 from asyncua.server.address_space import AttributeService
@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateways.opcua.convert import moment_of
 from gateways.opcua.engineering_units import engineering_units
+from gateways.opcua.stack import Server
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Actuator, Point, Site, Source

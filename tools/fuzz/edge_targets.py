@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
-from asyncua import Client, ua
+from asyncua import ua
 from asyncua.common.connection import MessageChunk
 from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.ua.ua_binary import struct_to_binary, uatcp_to_binary
@@ -29,6 +29,7 @@ from gateways.alerts.links import Claim, sign
 from gateways.alerts.model import Channel, Secret
 from gateways.alerts.notification import Notification
 from gateways.alerts.webhook import Webhook
+from gateways.opcua.stack import Client
 from streams.bus.memory import MemoryBus
 from streams.role import RoleContext
 from streams.settings import EdgeSettings, Settings
@@ -161,7 +162,7 @@ def http_edge(work: Path) -> Case:
         return int(str(context.metrics["serves"]).rpartition(":")[2])
 
     port = edge.loop.run_until_complete(start())
-    link = sign(Claim("row:low:R1", "row:plant:1:1:1", "duty", 4e9), b"k" * 32)
+    link = sign(Claim("row:low:R1", "row:plant:1:1:1", "duty", 4_000_000_000), b"k" * 32)
     head = b"Host: 127.0.0.1\r\n"
     key = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     token = b"Authorization: Bearer t0ken\r\n"
@@ -275,12 +276,15 @@ def opcua_bytes(work: Path) -> Case:
     opened = _message(_open_request(), ua.MessageType.SecureOpen, 0)
     asked = _message(struct_to_binary(ua.GetEndpointsRequest()), ua.MessageType.SecureMessage, 2)
     created = _message(struct_to_binary(ua.CreateSessionRequest()), ua.MessageType.SecureMessage, 3)
+    valued = [
+        _message(struct_to_binary(_with_value(one)), ua.MessageType.SecureMessage, 2) for one in _VALUES
+    ]
     part = bytearray(asked)
     part[3:4] = b"C"
     small = bytearray(hello)
     struct.pack_into("<II", small, 12, 0, 0)
     seeds = [hello, hello + opened, hello + opened + asked, hello + opened + bytes(part) * 20, hello + opened + created,
-             bytes(small) + opened, b"ACKF" + hello[4:], b"ERRF\x10\0\0\0" + bytes(8), b"MSGF\xff\xff\xff\xff" + bytes(500)]  # fmt: skip
+             *(hello + opened + one for one in valued), bytes(small) + opened, b"ACKF" + hello[4:], b"ERRF\x10\0\0\0" + bytes(8), b"MSGF\xff\xff\xff\xff" + bytes(500)]  # fmt: skip
 
     async def one(data: bytes) -> None:
         await _send(scada.port, data[:40], data[40:], is_ended=False)
@@ -317,6 +321,20 @@ def opcua_requests(work: Path) -> Case:
     return Case(make, lambda data: scada.edge.run(one(data), scada.well))
 
 
+_VALUES: Final = (
+    ua.Variant([b"", b"x", None], ua.VariantType.ByteString), ua.Variant([[1, 2], [3, 4]], ua.VariantType.Int32),
+    ua.Variant([ua.Variant(1), ua.Variant("x")], ua.VariantType.Variant), ua.Variant([], ua.VariantType.Null, is_array=True),
+    ua.Variant([ua.DataValue(), ua.DataValue(ua.Variant([1.0]))], ua.VariantType.DataValue),
+)  # fmt: skip
+
+
+def _with_value(value: Any) -> Any:
+    """A request that anybody may ask, with a value of any type in its header."""
+    request = ua.GetEndpointsRequest()
+    request.RequestHeader.AdditionalHeader = ua.LiteralOperand(value)
+    return request
+
+
 def _hello() -> Any:
     hello = ua.Hello()
     hello.EndpointUrl, hello.ReceiveBufferSize, hello.SendBufferSize = "opc.tcp://127.0.0.1:1/", 65535, 65535
@@ -327,7 +345,7 @@ def _open_request() -> bytes:
     request = ua.OpenSecureChannelRequest()
     request.Parameters.ClientNonce = b""
     request.Parameters.RequestedLifetime = 60_000
-    return struct_to_binary(request)
+    return bytes(struct_to_binary(request))
 
 
 def _message(body: bytes, kind: Any, number: int) -> bytes:
@@ -383,7 +401,7 @@ def _requests() -> list[Any]:
         ua.CallMethodRequest(
             ua.NodeId("row:rack-low:R1", 2),
             ua.NodeId(9111),
-            [ua.Variant(b"x"), ua.Variant(ua.LocalizedText("y"))],
+            [ua.Variant(b"x"), ua.Variant(ua.LocalizedText("y")), *_VALUES],
         )
     ]
     delete = ua.DeleteSubscriptionsRequest()

@@ -22,7 +22,7 @@ from rules.engine.inputs import (
     Input,
     Receipt,
 )
-from rules.engine.outputs import Output
+from rules.engine.outputs import Alarm, Output
 from rules.errors import UndecodableError
 from rules.gpu_fields import FIELD_COUNT
 from streams.record import Message
@@ -79,11 +79,11 @@ def _inputs() -> list[Input]:
 
 def _outputs() -> list[Output]:
     engine, said = Engine(program(_MORE_RULES), site(), UNIT), list[Output]()
-    for number, one in enumerate(
-        [tick(START), flow(1, START, 10.0), flow(2, START + 4 * S, 10.0), tick(START + 5 * S)]
-    ):
+    given: list[Input] = [
+        tick(START), flow(1, START, 10.0), flow(2, START + 4 * S, 10.0), tick(START + 5 * S)
+    ]  # fmt: skip
+    for one in given:
         said += engine.step([one])
-        assert number < 9
     assert said
     return said
 
@@ -150,7 +150,7 @@ def wire_outputs(_: Path) -> Case:
     def run(data: bytes) -> None:
         _, headers, value = heads.record(data)
         word = decode_output(headers, value)
-        if type(word).__name__ == "Alarm":
+        if isinstance(word, Alarm):
             alarm_bytes(word)
 
     return Case(heads.make, run, (UndecodableError,))

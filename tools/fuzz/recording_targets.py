@@ -67,7 +67,7 @@ def _bomb(rng: random.Random, data: bytes) -> bytes:
     if at < 0:
         return data
     size = rng.choice((1 << 20, 256 << 20, 1 << 30))
-    packed = lz4.frame.compress(bytes(min(size, 64 << 20)), store_size=rng.random() < 0.5)
+    packed: bytes = lz4.frame.compress(bytes(min(size, 64 << 20)), store_size=rng.random() < 0.5)
     body = struct.pack("<QQQI", START, START, rng.choice((100, size, 1 << 62)), 0)
     body += struct.pack("<I", 3) + b"lz4" + struct.pack("<Q", len(packed)) + packed
     return data[:at] + struct.pack("<BQ", _CHUNK, len(body)) + body + data[at:]

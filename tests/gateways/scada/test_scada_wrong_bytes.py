@@ -1,17 +1,19 @@
-"""What a client can do to others with bytes alone, before it has logged in (decision 0113)."""
+"""What a client can do to others with bytes alone, before it has logged in (decisions 0113 and 0121)."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from asyncua import ua
-from asyncua.ua.ua_binary import uatcp_to_binary
+from asyncua import Client, ua
+from asyncua.ua.ua_binary import nodeid_to_binary, uatcp_to_binary
 
 from gateways.scada import channel
+from tests.gateways.opcua.wrong_lengths import WITHOUT_BYTES, additional_header
 from tests.gateways.scada.live import Live, client, live, site_folder, until
 
 MEGABYTE = 1 << 20
@@ -95,3 +97,25 @@ async def test_a_request_in_parts_ends_before_it_fills_the_memory(
             await asyncio.sleep(0.01)
         await until(lambda: served.context.metrics["channels_refused"])
     assert served.context.metrics["channels_refused"] == 1
+
+
+async def test_a_few_bytes_take_no_memory_before_anybody_has_logged_in(served: Live) -> None:
+    asked = nodeid_to_binary(ua.NodeId(ua.ObjectIds.GetEndpointsRequest_Encoding_DefaultBinary))
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    nobody = Client(served.endpoint)
+    await nobody.connect_socket()
+    try:
+        await nobody.send_hello()
+        await nobody.open_secure_channel()
+        protocol = nobody.uaclient.protocol
+        protocol.transport.write(
+            protocol._connection.message_to_binary(
+                asked + additional_header(WITHOUT_BYTES["twenty of them"]), request_id=9
+            )
+        )
+        await until(lambda: protocol.transport is None or protocol.transport.is_closing())
+    finally:
+        nobody.disconnect_socket()
+    async with client(served.endpoint) as other:
+        assert await other.nodes.server_state.read_value() is not None
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 30_000
