@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from gateways.observability.silent import Status, as_status
 from rules.alarms.annunciation import is_annunciated
 from rules.engine.inputs import AccessList, Action, Activation, Fact, Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
@@ -81,7 +81,7 @@ class Observer:
     commands: dict[str, SeenCommand] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     """The first of each command, by the command's id."""
-    status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    status: dict[str, Status] = field(default_factory=dict)
     came_up: set[str] = field(default_factory=set)
     """Roles that have been ready."""
     ticks: dict[str, Tick] = field(default_factory=dict)
@@ -246,14 +246,9 @@ class Observer:
         return sorted(standing, key=lambda alarm: (order[alarm.severity], alarm.raised_ns, alarm.key))
 
 
-def _status(value: bytes) -> dict[str, Any]:
+def _status(value: bytes) -> Status:
     """Anyone can write to the topic: what isn't a status is an UndecodableError, and never ends the watching."""
-    try:
-        status = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise UndecodableError("json", str(error)) from None
-    if not isinstance(status, dict) or not isinstance(status.get("metrics"), dict):
-        raise UndecodableError("status", "no object with metrics")
-    if not isinstance(status.get("role"), str) or not isinstance(status.get("state"), str):
-        raise UndecodableError("status", "no role or state")
+    status = as_status(value)
+    if status is None:
+        raise UndecodableError("status", "it says nothing of a role")
     return status

@@ -23,6 +23,8 @@ from streams.site_folder import load_site
 from streams.wire import encode_input, encode_output
 
 SITE = load_site(Path(__file__).parents[3] / "examples" / "narvik")
+WHO = {"role": "worker", "kind": "worker", "state": "ready", "at_ns": 1, "metrics": {}}
+"""What a status has to have."""
 
 
 def record(message: Message, at_ms: int = 1000, offset: int = 0) -> Record:
@@ -97,7 +99,7 @@ def test_actuators_in_their_fallback_are_said(observer: Observer) -> None:
     assert "fallback" not in in_words(summarize(observer, cost()))
     held = {"actuators": 151, "part": "worker", "since_ns": 1_800_000_000_000_000_000}
     for name, metrics in (("actuators", {"fallback": held}), ("plant", {"watchdog": {"trips": 2}})):
-        said = orjson.dumps({"role": name, "state": "ready", "metrics": metrics})
+        said = orjson.dumps(WHO | {"role": name, "metrics": metrics})
         observer.see(record(Message("status", 0, name.encode(), said)))
     summary = summarize(observer, cost())
     assert summary["fallback"] == {
@@ -200,7 +202,8 @@ def test_garbage_is_left_to_the_worker(observer: Observer) -> None:
         b"[1]",
         b'"x"',
         b"{}",
-        b'{"role": 1, "state": "ready", "metrics": {}}',
+        orjson.dumps(WHO | {"role": 1}),
+        orjson.dumps(WHO | {"metrics": 3}),
         b'{"role": "worker"}',
     ],
 )
@@ -253,7 +256,7 @@ def test_the_summary_in_words_names_what_was_lost(observer: Observer) -> None:
 
 
 def status(role: str, state: str) -> Record:
-    return Record("status", 0, 0, 1, b"", orjson.dumps({"role": role, "state": state, "metrics": {}}), ())
+    return Record("status", 0, 0, 1, b"", orjson.dumps(WHO | {"role": role, "state": state}), ())
 
 
 def test_a_role_that_failed_and_never_came_up_and_a_run_without_readings_are_named(
@@ -316,7 +319,7 @@ def own(message: Message, at_ms: int = 1000) -> Record:
 
 
 def counted(worker: str, late: int) -> Message:
-    said = {"role": worker, "state": "ready", "metrics": {"engine": {"row-a": {"late": late}}}}
+    said = WHO | {"role": worker, "metrics": {"engine": {"row-a": {"late": late}}}}
     return Message("status", 0, worker.encode(), orjson.dumps(said))
 
 
@@ -387,6 +390,6 @@ def test_garbage_of_before_the_run_is_passed_over(second: Observer) -> None:
     for topic in ("alarms", "commands", "status", "journal", "dead-letters"):
         second.see(Record(topic, 0, 9, 0, b"\xff", b"{", (("schema", b"tick/1"),)))
     for metrics in (5, {"engine": 5}):
-        body = orjson.dumps({"role": "worker", "state": "ready", "metrics": metrics})
+        body = orjson.dumps(WHO | {"metrics": metrics})
         second.see(before(Message("status", 0, b"worker", body)))
     assert second.unreadable == {"journal": 1}, "that one lies behind the beginning"

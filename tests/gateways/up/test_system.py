@@ -26,7 +26,7 @@ NARVIK = Path(__file__).parents[3] / "examples" / "narvik"
 
 
 def status(role: str, state: str, pid: int = 0) -> Message:
-    body = {"role": role, "state": state, "pid": pid, "metrics": {}}
+    body = {"role": role, "kind": role, "state": state, "at_ns": 1, "pid": pid, "metrics": {}}
     return Message(STATUS.name, 0, role.encode(), orjson.dumps(body), ())
 
 
