@@ -43,6 +43,7 @@ from rules.engine.inputs import (
 from rules.engine.outputs import Alarm, AlarmState, Command, Entry, Output, Severity
 from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
+from rules.json_bytes import json_bytes
 from streams import readings_bytes
 from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, read_known
 from streams.record import Headers, Message, header
@@ -95,7 +96,7 @@ def encode_input(value: Input, partitions: int) -> Message:
     else:
         name = _NAME_OF[type(value)]
         fields = _finite(value)
-        body = orjson.dumps(
+        body = json_bytes(
             {
                 "schema": name,
                 "unit": value.unit,
@@ -103,8 +104,7 @@ def encode_input(value: Input, partitions: int) -> Message:
                 "epoch": identity.epoch,
                 "sequence": identity.sequence,
                 "body": fields,
-            },
-            option=orjson.OPT_SORT_KEYS,
+            }
         )
     headers: Headers = (
         ("schema", name.encode()),
@@ -144,10 +144,7 @@ def encode_output(value: Output, partitions: int, owner_epoch: int | None = None
     if isinstance(value, Entry):
         body = entry_bytes(value)
     else:
-        body = orjson.dumps(
-            {"schema": name, "id": value.id, "unit": value.unit, "body": _finite(value)},
-            option=orjson.OPT_SORT_KEYS,
-        )
+        body = json_bytes({"schema": name, "id": value.id, "unit": value.unit, "body": _finite(value)})
     headers: Headers = (("schema", name.encode()),)
     if owner_epoch is not None and not isinstance(value, Entry):
         headers = (*headers, (OWNER_EPOCH, str(owner_epoch).encode()))

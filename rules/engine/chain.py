@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-import orjson
-
 from rules.engine.outputs import Entry
+from rules.json_bytes import json_bytes
 
 ENTRY_SCHEMA: Final = "entry/1"
 
@@ -33,7 +32,7 @@ def entry_bytes(entry: Entry) -> bytes:
         "previous": entry.previous,
     }
     value = {"body": body, "id": entry.id, "schema": ENTRY_SCHEMA, "unit": entry.unit}
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return json_bytes(value)
 
 
 def hash_of(value: bytes) -> str:
