@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,35 @@ def test_a_segment_whose_recorder_was_killed_is_made_whole_up_to_its_last_chunk(
     assert recording.damage == []
     assert recording.attachments == {"site.yaml": b"name: small"}
     assert list(tmp_path.iterdir()) == [file]  # what had no head is gone
+
+
+def test_a_segment_that_was_made_whole_is_on_the_disk_before_it_takes_the_place_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    done: list[tuple[str, int, int]] = []
+
+    def note(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        done.append(("synced", found.st_ino, found.st_size))
+
+    def replace(new: Path, old: Path) -> Path:
+        found = new.stat()
+        done.append(("replaced", found.st_ino, found.st_size))
+        return new.rename(old)
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "replace", replace)
+    last_segment(tmp_path)
+    (file,) = segments_in(tmp_path)
+    whole = file.stat()
+    folder = tmp_path.stat()
+    assert done[-3:] == [
+        ("synced", whole.st_ino, whole.st_size),
+        ("replaced", whole.st_ino, whole.st_size),
+        ("synced", folder.st_ino, folder.st_size),
+    ]
 
 
 def test_a_damaged_segment_is_left_as_it_is(tmp_path: Path) -> None:
