@@ -13,6 +13,7 @@ import pytest
 from rules.engine.outputs import Alarm, Entry
 from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
+from streams.bus.memory import MemoryBus
 from streams.record import Message, TopicPartition
 from streams.recorder.incidents import incidents_in
 from streams.recorder.recorder import run
@@ -32,6 +33,9 @@ from streams.site_folder import load_site
 from streams.snapshots import Snapshot, log_ids, snapshot_messages
 from streams.wire import encode_input, encode_output
 from tests.streams.recorder.recorders import SITE, Recorder, bus_with_topics, events_of, in_partitions, send
+
+S = 1_000_000_000
+T0 = 1_795_782_615 * S
 
 
 def test_names_say_when_and_sort_by_it() -> None:
@@ -277,17 +281,54 @@ async def test_the_snapshots_of_a_rolled_log_say_whether_all_was_recorded(
     assert len(events_of(segments_in(recorder.folder))) == 14
 
 
-async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path: Path) -> None:
-    bus = await bus_with_topics()
+async def say_alarm(bus: MemoryBus) -> None:
     producer = await bus.producer("worker")
     alarm = Alarm("a:1", "hall", "slow", "P-1", "high", "unacknowledged", "a:1", 5, None, 1.0, "slow")
     await (await producer.send(encode_output(alarm, 2)))
+
+
+async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    await say_alarm(bus)
     recorder = Recorder(tmp_path, bus, incident_before_s=60, incident_after_s=120)
     await recorder.until(2)
     await recorder.stop()
     (incident,) = incidents_in(recorder.folder)
     assert incident.to_ns - incident.from_ns == 180_000_000_000
     assert [one["id"] for one in incident.alarms] == ["a:1"]
+
+
+async def test_an_incident_is_kept_though_the_names_of_segments_are_ahead_of_the_clock(
+    tmp_path: Path,
+) -> None:
+    bus = await bus_with_topics()
+    for ahead_ns in (7200 * S, 0):
+        recorder = Recorder(tmp_path, bus, incident_before_s=60, incident_after_s=60)
+        recorder.context.clock = lambda ahead_ns=ahead_ns: T0 + ahead_ns  # type: ignore[misc]
+        await recorder.until(1)
+        await recorder.stop()
+        await say_alarm(bus)  # for the second one
+    (incident,) = incidents_in(recorder.folder)
+    _, file = segments_in(recorder.folder)
+    assert [record.topic for record in Recording(file).records()] == ["alarms"]
+    assert incident.from_ns <= begin_ns(file) <= incident.to_ns
+
+
+@pytest.mark.parametrize("left", [None, b""])
+async def test_a_mark_that_a_power_cut_took_is_made_again(tmp_path: Path, left: bytes | None) -> None:
+    bus = await bus_with_topics()
+    await say_alarm(bus)
+    recorder = Recorder(tmp_path, bus)
+    await recorder.until(2)
+    await recorder.stop()
+    before = incidents_in(recorder.folder)
+    if left is None:
+        before[0].file.unlink()
+    else:
+        before[0].file.write_bytes(left)
+    again = Recorder(tmp_path, bus)
+    await again.stop()
+    assert incidents_in(recorder.folder) == before
 
 
 def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:
