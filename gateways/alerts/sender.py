@@ -7,9 +7,9 @@ Rules that this module obeys:
 - At most `parallel` lanes are at work; another channel has workers of its own, so that a receiver that hangs delays
   nobody elsewhere.
 - What is not taken is tried again after a pause that doubles, with chance in it, or after as long as the receiver asks.
-- Nothing taken for `give_up_s`, and the channel is dead: all that it has, and all that comes, goes to its fallback, and
-  who reads that is told. A dead channel is tried with a word of our own; when that is taken, it is alive. Without a
-  fallback it keeps what it has, and tries that.
+- Nothing taken for `give_up_s`, by a clock that nobody sets, and the channel is dead: all that it has, and all that
+  comes, goes to its fallback, and who reads that is told. A dead channel is tried with a word of our own; when that is
+  taken, it is alive. Without a fallback it keeps what it has, and tries that.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -64,7 +65,7 @@ class _Lane:
 
 
 class Sender:
-    """Of one channel. `chance` is a part of 1, from 0."""
+    """Of one channel. `chance` is a part of 1, from 0; `elapsed_s` is of a clock that nobody sets."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Sender:
         site: str,
         metrics: dict[str, Any],
         chance: Callable[[], float] = random.random,
+        elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.channel = channel
         self.deliverer = deliverer
@@ -85,10 +87,12 @@ class Sender:
         self._site = site
         self._metrics = metrics
         self._chance = chance
+        self._elapsed_s = elapsed_s
         self._lanes: dict[str, _Lane] = {}
         self._ready: asyncio.Queue[_Lane] = asyncio.Queue()
         self._on_their_way: set[int] = set()
         self._failing_since_ns = 0
+        self._failing_since_s = 0.0
         self._failures = 0
         dead = outbox.dead_channels().get(channel.name)
         self.dead_since_ns, self.last_error = dead or (0, "")
@@ -217,14 +221,15 @@ class Sender:
                 self._switchboard.dispatch([Sent(seq, message.notification.lane, fallback)])
 
     def _failed(self) -> None:
+        if not self._failures:
+            self._failing_since_ns, self._failing_since_s = self._clock(), self._elapsed_s()
         self._failures += 1
-        self._failing_since_ns = self._failing_since_ns or self._clock()
         self.look()
         self.hand_on()  # it may have died while this one was on its way
 
     def look(self) -> None:
         """Whether it is dead now: also while all that it has pauses. UnreachableError."""
-        is_long = self._clock() - self._failing_since_ns >= self.channel.give_up_s * 1e9
+        is_long = self._elapsed_s() - self._failing_since_s >= self.channel.give_up_s
         if self.dead_since_ns or self._failures < FAILURES_MIN or not is_long:
             return
         self.dead_since_ns = self._failing_since_ns
@@ -243,7 +248,7 @@ class Sender:
         self.hand_on()
 
     def _succeeded(self) -> None:
-        self._failing_since_ns = self._failures = 0
+        self._failures = 0
         if not self.dead_since_ns:
             return
         self.dead_since_ns = 0

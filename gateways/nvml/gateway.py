@@ -3,7 +3,8 @@
 Rules: NVML's calls block and may hang, so they run in one thread of their own, which owns NVML; the event loop
 only publishes. Nothing is silent: a host without a driver, and a call that hangs, are frames of quality bad once a
 second while it lasts, state `degraded`, and a `Gap` from the last sample to the next one afterwards. Late slots
-are skipped and counted, never caught up: a reading is of the moment at which it was read.
+are skipped and counted, never caught up: a reading is of the moment at which it was read. What is due when, and
+what came after what, goes by a clock that nobody sets: the role's may be set back by hours.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
@@ -36,6 +38,15 @@ GAP_PERIODS: Final = 3
 BAD_EVERY_S: Final = 1.0
 BACKOFF_FIRST_S: Final = 1.0
 BACKOFF_LAST_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A sample. `time_ns`: by the role's clock; `at_s`: by that which nobody sets."""
+
+    sample: Sample
+    time_ns: int
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +111,8 @@ class NvmlGateway:
         self._sampler = Sampler(nvml, gpus_of(site, source), slow_period_ns, xid_hold_ns)
         self._gpu_count = self._blocks[-1].last if self._blocks else 0
         self._last_ns = context.clock()
-        self._bad_ns = 0
-        self._noted_ns = 0
+        self._bad_s = -math.inf
+        self._noted_s = -math.inf
         self._backoff_s = BACKOFF_FIRST_S
         self._outage = ""
         self._stopping = threading.Event()
@@ -131,13 +142,13 @@ class NvmlGateway:
             self._stopping.set()
             await asyncio.to_thread(thread.join, 2 * self._period_s)
 
-    def _hear(self, item: Sample | _Outage | Exception) -> None:
+    def _hear(self, item: _Taken | _Outage | Exception) -> None:
         """What the thread says, in the loop. A callback: a task and a queue cost more than the sample itself."""
         if self._failed.done():
             return
         self._silence.cancel()
         try:
-            if isinstance(item, Sample):
+            if isinstance(item, _Taken):
                 self._publish(item)
             elif isinstance(item, _Outage):
                 self._publish_outage(item.reason)
@@ -157,20 +168,20 @@ class NvmlGateway:
         silent = _Outage(self._outage or "an NVML call does not return")
         self._silence = asyncio.get_running_loop().call_later(limit_s, self._hear, silent)
 
-    def _publish(self, sample: Sample) -> None:
-        if sample.time_ns <= self._bad_ns:
+    def _publish(self, taken: _Taken) -> None:
+        if taken.at_s <= self._bad_s:
             self._metrics["samples_skipped"] += 1  # its GPUs have been said to be bad at a later time
             return
-        self._close_gap(sample.time_ns)
-        self._publish_frames(sample)
-        self._last_ns = sample.time_ns
+        self._close_gap(taken.time_ns)
+        self._publish_frames(taken.sample, taken.time_ns)
+        self._last_ns = taken.time_ns
         self._context.ready()
-        if sample.time_ns - self._noted_ns >= 1_000_000_000:
-            self._noted_ns = sample.time_ns
+        if taken.at_s - self._noted_s >= 1.0:
+            self._noted_s = taken.at_s
             self._note_counts()
 
-    def _publish_frames(self, sample: Sample) -> None:
-        time_ns = np.array([sample.time_ns], np.int64)
+    def _publish_frames(self, sample: Sample, at_ns: int) -> None:
+        time_ns = np.array([at_ns], np.int64)
         for block in self._blocks:
             part = slice(block.first, block.last)
             self._publisher.publish_frame(
@@ -185,36 +196,37 @@ class NvmlGateway:
         self._metrics["frames"] += len(self._blocks)
 
     def _publish_outage(self, reason: str) -> None:
-        now_ns = self._context.clock()
+        now_ns, now_s = self._context.clock(), time.monotonic()
         if reason != self._outage:
             self._outage = reason
             self._log.error("%s: %s; its GPUs are quality bad until it answers", self.source.id, reason)
         self._context.state = "degraded"
         self._metrics["outage"] = reason
-        if now_ns - self._bad_ns >= BAD_EVERY_S * 1e9:
-            self._bad_ns = now_ns
+        if now_s - self._bad_s >= BAD_EVERY_S:
+            self._bad_s = now_s
             count = self._gpu_count
             nothing = np.full((count, FIELD_COUNT), np.nan, np.float32)
             bad = np.full(count, Quality.BAD, np.uint8)
-            self._publish_frames(Sample(now_ns, nothing, bad, np.full(count, -1, np.int64)))
+            self._publish_frames(Sample(nothing, bad, np.full(count, -1, np.int64)), now_ns)
             self._metrics["bad_frames"] += len(self._blocks)
 
     def _close_gap(self, now_ns: int) -> None:
         """Say what was not sampled since the last sample, once sampling goes on."""
         outage, self._outage = self._outage, ""
-        missed = round((now_ns - self._last_ns) / self.source.period_ns) - 1
+        from_ns = min(self._last_ns, now_ns)  # the clock may have been set back meanwhile
+        missed = round((now_ns - from_ns) / self.source.period_ns) - 1
         if missed < GAP_PERIODS and not outage:
             self._metrics["samples_skipped"] += max(0, missed)
             return
         self._metrics.pop("outage", None)
         self._metrics["gaps"] += 1
-        self._log.warning("%s: no samples for %.1f s", self.source.id, (now_ns - self._last_ns) / 1e9)
+        self._log.warning("%s: no samples for %.1f s", self.source.id, (now_ns - from_ns) / 1e9)
         gpus: dict[str, int] = {}
         for block in self._blocks:
             gpus[block.unit] = gpus.get(block.unit, 0) + block.last - block.first
         for unit, count in gpus.items():
             self._publisher.publish_gap(
-                unit, "disconnected", self._last_ns, now_ns, max(0, missed) * count * FIELD_COUNT
+                unit, "disconnected", from_ns, now_ns, max(0, missed) * count * FIELD_COUNT
             )
 
     def _note_counts(self) -> None:
@@ -249,17 +261,18 @@ class NvmlGateway:
         due = time.monotonic()
         while not self._stopping.is_set():
             started = time.monotonic()
-            sample = self._sampler.sample(self._context.clock())
+            time_ns = self._context.clock()
+            sample = self._sampler.sample(round(started * 1e9))
             ended = time.monotonic()
             self._backoff_s = BACKOFF_FIRST_S
             # Values from before and after a hang are of no one moment: they are part of the gap.
             if ended - started <= GAP_PERIODS * self._period_s:
-                self._say(loop, sample)
+                self._say(loop, _Taken(sample, time_ns, started))
             due += self._period_s
             if due < ended:
                 due += ((ended - due) // self._period_s + 1) * self._period_s
             self._stopping.wait(due - ended)
 
-    def _say(self, loop: asyncio.AbstractEventLoop, item: Sample | _Outage | Exception) -> None:
+    def _say(self, loop: asyncio.AbstractEventLoop, item: _Taken | _Outage | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
             loop.call_soon_threadsafe(self._hear, item)

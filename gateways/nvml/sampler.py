@@ -1,9 +1,9 @@
 """Samples of all GPUs of one host: what is lost, what comes back, counters that go back, XIDs.
 
 Rules: blocking and single-threaded (the gateway runs it in a thread of its own); times are arguments, so that
-tests need no clock; a GPU that fails is quality bad with no values and is tried again, the others go on; only when
-the host itself has no driver does sampling stop, with UnreachableError. Slow reads take turns: those of a tray's GPUs
-at once would make a sample late.
+tests need no clock, and of one that nobody sets, so that what is due is not put off by hours; a GPU that fails is
+quality bad with no values and is tried again, the others go on; only when the host itself has no driver does sampling
+stop, with UnreachableError. Slow reads take turns: those of a tray's GPUs at once would make a sample late.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ RETRY_LAST_NS: Final = 30_000_000_000
 class Sample:
     """G GPUs at one moment: values (G, 24) float32, quality (G,) uint8, energy_mj (G,) int64, -1 where not read."""
 
-    time_ns: int
     values: NDArray[np.float32]
     quality: NDArray[np.uint8]
     energy_mj: NDArray[np.int64]
@@ -113,7 +112,7 @@ class Sampler:
             self._events = ctypes.c_void_p()
 
     def sample(self, now_ns: int) -> Sample:
-        """Read every GPU. Raises UnreachableError when the host has no driver any more."""
+        """Read every GPU; `now_ns` says what is due. Raises UnreachableError when the host has no driver any more."""
         count = len(self._gpus)
         values = np.full((count, FIELD_COUNT), np.nan, np.float32)
         quality = np.full(count, Quality.BAD, np.uint8)
@@ -138,7 +137,7 @@ class Sampler:
             raise UnreachableError(f"NVML: {explain(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)}")
         self._take_xids(now_ns, values)
         self.counts.samples += 1
-        return Sample(now_ns, values, quality, energy_mj)
+        return Sample(values, quality, energy_mj)
 
     def _read(self, gpu: _Gpu, now_ns: int, slow: bool, row: NDArray[np.float32]) -> int | None:
         """NVML's return code, or None while a lost GPU waits for its next try."""

@@ -15,6 +15,8 @@ TICKLESS_NS: Final = 2_000_000_000
 """A unit without a tick for so long decides nothing in time (docs/architecture.md)."""
 SILENT_NS: Final = 10_000_000_000
 """A status is said once a second."""
+AHEAD_NS: Final = 2_000_000_000
+"""What is from further ahead of the clock is from before it was set back: how old it is, nobody knows."""
 READY_STATES: Final = ("ready", "replay")
 
 
@@ -51,8 +53,10 @@ def silence(status: Mapping[str, Any], now_ns: int) -> str:
     """Why nothing that a status on the log says is true any more; '' while it is fresh."""
     age_ns = now_ns - int(status["at_ns"])
     if status["state"] == "stopping":
-        return f"was stopped {_seconds(age_ns)} ago"
-    return f"silent for {_seconds(age_ns)}" if age_ns > SILENT_NS else ""
+        return f"was stopped {_seconds(age_ns)} ago" if age_ns >= 0 else "was stopped"
+    return _set_back(age_ns, "its last word") or (
+        f"silent for {_seconds(age_ns)}" if age_ns > SILENT_NS else ""
+    )
 
 
 def _publishers(metrics: Mapping[str, Any]) -> Iterator[Part]:
@@ -86,7 +90,13 @@ def _tickless(tick_ns: int, now_ns: int) -> str:
     if not tick_ns:
         return "there was no tick yet"
     age_ns = now_ns - tick_ns
-    return f"the last tick was {_seconds(age_ns)} ago" if age_ns > TICKLESS_NS else ""
+    return _set_back(age_ns, "the last tick") or (
+        f"the last tick was {_seconds(age_ns)} ago" if age_ns > TICKLESS_NS else ""
+    )
+
+
+def _set_back(age_ns: int, what: str) -> str:
+    return f"the clock was set back: it is {_seconds(-age_ns)} behind {what}" if -age_ns > AHEAD_NS else ""
 
 
 def _opcua(metrics: Mapping[str, Any], _now_ns: int) -> Iterator[Part]:

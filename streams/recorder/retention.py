@@ -18,6 +18,7 @@ from pathlib import Path
 from streams.recorder.incidents import SUFFIX, read_mark
 from streams.recording.segments import begin_ns, segments_in
 from streams.settings import RecorderSettings
+from streams.times import iso_utc
 
 log = logging.getLogger(__name__)
 
@@ -88,4 +89,7 @@ class Retention:
                     self._known[key] = known[key]
                 elif (mark := read_mark(file)) is not None:
                     self._known[key] = mark.from_ns, mark.to_ns
+                    if not mark.alarms:
+                        span = iso_utc(mark.from_ns), iso_utc(mark.to_ns)
+                        log.error("%s can't be read: by its name it keeps %s to %s", file.name, *span)
         return list(self._known.values())

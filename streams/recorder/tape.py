@@ -23,7 +23,7 @@ from streams.record import Record, TopicPartition
 from streams.recorder.incidents import IncidentMarks
 from streams.recorder.retention import Retention
 from streams.recording.recorded_site import recorded_rules, recording_metadata, site_attachments
-from streams.recording.recording import RecordingWriter
+from streams.recording.recording import Recording, RecordingWriter
 from streams.recording.segments import (
     UNFINISHED,
     LastSegment,
@@ -44,7 +44,7 @@ from streams.rule_sets.rule_set import (
     taken_up,
 )
 from streams.snapshots import covered_offsets, log_ids
-from streams.topics import EVENTS, RULE_SETS, TOPICS, partition_of
+from streams.topics import ALARMS, EVENTS, RULE_SETS, TOPICS, partition_of
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,9 @@ class SegmentTape:
         self._logs: frozenset[str] = frozenset()
         self._writer: RecordingWriter | None = None
         self._began_ns = 0
+        self._named_ns = 0
+        """When the segment begins by its name."""
+
         self._marks = IncidentMarks(
             folder,
             round(self._settings.incident_before_s * 1e9),
@@ -163,7 +166,13 @@ class SegmentTape:
             self._writer.write(record, now_ns)
             self._positions[place] = record.offset + 1
             self._ruling.see(record)
-            self._marks.note(record, now_ns)
+            self._marks.note(record, max(now_ns, self._named_ns))
+        self._marks.flush()
+
+    def mark_again(self, last: Recording) -> None:
+        """The incidents of a segment whose recorder may have died before it had marked them."""
+        for log_ns, record in last.timed_records({ALARMS.name}):
+            self._marks.note(record, max(log_ns, begin_ns(last.path)))
         self._marks.flush()
 
     async def look(self) -> bool:
@@ -194,7 +203,8 @@ class SegmentTape:
         others = segments_in(self._folder)
         after_ns = begin_ns(others[-1]) + 1_000_000 if others else 0
         self._began_ns = self._clock_ns()
-        file = self._folder / segment_name(max(self._began_ns, after_ns))
+        self._named_ns = max(self._began_ns, after_ns)
+        file = self._folder / segment_name(self._named_ns)
         attachments = site_attachments(self._ruling.current)
         metadata = recording_metadata(self._context.site, attachments)
         metadata.update(head(self._positions, self._logs, missed))
@@ -238,6 +248,8 @@ async def open_segments(
             missed = await _missed(context, last.positions, last.logs)
     reader = await bus.reader([topic.name for topic in TOPICS], start)
     tape = SegmentTape(context, folder, ruling, retention)
+    if last is not None:
+        await asyncio.to_thread(tape.mark_again, last.recording)
     tape.begin(reader.positions(), logs, missed)
     return tape, reader
 

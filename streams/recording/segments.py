@@ -23,6 +23,7 @@ import orjson
 
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
+from streams.output_file import sync_folder
 from streams.record import TopicPartition
 from streams.recording.chunks import Stored
 from streams.recording.file import UNREADABLE, Damage
@@ -267,4 +268,6 @@ def _make_whole(recording: Recording) -> None:
     with RecordingWriter(copy, attachments=recording.attachments, metadata=recording.metadata) as writer:
         for log_ns, record in recording.timed_records():
             writer.write(record, log_ns)
+        writer.sync()  # and again at its end: what it takes the place of was on the disk
     copy.replace(recording.path)
+    sync_folder(recording.path.parent)

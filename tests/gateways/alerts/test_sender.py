@@ -50,6 +50,7 @@ class Board:
     def __init__(self, file: Path, **more: Any) -> None:
         self.outbox = Outbox(file)
         self.now = 1000 * S
+        self.elapsed_s = 500.0
         self.metrics: dict[str, Any] = defaultdict(int)
         self.receivers = {"a": Receiver(), "b": Receiver()}
         self.senders = {
@@ -62,9 +63,14 @@ class Board:
                 "test",
                 self.metrics,
                 lambda: 0.0,
+                lambda: self.elapsed_s,
             )
             for name, other in (("a", "b"), ("b", "a"))
         }
+
+    def let_pass(self, seconds: int) -> None:
+        self.now += seconds * S
+        self.elapsed_s += seconds
 
     def put(self, name: str, subscription: str, channel: str) -> str:
         one = of_itself("test", subscription, "test", 0, "x")
@@ -107,7 +113,7 @@ async def die(board: Board, name: str) -> None:
     """Nothing goes through any more, for longer than is waited."""
     board.receivers[name].error = DeliveryError("503")
     await until(lambda: board.senders[name]._failures >= 3)
-    board.now += 11 * S
+    board.let_pass(11)
     board.senders[name].look()
     await until(lambda: board.senders[name].dead_since_ns > 0)
 
@@ -140,13 +146,29 @@ async def test_a_channel_is_dead_while_all_that_it_has_pauses(board: Board) -> N
         a.error = DeliveryError("429", after_s=3600.0)
         tried = len(a.tried)
         await until(lambda: len(a.tried) > tried)
-        board.now += 9 * S
+        board.let_pass(9)
         sender.look()
         assert sender.dead_since_ns == 0
-        board.now += 1 * S
+        board.let_pass(1)
         sender.look()
         await until(lambda: "one/x" in board.receivers["b"].took)
     assert board.outbox.dead_channels()["a"] == (1000 * S, "429")
+
+
+async def test_a_clock_that_is_set_back_puts_off_no_death(board: Board) -> None:
+    a, sender = board.receivers["a"], board.senders["a"]
+    a.error = DeliveryError("503", after_s=0.001)
+    async with board.at_work():
+        board.put("x", "one", "a")
+        await until(lambda: sender._failures >= 3)
+        board.now -= 3600 * S
+        board.let_pass(9)
+        sender.look()
+        assert sender.dead_since_ns == 0
+        board.let_pass(1)
+        sender.look()
+        await until(lambda: "one/x" in board.receivers["b"].took)
+    assert board.outbox.dead_channels()["a"] == (1000 * S, "503")
 
 
 async def test_what_fails_after_its_channel_has_died_goes_to_the_fallback(board: Board) -> None:
@@ -158,7 +180,7 @@ async def test_what_fails_after_its_channel_has_died_goes_to_the_fallback(board:
         a.held.add("one/x")
         tried = len(a.tried)
         await until(lambda: len(a.tried) > tried)
-        board.now += 11 * S
+        board.let_pass(11)
         sender.look()
         assert sender.dead_since_ns > 0
         a.holds["one/x"].set()

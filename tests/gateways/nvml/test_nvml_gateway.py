@@ -208,6 +208,30 @@ async def test_several_assets_are_several_frames_of_one_sample(path, tmp_path):
     assert first.time_ns[0] == second.time_ns[0]
 
 
+async def test_a_clock_that_is_set_back_hides_no_gpu_and_no_slow_field(path, tmp_path):
+    context = await make_context(tmp_path, make_site(options={"slow_period_ms": "100"}))
+    bus, ahead_ns = context.bus, 2 * HOUR_NS
+    context.clock = lambda: time.time_ns() + ahead_ns
+
+    def is_ahead(frame):
+        return frame.time_ns[0] > time.time_ns() + HOUR_NS
+
+    async with running(context):
+        await until(lambda: bad(bus))
+        ahead_ns = 0
+        state = NvmlState.create(path, GPUS)
+        await until(lambda: good(bus))
+        assert not is_ahead(good(bus)[0])
+        (gap,) = gaps(bus)
+        assert gap.from_ns <= gap.to_ns
+        ahead_ns = 2 * HOUR_NS
+        await until(lambda: is_ahead(good(bus)[-1]))
+        ahead_ns = 0
+        await until(lambda: not is_ahead(good(bus)[-1]))
+        state.field("temperature_margin_c")[:] = 3
+        await until(lambda: (good(bus)[-1].values[0, :, FIELD_INDEX["temperature_margin"]] == 3).all())
+
+
 async def test_samples_are_of_the_roles_clock(path, tmp_path):
     context = await make_context(tmp_path)
     context.clock = lambda: time.time_ns() + HOUR_NS

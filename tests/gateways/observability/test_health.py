@@ -15,6 +15,7 @@ READY: list[tuple[str, dict[str, Any]]] = [
     ("worker", {"now_ns": {"row-a": NOW_NS - 2 * S}}),
     ("worker", {"now_ns": {}}),
     ("worker", {"now_ns": {"row-a": 1}, "replay": "run.mcap"}),
+    ("worker", {"now_ns": {"row-a": NOW_NS + 2 * S}}),  # the clocks of two machines differ
     ("ticker", {"last_tick_ns": NOW_NS - S}),
     ("opcua", {"sources": {"plant": {"state": "connected", "reason": ""}}}),
     ("opcua", {"publishers": {"plant": {"state": "held"}}}),
@@ -28,7 +29,19 @@ READY: list[tuple[str, dict[str, Any]]] = [
 UNREADY: list[tuple[str, dict[str, Any], str, str]] = [
     ("worker", {"now_ns": {"row-a": NOW_NS - 2 * S - 1}}, "ticks of row-a", "the last tick was 2.0 s ago"),
     ("worker", {"now_ns": {"row-a": 0}}, "ticks of row-a", "there was no tick yet"),
+    (
+        "worker",
+        {"now_ns": {"row-a": NOW_NS + 3600 * S}},
+        "ticks of row-a",
+        "the clock was set back: it is 3600 s behind the last tick",
+    ),
     ("ticker", {"last_tick_ns": NOW_NS - 200 * S}, "ticks", "the last tick was 200 s ago"),
+    (
+        "ticker",
+        {"last_tick_ns": NOW_NS + 2 * S + 1},
+        "ticks",
+        "the clock was set back: it is 2.0 s behind the last tick",
+    ),
     ("ticker", {"last_tick_ns": NOW_NS, "holding": True}, "ticks", "it holds"),
     (
         "opcua",

@@ -33,6 +33,20 @@ def test_a_part_of_a_role_that_speaks() -> None:
     ]
 
 
+def test_a_word_from_ahead_of_the_clock_says_nothing_of_now() -> None:
+    words = [
+        status("worker", {}, at_ns=NOW_NS + 3600 * S),
+        status("ticker", {"last_tick_ns": NOW_NS + 60 * S}),
+        status("opcua", {}, at_ns=NOW_NS + 2 * S),
+        status("scada", {}, "stopping", NOW_NS + 60 * S),
+    ]
+    assert silent_parts(words, ["worker", "ticker"], NOW_NS) == [
+        Silent("worker", "role", "the clock was set back: it is 3600 s behind its last word"),
+        Silent("scada", "role", "was stopped", was_stopped=True),
+        Silent("ticker", "ticks", "the clock was set back: it is 60.0 s behind the last tick"),
+    ]
+
+
 def test_another_instance_takes_its_place() -> None:
     gone = status("worker", {}, at_ns=NOW_NS - 60 * S) | {"role": "worker-2"}
     found = silent_parts([gone, status("worker", {})], ["worker"], NOW_NS)

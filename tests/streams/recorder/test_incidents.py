@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import orjson
@@ -65,6 +66,30 @@ def test_alarms_whose_hours_overlap_are_one_incident_and_others_are_another(tmp_
         looking.note(record_of(raised(number)), T0 + second * S)
     looking.flush()
     assert spans(tmp_path) == [(-1800, 5400, 3), (5500, 9100, 1)]
+
+
+def test_alarms_that_come_by_an_earlier_clock_are_kept_as_well(tmp_path: Path) -> None:
+    looking = marks(tmp_path)
+    for number, second in enumerate((0, -100, -7200)):
+        looking.note(record_of(raised(number)), T0 + second * S)
+    looking.flush()
+    assert spans(tmp_path) == [(-9000, -5400, 1), (-1900, 1800, 2)]
+
+
+def test_a_mark_is_on_the_disk_before_it_has_its_name_and_then_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, list[str]]] = []
+
+    def note(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, [file.name for file in tmp_path.glob("*.incident.json")]))
+
+    monkeypatch.setattr(os, "fsync", note)
+    looking = marks(tmp_path)
+    looking.note(record_of(raised(1)), T0)
+    looking.flush()
+    (file,) = tmp_path.iterdir()
+    assert synced == [(file.stat().st_ino, []), (tmp_path.stat().st_ino, [file.name])]
 
 
 def test_only_a_raising_marks_and_only_once(tmp_path: Path) -> None:

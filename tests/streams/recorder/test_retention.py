@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.recorder.incidents import Incident
+from streams.recorder.incidents import UNREADABLE_NS, Incident
 from streams.recorder.retention import Retention
 from streams.recording.segments import segment_name, segments_in
 from streams.settings import RecorderSettings
@@ -36,10 +36,10 @@ class Disk:
         Incident(self.folder / f"{begin_ns}.incident.json", begin_ns, end_ns, [{"id": "one"}]).write()
 
     @property
-    def left(self) -> list[int]:
-        """Minutes whose segments are left."""
-        names = [segment_name(T0 + minute * 60 * S) for minute in range(10)]
-        return [names.index(file.name) for file in segments_in(self.folder)]
+    def left(self) -> list[int | str]:
+        """Minutes whose segments are left, and the names of any others."""
+        minutes = {segment_name(T0 + minute * 60 * S): minute for minute in range(10)}
+        return [minutes.get(file.name, file.name) for file in segments_in(self.folder)]
 
 
 def test_the_oldest_go_by_age(tmp_path: Path) -> None:
@@ -76,11 +76,21 @@ def test_an_incident_keeps_every_segment_that_holds_a_part_of_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("said", [b"", b"{}", b"[]", b'{"from_ns": "x", "to_ns": 1, "alarms": []}'])
-def test_a_mark_that_nobody_can_read_keeps_everything(tmp_path: Path, said: bytes) -> None:
+def test_a_mark_that_nobody_can_read_keeps_what_its_name_says_for_a_while(
+    tmp_path: Path, said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     disk = Disk(tmp_path, keep_gb=0.001)
-    (tmp_path / "20261127T123015.123Z.incident.json").write_bytes(said)
+    (tmp_path / segment_name(T0 + 330 * S).replace(".mcap", ".incident.json")).write_bytes(said)
+    (tmp_path / "by-hand.incident.json").write_bytes(said)
+    for _ in range(2):
+        disk.retention.make_room()
+        assert disk.left == [5, 6, 7, 8, 9]
+    assert caplog.text.count("20261127T123545.000Z.incident.json can't be read: by its name it keeps") == 1
+    later = [segment_name(T0 + 330 * S + UNREADABLE_NS + minute * 60 * S) for minute in (1, 2, 3)]
+    for name in later:
+        (tmp_path / name).write_bytes(bytes(MB))
     disk.retention.make_room()
-    assert len(disk.left) == 10
+    assert disk.left == [5, 6, 7, 8, 9, later[-1]]
 
 
 def test_nothing_left_to_delete_but_incidents_leaves_no_room(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from rules.engine.outputs import Alarm, Entry
 from rules.errors import ConfigurationError, UnreachableError
 from rules.site.model import Site
+from streams.bus.memory import MemoryBus
 from streams.record import Message, TopicPartition
 from streams.recorder.incidents import incidents_in
 from streams.recorder.recorder import run
@@ -31,6 +33,9 @@ from streams.site_folder import load_site
 from streams.snapshots import Snapshot, log_ids, snapshot_messages
 from streams.wire import encode_input, encode_output
 from tests.streams.recorder.recorders import SITE, Recorder, bus_with_topics, events_of, in_partitions, send
+
+S = 1_000_000_000
+T0 = 1_795_782_615 * S
 
 
 def test_names_say_when_and_sort_by_it() -> None:
@@ -192,6 +197,35 @@ def test_a_segment_whose_recorder_was_killed_is_made_whole_up_to_its_last_chunk(
     assert list(tmp_path.iterdir()) == [file]  # what had no head is gone
 
 
+def test_a_segment_that_was_made_whole_is_on_the_disk_before_it_takes_the_place_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    done: list[tuple[str, int, int]] = []
+
+    def note(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        done.append(("synced", found.st_ino, found.st_size))
+
+    def replace(new: Path, old: Path) -> Path:
+        found = new.stat()
+        done.append(("replaced", found.st_ino, found.st_size))
+        return new.rename(old)
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "replace", replace)
+    last_segment(tmp_path)
+    (file,) = segments_in(tmp_path)
+    whole = file.stat()
+    folder = tmp_path.stat()
+    assert done[-3:] == [
+        ("synced", whole.st_ino, whole.st_size),
+        ("replaced", whole.st_ino, whole.st_size),
+        ("synced", folder.st_ino, folder.st_size),
+    ]
+
+
 def test_a_damaged_segment_is_left_as_it_is(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (file,) = segments_in(tmp_path)
@@ -247,17 +281,54 @@ async def test_the_snapshots_of_a_rolled_log_say_whether_all_was_recorded(
     assert len(events_of(segments_in(recorder.folder))) == 14
 
 
-async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path: Path) -> None:
-    bus = await bus_with_topics()
+async def say_alarm(bus: MemoryBus) -> None:
     producer = await bus.producer("worker")
     alarm = Alarm("a:1", "hall", "slow", "P-1", "high", "unacknowledged", "a:1", 5, None, 1.0, "slow")
     await (await producer.send(encode_output(alarm, 2)))
+
+
+async def test_an_alarm_of_high_severity_is_marked_beside_the_segments(tmp_path: Path) -> None:
+    bus = await bus_with_topics()
+    await say_alarm(bus)
     recorder = Recorder(tmp_path, bus, incident_before_s=60, incident_after_s=120)
     await recorder.until(2)
     await recorder.stop()
     (incident,) = incidents_in(recorder.folder)
     assert incident.to_ns - incident.from_ns == 180_000_000_000
     assert [one["id"] for one in incident.alarms] == ["a:1"]
+
+
+async def test_an_incident_is_kept_though_the_names_of_segments_are_ahead_of_the_clock(
+    tmp_path: Path,
+) -> None:
+    bus = await bus_with_topics()
+    for ahead_ns in (7200 * S, 0):
+        recorder = Recorder(tmp_path, bus, incident_before_s=60, incident_after_s=60)
+        recorder.context.clock = lambda ahead_ns=ahead_ns: T0 + ahead_ns  # type: ignore[misc]
+        await recorder.until(1)
+        await recorder.stop()
+        await say_alarm(bus)  # for the second one
+    (incident,) = incidents_in(recorder.folder)
+    _, file = segments_in(recorder.folder)
+    assert [record.topic for record in Recording(file).records()] == ["alarms"]
+    assert incident.from_ns <= begin_ns(file) <= incident.to_ns
+
+
+@pytest.mark.parametrize("left", [None, b""])
+async def test_a_mark_that_a_power_cut_took_is_made_again(tmp_path: Path, left: bytes | None) -> None:
+    bus = await bus_with_topics()
+    await say_alarm(bus)
+    recorder = Recorder(tmp_path, bus)
+    await recorder.until(2)
+    await recorder.stop()
+    before = incidents_in(recorder.folder)
+    if left is None:
+        before[0].file.unlink()
+    else:
+        before[0].file.write_bytes(left)
+    again = Recorder(tmp_path, bus)
+    await again.stop()
+    assert incidents_in(recorder.folder) == before
 
 
 def test_a_folder_stands_for_its_segments(tmp_path: Path) -> None:
