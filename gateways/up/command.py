@@ -26,6 +26,7 @@ from rich.live import Live
 
 from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.cli.durations import duration_s
+from gateways.printable import printable_lines
 from gateways.sim.constants import check_constants
 from gateways.sim.effects import check_targets
 from gateways.sim.faults import parse_faults
@@ -125,7 +126,7 @@ async def _run_up(request: UpRequest) -> int:
         print(in_words(summary))
         print(f"logs of the roles: {run_dir}")
     if system.processes.refused.done():
-        print(f"headrace: {system.processes.refused.result()}", file=sys.stderr)
+        print(printable_lines(f"headrace: {system.processes.refused.result()}"), file=sys.stderr)
         return 2
     is_over = watched_s is not None and time.monotonic() - started >= watched_s
     if missed := never_came(system.observer, system.cost().exits, is_over):
