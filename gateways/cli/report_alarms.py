@@ -84,8 +84,8 @@ def _print(report: AlarmReport, output: Path | None) -> None:
         for name, count in one.kpis.top:
             print(printable(f"  {count:>6,}  {name[1]} {name[2]}"))
         for each in one.chattering:
-            name, times = printable(f"{each.name[1]} {each.name[2]}"), f"{each.count:,} times"
-            print(f"  chatters: {name}, {times}: {suggestion(each.delays)}")
+            chattering = printable(f"{each.name[1]} {each.name[2]}")
+            print(f"  chatters: {chattering}, {each.count:,} times: {suggestion(each.delays)}")
         print()
     for line in limits(report):
         print(printable(line))
