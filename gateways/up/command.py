@@ -177,7 +177,7 @@ async def _stop_at(stop: asyncio.Event, at: float) -> None:
 async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[None], live: bool) -> None:
     """The live view, or a line every few seconds, until it is time to stop, watching broke or a role was refused."""
     reasons: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), watch, system.processes.refused}
-    console = Console()
+    console = Console(markup=False)
     seen, at = 0, time.monotonic()
     with Live(console=console, screen=True, auto_refresh=False) if live else contextlib.nullcontext() as view:
         while True:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from rich.table import Table
 
@@ -38,6 +41,17 @@ def test_no_name_is_ever_cut(width: int | None) -> None:
     for time, rule, text in ROWS:
         assert any(time in line and rule in line for line in lines)
         assert all(any(word in line for line in lines) for word in text.split())
+
+
+def test_no_console_takes_what_others_have_written_for_markup() -> None:
+    """Bars and counts on stderr have words of our own alone."""
+    calls = [
+        (file.name, call)
+        for file in (Path(__file__).parents[3] / "gateways").rglob("*.py")
+        for call in re.findall(r"\bConsole\(.*?\)", file.read_text())
+    ]
+    assert len(calls) > 2
+    assert [one for one in calls if "stderr=True" not in one[1] and "markup=False" not in one[1]] == []
 
 
 def test_heads_alone() -> None:
