@@ -1,9 +1,9 @@
 """What every HTTP edge asks of a request before it is answered, and says with every answer (docs/security.md).
 
 Rules: all edges are served here, so that none can leave a limit out; of a request nothing is read but its head, and of
-what is none, nothing is said again in the answer or the log; a client is its address (of IPv6 the network of 64 bits),
-behind a proxy of `edges.proxies` the one that this has added to `X-Forwarded-For`; what is refused is counted by its
-reason.
+what is none, nothing is said again in the answer or the log; a client is its address (of IPv6 the network of 64 bits,
+where it holds an IPv4 address that), behind a proxy of `edges.proxies` the one that this has added to
+`X-Forwarded-For`; what is refused is counted by its reason.
 """
 
 from __future__ import annotations
@@ -246,6 +246,8 @@ def _client_of(remote: str | None, forwarded: Iterable[str], settings: EdgeSetti
             address = ipaddress.ip_address(hop.strip().partition("%")[0])
         except ValueError:
             break
+        if isinstance(address, ipaddress.IPv6Address):
+            address = address.ipv4_mapped or address
         if not any(address in network for network in settings.proxies):
             break
     if isinstance(address, ipaddress.IPv6Address):

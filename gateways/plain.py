@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateways.printable import printable
 from rules.engine.inputs import Gap
 from rules.engine.outputs import Alarm
 from streams.times import iso_utc
@@ -56,13 +57,8 @@ def told(alarm: Alarm) -> str:
     first = [{"first": "first up", "possibly": "possibly first up"}[alarm.first_up]] if alarm.first_up else []
     explained = [f"by {alarm.suppressed_by}"] if alarm.suppressed_by else []
     more = [*first, *explained, *more]
-    by = [_printable(f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by)] if alarm.by else []
-    return f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message
-
-
-def _printable(text: str) -> str:
-    """What people have written, in one line that a terminal takes for text: a comment may clear the screen."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    by = [f"{alarm.by}: {alarm.comment}" if alarm.comment else alarm.by] if alarm.by else []
+    return printable(f"{alarm.message} ({'; '.join([*more, *by])})" if more or by else alarm.message)
 
 
 def plain_gap(gap: Gap) -> dict[str, str | int | None]:

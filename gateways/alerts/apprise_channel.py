@@ -2,7 +2,8 @@
 
 Rules: what apprise logs is kept from our log, as addresses with secrets are in it; its last words on a failure are
 passed on without them. A call can't be interrupted: it runs in a thread of its own, which keeps its place among the
-`parallel` ones until it returns, and holds up nobody at the end of the process.
+`parallel` ones until it returns, and holds up nobody at the end of the process. Redirects are not followed: who gets
+alarms is said in the file.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class AppriseChannel:
         self._zone = zone
         self._places = asyncio.Semaphore(channel.parallel)
         # the service itself, whose words come from the thread that calls it
-        service = apprise.Apprise.instantiate(channel.url.text)
+        asset = apprise.AppriseAsset(http_redirects=False)
+        service = apprise.Apprise.instantiate(channel.url.text, asset=asset)
         if service is None:
             raise ValueError("apprise knows no such service, or its address is incomplete")
         self._service = service

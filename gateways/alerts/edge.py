@@ -78,8 +78,9 @@ class HttpEdge:
         self._acknowledge = acknowledge
         self._clock = context.clock
         routes = [
-            web.get(EVENTS, self._events),
-            web.get(SOCKET, self._socket),
+            # aiohttp would answer a HEAD with a stream without an end
+            web.get(EVENTS, self._events, allow_head=False),
+            web.get(SOCKET, self._socket, allow_head=False),
             web.get(PATH + "{link}", self._ask),
             web.post(PATH + "{link}", self._do),
         ]

@@ -28,5 +28,6 @@ class FileChannel:
 
     def _append(self, line: bytes) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.touch(mode=0o600)  # links in it acknowledge alarms; one that is there keeps its rights
         with self._file.open("ab") as file:
             file.write(line)

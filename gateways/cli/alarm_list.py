@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from gateways.printable import printable
 from rules.engine.outputs import Alarm
 from rules.errors import UndecodableError, UnreachableError
 from rules.site.model import Site
@@ -60,7 +61,7 @@ def decoded(records: Iterable[Record], units: Container[str], words: LastWords) 
         try:
             output = decode_output(record.headers, record.value)
         except UndecodableError as error:
-            print(f"alarms: offset {record.offset} can't be read: {error}", file=sys.stderr)
+            print(f"alarms: offset {record.offset} can't be read: {printable(str(error))}", file=sys.stderr)
             continue
         if isinstance(output, Alarm) and output.unit in units:
             yield output

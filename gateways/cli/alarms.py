@@ -13,6 +13,7 @@ import orjson
 from gateways.cli.alarm_list import decoded, last_words, running_site
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, told
+from gateways.printable import printable
 from rules.alarms.annunciation import SILENT
 from rules.engine.outputs import Alarm, Severity
 from streams.last_words import LastWords
@@ -36,7 +37,7 @@ async def _show(site_dir: Path, follow: bool, bootstrap: str | None, as_json: bo
     async with running_site(site_dir, bootstrap) as (site, bus):
         replay = await replay_of(bus)
         if replay is not None:
-            print(f"a replay of {replay.recording}, not a plant", file=sys.stderr)
+            print(f"a replay of {printable(replay.recording)}, not a plant", file=sys.stderr)
         reader, words = await bus.reader([ALARMS.name]), LastWords()
         try:
             _print((await last_words(bus, reader, site.units, words)).values(), as_json)
@@ -53,7 +54,8 @@ def _print_transition(alarm: Alarm, as_json: bool) -> None:
         print(orjson.dumps(plain_alarm(alarm)).decode(), flush=True)
         return
     print(
-        f"{iso_utc(alarm.at_ns):30} {alarm.state:23} {alarm.severity:7} {alarm.rule} {alarm.asset} {told(alarm)}",
+        f"{iso_utc(alarm.at_ns):30} {alarm.state:23} {alarm.severity:7} {printable(f'{alarm.rule} {alarm.asset}')} "
+        f"{told(alarm)}",
         flush=True,
     )
 

@@ -15,11 +15,13 @@ from typing import Any
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gateways.access.users_file import read_users_file, shared_hashes
 from gateways.alerts.files import has_subscriptions
 from gateways.cli import tables
 from gateways.cli.findings import print_findings
+from gateways.printable import printable
 from gateways.sim.constants import check_constants
 from rules.errors import ConfigurationError
 from rules.findings import Finding
@@ -137,7 +139,11 @@ def _point_rate(site: Site, source: Source) -> float:
 def _print(site_dir: Path, site: Site, program: Program | None) -> None:
     held = holdings(site)
     console = tables.console()
-    console.print(f"[bold]{site.name}[/] ({site_dir}), tick {held['tick_ms']:g} ms")
+    console.print(
+        Text.assemble(
+            (printable(site.name), "bold"), printable(f" ({site_dir}), tick {held['tick_ms']:g} ms")
+        )
+    )
     units = Table("unit", "assets", "points", "GPUs", box=None, pad_edge=False)
     for name, unit in held["units"].items():
         units.add_row(name, *(f"{unit[key]:,}" for key in ("assets", "points", "gpus")))
@@ -146,7 +152,7 @@ def _print(site_dir: Path, site: Site, program: Program | None) -> None:
     sources.add_column("endpoint", overflow="fold")
     for name, source in held["sources"].items():
         counts = (f"{source[key]:,.0f}" for key in ("points", "gpus", "readings_per_s"))
-        sources.add_row(name, source["kind"], *counts, source["endpoint"])
+        sources.add_row(name, source["kind"], *counts, printable(source["endpoint"]))
     sources.add_row(
         "in all",
         "",

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import psutil
+from rich.text import Text
 
 from gateways.access.users_file import USERS_FILE, read_users_file, shared_hashes
 from gateways.alerts.files import has_subscriptions, load_subscriptions
@@ -27,6 +28,7 @@ from gateways.cli.fallbacks import in_fallback
 from gateways.cli.last_words import Words, alerts_folder, read_last_words, running
 from gateways.listen import port_is_free
 from gateways.observability.silent import expected_roles, silent_parts
+from gateways.printable import printable
 from rules.errors import ConfigurationError, HeadraceError
 from rules.site.model import Site
 from streams.bus.kafka import KafkaBus
@@ -97,9 +99,10 @@ def show(checks: Sequence[Check], as_json: bool) -> int:
         console = tables.console()
         styles = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
         for check in checks:
-            console.print(f"[{styles[check.word]}]{check.word:8}[/] {check.name:18} {check.found}")
+            said = printable(f"{check.name:18} {check.found}")
+            console.print(Text.assemble((f"{check.word:8}", styles[check.word]), " ", said))
             if check.advice:
-                console.print(f"{'':27} → {check.advice}")
+                console.print(printable(f"{'':27} → {check.advice}"))
     return 1 if any(check.word == "wrong" for check in checks) else 0
 
 

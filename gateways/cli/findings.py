@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final, TextIO
 
+from gateways.printable import printable
 from rules.findings import Finding
 
 LINE_MAX: Final = 120
@@ -17,9 +18,10 @@ def print_findings(findings: Iterable[Finding], file: TextIO | None = None) -> N
     """Print each finding; the source line and caret where the finding carries them."""
     out = file or sys.stderr
     for finding in findings:
-        print(finding, file=out)
+        print(printable(str(finding)), file=out)
         if finding.source_line:
-            line, at = around(finding.source_line, max(0, finding.column - 1))
+            before = printable(finding.source_line[: max(0, finding.column - 1)])
+            line, at = around(printable(finding.source_line), len(before))
             print(f"    {line}", file=out)
             print(f"    {' ' * at}^", file=out)
 

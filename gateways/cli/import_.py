@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.importing.lines import Progress as Told
@@ -152,17 +153,15 @@ def _print(report: ImportReport, output: Path) -> None:
         table.add_row("to", iso_utc(report.last_ns))
     console.print(table)
     for target in report.silent[:SHOWN]:
-        console.print(f"never seen: {target}", highlight=False, markup=False)
+        console.print(printable(f"never seen: {target}"))
     for gap in report.gaps[:SHOWN]:
-        series = f"{gap.series}: " if gap.series else ""
+        series = f"{printable(gap.series)}: " if gap.series else ""
         console.print(
-            f"gap: {series}{iso_utc(gap.from_ns)} to {iso_utc(gap.to_ns)}, about {gap.readings:,} readings",
-            highlight=False,
-            markup=False,
+            f"gap: {series}{iso_utc(gap.from_ns)} to {iso_utc(gap.to_ns)}, about {gap.readings:,} readings"
         )
     for one in report.rejections[:SHOWN]:
         column = f", column {one.column}" if one.column else ""
-        console.print(f"rejected: {one.file}:{one.line}{column}: {one.reason}", highlight=False, markup=False)
+        console.print(printable(f"rejected: {one.file}:{one.line}{column}: {one.reason}"))
     for count, what in (
         (len(report.silent), "never seen"),
         (len(report.gaps), "gaps"),

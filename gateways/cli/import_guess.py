@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 
@@ -42,6 +43,6 @@ def guess_map(sources: list[str], site: Path | None, output: Path | None, as_jso
     if not as_json:
         name = output or "map"
         for line, question in found.questions:
-            print(f"{name}:{line}: {question}", file=sys.stderr)
+            print(printable(f"{name}:{line}: {question}"), file=sys.stderr)
         print(f"{name}: format {found.format}, {len(found.questions)} open questions", file=sys.stderr)
     return 1 if found.questions else 0

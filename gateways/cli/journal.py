@@ -13,6 +13,7 @@ import orjson
 
 from gateways.cli.alarm_list import running_site
 from gateways.cli.progress import progress
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding as Wrong
 from streams.journal.chain import Finding, Verifier
@@ -44,7 +45,7 @@ def verify(paths: Sequence[Path], public_keys: Sequence[Path], bootstrap: str | 
         sys.stdout.buffer.write(orjson.dumps(_body(verifier, found, damage, bool(keys))) + b"\n")
     else:
         for line in _words(verifier, found, damage, bool(keys)):
-            print(line)
+            print(printable(line))
     return 1 if found else 0
 
 
@@ -161,7 +162,7 @@ def export(paths: Sequence[Path], output: Path, as_json: bool) -> int:
             *(f"left out: {one.place}: {one.message}" for one in verifier.refused[:SHOWN]),
             *damage,
         ]:
-            print(f"  {line}")
+            print(printable(f"  {line}"))
     return 1 if left_out or damage else 0
 
 

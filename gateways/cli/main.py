@@ -30,6 +30,7 @@ from gateways.cli.subscription_commands import subscriptions_app
 from gateways.cli.sweep_command import sweep
 from gateways.cli.topics_commands import topics_app
 from gateways.cli.users_commands import users_app
+from gateways.printable import printable_lines
 from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.findings import Finding
 
@@ -394,7 +395,7 @@ def _run(words: list[str]) -> int:
 
 
 def _failed(exit_code: int, error: str, as_json: bool) -> int:
-    print(f"headrace: {error}", file=sys.stderr)
+    print(printable_lines(f"headrace: {error}"), file=sys.stderr)
     if as_json:
         _print_error(exit_code, error)
     return exit_code

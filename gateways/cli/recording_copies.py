@@ -18,6 +18,7 @@ import orjson
 from gateways.cli.moments import begin_ns, end_ns
 from gateways.cli.progress import progress, records_named
 from gateways.cli.recordings import check_lines
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from streams.output_file import finished_file, finished_folder
@@ -158,7 +159,7 @@ def repair(path: Path, output: Path, as_json: bool) -> int:
         "attachments": file.attachments,
     }
     for line in check_lines(found):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     _say(output, kept, file.damage, as_json, {"lost": lost, "index": file.index})
     return 1 if recording.lacks_records or file.attachments else 0
 
@@ -180,9 +181,9 @@ def export(path: Path, output: Path, kind: Format, key_file: Path | None, as_jso
         }
         sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
     rows = ", ".join(f"{count:,} {name}" for name, count in sorted(exported.rows.items()))
-    print(f"{output}: {rows or 'no rows'}", file=sys.stderr)
+    print(printable(f"{output}: {rows or 'no rows'}"), file=sys.stderr)
     for line in damage:
-        print(f"damaged: {line}", file=sys.stderr)
+        print(printable(f"damaged: {line}"), file=sys.stderr)
     return 1 if damage else 0
 
 
@@ -262,4 +263,4 @@ def _say(
         sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
     print(f"{output}: {kept.total():,} records, {kept[EVENTS.name]:,} of them inputs", file=sys.stderr)
     for line in damage:
-        print(f"damaged: {line}", file=sys.stderr)
+        print(printable(f"damaged: {line}"), file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from gateways.printable import printable
 from streams.recorder.incidents import Incident, incidents_in
 from streams.recording.missing import Missing, MissingRecords
 from streams.recording.recording import Recording
@@ -109,7 +110,8 @@ def _plain_incident(incident: Incident, recordings: list[Recording]) -> dict[str
 
 def _print(folder: Path, body: dict[str, Any]) -> None:
     size = sum(segment["bytes"] for segment in body["segments"])
-    print(f"{folder}: site {body['site']}, {len(body['segments'])} segments, {size / 1e6:,.1f} MB")
+    site = printable(f"{folder}: site {body['site']}")
+    print(f"{site}, {len(body['segments'])} segments, {size / 1e6:,.1f} MB")
     for segment in body["segments"]:
         span = f"{segment['from']} to {segment['to']}" if segment["records"] else "no record"
         print(
@@ -118,22 +120,26 @@ def _print(folder: Path, body: dict[str, Any]) -> None:
         if segment["open"]:
             print("    open: its recorder is writing it, or was killed")
         for line in segment["damage"]:
-            print(f"    damaged: {line}")
+            print(printable(f"    damaged: {line}"))
     for topic, count in body["records"].items():
-        print(f"  {topic:14} {count:>10,} records")
+        print(printable(f"  {topic:14} {count:>10,} records"))
     for incident in body["incidents"]:
         alarms = incident["alarms"]
-        what = f"{alarms[0]['message']} ({alarms[0]['rule']})" if alarms else "a mark that can't be read"
+        what = (
+            printable(f"{alarms[0]['message']} ({alarms[0]['rule']})")
+            if alarms
+            else "a mark that can't be read"
+        )
         more = f" and {len(alarms) - 1} more alarms" if len(alarms) > 1 else ""
         print(
             f"  incident: {incident['from']} to {incident['to']}, {len(incident['segments'])} segments: {what}{more}"
         )
         if alarms:
-            print(f"    first raised {alarms[0]['raised_at']}, id {alarms[0]['id']}")
+            print(printable(f"    first raised {alarms[0]['raised_at']}, id {alarms[0]['id']}"))
     for gap in body["gaps"]:
         print(
-            f"  gap: {gap['records']:,} records of {gap['topic']}, partition {gap['partition']}, offsets "
+            f"  gap: {gap['records']:,} records of {printable(gap['topic'])}, partition {gap['partition']}, offsets "
             f"{gap['first_offset']} to {gap['last_offset']}, between {gap['from']} and {gap['to']}"
         )
     for line in body["missed"]:
-        print(f"  gap: {line}")
+        print(printable(f"  gap: {line}"))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from gateways.cli.progress import progress, records_named
+from gateways.printable import printable
 from streams.recording.check import Checked, check_recordings
 from streams.recording.recorded_site import refuse_two_sites
 from streams.recording.recording import Recording
@@ -49,14 +50,14 @@ def show(path: Path, as_json: bool) -> int:
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(body) + b"\n")
     else:
-        print(f"{path}: site {body['site']}, {body['from']} to {body['to']}")
+        print(printable(f"{path}: site {body['site']}, {body['from']} to {body['to']}"))
         for topic, count in sorted(counts.items()):
-            print(f"  {topic:14} {count:>10,} records {sizes[topic]:>14,} bytes")
-        print(f"  carries {', '.join(sorted(recording.attachments)) or 'no site and no rules'}")
+            print(printable(f"  {topic:14} {count:>10,} records {sizes[topic]:>14,} bytes"))
+        print(printable(f"  carries {', '.join(sorted(recording.attachments)) or 'no site and no rules'}"))
         for line in recording.damage:
-            print(f"  damaged: {line}")
+            print(printable(f"  damaged: {line}"))
         for topic, count in sorted(missing.items()):
-            print(f"  missing: {count:,} of {named[topic]:,} records of {topic}, by the index")
+            print(printable(f"  missing: {count:,} of {named[topic]:,} records of {topic}, by the index"))
     return 1 if recording.damage else 0
 
 
@@ -70,7 +71,7 @@ def check(paths: list[Path], as_json: bool) -> int:
         sys.stdout.buffer.write(orjson.dumps(_checked(found)) + b"\n")
     else:
         for line in check_lines(found):
-            print(line)
+            print(printable(line))
     return 0 if found.is_whole else 1
 
 

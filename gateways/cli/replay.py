@@ -13,6 +13,7 @@ from gateways.cli.replay_pace import paced, speed_of
 from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
 from gateways.plain import plain_alarm, plain_gap
+from gateways.printable import printable
 from rules.engine.outputs import Alarm, Command
 from rules.errors import ConfigurationError
 from rules.findings import Finding
@@ -184,7 +185,7 @@ def _print_explanation(found: Explanation | None) -> None:
     if found is None:
         return
     for field in found.fields:
-        print(f"  {field.name}: recorded {field.recorded}, replayed {field.replayed}")
+        print(printable(f"  {field.name}: recorded {field.recorded}, replayed {field.replayed}"))
     if found.offset is not None:
         at = "" if found.time_ns is None else f", {iso_utc(found.time_ns)}"
         print(f"  caused by offset {found.offset} of partition {found.partition}{at}")
@@ -192,7 +193,7 @@ def _print_explanation(found: Explanation | None) -> None:
         print("  the asset's last samples up to there:")
     for sample in found.samples:
         values = ", ".join(f"{name} {number:g}" for name, number in sample.values.items())
-        print(f"    {iso_utc(sample.time_ns)}  {values}")
+        print(printable(f"    {iso_utc(sample.time_ns)}  {values}"))
 
 
 def _print_part(result: Replay) -> None:
@@ -239,7 +240,7 @@ def _print(result: Replay) -> None:
     if result.unknown_units:
         print(
             f"{result.undecodable['unknown-unit']:,} inputs are of units that the site lacks: "
-            f"{', '.join(sorted(result.unknown_units)[:SHOWN])}"
+            f"{printable(', '.join(sorted(result.unknown_units)[:SHOWN]))}"
         )
     alarms, commands = _sorted_alarms(result), _sorted_commands(result)
     print(f"\n{len(alarms)} alarms")
@@ -261,12 +262,12 @@ def _print(result: Replay) -> None:
     if result.facts_made is not None:
         print(f"{result.facts_made} facts between units were made anew, none taken from the recording")
     for line in result.damage:
-        print(f"the recording is damaged: {line}")
+        print(printable(f"the recording is damaged: {line}"))
     for line in result.missed:
-        print(line)
+        print(printable(line))
     print_missing(result.missing)
     for line in _comparison(result.verification):
-        print(line)
+        print(printable(line))
 
 
 def print_missing(missing: Mapping[tuple[str, int], Missing]) -> None:

@@ -20,6 +20,7 @@ from gateways.compare.limits import Circumstances, limits
 from gateways.compare.page import page
 from gateways.compare.plain import plain
 from gateways.compare.words import detected, duration, kind_words, names, verdict
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.compare.comparison import Comparison, Side, compare, settled
@@ -186,7 +187,8 @@ def _before(
 
 
 def _print(site: str, found: Comparison, said: Sequence[str], output: Path | None) -> None:
-    print(f"{site}: " + "\n".join([*verdict(found), *detected(found)]))
+    first, *rest = [*verdict(found), *detected(found)]
+    print("\n".join(map(printable, [f"{site}: {first}", *rest])))
     totals = [(rule, total) for rule, total in found.totals().items() if total.kinds]
     if totals:
         print()
@@ -209,7 +211,7 @@ def _print(site: str, found: Comparison, said: Sequence[str], output: Path | Non
     _print_figures(found, kpi_figures(found.kpis))
     print("\nWhat this can't know:")
     for line in said:
-        print(f"- {line}")
+        print(printable(f"- {line}"))
     if output is not None:
         print(f"\nwritten: {output}")
 

@@ -13,6 +13,7 @@ import orjson
 from gateways.cli.replay import INTERRUPTED, plain_missing, print_missing
 from gateways.cli.replay_pace import Pace, paced, speed_of
 from gateways.cli.replay_part import part_of
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.bus.kafka import KafkaBus
@@ -105,14 +106,14 @@ def as_dict(fed: Fed, broker: BrokerSettings, name: str) -> dict[str, Any]:
 def _print(fed: Fed, broker: BrokerSettings) -> None:
     print(f"{fed.records.total():,} records into {fed.partitions} partitions at {broker.bootstrap}")
     for topic, count in sorted(fed.records.items()):
-        print(f"  {topic:12} {count:,}")
+        print(printable(f"  {topic:12} {count:,}"))
     for reason, count in sorted(fed.left_out.items()):
         print(f"left out: {count:,} {reason}")
     if fed.is_partial:
         at = "its beginning" if fed.last_ns is None else iso_utc(fed.last_ns)
         print(f"ended by Ctrl-C at {at}: partial")
     for line in fed.damage:
-        print(f"the recording is damaged: {line}")
+        print(printable(f"the recording is damaged: {line}"))
     for line in fed.missed:
-        print(line)
+        print(printable(line))
     print_missing(fed.missing)

@@ -14,6 +14,7 @@ from gateways.cli.replay import INTERRUPTED
 from gateways.cli.replay_pace import paced
 from gateways.cli.replay_part import part_of
 from gateways.cli.tables import print_table
+from gateways.printable import printable
 from gateways.reports.alarm_figures import AlarmReport, figures, limits, suggestion
 from gateways.reports.alarm_plain import plain
 from rules.errors import ConfigurationError
@@ -81,13 +82,12 @@ def _print(report: AlarmReport, output: Path | None) -> None:
         rows = [(each.name, each.value, each.target, _MET[each.meets]) for each in figures(one)]
         print_table(("figure", "value", "target", ""), rows)
         for name, count in one.kpis.top:
-            print(f"  {count:>6,}  {name[1]} {name[2]}")
+            print(printable(f"  {count:>6,}  {name[1]} {name[2]}"))
         for each in one.chattering:
-            print(
-                f"  chatters: {each.name[1]} {each.name[2]}, {each.count:,} times: {suggestion(each.delays)}"
-            )
+            chattering = printable(f"{each.name[1]} {each.name[2]}")
+            print(f"  chatters: {chattering}, {each.count:,} times: {suggestion(each.delays)}")
         print()
     for line in limits(report):
-        print(line)
+        print(printable(line))
     if output is not None:
         print(f"\nwritten: {output}")

@@ -18,6 +18,7 @@ from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli.last_words import alerts_folder, last_words
 from gateways.cli.subscriptions import print_object, readable, settings_of
 from gateways.cli.tables import print_table
+from gateways.printable import printable
 from rules.errors import UnreachableError
 from streams.times import iso_utc
 
@@ -110,7 +111,7 @@ def _print_status(body: dict[str, Any]) -> None:
         f"the role {'runs' if body['running'] else 'does not run'}; {body['backlog']} on their way, {body['held']} held"
     )
     for name, one in body["dead_channels"].items():
-        print(f"channel {name} is dead since {one['since'][:19]}Z: {one['error']}")
+        print(f"channel {name} is dead since {one['since'][:19]}Z: {printable(one['error'])}")
     rows = [
         (
             one["subscription"],

@@ -16,6 +16,7 @@ from gateways.cli.replay_part import incidents_of, part_of
 from gateways.cli.sweep_values import choices_of
 from gateways.cli.tables import print_table
 from gateways.compare.sweep_result import SweepResult, as_dict, figures
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.candidates import parameters_of, rule_alone
@@ -165,13 +166,13 @@ def _print(result: SweepResult, output: Path | None) -> None:
             continue
         notes = [*(["as it is"] if not place else []), *(["best trade-off"] if place in best else [])]
         rows.append((*values, *(text for _, text in figures(result, score)), ", ".join(notes)))
-    print(f"{result.rule} at {result.site}, against {result.against}")
+    print(printable(f"{result.rule} at {result.site}, against {result.against}"))
     print_table((*names, *heads, ""), rows)
     hidden = len(result.candidates) - len(rows)
     if hidden:
         print(f"and {hidden} more candidates: --json and the page have all")
     print()
     for line in result.limits:
-        print(line)
+        print(printable(line))
     if output is not None:
         print(f"\nwritten: {output}")

@@ -1,7 +1,7 @@
 """Tables of times and names with a text at the end of each row: nothing in them is ever cut.
 
 Rules: into a file or a pipe, a row is one line as wide as it has to be. In a terminal the text folds beside the
-other columns, or stands below them where too little room is left.
+other columns, or stands below them where too little room is left. Whatever a cell says, it is text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Final
 
 from rich.console import Console
 
+from gateways.printable import printable
+
 GAP: Final = "  "
 WIDE: Final = 10_000
 """Columns of a pipe or a file: no line is folded there."""
@@ -22,8 +24,8 @@ INDENT: Final = "    "
 
 
 def console() -> Console:
-    """For everything else on stdout, by the same rules."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    """For everything else on stdout, by the same rules: no text is markup, a style is that of a `Text`."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -35,6 +37,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
     """The lines of a table, heads first; `width` in characters, None for no limit."""
+    heads, *rows = [tuple(map(printable, row)) for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     text_at = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
     for *cells, text in (heads, *rows):

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from gateways.cli import tables
 from gateways.cli.timeline import timeline
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.language.operands import operands
@@ -125,11 +126,11 @@ def _read(files: Sequence[Path]) -> tuple[dict[str, str], list[Finding]]:
 
 def _print_failure(result: Result) -> None:
     scenario = result.scenario
-    print(f"{scenario.file}:{scenario.line}: {scenario.name}")
+    print(printable(f"{scenario.file}:{scenario.line}: {scenario.name}"))
     for problem in result.problems:
-        print(f"  {problem}")
+        print(printable(f"  {problem}"))
     for line in timeline(result):
-        print(f"    {line}")
+        print(printable(f"    {line}"))
     print()
 
 
@@ -154,7 +155,8 @@ def _print_coverage(covered: Sequence[Coverage]) -> None:
 def _print_unseen(unseen: Sequence[Seen]) -> None:
     for one in unseen:
         where, lacks = one.operand, " and ".join(_lacks(one))
-        print(f"{where.file}:{where.line}:{where.column}: {where.rule.id}: '{where.text}' was never {lacks}")
+        place = f"{where.file}:{where.line}:{where.column}"
+        print(printable(f"{place}: {where.rule.id}: '{where.text}' was never {lacks}"))
 
 
 def _lacks(one: Seen) -> list[str]:

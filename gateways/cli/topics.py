@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 
 from gateways.cli.tables import print_table
+from gateways.printable import printable
 from streams.bus.kafka import KafkaBus
 from streams.bus.kafka_topics import KafkaTopics
 from streams.bus.topic_state import Difference
@@ -58,7 +59,7 @@ def apply(site_dir: Path, bootstrap: str | None, dry_run: bool, as_json: bool) -
         else:
             verb = "would be " if dry_run else ""
             for one in done:
-                print(f"{one.topic}: {verb}{_words(one)}")
+                print(printable(f"{one.topic}: {verb}{_words(one)}"))
             _print(left)
             _print_about(said, "nothing to do" if not before else f"{len(done)} {verb}done, {len(left)} left")
         return 1 if left else 0

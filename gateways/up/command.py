@@ -26,6 +26,7 @@ from rich.live import Live
 
 from gateways.alerts.files import has_subscriptions, load_subscriptions
 from gateways.cli.durations import duration_s
+from gateways.printable import printable_lines
 from gateways.sim.constants import check_constants
 from gateways.sim.effects import check_targets
 from gateways.sim.faults import parse_faults
@@ -125,7 +126,7 @@ async def _run_up(request: UpRequest) -> int:
         print(in_words(summary))
         print(f"logs of the roles: {run_dir}")
     if system.processes.refused.done():
-        print(f"headrace: {system.processes.refused.result()}", file=sys.stderr)
+        print(printable_lines(f"headrace: {system.processes.refused.result()}"), file=sys.stderr)
         return 2
     is_over = watched_s is not None and time.monotonic() - started >= watched_s
     if missed := never_came(system.observer, system.cost().exits, is_over):
@@ -176,7 +177,7 @@ async def _stop_at(stop: asyncio.Event, at: float) -> None:
 async def _show_until(stop: asyncio.Event, system: System, watch: asyncio.Task[None], live: bool) -> None:
     """The live view, or a line every few seconds, until it is time to stop, watching broke or a role was refused."""
     reasons: set[asyncio.Future[Any]] = {asyncio.create_task(stop.wait()), watch, system.processes.refused}
-    console = Console()
+    console = Console(markup=False)
     seen, at = 0, time.monotonic()
     with Live(console=console, screen=True, auto_refresh=False) if live else contextlib.nullcontext() as view:
         while True:

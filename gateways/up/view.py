@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateways.plain import told
+from gateways.printable import printable
 from gateways.up.observer import Observer
 from gateways.up.resources import Resources
 from gateways.up.summary import percentiles_ms
@@ -41,15 +42,15 @@ def _headline(observer: Observer, resources: Resources, elapsed_s: float, rate: 
         seen.receipt.at_ns - seen.command.cause_ns for seen in recent if seen.receipt is not None
     )
     through = ", ".join(
-        f"{name}: {status['metrics']['face']}"
+        printable(f"{name}: {status['metrics']['face']}")
         for name, status in sorted(observer.status.items())
         if status.get("metrics", {}).get("face")
     )
     sources = " · ".join(
-        f"{source} {count:,}" for source, count in sorted(observer.readings_by_source.items())
+        printable(f"{source} {count:,}") for source, count in sorted(observer.readings_by_source.items())
     )
     return Text(
-        f"Headrace · {observer.site.name} · {elapsed_s:5.0f} s · {rate:,.0f} readings/s · "
+        f"Headrace · {printable(observer.site.name)} · {elapsed_s:5.0f} s · {rate:,.0f} readings/s · "
         f"lost {observer.tracker.lost} · duplicates {observer.tracker.duplicates} · "
         f"dead letters {sum(observer.dead_letters.values())} · restarts {restarts}\n"
         f"sample to receipt p50 {_ms(latency['p50'])} p99 {_ms(latency['p99'])} · "
@@ -70,6 +71,11 @@ def _table(*columns: str, right: Collection[str] = ()) -> Table:
     return table
 
 
+def _add(table: Table, *cells: str | Text) -> None:
+    """A row; what is a plain text is never taken for markup."""
+    table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in cells))
+
+
 def _plant(observer: Observer) -> Panel:
     table = _table("asset", "type", "signals")
     for asset in observer.site.assets.values():
@@ -86,7 +92,7 @@ def _plant(observer: Observer) -> Panel:
                 _QUALITY_STYLE[Quality(known[1])],
             )
         if cells:
-            table.add_row(asset.id, asset.type, cells)
+            _add(table, asset.id, asset.type, cells)
     return Panel(table, title="feeds and loops", title_align="left")
 
 
@@ -119,7 +125,8 @@ def _racks(observer: Observer) -> Panel:
             if np.isnan(gpus.temperature_degc[part]).all():
                 continue
             hottest = float(np.fmax.reduce(gpus.temperature_degc[part]))
-            table.add_row(
+            _add(
+                table,
                 asset.id,
                 unit.id,
                 _value(observer, f"{asset.id}.RackLiquidFlow", "L/min"),
@@ -145,7 +152,8 @@ def _alarms(observer: Observer) -> Panel:
     table.show_header = False
     active = observer.active
     for alarm in active[:10]:
-        table.add_row(
+        _add(
+            table,
             iso_utc(alarm.raised_ns)[11:23],
             Text(alarm.severity, _SEVERITY_STYLE[alarm.severity]),
             alarm.rule,
@@ -160,7 +168,8 @@ def _commands(observer: Observer) -> Panel:
     table.show_header = False
     for seen in list(observer.commands.values())[-5:]:
         status = seen.receipt.status if seen.receipt else "on its way"
-        table.add_row(
+        _add(
+            table,
             iso_utc(seen.at_ns)[11:23],
             seen.command.actuator,
             f"{seen.command.value:g} {seen.command.engineering_unit}",

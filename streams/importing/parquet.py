@@ -1,7 +1,9 @@
 """The rows of Parquet files, wide or long as those of CSV: a batch at a time, whatever the file's size.
 
 Rules: the place of a row in a report is its number, counted from 1; null is not available. Times are of a time type,
-or numbers or texts in the form that the map says; columns of lists or structures can't be mapped.
+or numbers or texts in the form that the map says; columns of lists, structures or bytes can't be mapped.
+A text that the file has once and refers to in a thousand rows is once in the memory; one that is longer than TEXT_MAX
+is none.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -27,14 +29,16 @@ from streams.importing.samples import Samples
 from streams.importing.tables import judged, number_of
 from streams.importing.times import in_range
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 4096
+TEXT_MAX: Final = 10_000
+"""Bytes. A longer text is no name, time or number, and must not fill the memory."""
 _PER_S = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Progress) -> Iterator[Row]:
     """Rows in the order of the file. Raises ConfigurationError when it is none, or doesn't fit the map."""
     try:
-        file = pq.ParquetFile(path)
+        file = open_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name that is no UTF-8
         raise unreadable(path, error) from None
     with file:
@@ -55,8 +59,35 @@ def read_parquet(path: Path, plan: ImportMap, report: ImportReport, progress: Pr
             raise unreadable(path, ValueError(f"broken behind row {read}: {error}")) from None
 
 
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """The file, its texts as dictionaries. Raises OSError, ValueError or pa.ArrowException when it is none."""
+    texts = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
+    return pq.ParquetFile(path, read_dictionary=texts)
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def can_be_mapped(kind: Any) -> bool:
+    """Whether a column of this type holds texts, times or numbers."""
+    is_of_bytes = (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+    return not (pa.types.is_nested(kind) or is_of_bytes)
+
+
 def values_of(column: Any) -> list[Any]:
-    """Python's values. In place of one that it can't hold (no UTF-8, the year 10000) stands why, as a text."""
+    """Python's values. In place of one that it can't hold (no UTF-8, the year 10000), or that is longer than TEXT_MAX,
+    stands why, as a text.
+    """
+    if pa.types.is_dictionary(column.type):
+        places = column.indices.to_pylist()
+        words = {place: _value_of(column.dictionary[place]) for place in set(places) - {None}}
+        return [None if place is None else words[place] for place in places]
     try:
         found: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):
@@ -65,6 +96,8 @@ def values_of(column: Any) -> list[Any]:
 
 
 def _value_of(scalar: Any) -> Any:
+    if isinstance(scalar, pa.BinaryScalar) and scalar.is_valid and scalar.as_buffer().size > TEXT_MAX:
+        return f"longer than {TEXT_MAX:,} bytes"
     try:
         return scalar.as_py()
     except (ValueError, OverflowError) as error:
@@ -74,7 +107,7 @@ def _value_of(scalar: Any) -> Any:
 def _check_types(path: Path, schema: Any, head: Head, plan: ImportMap) -> None:
     findings = []
     for field in schema:
-        if field.name.strip() not in head.left_out and pa.types.is_nested(field.type):
+        if field.name.strip() not in head.left_out and not can_be_mapped(field.type):
             findings.append(Finding(str(path), 0, 0, f"the column '{field.name}' is of type {field.type}"))
     time = schema.field(head.time)
     if pa.types.is_integer(time.type) and not plan.time.is_number:

@@ -7,12 +7,14 @@ that it has twice (autumn) is the one that fits the direction of the file. No fl
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NS_MAX: Final = 1 << 62
 """The engine's own limit (the year 2116): times are sums of ns in 64 bits."""
+_EXPONENT_MAX: Final = 20
+"""Of a number: 10 ** 20 is above NS_MAX in every unit."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIX: Final = {"unix s": 1_000_000_000, "unix ms": 1_000_000, "unix us": 1_000, "unix ns": 1}
 
@@ -54,8 +56,11 @@ class TimeReader:
         """
         if self._form in _UNIX:
             try:
-                return in_range(int(Decimal(text) * _UNIX[self._form]), text)
-            except (InvalidOperation, OverflowError):
+                number = Decimal(text)
+                if number.adjusted() > _EXPONENT_MAX:  # its million digits would be written out
+                    raise ValueError(f"{text!r} is not between 1970 and 2116")
+                return in_range(int(number * _UNIX[self._form]), text)
+            except ArithmeticError:
                 raise ValueError(f"{text!r} is no number of {self._form}") from None
         try:
             moment = datetime.fromisoformat(text) if self._form == "iso" else self._parse(text)

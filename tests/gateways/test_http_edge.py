@@ -123,6 +123,8 @@ def test_a_bucket_fills_up_again_and_is_forgotten_then() -> None:
         ("192.0.2.1, 127.0.0.9", "192.0.2.1"),
         ("192.0.2.1, nobody", "127.0.0.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1, ::ffff:127.0.0.9", "192.0.2.1"),
     ],
 )
 async def test_a_client_is_who_the_last_trusted_proxy_says(said: str, client: str) -> None:

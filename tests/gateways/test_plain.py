@@ -16,3 +16,4 @@ def test_a_comment_is_one_line_that_does_nothing_to_a_terminal() -> None:
     """Whoever may comment could else write over the alarms of others, in the list of whoever looks."""
     worded = replace(ALARM, by="åse", comment="seen,\n\x1b[2J\x9b2J\u202eso far\ud800 «ok»")
     assert told(worded) == r"R1 is low (åse: seen,\n\x1b[2J\x9b2J\u202eso far\ud800 «ok»)"
+    assert told(replace(ALARM, message="\x1b[2Jall is well")) == r"\x1b[2Jall is well"

@@ -94,19 +94,23 @@ def _decoded(data: bytes) -> tuple[str, str | None]:
 
 def _parquet(path: Path) -> Head:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from streams.importing.parquet import values_of
+    from streams.importing.parquet import can_be_mapped, open_parquet, values_of
 
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema = file.schema_arrow
-            batch = next(file.iter_batches(HEAD_ROWS), None)
+            wanted = [one.name for one in schema if can_be_mapped(one.type)]
+            batch = next(file.iter_batches(HEAD_ROWS, columns=wanted), None)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from None
-    columns = [
-        [] if batch is None else _texts(values_of(batch.column(index))) for index in range(len(schema))
-    ]
+    columns: list[list[str]] = [[] for _ in schema]
+    if batch is not None:
+        read = iter(batch.columns)
+        columns = [
+            _texts(values_of(next(read))) if can_be_mapped(one.type) else [str(one.type)] * batch.num_rows
+            for one in schema
+        ]
     head = Head("parquet", table=judge(list(schema.names), columns, ","))
     assert head.table is not None
     time = None if head.table.time is None else schema.field(head.table.time).type

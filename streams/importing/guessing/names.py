@@ -58,7 +58,9 @@ _SUFFIXES: Final[Mapping[str, str]] = {
     "kpa": "kPa", "lpm": "L/min", "m3h": "m^3/h", "m3s": "m^3/s",
 }  # fmt: skip
 """Endings of names, as Prometheus (`_celsius`) and plants (`_kw`) write them."""
-_BRACKET = re.compile(r"[\[(]\s*([^\])]+?)\s*[\])]\s*$")
+NAME_MAX: Final = 200
+"""Characters. A longer name is nobody's, and takes long to look through."""
+_BRACKET = re.compile(r"[\[(](\s*[^\])\s][^\])]*)[\])]\s*$")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SPELLINGS: Final = {
     "l/min": "L/min",
@@ -74,7 +76,8 @@ def unit_in(name: str) -> str | None:
     """The unit that a name ends with: `Flow [m3/s]`, `power_kw`, `temp (°C)`; None where it names none."""
     bracket = _BRACKET.search(name)
     if bracket:
-        unit = normal(_SPELLINGS.get(bracket[1], bracket[1]))
+        said = bracket[1].strip()
+        unit = normal(_SPELLINGS.get(said, said))
         return unit if is_unit(unit) else None
     words = re.split(r"[\s_.\-]+", name.lower())
     return _SUFFIXES.get(words[-1]) if len(words) > 1 else None
@@ -116,6 +119,8 @@ class Targets:
 
     def match(self, name: str) -> Match:
         """The point that a column or metric is, as far as its name says."""
+        if len(name) > NAME_MAX:
+            return Match("", False, "")
         unit = unit_in(name)
         words = words_of(name)
         bare = words if unit is None else words_of(_without_unit(name))
@@ -139,6 +144,8 @@ def gpu_field(name: str) -> tuple[str, str, bool] | None:
     """GPU field, unit, and whether it is sure, of a metric or column; None where it looks like none."""
     if name in GPU_METRICS:
         return (*GPU_METRICS[name], True)
+    if len(name) > NAME_MAX:
+        return None
     unit = unit_in(name)
     words = words_of(name if unit is None else _without_unit(name)).replace(" ", "_")
     if words in FIELD_INDEX:

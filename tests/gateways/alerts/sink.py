@@ -35,7 +35,8 @@ class Sink:
         self.paths.append(request.path)
         if status < 300:
             self.got.append(orjson.loads(body))
-        return web.Response(status=status)
+        to_elsewhere = {"location": "/elsewhere"} if 300 <= status < 400 else None
+        return web.Response(status=status, headers=to_elsewhere)
 
     @property
     def ids(self) -> list[str]:

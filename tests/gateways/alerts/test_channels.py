@@ -163,6 +163,16 @@ async def test_apprise_says_why_it_failed_and_not_where_to(sink: Sink) -> None:
     assert not [secret for secret in ("pa55word", "t0kenOfOurs") if secret in said]
 
 
+@pytest.mark.parametrize("kind", ["webhook", "apprise"])
+async def test_nobody_follows_a_redirect(sink: Sink, kind: str) -> None:
+    channel = webhook(sink.url) if kind == "webhook" else apprise_to(sink.url.replace("http", "json"))
+    sink.answers = [307]
+    with pytest.raises(DeliveryError, match="307"):
+        await channel.send(told(raised(1)))
+    assert sink.paths == ["/alarms"]
+    await channel.close()
+
+
 async def test_a_service_that_hangs_holds_up_nobody_else(sink: Sink) -> None:
     sink.hangs = True
     channel = apprise_to(sink.url.replace("http", "json") + "?rto=20&cto=20", timeout_s=0.2)
@@ -192,5 +202,7 @@ async def test_a_file_gets_a_line_each(tmp_path: Path) -> None:
     channel = FileChannel(Channel("log", "file", Secret("notes/all.jsonl")), tmp_path)
     await channel.send(told(raised(1)))
     await channel.send(told(raised(2)))
-    lines = (tmp_path / "notes" / "all.jsonl").read_text().splitlines()
+    file = tmp_path / "notes" / "all.jsonl"
+    assert file.stat().st_mode & 0o077 == 0  # links in it acknowledge alarms
+    lines = file.read_text().splitlines()
     assert [orjson.loads(line)["id"] for line in lines] == ["duty/row:plc:1:1:0", "duty/row:plc:1:2:0"]

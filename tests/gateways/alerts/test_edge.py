@@ -195,6 +195,12 @@ async def test_nobody_reads_without_the_token(
 
 
 @pytest.mark.parametrize("path", ["events", "socket"])
+async def test_of_a_stream_there_is_no_head(served: Running, http: aiohttp.ClientSession, path: str) -> None:
+    answer = await http.head(f"{served.context.metrics['serves']}/alarms/{path}", headers=HEADERS)
+    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("path", ["events", "socket"])
 async def test_a_client_has_as_many_streams_as_the_settings_say(
     start: Start, http: aiohttp.ClientSession, tmp_path: Path, path: str
 ) -> None:

@@ -7,11 +7,13 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateways.broker import EmbeddedBroker
+from gateways.cli.alarms import _print_transition
 from rules.engine.outputs import Alarm, Severity
 from streams.bus.kafka import KafkaBus
 from streams.settings import BrokerSettings
@@ -36,6 +38,14 @@ ALARMS = [
     alarm("high-early", "high", 3),
     alarm("over", "urgent", 2, 4),
 ]
+
+
+def test_a_transition_is_one_line_of_text(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = replace(alarm("high\x1b[2J", "high", 9), message="it\nis \x9b2J", by="eva", comment="\x1b[1A")
+    _print_transition(odd, as_json=False)
+    (line,) = capsys.readouterr().out.split("\n")[:-1]
+    assert line.isprintable()
+    assert line.endswith(r" high    high\x1b[2J R01 it\nis \x9b2J (eva: \x1b[1A)")
 
 
 async def say(broker: EmbeddedBroker) -> None:

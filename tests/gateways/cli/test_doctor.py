@@ -14,6 +14,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from gateways.cli import doctor
 from gateways.cli.doctor import Check, checks_of, examine
+from gateways.printable import printable
 from streams.bus.kafka import KafkaBus
 from streams.role import RoleContext, status_message
 from streams.rule_sets.rule_set import rule_set_message, rule_set_of
@@ -138,6 +139,19 @@ async def test_a_log_of_another_site_file_is_wrong(
     if said is not None:
         assert (said.word, "this log is of site 'narvik'" in said.found) == ("wrong", True)
         assert "log of its own" in said.advice
+
+
+@pytest.mark.parametrize("word", ["[/]", "[bold]bar", "\x1b[2J\nok       disk"])
+def test_what_a_server_says_is_text(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    checks = [
+        Check("plant", "warning", f"it says {word}", f"look at {word}"),
+        Check(word, "ok", "this is said too"),
+    ]
+    assert doctor.show(checks, as_json=False) == 0
+    said, advice, after = capsys.readouterr().out.splitlines()
+    assert said == printable(f"warning  {'plant':18} it says {word}")
+    assert advice.strip() == printable(f"→ look at {word}")
+    assert after == printable(f"ok       {word:18} this is said too")
 
 
 def test_it_says_whether_commands_have_to_be_signed() -> None:

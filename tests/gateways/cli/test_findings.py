@@ -34,3 +34,13 @@ def test_of_a_long_line_what_is_around_the_caret(at: int) -> None:
 def test_behind_the_end_of_a_long_line() -> None:
     _, shown, caret = printed("x" * 10_000, 10_001)
     assert len(caret) == len(shown) + 1
+
+
+def test_a_file_of_others_does_nothing_to_the_terminal() -> None:
+    out = io.StringIO()
+    finding = Finding("a.yaml", 3, 11, "'\x1b[2J' is no key", "x\n: y", source_line="\tx \x1b[2J\x9b: !")
+    print_findings([finding], out)
+    head, line, caret = out.getvalue().splitlines()
+    assert head == r"a.yaml:3:11: error: '\x1b[2J' is no key (x\n: y)"
+    assert line == r"    \tx \x1b[2J\x9b: !"
+    assert line[caret.index("^")] == "!"

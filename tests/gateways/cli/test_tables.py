@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
 
-from gateways.cli.tables import table_lines
+import pytest
+from rich.table import Table
+
+from gateways.cli.tables import console, table_lines
 
 HEADS = ("raised", "rule", "message")
 ROWS = [
@@ -39,5 +43,32 @@ def test_no_name_is_ever_cut(width: int | None) -> None:
         assert all(any(word in line for line in lines) for word in text.split())
 
 
+def test_no_console_takes_what_others_have_written_for_markup() -> None:
+    """Bars and counts on stderr have words of our own alone."""
+    calls = [
+        (file.name, call)
+        for file in (Path(__file__).parents[3] / "gateways").rglob("*.py")
+        for call in re.findall(r"\bConsole\(.*?\)", file.read_text())
+    ]
+    assert len(calls) > 2
+    assert [one for one in calls if "stderr=True" not in one[1] and "markup=False" not in one[1]] == []
+
+
 def test_heads_alone() -> None:
     assert list(table_lines(HEADS, [], 80)) == ["raised  rule  message"]
+
+
+@pytest.mark.parametrize("width", [40, 80, None])
+def test_a_cell_is_text_whatever_it_says(width: int | None) -> None:
+    lines = list(table_lines(("rule", "message"), [("\x1b[1A", "seen\n\x1b[2Jby \x9bme")], width))
+    assert lines[1] == r"\x1b[1A  seen\n\x1b[2Jby \x9bme"
+
+
+def test_what_stands_in_brackets_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("pressure [bar]")
+    table.add_row("[/] [red]x")
+    console().print("pressure [bar] [/]")
+    console().print(table)
+    out = capsys.readouterr().out
+    assert out.count("pressure [bar]") == 2
+    assert "[/] [red]x" in out

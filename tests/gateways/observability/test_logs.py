@@ -56,3 +56,25 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_as("worker-2", "worker", "text"):
         logging.getLogger("headrace").info("it works", extra={"unit": "row-a"})
     assert capsys.readouterr().err.endswith(" worker-2 INFO it works\n")
+
+
+def test_a_record_is_one_line_whatever_a_peer_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as("scada", "scada", "text"):
+        forged = "x\n2026-11-28 12:00:00,000 scada INFO \x1b[2J\x1b]0;all is well\x07"
+        logging.getLogger("headrace").warning("nobody trusts %s", forged)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        r"WARNING nobody trusts x\n2026-11-28 12:00:00,000 scada INFO \x1b[2J\x1b]0;all is well\x07"
+    )
+
+
+def test_a_traceback_is_indented_below_its_record(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_as("scada", "scada", "text"):
+        try:
+            raise ValueError("x\n2026-11-28 12:00:00,000 scada INFO \x1b[2J")
+        except ValueError:
+            logging.getLogger("headrace").exception("a request failed", stack_info=True)
+    line, *rest = capsys.readouterr().err.splitlines()
+    assert line.endswith(" scada ERROR a request failed")
+    assert all(one.startswith("    ") for one in rest)
+    assert r"    2026-11-28 12:00:00,000 scada INFO \x1b[2J" in rest

@@ -297,6 +297,15 @@ def test_a_narrow_view_cuts_no_value(observer: Observer) -> None:
     assert "…" not in picture(observer, 60)
 
 
+def test_in_the_view_what_people_say_is_text(observer: Observer) -> None:
+    said = replace(alarm(), message="pressure [bar]\x1b[2J is low", by="eva", comment="seen [/] by phone")
+    observer.see(record(encode_output(said, 3)))
+    observer.see(record(encode_output(replace(command(), reason="[/red] \x9b2J"), 3)))
+    shown = picture(observer, 300)
+    assert r"pressure [bar]\x1b[2J is low (eva: seen [/] by phone)" in shown
+    assert r"[/red] \x9b2J" in shown
+
+
 BEGAN_NS = 1000
 
 

@@ -459,6 +459,7 @@ def test_how_rows_are_cut_into_inputs_changes_no_alarm(tmp_path: Path) -> None:
         ("%d/%m/%y %H.%M", "01/01/26 00.00", T0),
         ("iso", "1969-12-31T23:59:59", None),
         ("unix s", "1e30", None),
+        ("unix s", "1e9999999999999999999", None),
         ("unix s", "soon", None),
         ("unix s", "nan", None),
         ("iso", "9999-01-01", None),
@@ -470,6 +471,12 @@ def test_times(form: str, text: str, expected: int | None) -> None:
         return
     with pytest.raises(ValueError, match=r"is no |is not between|convert NaN"):
         TimeReader(form).read(text)
+
+
+@pytest.mark.parametrize("text", ["1e999999", "-1e999999", "0e999999"])
+def test_a_number_with_a_million_digits_is_never_written_out(text: str) -> None:
+    with pytest.raises(ValueError, match="is not between"):
+        TimeReader("unix ms").read(text)
 
 
 def test_the_command_reports_and_a_wrong_map_ends_with_2(

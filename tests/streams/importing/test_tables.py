@@ -14,6 +14,7 @@ import pytest
 from rules.engine.inputs import Gap, Readings
 from rules.errors import ConfigurationError
 from rules.quality import Quality
+from streams.importing.parquet import open_parquet, values_of
 from tests.streams.importing.formats import T0, S, fields, readings, run
 
 LONG_MAP = """
@@ -296,3 +297,44 @@ columns:
         run(tmp_path, map_text + "ignored: [more]\n", file)
     assert "'flow' is of type list" in str(raised.value)
     assert "'t' has whole numbers" in str(raised.value)
+
+
+def test_bytes_of_parquet_are_no_values(tmp_path: Path) -> None:
+    map_text = """
+format: parquet
+time: {column: t}
+columns:
+  flow: {to: CDU-A.LiquidFlow, unit: L/min}
+"""
+    for kind in (pa.binary(), pa.binary(1)):
+        with pytest.raises(ConfigurationError, match="the column 'flow' is of type"):
+            run(
+                tmp_path,
+                map_text,
+                parquet(tmp_path / "a.parquet", t=["2026-01-01"], flow=pa.array([b"1"], kind)),
+            )
+
+
+def test_a_text_that_parquet_has_once_is_once_in_the_memory(tmp_path: Path) -> None:
+    same, longer = "a" * 9000, "b" * 10_001
+    file = parquet(tmp_path / "a.parquet", n=[same, same, longer, None, same])
+    (batch,) = open_parquet(file).iter_batches()
+    found = values_of(batch.column(0))
+    assert found == [same, same, "longer than 10,000 bytes", None, same]
+    assert found[0] is found[1] is found[4]
+
+
+def test_a_long_text_of_parquet_is_rejected_with_its_row_alone(tmp_path: Path) -> None:
+    map_text = """
+format: parquet
+time: {column: t}
+columns:
+  flow: {to: CDU-A.LiquidFlow, unit: L/min}
+"""
+    times = [f"2026-01-01T00:00:0{n}Z" for n in range(3)]
+    file = parquet(tmp_path / "a.parquet", t=times, flow=["1", "1" * 20_000, "3"])
+    report, inputs = run(tmp_path, map_text, file)
+    assert list(readings(inputs).values()) == [1.0, 3.0]
+    assert [(one.line, one.column, one.reason) for one in report.rejections] == [
+        (2, "flow", "'longer than 10,000 bytes' is no number")
+    ]

@@ -196,6 +196,19 @@ def test_line_protocol_and_parquet(tmp_path: Path, site: Path) -> None:
     assert imported(tmp_path, found, tmp_path / "a.parquet")["readings"] == 60
 
 
+def test_what_parquet_has_besides_values_is_not_read_by_a_guess(tmp_path: Path, site: Path) -> None:
+    table = pa.table({
+        "raw": pa.array([b"x" * 100] * 2),
+        "t": ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"],
+        "list": [[1], [2]],
+        "Pump Speed [%]": [1.0, 2.0],
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "a.parquet")
+    found, asked = guess(tmp_path, (tmp_path / "a.parquet").read_bytes(), "b.parquet")
+    assert any("left out: 'raw', 'list'" in one for one in asked)
+    assert "ignored: [raw, list]" in found
+
+
 @pytest.mark.parametrize("name", ["samples.bin", "chunks.bin", "matrix.json", "dump.txt", "dump.om"])
 def test_what_prometheus_gave_needs_one_answer(tmp_path: Path, site: Path, name: str) -> None:
     found, asked = guess(tmp_path, (PROMETHEUS / name).read_bytes(), name)
