@@ -82,7 +82,7 @@ def test_what_is_no_text_is_null_and_so_is_a_pattern_without_end() -> None:
 
 
 def test_it_looks_at_each_letter_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a regular expression this pattern took minutes."""
+    """A regular expression took four times as long for each `%_`."""
     looks = 0
     takes = module.Pattern._takes
 
