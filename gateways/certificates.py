@@ -2,6 +2,8 @@
 
 Rules: a private key is never readable by others, not even while it is written; key and certificate are put in place one
 after the other, once both are on the disk, and what they replace stays beside them (`.old`). No clock is read here.
+A certificate is somebody else's bytes: one that can't be read in all its parts is none, and its names are said in
+letters that a terminal and a log take for text.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateways.printable import printable
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.output_file import write_beside
@@ -33,6 +36,10 @@ DAYS: Final = 365
 KEY_BITS: Final = 2048
 """What Basic256Sha256 asks for at least, and what every client takes."""
 OLD: Final = ".old"
+SUBJECT_MAX: Final = 200
+"""Letters of a subject that are said."""
+_PARTS: Final = ("subject", "issuer", "extensions", "not_valid_before_utc", "not_valid_after_utc")
+"""The library reads them when it is asked for them."""
 _SKEW: Final = timedelta(hours=1)
 """A new certificate is valid so much earlier: the other side's clock may be behind."""
 _OF_OTHERS: Final = 0o077
@@ -162,10 +169,29 @@ def read_certificate(file: Path) -> x509.Certificate:
 def _read(file: Path) -> x509.Certificate | None:
     try:
         raw = file.read_bytes()
-        is_text = raw.startswith(b"-----")
-        return x509.load_pem_x509_certificate(raw) if is_text else x509.load_der_x509_certificate(raw)
-    except (OSError, ValueError):
+    except OSError:
         return None
+    return parsed(raw, is_text=raw.startswith(b"-----"))
+
+
+def parsed(raw: bytes, is_text: bool = False) -> x509.Certificate | None:
+    """DER, or PEM where `is_text`; None: it is no certificate, or one with a part that can't be read."""
+    try:
+        found = x509.load_pem_x509_certificate(raw) if is_text else x509.load_der_x509_certificate(raw)
+        for part in _PARTS:
+            getattr(found, part)
+        found.public_key()
+    except (
+        Exception
+    ):  # ValueError, DuplicateExtension, InvalidVersion, UnsupportedAlgorithm, and what follows
+        return None
+    return found
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Its subject for people: its letters are those of whoever made it."""
+    text = printable(certificate.subject.rfc4514_string())
+    return text if len(text) <= SUBJECT_MAX else f"{text[:SUBJECT_MAX]}…"
 
 
 def certificates_in(folder: Path) -> Iterator[tuple[Path, x509.Certificate | None]]:
@@ -200,7 +226,7 @@ def _hosts_of(certificate: x509.Certificate) -> list[str]:
 def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         return None
 
 
@@ -227,7 +253,8 @@ def own_findings(application: Application, now: datetime, days: int) -> list[Fin
         return list(error.findings)
     findings += time_findings(application.certificate, certificate, now, days)
     if application.uri not in uris_of(certificate):
-        text = f"is for {', '.join(uris_of(certificate)) or 'no application'}, not {application.uri}"
+        said = printable(", ".join(uris_of(certificate)))
+        text = f"is for {said or 'no application'}, not {application.uri}"
         findings.append(Finding(str(application.certificate), 0, 0, text))
     if certificate.public_key() != key.public_key():
         text = f"is not of the key {application.key}"
@@ -244,8 +271,8 @@ def plain(file: Path, certificate: x509.Certificate) -> dict[str, Any]:
     """For `--json`."""
     return {
         "file": str(file),
-        "subject": certificate.subject.rfc4514_string(),
-        "uris": uris_of(certificate),
+        "subject": subject_of(certificate),
+        "uris": [printable(uri) for uri in uris_of(certificate)],
         "thumbprint": thumbprint(certificate),
         "valid_from": certificate.not_valid_before_utc.isoformat(),
         "valid_until": certificate.not_valid_after_utc.isoformat(),

@@ -25,6 +25,7 @@ from gateways.certificates import (
     plain,
     read_certificate,
     renew,
+    subject_of,
     thumbprint,
     time_findings,
 )
@@ -234,7 +235,7 @@ def _say(what: str, file: Path, certificate: x509.Certificate, as_json: bool) ->
     if as_json:
         _print_json({"list": what, **plain(file, certificate)})
     else:
-        print(f"{what}: {certificate.subject.rfc4514_string()} ({file})")
+        print(f"{what}: {subject_of(certificate)} ({file})")
     return 0
 
 

@@ -27,7 +27,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateways.certificates import Application, ensure, utc_now
+from gateways.certificates import Application, ensure, parsed, subject_of, uris_of, utc_now
 from gateways.listen import is_loopback
 
 REJECTED_MAX: Final = 100
@@ -72,11 +72,8 @@ class Pki:
 
     def is_trusted(self, shown: bytes) -> bool:
         """Whether a client's certificate (DER, a chain behind it perhaps) is; one that is not is kept as rejected."""
-        try:
-            certificate = x509.load_der_x509_certificate(first_of(shown))
-        except ValueError:
-            return False
-        if not self._is_sound(certificate):
+        certificate = parsed(first_of(shown))
+        if certificate is None or not self._is_sound(certificate):
             return False
         if any(self._trusts(one, certificate) for one in _certificates(self.trusted)):
             return True
@@ -122,7 +119,7 @@ class Pki:
         file = self.rejected / f"{hashlib.sha256(raw).hexdigest()[:32]}.der"
         if not file.exists():
             log.warning("a client that nobody trusts: %s; to let it in, move %s to %s",
-                        certificate.subject.rfc4514_string(), file, self.trusted)  # fmt: skip
+                        subject_of(certificate), file, self.trusted)  # fmt: skip
         file.write_bytes(raw)
         kept = sorted(self.rejected.glob("*.der"), key=lambda one: one.stat().st_mtime_ns)
         for old in kept[:-REJECTED_MAX]:
@@ -138,12 +135,8 @@ def first_of(chain: bytes) -> bytes:
 
 def application_uris(shown: bytes) -> list[str]:
     """The URIs of the application that a certificate is for."""
-    try:
-        certificate = x509.load_der_x509_certificate(first_of(shown))
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (ValueError, x509.ExtensionNotFound):
-        return []
-    return names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    certificate = parsed(first_of(shown))
+    return [] if certificate is None else uris_of(certificate)
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -159,9 +152,10 @@ def _certificates(folder: Path) -> Iterator[x509.Certificate]:
     for file in sorted(folder.iterdir()):
         try:
             raw = file.read_bytes()
-            is_text = raw.startswith(b"-----")
-            found = x509.load_pem_x509_certificate(raw) if is_text else x509.load_der_x509_certificate(raw)
-        except (ValueError, OSError):
+        except OSError:
+            raw = b""
+        found = parsed(raw, is_text=raw.startswith(b"-----"))
+        if found is None:
             log.error("%s is no certificate", file)
         else:
             yield found

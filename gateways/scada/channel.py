@@ -7,6 +7,8 @@ Rules, each against a hole of the stack that was exploited (docs/decisions/0091-
 - A request is heard with the token of the channel's own session. A session goes over to another channel only with
   the same certificate and the same user, once its client has signed; then the old channel has lost it.
 - Services that change the address space or the list of known servers are refused.
+- Connections over which nobody has a session are few for one address, and do not last: else whoever reaches the port
+  takes all there are. Those with a session are not counted: many clients may be behind one address.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import ipaddress
 import logging
 from typing import Any, Final
 
@@ -26,6 +29,7 @@ from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
 
 from gateways.scada.certificates import application_uris, first_of
+from streams.log_limit import limited
 
 UNREAD_BYTES_MAX: Final = 32_000_000
 """A client that asks and asks and does not read its answers is let go."""
@@ -36,6 +40,10 @@ REQUEST_BYTES_MAX: Final = (64 << 10, 2 << 20)
 NONCE_BYTES_MIN: Final = 32
 CALLS_MAX: Final = 100
 """Of one channel that wait for their answers."""
+UNUSED_MAX: Final = 10
+"""Connections of one address without a session."""
+UNUSED_S: Final = 10.0
+"""How long a connection may have none."""
 
 _CODES: Final = ua.StatusCodes
 _IDS: Final = ua.ObjectIds
@@ -55,6 +63,7 @@ _REFUSED: Final = _requests(
 )
 
 log = logging.getLogger("headrace.scada")
+log_again = limited("headrace.scada")
 
 
 class _Limits(TransportLimits):  # type: ignore[misc]
@@ -94,6 +103,11 @@ class Channel(UaProcessor):  # type: ignore[misc]
         """Of the client; None without security."""
         shown = self._connection.security_policy.peer_certificate
         return first_of(shown) if shown else None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody has a session over it."""
+        return self._has_session() and bool(self.session.is_activated())
 
     @property
     def _is_secure(self) -> bool:
@@ -292,11 +306,40 @@ class _Protocol(OPCUAProtocol):  # type: ignore[misc]
             self.transport.abort()
 
     def connection_made(self, transport: Any) -> None:
-        """asyncua's, with a channel of ours in place of its own."""
+        """asyncua's, with a channel of ours in place of its own; unless too many of its address have no session."""
+        self.address = _address_of(transport)
+        unused = sum(one.address == self.address and not one.processor.is_used for one in self.clients)
+        if unused >= UNUSED_MAX:
+            self.iserver.metrics["channels_refused"] += 1
+            log_again.warning(
+                "%s has %d connections without a session: no more are taken", self.address, unused
+            )
+            transport.abort()
+            return
         super().connection_made(transport)
         if self.processor is not None:
             self.processor = Channel(self.iserver, transport, self.limits)
             self.processor.set_policies(self.policies)
+
+    async def _activation_watchdog(self) -> None:
+        """As asyncua's, which looks once: a client that has closed its session could stay."""
+        while True:
+            await asyncio.sleep(UNUSED_S)
+            if not self.processor.is_used and self.transport is not None:
+                log_again.warning(
+                    "%s has no session for %d s: the connection is closed", self.peer_name, UNUSED_S
+                )
+                self.transport.abort()
+                return
+
+
+def _address_of(transport: Any) -> str:
+    """Of a client; of IPv6 the network of 64 bits, which one machine may have to itself."""
+    host = str((transport.get_extra_info("peername") or [""])[0]).partition("%")[0]
+    try:
+        return str(ipaddress.IPv6Network((host, 64), strict=False))
+    except ValueError:
+        return host
 
 
 class Listener(BinaryServer):  # type: ignore[misc]

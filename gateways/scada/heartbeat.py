@@ -1,8 +1,10 @@
 """The dead-man signal of the whole of Headrace, for a SCADA to watch: it fails loudly when any part is silent.
 
 Rules: `Counter` rises by one each second while ticks of every unit, words of the worker and words of this server's own
-reader come; it stands still when one of them does not, and `Silent` says which. A client that raises an alarm when the
-counter has not moved for 10 s knows of everything: a dead server, a dead broker, a dead worker, a dead ticker.
+reader come; it stands still when one of them does not, and `Silent` says which. What was heard at a time ahead of the
+clock counts for nothing: the clock was set back, and ticks may wait until it is there again. A client that raises an
+alarm when the counter has not moved for 10 s knows of everything: a dead server, a dead broker, a dead worker, a dead
+ticker.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from gateways.scada.names import HEARTBEAT
 
 SILENT_NS: Final = 5_000_000_000
 """Ticks come every tick period, the worker's words every second."""
+AHEAD_NS: Final = 2_000_000_000
+"""A word from more than 2 s ahead of the clock is not fresh."""
 
 
 class Heartbeat:
@@ -43,7 +47,9 @@ class Heartbeat:
     def beat(self) -> bool:
         """Count a second, unless a part is silent; whether it counted."""
         now_ns = self._at_ns = self._clock()
-        self.silent = tuple(part for part, at_ns in self._heard.items() if now_ns - at_ns > SILENT_NS)
+        self.silent = tuple(
+            part for part, at_ns in self._heard.items() if not -AHEAD_NS <= now_ns - at_ns <= SILENT_NS
+        )
         if not self.silent:
             self._counter = (self._counter + 1) & 0xFFFFFFFF
         return not self.silent

@@ -2,11 +2,13 @@
 
 Rules: start is within, end is not; with the end before the start values come backwards, and with one of them left out
 as many as were asked for. A continuation point is the time at which the next page begins, so that the server keeps
-nothing; who reads a point may read its history.
+nothing; who reads a point may read its history. Others have their turn between two nodes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 import struct
 from typing import Any, Final
 
@@ -17,9 +19,12 @@ from gateways.opcua.convert import time_ns
 from gateways.scada.aggregates import FUNCTIONS, INTERVALS_MAX, processed
 from gateways.scada.encoding import INT32, data_value, double_variant
 from gateways.scada.history import END_NS, History, Kept
+from gateways.scada.limits import HISTORIES_MAX, check_count
 from gateways.scada.names import text_of
 
 PAGE_MAX: Final = 2_000
+ALL_INTERVALS_MAX: Final = 100_000
+"""Of all nodes of a request; of one there are `INTERVALS_MAX` at most."""
 _CODES: Final = ua.StatusCodes
 _DATA: Final = ua.NodeId(ua.ObjectIds.HistoryData_Encoding_DefaultBinary)
 _POINT: Final = struct.Struct("<q")
@@ -31,10 +36,14 @@ class HistoryReader:
     def __init__(self, history: History, places: dict[str, int], address_space: Any) -> None:
         self._history, self._places, self._space = history, places, address_space
 
-    def read(self, params: Any) -> list[Any]:
-        """A result for each node, in order."""
+    async def read(self, params: Any) -> list[Any]:
+        """A result for each node, in order. ServiceError: more is asked for than one request may."""
+        check_count(params.NodesToRead, HISTORIES_MAX)
+        if len(params.NodesToRead) * _interval_count(params.HistoryReadDetails) > ALL_INTERVALS_MAX:
+            raise ServiceError(_CODES.BadTooManyOperations)
         results = []
         for index, node in enumerate(params.NodesToRead):
+            await asyncio.sleep(0)
             result = ua.HistoryReadResult()
             try:
                 if not params.ReleaseContinuationPoints:
@@ -89,6 +98,20 @@ def _raw(history: History, place: int, details: Any, continuation: bytes | None)
     return found.cut(slice(page)), more_ns
 
 
+def _interval_ns(details: Any) -> int:
+    """0 for all of the time at once; below it, it is none."""
+    given_ns = details.ProcessingInterval * 1e6
+    return round(given_ns) if math.isfinite(given_ns) else -1
+
+
+def _interval_count(details: Any) -> float:
+    """Of each node; 1 where no aggregates are asked for."""
+    interval_ns = _interval_ns(details) if isinstance(details, ua.ReadProcessedDetails) else 0
+    if interval_ns <= 0:
+        return 1
+    return abs(time_ns(details.EndTime) - time_ns(details.StartTime)) / interval_ns
+
+
 def _processed(kept: Kept, details: Any, index: int) -> tuple[list[int], list[float], list[int]]:
     functions = details.AggregateType or []
     if index >= len(functions):
@@ -96,10 +119,10 @@ def _processed(kept: Kept, details: Any, index: int) -> tuple[list[int], list[fl
     if functions[index] not in FUNCTIONS:
         raise ServiceError(_CODES.BadAggregateNotSupported)
     start_ns, end_ns = time_ns(details.StartTime), time_ns(details.EndTime)
-    interval_ns = round(details.ProcessingInterval * 1e6)
+    interval_ns = _interval_ns(details)
     if not start_ns or not end_ns or start_ns == end_ns or interval_ns < 0:
         raise ServiceError(_CODES.BadInvalidArgument)
-    if interval_ns and abs(end_ns - start_ns) / interval_ns > INTERVALS_MAX:
+    if _interval_count(details) > INTERVALS_MAX:
         raise ServiceError(_CODES.BadTooManyOperations)
     configuration = details.AggregateConfiguration
     is_default = configuration is None or configuration.UseServerCapabilitiesDefaults

@@ -19,6 +19,9 @@ from gateways.opcua.convert import OVERFLOW
 from gateways.scada.encoding import UINT32, data_value
 from gateways.scada.event import Event, Select, server_event
 from gateways.scada.where import Where
+from streams.log_limit import limited
+
+log_again = limited("headrace.scada")
 
 LOOKED_AT: Final = 500
 """Conditions that a refresh looks at before others have their turn."""
@@ -96,13 +99,22 @@ class EventItem(Item):
 
     def hear(self, event: Event, now_ns: Callable[[], int]) -> bool:
         """Queue an event that passes the filter; whether it does."""
-        if not self.is_on or not event.passes(self.where):
+        if not self.is_on or not self._passes(event):
             return False
         if len(self._queue) >= self.limit:
             self._overflow(now_ns())
         if len(self._queue) < self.limit:
             self._queue.append(event.joined(self.select))
         return True
+
+    def _passes(self, event: Event) -> bool:
+        """Whether the filter lets it pass. One that fails loses its own client the event, and ends nothing else."""
+        try:
+            return event.passes(self.where)
+        except Exception:
+            log_again.exception("a filter of events failed, and its client loses the event")
+            self.lost += 1
+            return False
 
     def _overflow(self, now_ns: int) -> None:
         """Make room, or leave none. The event that says so stands at the end that has lost something."""
@@ -137,7 +149,7 @@ class EventItem(Item):
             looked_at += 1
             if event is None:
                 self._refresh = None
-            elif event.kind == REFRESH_END or (self.node in event.notifiers and event.passes(self.where)):
+            elif event.kind == REFRESH_END or (self.node in event.notifiers and self._passes(event)):
                 taken.append(self.handle + event.joined(self.select))
         return taken
 

@@ -18,10 +18,14 @@ from gateways.scada.names import INDEX
 from gateways.scada.where import Where
 
 ITEMS_MAX: Final = 10_000
+EVENT_ITEMS_MAX: Final = 1_000
+"""Among them: each looks at every event."""
 EVENTS_MAX: Final = 10_000
 """Of a queue of events; what a client gets that leaves it to the server."""
 EVENTS_MIN: Final = 10
 VALUES_MAX: Final = 1_000
+VALUE_BYTES_MAX: Final = 64 << 10
+"""Of a value that is watched, as each item keeps it: two of the standard's are longer, and never change."""
 SAMPLING_MIN_MS: Final = 100.0
 _CODES: Final = ua.StatusCodes
 
@@ -37,6 +41,7 @@ class MonitoredItems:
         """asyncua's handle of each item on a node of the standard."""
         self._waiting: dict[Item, None] = {}
         self._count = 0
+        self._event_count = 0
 
     @property
     def waits(self) -> bool:
@@ -88,6 +93,8 @@ class MonitoredItems:
             return ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(error.code))
 
     def _create_event_item(self, number: int, request: Any) -> Any:
+        if self._event_count >= EVENT_ITEMS_MAX:
+            raise ServiceError(_CODES.BadTooManyMonitoredItems)
         node = request.ItemToMonitor.NodeId
         notifier = self.address_space.read_attribute_value(node, ua.AttributeIds.EventNotifier)
         if notifier.Value is None:
@@ -99,6 +106,7 @@ class MonitoredItems:
         limit = _events_limit(request.RequestedParameters.QueueSize)
         item = EventItem(number, node, request, limit, select, where)
         self._items[number] = item
+        self._event_count += 1
         self._hub.listen(item, self.wake)
         return _created(item, 0.0, _filter_result(select))
 
@@ -117,22 +125,25 @@ class MonitoredItems:
             raise ServiceError(_CODES.BadNodeIdUnknown)
         if now.StatusCode is not None and now.StatusCode.value == _CODES.BadAttributeIdInvalid:
             raise ServiceError(_CODES.BadAttributeIdInvalid)
+        first = _sample(now)
+        if len(first.variant) > VALUE_BYTES_MAX:
+            raise ServiceError(_CODES.BadNotSupported)
         item = DataItem(number, node, request, _values_limit(given.QueueSize), self._hub.values.span(node))
         self._items[number] = item
         if attribute == ua.AttributeIds.Value and self._hub.values.sample(node) is not None:
             self._hub.watch(item, self.wake)
         else:
-            self._watch_standard(item, attribute, now)
+            self._watch_standard(item, attribute, first)
         return _created(item, max(given.SamplingInterval, SAMPLING_MIN_MS))
 
-    def _watch_standard(self, item: DataItem, attribute: Any, now: Any) -> None:
+    def _watch_standard(self, item: DataItem, attribute: Any, first: Sample) -> None:
         """A node of the standard, or what never changes of one of ours."""
         if item.node.NamespaceIndex != INDEX:
             changed = partial(self._changed, item)
             status, handle = self.address_space.add_datachange_callback(item.node, attribute, changed)
             if status.is_good():
                 self._handles[item.number] = handle
-        if item.offer(_sample(now)):
+        if item.offer(first):
             self.wake(item)
 
     async def _changed(self, item: DataItem, _handle: int, value: Any, error: Any = None) -> None:
@@ -187,6 +198,7 @@ class MonitoredItems:
         item = self._items.pop(number, None)
         if item is None:
             return int(_CODES.BadMonitoredItemIdInvalid)
+        self._event_count -= isinstance(item, EventItem)
         self._waiting.pop(item, None)
         self._hub.forget(item)
         handle = self._handles.pop(number, None)

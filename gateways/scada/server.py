@@ -25,12 +25,14 @@ from gateways.scada.event import SERVER
 from gateways.scada.event_types import EventTypes
 from gateways.scada.history_read import PAGE_MAX, HistoryReader
 from gateways.scada.hub import Hub
+from gateways.scada.limits import OPERATION_LIMITS
 from gateways.scada.methods import Methods
 from gateways.scada.model import Model
 from gateways.scada.names import INDEX, NAMESPACE
 from gateways.scada.nodes import SiteNodes
 from gateways.scada.session import Session
 from gateways.scada.subscription import Subscriptions
+from gateways.scada.view import View
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 
@@ -54,6 +56,7 @@ class Core(InternalServer):  # type: ignore[misc]
         self.allow_remote_admin = False
         self.max_connections = CONNECTIONS_MAX
         self.types = EventTypes(self.aspace)
+        self.view_service = View(self.aspace, self.types)
         self.history: HistoryReader
         self.methods: Methods
         metrics.update(sessions=0, subscriptions=0, channels_refused=0, notifications=0, notifications_lost=0)
@@ -108,11 +111,15 @@ class ScadaServer(Server):  # type: ignore[misc]
         space._nodes = SiteNodes(space._nodes, model, read)
 
     async def _say_capabilities(self) -> None:
-        """What of history there is, where clients look for it (OPC 10000-11, 5.4)."""
+        """What of history there is (OPC 10000-11, 5.4), and how much one request may ask for (OPC 10000-5, 6.3.11)."""
         ids, kinds, space = ua.ObjectIds, ua.VariantType, self.core.aspace
         for node_id, value, kind in (
             (ids.HistoryServerCapabilities_AccessHistoryDataCapability, True, kinds.Boolean),
             (ids.HistoryServerCapabilities_MaxReturnDataValues, PAGE_MAX, kinds.UInt32),
+            *(
+                (getattr(ids, f"Server_ServerCapabilities_OperationLimits_{name}"), most, kinds.UInt32)
+                for name, most in OPERATION_LIMITS.items()
+            ),
         ):
             said = ua.DataValue(ua.Variant(value, kind))
             await space.write_attribute_value(ua.NodeId(node_id), ua.AttributeIds.Value, said)

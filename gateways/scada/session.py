@@ -1,7 +1,8 @@
 """One client's session: the services that asyncua lacks, or offers to everybody.
 
 Rules: a session's token is random; subscriptions are the session's own, and another one gets them only by a transfer
-of the same user from the same application; nothing can be written; what acts goes through `methods`.
+of the same user from the same application; nothing can be written; what acts goes through `methods`. What one request
+may ask for has a limit (`limits`), and others have their turn between its parts.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession, SessionState
 
 from gateways.scada.access import ANONYMOUS, SessionUser
+from gateways.scada.limits import BROWSES_MAX, OPERATIONS_MAX, check_count
 from gateways.scada.names import INDEX
 
 SUBSCRIPTIONS_MAX: Final = 20
 REFERENCES_MAX: Final = 1_000
 CONTINUATIONS_MAX: Final = 50
-CALLS_MAX: Final = 1_000
-"""Of one request."""
+READ_BYTES_MAX: Final = 8_000_000
+"""Of the long values of one answer: the standard has one of 0.3 MB."""
 _CODES: Final = ua.StatusCodes
 
 
@@ -87,6 +89,7 @@ class Session(InternalSession):  # type: ignore[misc]
 
     async def delete_subscriptions(self, ids: list[int]) -> list[Any]:
         """Another's is as good as none."""
+        check_count(ids)
         mine = [number for number in ids if self._owns(number)]
         deleted = dict(zip(mine, await super().delete_subscriptions(mine), strict=True))
         unknown = ua.StatusCode(_CODES.BadSubscriptionIdInvalid)
@@ -95,25 +98,30 @@ class Session(InternalSession):  # type: ignore[misc]
     async def create_monitored_items(self, params: Any) -> Any:
         """ServiceError where the subscription is another's; so with all that follow."""
         self._own(params.SubscriptionId)
+        check_count(params.ItemsToCreate)
         return await self.subscription_service.create_monitored_items(params)
 
     async def modify_monitored_items(self, params: Any) -> Any:
         """Of an own subscription."""
         self._own(params.SubscriptionId)
+        check_count(params.ItemsToModify)
         return self.subscription_service.modify_monitored_items(params)
 
     async def delete_monitored_items(self, params: Any) -> Any:
         """Of an own subscription."""
         self._own(params.SubscriptionId)
+        check_count(params.MonitoredItemIds)
         return self.subscription_service.delete_monitored_items(params)
 
     async def set_monitoring_mode(self, params: Any) -> Any:
         """Of an own subscription."""
         self._own(params.SubscriptionId)
+        check_count(params.MonitoredItemIds)
         return await self.subscription_service.set_monitoring_mode(params)
 
     async def set_publishing_mode(self, params: Any) -> list[Any]:
         """Of own subscriptions; another's is as good as none."""
+        check_count(params.SubscriptionIds)
         results = []
         for number in params.SubscriptionIds:
             if self._owns(number):
@@ -130,6 +138,7 @@ class Session(InternalSession):  # type: ignore[misc]
         count = len(self.subscriptions())
         if not count:
             raise ServiceError(_CODES.BadNoSubscription)
+        check_count(acks)
         results = []
         for ack in acks or []:
             is_kept = self._owns(ack.SubscriptionId)
@@ -144,6 +153,7 @@ class Session(InternalSession):  # type: ignore[misc]
 
     async def transfer_subscriptions(self, params: Any, callback: Any) -> list[Any]:
         """From a session of the same user and application that has gone."""
+        check_count(params.SubscriptionIds)
         return [self._transfer(number, params.SendInitialValues) for number in params.SubscriptionIds]
 
     def _transfer(self, number: int, send_values: bool) -> Any:
@@ -162,6 +172,7 @@ class Session(InternalSession):  # type: ignore[misc]
 
     async def browse(self, params: Any) -> list[Any]:
         """As many references as the client wants at once; `browse_next` has the others."""
+        check_count(params.NodesToBrowse, BROWSES_MAX)
         results: list[Any] = await super().browse(params)
         limit = min(params.RequestedMaxReferencesPerNode or REFERENCES_MAX, REFERENCES_MAX)
         for result in results:
@@ -170,6 +181,7 @@ class Session(InternalSession):  # type: ignore[misc]
 
     async def browse_next(self, parameters: Any) -> list[Any]:
         """A result for each continuation point, in order."""
+        check_count(parameters.ContinuationPoints, BROWSES_MAX)
         results = []
         for point in parameters.ContinuationPoints:
             result = ua.BrowseResult()
@@ -190,8 +202,27 @@ class Session(InternalSession):  # type: ignore[misc]
             result.ContinuationPoint = secrets.token_bytes(8)
             self._continuations[result.ContinuationPoint] = [limit, *references[limit:]]
 
+    async def translate_browsepaths_to_nodeids(self, params: list[Any]) -> list[Any]:
+        """A result for each path, in order."""
+        check_count(params)
+        results: list[Any] = []
+        for path in params:
+            results += await super().translate_browsepaths_to_nodeids([path])
+            await asyncio.sleep(0)
+        return results
+
+    async def read(self, params: Any) -> list[Any]:
+        """A value for each attribute, in order. ServiceError: together they are too long."""
+        check_count(params.NodesToRead)
+        results: list[Any] = await super().read(params)
+        values = (one.Value.Value for one in results if one.Value is not None)
+        if sum(len(value) for value in values if isinstance(value, bytes | str)) > READ_BYTES_MAX:
+            raise ServiceError(_CODES.BadResponseTooLarge)
+        return results
+
     async def write(self, params: Any) -> list[Any]:
         """Nothing: the plant is steered by rules, and alarms by methods."""
+        check_count(params.NodesToWrite)
         return [
             ua.StatusCode(
                 _CODES.BadNotWritable if one.NodeId.NamespaceIndex == INDEX else _CODES.BadUserAccessDenied
@@ -201,7 +232,7 @@ class Session(InternalSession):  # type: ignore[misc]
 
     async def history_read(self, params: Any) -> list[Any]:
         """A result for each node, in order."""
-        results: list[Any] = self.iserver.history.read(params)
+        results: list[Any] = await self.iserver.history.read(params)
         return results
 
     async def history_update(self, params: Any) -> list[Any]:
@@ -210,7 +241,7 @@ class Session(InternalSession):  # type: ignore[misc]
 
     async def call(self, params: Any) -> list[Any]:
         """A result for each call, in order; many are asked for at once."""
-        if len(params) > CALLS_MAX:
+        if len(params) > OPERATIONS_MAX:
             too_many = ua.StatusCode(_CODES.BadTooManyOperations)
             return [ua.CallMethodResult(StatusCode=too_many) for _ in params]
         return await asyncio.gather(*(self.iserver.methods.call(self, one) for one in params))

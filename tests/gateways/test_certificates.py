@@ -14,10 +14,13 @@ import pytest
 from asyncua import Client
 from asyncua.common.utils import ServiceError
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateways.certificates import (
+    SUBJECT_MAX,
     Application,
     ensure,
     own_findings,
@@ -238,6 +241,46 @@ def test_who_was_rejected_is_trusted_and_distrusted(folder: Path, capfd: pytest.
     assert not pki.is_trusted(der)
     assert said(capfd, "trust", site, "--file", str(client.certificate))[0] == 0
     assert pki.is_trusted(der)
+
+
+def test_what_others_have_made_is_listed_in_a_line_each(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A subject that clears the screen, one without end, and what is no certificate."""
+    rejected = folder / "run" / "scada-pki" / "rejected"
+    rejected.mkdir(parents=True)
+    key, now = rsa.generate_private_key(65537, 2048), datetime.now(UTC)
+    for file, common, unit in (("a", "x\n\x1b[2J", "y"), ("b", "long", "z" * 9000)):
+        subject = x509.Name(
+            [
+                x509.NameAttribute(NameOID.COMMON_NAME, common),
+                x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit, _validate=False),
+            ]
+        )
+        uri = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("urn:\x1b[2J")])
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(7)
+            .not_valid_before(now)
+            .not_valid_after(now + timedelta(days=9))
+            .add_extension(uri, critical=False)
+            .sign(key, SHA256())
+        )
+        (rejected / f"{file}.der").write_bytes(made.public_bytes(Encoding.DER))
+    (rejected / "c.der").write_bytes(b"\x30\x82nothing")
+    assert run_app(["certs", "list", str(folder)]) == 0
+    shown = capfd.readouterr().out
+    assert shown.replace("\n", "").isprintable()
+    assert len(shown.splitlines()) <= 3 + 2
+    assert "c.der" in shown
+    first, second, third = said(capfd, "list", str(folder))[1]["certificates"]
+    assert first["subject"] == "OU=y,CN=x\\n\\x1b[2J"
+    assert first["uris"] == ["urn:\\x1b[2J"]
+    assert len(second["subject"]) == SUBJECT_MAX + 1
+    assert set(third) == {"for", "list", "file"}
 
 
 def test_a_server_that_was_refused_takes_the_place_of_the_one_before(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncua import Client, ua
+from asyncua.ua.ua_binary import uatcp_to_binary
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateways.access.passwords import hashed
@@ -279,3 +280,10 @@ async def call(session: Any, condition: Any, method: str, *arguments: Any) -> st
     )
     (result,) = await session.uaclient.call([request])
     return str(result.StatusCode.name)
+
+
+def hello(receive: int = 65535, send: int = 65535) -> bytes:
+    """The first message of a client, with the sizes of its buffers in bytes."""
+    said = ua.Hello()
+    said.EndpointUrl, said.ReceiveBufferSize, said.SendBufferSize = "opc.tcp://127.0.0.1:1/", receive, send
+    return bytes(uatcp_to_binary(ua.MessageType.Hello, said))

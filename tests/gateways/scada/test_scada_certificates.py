@@ -142,6 +142,44 @@ def test_what_is_rejected_is_kept_but_not_without_end(pki: Pki) -> None:
     assert len(list(pki.rejected.iterdir())) == REJECTED_MAX
 
 
+def doubled() -> bytes:
+    """A certificate that says one extension twice: the library reads it when somebody asks for extensions."""
+    oids = ("1.2.3.4.5.6", "1.2.3.4.5.7")
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name("twice"))
+        .issuer_name(name("twice"))
+        .public_key(KEYS[0].public_key())
+        .serial_number(7)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=9))
+    )
+    for oid in oids:
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x05\x00")
+        made = made.add_extension(extension, critical=False)
+    return der(made.sign(KEYS[0], SHA256())).replace(b"\x2a\x03\x04\x05\x07", b"\x2a\x03\x04\x05\x06")
+
+
+def test_what_can_not_be_read_in_all_its_parts_is_no_certificate(pki: Pki) -> None:
+    good = certificate("good")
+    (pki.trusted / "a.der").write_bytes(doubled())
+    (pki.trusted / "b.der").write_bytes(der(good))
+    assert not pki.is_trusted(doubled())
+    assert not list(pki.rejected.iterdir())
+    assert application_uris(doubled()) == []
+    assert pki.is_trusted(der(good))
+    assert not pki.is_trusted(good.public_bytes(Encoding.PEM)), "a channel shows DER"
+
+
+def test_a_client_nobody_trusts_writes_no_lines_of_its_own_into_the_log(
+    pki: Pki, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not pki.is_trusted(der(certificate("x\n2026-06-01 scada INFO all is well\x1b[2J")))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.isprintable()
+    assert "CN=x\\n2026-06-01 scada INFO all is well\\x1b[2J;" in said
+
+
 def test_the_first_of_a_chain_and_its_application() -> None:
     one, other = der(certificate("one")), der(certificate("other"))
     assert first_of(one + other) == one

@@ -12,6 +12,7 @@ from gateways.opcua.convert import OVERFLOW
 from gateways.scada import encoding
 from gateways.scada.event import SERVER, Event, Select, server_event
 from gateways.scada.items import LOOKED_AT, DataItem, EventItem, Sample
+from gateways.scada.where import Where
 
 SELECT = Select.of([ua.SimpleAttributeOperand(BrowsePath=[ua.QualifiedName("Severity")], AttributeId=13)])
 ALARM = ua.NodeId(ua.ObjectIds.AlarmConditionType)
@@ -119,6 +120,25 @@ def test_an_item_that_is_off_hears_nothing_and_one_that_samples_keeps_it() -> No
     assert not samples.waits
     samples.mode = ua.MonitoringMode.Reporting
     assert said(samples) == [1]
+
+
+class Fails(Where):
+    """A filter that nobody has thought of."""
+
+    def __init__(self) -> None:
+        """Without elements."""
+
+    def passes(self, event: Event) -> bool:
+        raise RuntimeError("what a client's literal may say")
+
+
+def test_a_filter_that_fails_loses_its_client_the_event_and_ends_nothing() -> None:
+    item = EventItem(1, SERVER, request(), 10, SELECT, Fails())
+    assert not item.hear(event(1), now_ns)
+    end = server_event(ua.ObjectIds.RefreshEndEventType, "end", "end", 1, severity=999)
+    item.refresh(iter([event(2), end]))
+    assert said(item) == [999]
+    assert item.lost == 2
 
 
 def sample(value: float, status: int = 0, at_ns: int = 1) -> Sample:

@@ -14,7 +14,7 @@ from asyncua.server.internal_server import InternalServer
 from gateways.scada import encoding
 from gateways.scada.event import Event, Select
 from gateways.scada.event_types import EventTypes
-from gateways.scada.where import Where
+from gateways.scada.where import ELEMENTS_MAX, WHERE_BYTES_MAX, Where
 
 F = ua.FilterOperator
 LEVEL = ua.NodeId(ua.ObjectIds.ExclusiveLevelAlarmType)
@@ -83,6 +83,9 @@ CASES = {
     "time before": (F.LessThan, [field("Time"), literal(datetime(2023, 11, 14, tzinfo=UTC))], False),
     "null is less than nothing": (F.LessThan, [field("LowLimit"), literal(5.0)], False),
     "null is not equal either": (F.Equals, [field("Nothing"), literal(5)], False),
+    "a number against a node": (F.GreaterThan, [field("Severity"), literal(ua.NodeId(5))], False),
+    "a node against a number": (F.LessThanOrEqual, [field("SourceNode"), literal(5)], False),
+    "a node between texts": (F.Between, [field("SourceNode"), literal("a"), literal("b")], False),
     "text against a number": (F.GreaterThan, [field("SourceName"), literal(5)], False),
     "is null": (F.IsNull, [field("LowLimit")], True),
     "is not null": (F.IsNull, [field("Severity")], False),
@@ -131,6 +134,20 @@ def test_and_and_or_know_what_is_unknown(
     assert passes(types, turned, both, element(*one), element(*other)) is (expected is False)
 
 
+def test_what_can_not_be_compared_is_null(types: EventTypes) -> None:
+    compared = (F.GreaterThan, field("SourceNode"), literal(5))
+    assert not passes(types, element(F.Not, ua.ElementOperand(1)), element(*compared))
+    assert passes(types, element(F.IsNull, ua.ElementOperand(1)), element(*compared))
+
+
+def test_an_element_is_worked_out_once_however_many_refer_to_it(types: EventTypes) -> None:
+    """Twice for each that does was longer than anybody lives."""
+    last = ELEMENTS_MAX - 1
+    chain = [element(F.And, ua.ElementOperand(at + 1), ua.ElementOperand(at + 1)) for at in range(last)]
+    assert passes(types, *chain, element(F.IsNull, field("LowLimit")))
+    assert not passes(types, *chain, element(F.IsNull, field("Severity")))
+
+
 @pytest.mark.parametrize(
     ("code", "elements"),
     [
@@ -142,6 +159,7 @@ def test_and_and_or_know_what_is_unknown(
         ("BadFilterOperatorUnsupported", [element(F.RelatedTo, literal(1))]),
         ("BadFilterOperatorUnsupported", [element(F.Cast, literal(1), literal(1))]),
         ("BadEventFilterInvalid", [element(*TRUE)] * 201),
+        ("BadEventFilterInvalid", [element(F.Like, field("Message"), literal("a" * WHERE_BYTES_MAX))]),
     ],
 )
 def test_what_is_no_filter_is_refused(types: EventTypes, code: str, elements: list[Any]) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from asyncua import Client, ua
-from asyncua.ua.ua_binary import nodeid_to_binary, uatcp_to_binary
+from asyncua.ua.ua_binary import nodeid_to_binary
 
 from gateways.scada import channel
 from tests.gateways.opcua.wrong_lengths import WITHOUT_BYTES, additional_header
-from tests.gateways.scada.live import Live, client, live, site_folder, until
+from tests.gateways.scada.live import Live, client, hello, live, site_folder, until
 
 MEGABYTE = 1 << 20
 
@@ -23,12 +23,6 @@ MEGABYTE = 1 << 20
 async def served(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Live]:
     async with live(site_folder(tmp_path / "site", with_users=False), unused_tcp_port) as made:
         yield made
-
-
-def hello(receive: int = 65535, send: int = 65535) -> bytes:
-    said = ua.Hello()
-    said.EndpointUrl, said.ReceiveBufferSize, said.SendBufferSize = "opc.tcp://127.0.0.1:1/", receive, send
-    return bytes(uatcp_to_binary(ua.MessageType.Hello, said))
 
 
 async def answer(served: Live, *parts: bytes) -> bytes:
