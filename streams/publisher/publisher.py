@@ -30,7 +30,7 @@ import math
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -525,9 +525,13 @@ class Publisher:
         if unreadable:
             self._give_up(unreadable)
             self._report_dropped()
-        waiting: list[Awaitable[int]] = []
+        waiting: list[asyncio.Future[int]] = []
         for record in taken:
-            waiting.append(await producer.send(encode_input(record.value, self._partitions)))
+            for earlier in waiting:
+                if earlier.done():
+                    earlier.result()  # behind one that failed, this one would overtake it
+            message = encode_input(record.value, self._partitions)
+            waiting.append(asyncio.ensure_future(await producer.send(message)))
         for acknowledgement in waiting:
             await acknowledgement
         self._spool.delete([record.id for record in taken])

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from rules.engine.inputs import Frame, Gap, Input, Readings, Receipt
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.gpu_fields import FIELD_COUNT
-from streams.bus.memory import MemoryBus
+from streams.bus.memory import MemoryBus, MemoryProducer
 from streams.publisher import publisher as publisher_module
 from streams.publisher.publisher import Publisher
-from streams.record import TopicPartition
+from streams.record import Message, TopicPartition, header
 from streams.sequences import SequenceTracker
 from streams.settings import Settings, SpoolSettings
 from streams.topics import EVENTS
@@ -492,6 +492,27 @@ async def test_what_a_full_spool_gave_up_is_told_once_over_several_ends(bench: B
     told = {v.identity: v for v in inputs(bench.bus) if isinstance(v, Gap) and v.reason == "spool-full"}
     assert sum(gap.readings for gap in told.values()) == lost
     assert fourth._spool.dropped() == {}
+
+
+async def test_nothing_out_of_the_spool_overtakes_what_the_broker_did_not_take(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, failures = MemoryProducer.send, [UnreachableError("for a moment")]
+
+    async def refuse_one(self: MemoryProducer, message: Message) -> Awaitable[int]:
+        if failures and header(message.headers, "source") == b"plant/backfill":
+            refused: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            refused.set_exception(failures.pop())
+            return refused
+        return await send(self, message)
+
+    monkeypatch.setattr(MemoryProducer, "send", refuse_one)
+    publisher = await bench.publisher(memory_s=1)
+    await outage(bench, publisher, 10)
+    bench.bus.come_back()
+    await all_sent(publisher)
+    backfill = of(inputs(bench.bus), "plant/backfill")
+    assert sequences(backfill) == list(range(1, publisher.metrics["spooled"] + 1))
 
 
 async def test_a_spool_of_a_backup_gives_no_identity_twice(bench: Bench) -> None:
