@@ -13,7 +13,7 @@ from rules.findings import Finding
 
 WRITABLE_HINT: Final = "set run_dir in headrace.yaml, or HEADRACE_RUN_DIR, to a folder that can be written"
 FULL_HINT: Final = "make room on that disk, or set run_dir, or HEADRACE_RUN_DIR, to a folder on another one"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED: Final = frozenset(
     {errno.EACCES, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 )
@@ -26,12 +26,12 @@ def working_in(run_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         # a write that finds no room names no file; a refusal that names none is of a port or a process
-        if error.errno not in _FULL and (error.errno not in _REFUSED or error.filename is None):
+        if error.errno not in FULL_ERRNOS and (error.errno not in _REFUSED or error.filename is None):
             raise
         where = Path(error.filename or run_dir).absolute()
         hint = ""
         if where in run_dir.absolute().parents or where.is_relative_to(run_dir.absolute()):
-            hint = FULL_HINT if error.errno in _FULL else WRITABLE_HINT
+            hint = FULL_HINT if error.errno in FULL_ERRNOS else WRITABLE_HINT
         raise ConfigurationError(
             [Finding(str(where), 0, 0, f"can't be written: {error.strerror}", hint)]
         ) from None

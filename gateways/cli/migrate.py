@@ -36,6 +36,7 @@ from streams.wire import decode_input, decode_output, is_head
 
 NEWEST: Final = 2000
 """Records of each partition that are tried: another version that has written has written these."""
+NOTHING_ADDED: Final[Mapping[str, list[str]]] = MappingProxyType({})
 _GO_BACK: Final = "let the version that wrote it go on, or see docs/operations.md, upgrade"
 
 
@@ -133,16 +134,16 @@ def check_files(run_dir: Path) -> Iterator[Check]:
         fallback_store.FILE: fallback_store.SCHEMA,
         store.FILE: store.SCHEMA,
     }
-    files = [(run_dir / name, schema) for name, schema in schemas.items()]
-    files += [(file, spool.SCHEMA) for file in sorted((run_dir / "spool").glob("*.sqlite"))]
-    for file, schema in files:
-        if file.is_file():
-            yield _file(file.relative_to(run_dir), file, schema)
+    for name, schema in schemas.items():
+        if (run_dir / name).is_file():
+            yield _file(Path(name), run_dir / name, schema)
+    for file in sorted((run_dir / "spool").glob("*.sqlite")):
+        yield _file(file.relative_to(run_dir), file, spool.SCHEMA, spool.ADDED)
 
 
-def _file(name: Path, file: Path, schema: str) -> Check:
+def _file(name: Path, file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> Check:
     try:
-        differs = differences(file, schema)
+        differs = differences(file, schema, added)
     except sqlite3.Error as error:
         return Check(
             str(name), "wrong", f"can't be read: {error}", "is its role running with a lock? end it first"
@@ -153,8 +154,11 @@ def _file(name: Path, file: Path, schema: str) -> Check:
     return Check(str(name), "ok", "as this version makes it")
 
 
-def differences(file: Path, schema: str) -> list[str]:
-    """Tables of an SQLite file that have other columns than `schema` gives them. One that lacks is made at a start."""
+def differences(file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> list[str]:
+    """Tables of an SQLite file that have other columns than `schema` gives them. One that lacks is made at a start.
+
+    `added`: columns at the end of a table that a start adds where they lack.
+    """
     with (
         closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as there,
         closing(sqlite3.connect("")) as fresh,
@@ -164,7 +168,7 @@ def differences(file: Path, schema: str) -> list[str]:
     return [
         f"table '{table}' has columns {', '.join(is_[table])}, not {', '.join(columns)}"
         for table, columns in should.items()
-        if table in is_ and is_[table] != columns
+        if table in is_ and columns not in (is_[table], is_[table] + added.get(table, []))
     ]
 
 

@@ -26,7 +26,7 @@ COMMON: Final = (
     counter(_PUBLISHER + "spooled", "publisher_spooled_records", "Records that went to the spool on disk."),
     counter(_PUBLISHER + "drained", "publisher_drained_records", "Records that went from the spool to the log."),
     counter(
-        _PUBLISHER + "dropped", "publisher_dropped_records", "Records that a full spool dropped, oldest first.",
+        _PUBLISHER + "dropped", "publisher_dropped_records", "Records dropped by a full spool, or unreadable in it.",
         stage="spool",
     ),
     counter(_PUBLISHER + "dropped_readings", "publisher_dropped_readings", "Readings in the records dropped."),

@@ -73,4 +73,6 @@ class Disk:
         """Raise as SQLite does when the disk is full."""
         if owner in self.full and sql.startswith(_WRITES):
             self.refused += 1
-            raise sqlite3.OperationalError("database or disk is full")
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error

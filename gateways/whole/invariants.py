@@ -197,7 +197,7 @@ def cap_holds(field: Field) -> Iterator[str]:
 def left_behind(name: str, metrics: Mapping[str, Any]) -> Iterator[str]:
     """What a role that ended because it was told to has not settled, though nothing kept it from that."""
     for source, publisher in metrics.get("publishers", {}).items():
-        if publisher["unsent"]:
+        if publisher["unsent"] and not publisher["disk_failures"]:
             unsent = publisher["unsent"]
             yield f"{name} was stopped, and {unsent} records of {source} are neither sent nor in its spool"
     covered = metrics.get("acknowledged")

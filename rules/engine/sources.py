@@ -194,8 +194,9 @@ class Sources:
             }
             self._statements.entry(out, cause, "joined", _time_of(value, now_ns), detail)
         elif admission.standing == "gap" or (
-            # Writers of data say what a restart has cost them; the others have nothing to lose.
-            admission.standing == "restart" and isinstance(value, Frame | Readings)
+            # Writers of data say what a restart has cost them, those of backfill under their live names; the others
+            # have nothing to lose.
+            admission.standing == "restart" and isinstance(value, Frame | Readings) and not known.is_backfill
         ):
             self._missing(value, _time_of(value, now_ns), admission, cause, out)
         elif not isinstance(value, Gap) and (SOURCE_GAP, identity.source) in self._statements.active:

@@ -6,13 +6,18 @@ Rules that this module obeys (docs/architecture.md, "Identity and order"):
 - When the oldest of it is older than `spool.memory_s`, newer records go to the spool, as backfill. When the broker
   has everything from memory, a Gap('spooled') says so on the live source, and live records flow again; the spool
   drains beside them, and only while no live record waits to be sent.
-- What did not fit the spool is told by Gap('spool-full'); what a dead process may have lost, by Gap('restart').
-- A disk that takes nothing stops no record on its way to a broker that takes it: what was sent is then noted later, so
-  that a restart tells of more than was lost, never of less. What only the disk could keep ends the process.
+- At the end, what was handed over and not acknowledged may be on the log: the spool keeps it under its identity, and
+  the next process sends it before all else, accepted once more. What was not handed over becomes backfill.
+- What did not fit the spool, or can't be read there any more, is told by Gap('spool-full'); what a dead process may
+  have lost, by Gap('restart').
+- A disk that takes nothing stops no start, no end and no record on its way to a broker that takes it: what was sent is
+  then noted later, so that a restart tells of more than was lost, never of less. What only the disk could keep ends the
+  process.
+- How long something takes is measured by a clock that nobody sets.
 
 `metrics`, in records: accepted = acknowledged + unsent + spooled + oversized, and what was ever in the spool (with
 what an earlier process left there) = spool_records + drained + dropped. Lost is what is in no topic, no spool and
-no gap: after a clean end `unsent` is 0.
+no gap: after a clean end `unsent` is 0, unless the disk took nothing; the next process tells of it.
 """
 
 from __future__ import annotations
@@ -21,9 +26,11 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 HOLD_MEMORY_S = 30.0
 """A hold is planned and short: live data waits for its end in memory, rather than become backfill."""
-REMEMBER_EVERY_NS = 1_000_000_000
+REMEMBER_EVERY_S = 1.0
 CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
@@ -77,16 +84,18 @@ class Publisher:
         spool_dir: Path,
         partitions: int,
         clock: Callable[[], int] = time.time_ns,
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock`: the time of day in ns; `steady_s`: one that nobody sets, in s. ConfigurationError, OSError."""
         self.source = source
         self._log = logging.LoggerAdapter(logger, {"source": source})
         self._bus = bus
         self._settings = settings.spool
         self._partitions = partitions
-        self._clock = clock
+        self._clock, self._steady_s = clock, steady_s
         file = spool_dir / f"{source}.sqlite"
         self._spool = Spool(file, source, self._settings.limit_mb * 1_000_000, clock())
-        self._epoch = self._spool.next_live_epoch(clock())
+        self._epoch = self._spool.epoch
         self._sequences: dict[str, int] = {}
         self._window = Window()
         self._held = False
@@ -95,13 +104,16 @@ class Publisher:
         self._sent_until = self._spool.sent_until()
         self._work = asyncio.Event()
         self._to_drain = asyncio.Event()
-        self._remembered_ns = 0
+        self._remembered_s = -REMEMBER_EVERY_S
+        self._to_note: deque[Callable[[], None]] = deque()
+        self._telling: set[str] = set()
+        self._untold = False
         self._accepted_ns = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
         self._held_ns = 0
         self._catch_up: CatchUp | None = None
-        self._catch_up_over_ns = 0
+        self._catch_up_over_s = -math.inf
         self.metrics: dict[str, Any] = {
             **dict.fromkeys(COUNTERS, 0),
             "units": {unit: {"accepted": 0, "acknowledged": 0} for unit in self._sent_until},
@@ -110,17 +122,24 @@ class Publisher:
 
     @classmethod
     async def open(cls, context: RoleContext, source: str) -> Publisher:
-        """A started publisher of a role: its spool is in the run folder, its metrics in the role's status."""
+        """A started publisher of a role: its spool is in the run folder, its metrics in the role's status.
+
+        ConfigurationError with the spool's file where it can't be used; a full disk is none. OSError.
+        """
         settings = context.settings
         partitions, spool_dir = settings.broker.partitions, settings.run_dir / "spool"
-        publisher = cls(context.bus, source, settings, spool_dir, partitions, context.clock)
+        steady_s = asyncio.get_running_loop().time
+        publisher = cls(context.bus, source, settings, spool_dir, partitions, context.clock, steady_s)
         context.metrics.setdefault("publishers", {})[source] = publisher.metrics
         context.publishers.append(publisher)
         await publisher.start()
         return publisher
 
     async def start(self) -> None:
-        """Begin to send. What the process before this one may have lost is the first thing said, per unit."""
+        """Begin to send: what the process before this one kept, then what it may have lost, per unit."""
+        if self._spool.refusal:
+            self._disk_failed("this start", self._spool.refusal)
+        self._send_kept()
         now = self._clock()
         for unit, until_ns in self._sent_until.items():
             self._accept(Gap(unit, self._none(), "restart", min(until_ns, now), now, 0))
@@ -205,14 +224,47 @@ class Publisher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for entry in self._window.clear():
-            self._to_spool(entry.value)
+        self._settle()
+        self._leave()
+        self._note_on_disk()
         self._note()
-        self._remember()
         self._spool.close()
         for producer in self._producers:
             with contextlib.suppress(UnreachableError):
                 await producer.close()
+
+    # From one process to the next.
+
+    def _send_kept(self) -> None:
+        kept = self._spool.kept()
+        for record in kept.records:
+            message = encode_input(record.value, self._partitions)
+            entry = Entry(record.value, message, self._clock(), self._steady_s(), kept=record.id)
+            self._window.append(entry)
+            self.metrics["accepted"] += 1
+            self._work.set()
+        if kept.unreadable:
+            self._to_note.append(partial(self._give_up, kept.unreadable))
+            self._note_on_disk()
+
+    def _leave(self) -> None:
+        """To the spool with what is left. What the disk refuses stays `unsent`: the next process tells of its time."""
+        may_be_there = [entry for entry in self._window if entry.was_handed_over and not entry.kept]
+        reported = {entry.value.unit: entry.reported for entry in may_be_there if entry.reported is not None}
+        try:
+            if may_be_there:
+                self._spool.keep([entry.value for entry in may_be_there], reported)
+            for entry in list(self._window):
+                if entry.kept or (entry.reported is not None and not entry.was_handed_over):
+                    # The spool has it, or what it tells of: the next process says it.
+                    self.metrics["accepted"] -= 1
+                elif entry.was_handed_over:
+                    self.metrics["spooled"] += 1
+                else:
+                    self._to_spool(entry.value)
+                self._window.drop(1)
+        except sqlite3.Error as error:
+            self._disk_failed("what is left", error)
 
     # Accepting.
 
@@ -220,9 +272,8 @@ class Publisher:
         return Identity(self.source, self._epoch, 0)
 
     def _accept(self, value: Input, reported: Span | None = None) -> None:
-        for task in self._tasks:
-            if task.done():
-                raise InvariantError(f"the publisher of {self.source} has ended: {task!r}")
+        if (ended := self._ended()) is not None:
+            raise InvariantError(f"the publisher of {self.source} has ended: {ended!r}")
         self.metrics["accepted"] += 1
         now = self._clock()
         set_back_s = (self._accepted_ns - now) / 1e9
@@ -237,23 +288,26 @@ class Publisher:
         else:
             self._to_window(value, reported)
         if set_back_s > 0:
-            self._remember()
+            self._note_on_disk()
         self._note()
+
+    def _ended(self) -> asyncio.Task[None] | None:
+        return next((task for task in self._tasks if task.done()), None)
 
     def _overdue(self) -> bool:
         """Whether memory has waited for the broker long enough. Time in and after a hold is not the broker's."""
         now = self._clock()
         planned = self._held or self._may_send_until_ns(now) < now
         limit_s = max(HOLD_MEMORY_S, self._settings.memory_s) if planned else self._settings.memory_s
-        begin_ns = max(self._window.oldest_ns, self._catch_up_over_ns)
-        return now - begin_ns > limit_s * 1e9
+        begin_s = max(self._window.oldest_s, self._catch_up_over_s)
+        return self._steady_s() - begin_s > limit_s
 
     def _may_send_until_ns(self, now: int) -> int:
         """What was accepted up to here may leave at `now`: all of it, but for a while after a hold."""
         if self._catch_up is None:
             return now
         if self._catch_up.is_over(now):
-            self._catch_up, self._catch_up_over_ns = None, now
+            self._catch_up, self._catch_up_over_s = None, self._steady_s()
             return now
         return self._catch_up.until_ns(now)
 
@@ -276,20 +330,30 @@ class Publisher:
         if value.unit not in self._sent_until:
             # On disk before it leaves: whoever comes after this process must know that the source has spoken.
             self._sent_until[value.unit] = self._clock()
-            self._remember()
+            self._note_on_disk()
         self._unit(value.unit)["accepted"] = sequence
-        self._window.append(Entry(value, message, self._clock(), reported))
+        self._window.append(Entry(value, message, self._clock(), self._steady_s(), reported))
         self._work.set()
 
     def _to_spool(self, value: Input) -> None:
         gone = self._spool.put(_as_backfill(value))
         self._to_drain.set()
         self.metrics["spooled"] += 1
-        self.metrics["dropped"] += gone.records
-        self.metrics["dropped_readings"] += gone.readings
+        self._count_dropped(gone)
         span = span_of(value)
         known = self._spooled.get(value.unit)
         self._spooled[value.unit] = span if known is None else known.join(span)
+
+    def _count_dropped(self, gone: Span) -> None:
+        self.metrics["dropped"] += gone.records
+        self.metrics["dropped_readings"] += gone.readings
+
+    def _give_up(self, ids: Sequence[int]) -> None:
+        gone = self._spool.give_up(ids)
+        self._untold = True
+        self._count_dropped(gone)
+        words = "%s: %d records in the spool can't be read any more and are given up, with %d readings"
+        self._log.error(words, self.source, gone.records, gone.readings)
 
     # Sending what is live.
 
@@ -324,7 +388,8 @@ class Publisher:
                 raise UnreachableError(str(failure))
             if self._held or not self._window.waits:
                 return
-            if self._window.next_ns > self._may_send_until_ns(self._clock()):
+            until_ns = self._may_send_until_ns(self._clock())
+            if self._catch_up is not None and self._window.next_ns > until_ns:
                 asyncio.get_running_loop().call_later(CATCH_UP_STEP_S, self._work.set)
                 return
             acknowledgement = await self._window.hand_over(producer)
@@ -339,42 +404,63 @@ class Publisher:
     def _acknowledged(self, acknowledgement: asyncio.Future[int]) -> None:
         if acknowledgement.cancelled() or acknowledgement.exception() is not None:
             self._work.set()  # The sender looks for what failed.
-        else:
+        elif self._ended() is None:
             self._settle()
 
     def _settle(self) -> None:
         """Let go of what the broker has, oldest first."""
+        of_the_spool: list[int] = []
         for entry in self._window.arrived():
             unit = entry.value.unit
             self.metrics["acknowledged"] += 1
+            if entry.kept:  # of another epoch, and what comes after it is not sent yet
+                of_the_spool.append(entry.kept)
+                continue
             self._unit(unit)["acknowledged"] = entry.value.identity.sequence
             self._sent_until[unit] = entry.accepted_ns
             if entry.reported is not None:
-                self._note_on_disk(partial(self._spool.forget_dropped, unit, entry.reported))
-        if self._clock() - self._remembered_ns >= REMEMBER_EVERY_NS:
-            self._note_on_disk(self._remember)
-        if self._spooling and not len(self._window):
+                self._to_note.append(partial(self._forget_dropped, unit, entry.reported))
+        if of_the_spool:
+            self._to_note.append(partial(self._forget_kept, of_the_spool))
+        if self._to_note or self._steady_s() - self._remembered_s >= REMEMBER_EVERY_S:
+            self._note_on_disk()
+        if self._ended() is None and self._spooling and not len(self._window):
             self._go_live()
+        elif self._ended() is None and self._untold and not self._telling and not self._spooling:
+            self._report_dropped()
         self._note()
 
-    def _note_on_disk(self, note: Callable[[], None]) -> None:
+    def _forget_dropped(self, unit: str, reported: Span) -> None:
+        self._spool.forget_dropped(unit, reported)
+        self._telling.discard(unit)
+
+    def _forget_kept(self, ids: Sequence[int]) -> None:
+        self._spool.delete(ids)
+        self.metrics["drained"] += len(ids)
+
+    def _note_on_disk(self) -> None:
         """Where the disk fails, the next one will do: here an exception would end no process, but hold up its data."""
+        self._remembered_s = self._steady_s()
         try:
-            note()
+            while self._to_note:
+                self._to_note[0]()
+                self._to_note.popleft()
+            self._remember()
         except sqlite3.Error as error:
             self._disk_failed("what was sent", error)
 
-    def _disk_failed(self, what: str, error: sqlite3.Error) -> None:
+    def _disk_failed(self, what: str, error: sqlite3.Error | str) -> None:
         self.metrics["disk_failures"] += 1
         self._log.warning("%s: the disk took no note of %s: %s", self.source, what, error)
 
     def _remember(self) -> None:
         """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
-        self._remembered_ns = self._clock()
-        oldest_ns = self._window.earliest_ns(self._remembered_ns)
+        oldest_ns = self._window.earliest_ns(self._clock())
         self._spool.remember_sent(
             {unit: min(until_ns, oldest_ns) for unit, until_ns in self._sent_until.items()}
         )
+        if self._spool.records:  # its file may have been opened only now
+            self._to_drain.set()
 
     def _go_live(self) -> None:
         """The broker is back: say what follows as backfill, and what does not."""
@@ -386,8 +472,15 @@ class Publisher:
         self._report_dropped()
 
     def _report_dropped(self) -> None:
-        """Called while no such report is on its way: the window is empty, or holds nothing but gaps of a start."""
+        """What is on its way already is not said again; what has come since follows it. While spooling: later."""
+        if self._spooling:
+            return
+        self._untold = False
         for unit, span in self._spool.dropped().items():
+            if unit in self._telling:
+                self._untold = True
+                continue
+            self._telling.add(unit)
             gap = Gap(unit, self._none(), "spool-full", span.from_ns, span.to_ns, span.readings)
             self._accept(gap, reported=span)
 
@@ -428,10 +521,17 @@ class Publisher:
                 await asyncio.sleep(RETRY_S[1])
 
     async def _drain_step(self, producer: Producer, step: int) -> None:
-        taken = self._spool.take(step)
-        waiting: list[Awaitable[int]] = []
+        taken, unreadable = self._spool.take(step)
+        if unreadable:
+            self._give_up(unreadable)
+            self._report_dropped()
+        waiting: list[asyncio.Future[int]] = []
         for record in taken:
-            waiting.append(await producer.send(encode_input(record.value, self._partitions)))
+            for earlier in waiting:
+                if earlier.done():
+                    earlier.result()  # behind one that failed, this one would overtake it
+            message = encode_input(record.value, self._partitions)
+            waiting.append(asyncio.ensure_future(await producer.send(message)))
         for acknowledgement in waiting:
             await acknowledgement
         self._spool.delete([record.id for record in taken])

@@ -2,40 +2,42 @@
 
 Rules that this module obeys:
 - What `put` accepted survives kill -9: one transaction per call, write-ahead log.
-- A record gets its sequence when it is taken to be sent, on disk before it leaves; so dropping from a full spool
-  makes no hole, and a record that is sent again after a crash has the identity that it had.
-- Full: GPU frames go first, plant readings last, gaps and receipts never. What goes is counted per unit in the
-  same transaction, until it was reported.
+- A record gets its identity when it is taken to be sent, and the disk has it before the record leaves, whatever the
+  power does; so dropping from a full spool makes no hole, and what is sent again has the identity that it had.
+- Each process has an epoch, above all that the file knows: an older copy of the file gives no identity twice.
+- What may be on the log under an identity of the live source is kept under it for the next process.
+- Full: GPU frames go first, then plant readings, gaps and receipts never; of a kind, what came last. What goes is
+  counted per unit in the same transaction, until it was reported; so is what can't be read any more.
 - One process per source: a second one that opens the file is refused.
-
-The epoch of the backfill source is the time at which the file was made; its sequences go on across restarts.
+- A disk that takes nothing keeps no process from starting: the epoch is noted, and the file made, when there is room.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
-from rules.errors import ConfigurationError, InvariantError
+from rules.errors import ConfigurationError, InvariantError, UndecodableError
 from rules.findings import Finding
-from streams.run_folder import FULL_HINT, WRITABLE_HINT
+from streams.run_folder import FULL_ERRNOS, WRITABLE_HINT, working_in
 from streams.wire import decode_input, encode_input
 
-FRAME, READINGS, KEEP = 0, 1, 2
-"""The order in which records are given up; `KEEP` never is."""
+FRAME, READINGS, KEEP, LIVE = 0, 1, 2, 3
+"""The order in which records are given up; the last two never are. `LIVE` is no backfill: it has its identity."""
 
 SCHEMA = """
 create table if not exists meta (epoch integer not null, live_epoch integer not null);
 create table if not exists records (
     id integer primary key autoincrement, unit text not null, rank integer not null, size integer not null,
     readings integer not null, from_ns integer not null, to_ns integer not null,
-    sequence integer, headers blob not null, value blob not null);
+    sequence integer, headers blob not null, value blob not null, epoch integer);
 create index if not exists waiting on records (rank, id) where sequence is null;
 create table if not exists sequences (unit text primary key, last integer not null);
 create table if not exists dropped (
@@ -44,13 +46,19 @@ create table if not exists dropped (
 create table if not exists sent (unit text primary key, until_ns integer not null);
 """
 
+ADDED: Final = {"records": ["epoch INTEGER"]}
+"""Columns at the end of a table that files of earlier versions lack, and get when they are opened."""
+
 _HINTS: Final = {
     sqlite3.SQLITE_BUSY: "is another process running as this source? End it, or give it another run_dir",
     sqlite3.SQLITE_CANTOPEN: WRITABLE_HINT,
     sqlite3.SQLITE_READONLY: WRITABLE_HINT,
-    sqlite3.SQLITE_FULL: FULL_HINT,
 }
 """What to do about it, by the primary result code of SQLite (its lowest byte)."""
+_TAKES_NOTHING: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC}
+)
+"""The disk has no room (a quota is the second), which may be over at any time: a start doesn't wait for it."""
 
 
 class Span(NamedTuple):
@@ -78,78 +86,120 @@ class Taken(NamedTuple):
     value: Input
 
 
+class Batch(NamedTuple):
+    """Records in their order, and handles of those between them that can't be read any more: to be given up."""
+
+    records: list[Taken]
+    unreadable: list[int]
+
+
 class Spool:
-    """The spool of one source. Calls are short (some 0.1 ms) and made from one thread."""
+    """The spool of one source. Calls are short (some 0.1 ms, `take` waits for the disk) and made from one thread.
+
+    All that write raise sqlite3.Error when the disk takes nothing. `epoch`: of this process, for backfill and live.
+    `refusal`: why the disk did not take it at the start, "" where it did.
+    """
 
     def __init__(self, file: Path, source: str, limit_bytes: int, now_ns: int) -> None:
-        """Open or make it. ConfigurationError when another process has it, or it can't be read; OSError."""
+        """Open or make it. ConfigurationError when another process has it, or it can't be read or written."""
         self.source = f"{source}/backfill"
-        self._limit_bytes = limit_bytes
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()  # SQLite would not say why it can't
+        self.epoch, self.refusal = now_ns, ""
+        self.records = self.size_bytes = 0
+        self._file, self._limit_bytes = file, limit_bytes
+        self._connection: sqlite3.Connection | None = None
+        self._is_noted = False
         try:
-            self._database = sqlite3.connect(file, timeout=0.5, isolation_level=None)
-            self._database.execute("pragma locking_mode = exclusive")
-            self._database.execute("pragma journal_mode = wal")
-            self._database.execute("pragma synchronous = normal")
-            self._database.executescript(SCHEMA)
-            with self._transaction():
-                if not self._row("select 1 from meta"):
-                    self._database.execute("insert into meta values (?, 0)", (now_ns,))
-            self.epoch = int(self._row("select epoch from meta")[0])
-            row = self._row("select count(*), coalesce(sum(size), 0) from records")
+            with working_in(file.parent.parent):
+                self._open()
+            # What a start reads: what is wrong with it is said here.
+            self.sent_until(), self.dropped(), self.kept()
+            self.epoch = max(now_ns, self._last_epoch() + 1)
+            with self._transaction(durable=True):
+                self._note_epoch()
+            self._is_noted = True
         except sqlite3.Error as error:
-            hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")
-            raise ConfigurationError(
-                [Finding(str(file), 0, 0, f"the spool of {source} can't be opened: {error}", hint)]
-            ) from None
-        self.records, self.size_bytes = int(row[0]), int(row[1])
-
-    def next_live_epoch(self, now_ns: int) -> int:
-        """The epoch of this process's live source: now, but above every earlier one, whatever the clock did."""
-        with self._transaction():
-            epoch = max(now_ns, int(self._row("select live_epoch from meta")[0]) + 1)
-            self._database.execute("update meta set live_epoch = ?", (epoch,))
-        return epoch
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code not in _TAKES_NOTHING:
+                self.close()
+                words = f"the spool of {source} can't be opened: {error}"
+                raise ConfigurationError(
+                    [Finding(str(file), 0, 0, words, _HINTS.get(code & 0xFF, ""))]
+                ) from None
+            self.refusal = str(error)
 
     def put(self, value: Input) -> Span:
         """Keep one input (its identity is replaced); returns what had to go for it, maybe itself."""
         rank, span = _rank(value), span_of(value)
-        message = encode_input(dataclasses.replace(value, identity=Identity(self.source, self.epoch, 0)), 1)
-        headers = orjson.dumps([[name, text.decode()] for name, text in message.headers])
-        body = message.value or b""
+        headers, body = self._packed(value, Identity(self.source, self.epoch, 0))
         size = len(body) + len(headers)
         with self._transaction():
-            gone, fits = self._make_room(size, rank)
-            if not fits:
+            gone, freed_bytes = self._make_room(size, rank)
+            fits = rank == KEEP or self.size_bytes - freed_bytes + size <= self._limit_bytes
+            if fits:
+                self._insert(value.unit, rank, span, headers, body)
+            else:
                 self._count_dropped(value.unit, span)
-                return gone.join(span) if gone.records else span
-            self._database.execute(
-                "insert into records (unit, rank, size, readings, from_ns, to_ns, headers, value) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?)",
-                (value.unit, rank, size, span.readings, span.from_ns, span.to_ns, headers, body),
-            )
+        self.records -= gone.records
+        self.size_bytes -= freed_bytes
+        if not fits:
+            return gone.join(span) if gone.records else span
         self.records += 1
         self.size_bytes += size
         return gone
 
-    def take(self, limit: int) -> list[Taken]:
+    def keep(self, values: Sequence[Input], reported: Mapping[str, Span]) -> None:
+        """Keep what may be on the log already, under the identities that it has. What is `reported` by it, is."""
+        size = 0
+        with self._transaction(durable=True):
+            for value in values:
+                headers, body = self._packed(value, value.identity)
+                self._insert(value.unit, LIVE, span_of(value), headers, body)
+                size += len(body) + len(headers)
+            for unit, span in reported.items():
+                self._forget_dropped(unit, span)
+        self.records += len(values)
+        self.size_bytes += size
+
+    def kept(self) -> Batch:
+        """What earlier processes kept by `keep`, oldest first; it stays until `delete`."""
+        if self._connection is None:
+            return Batch([], [])
+        rows = self._database.execute(
+            "select id, unit, headers, value from records where rank = ? order by id", (LIVE,)
+        )
+        batch = Batch([], [])
+        for record, unit, headers, body in rows.fetchall():
+            value = _unpacked(unit, headers, body)
+            if value is None:
+                batch.unreadable.append(record)
+            else:
+                batch.records.append(Taken(record, value))
+        return batch
+
+    def take(self, limit: int) -> Batch:
         """The oldest records, at most `limit`, with the identities under which they are to be sent.
 
         They stay in the spool until `delete`; taken again, they have the same identities.
         """
-        with self._transaction():
+        batch = Batch([], [])
+        with self._transaction(durable=True):
+            self._note_epoch()
             rows = self._database.execute(
-                "select id, unit, sequence, headers, value from records order by id limit ?", (limit,)
+                "select id, unit, epoch, sequence, headers, value from records where rank < ? order by id limit ?",
+                (LIVE, limit),
             ).fetchall()
-            taken = []
-            for record, unit, sequence, headers, value in rows:
-                given = sequence if sequence is not None else self._give_sequence(record, unit)
-                pairs = tuple((name, text.encode()) for name, text in orjson.loads(headers))
-                found = decode_input(unit.encode(), pairs, value)
-                identity = Identity(self.source, self.epoch, given)
-                taken.append(Taken(record, dataclasses.replace(found, identity=identity)))
-        return taken
+            for record, unit, given_epoch, given, headers, body in rows:
+                value = _unpacked(unit, headers, body)
+                if value is None:
+                    batch.unreadable.append(record)
+                    continue
+                if given is None:
+                    identity = Identity(self.source, self.epoch, self._give_sequence(record, unit))
+                else:
+                    identity = Identity(self.source, given_epoch, given)
+                batch.records.append(Taken(record, dataclasses.replace(value, identity=identity)))
+        self._is_noted = True
+        return batch
 
     def delete(self, ids: Sequence[int]) -> None:
         """Forget what the broker has acknowledged."""
@@ -158,54 +208,137 @@ class Spool:
             for record in ids:
                 sizes += self._row("select size from records where id = ?", record)
                 self._database.execute("delete from records where id = ?", (record,))
-        self.records -= len(ids)
+        self.records -= len(sizes)
         self.size_bytes -= sum(sizes)
+
+    def give_up(self, ids: Sequence[int]) -> Span:
+        """Drop what can't be read, which is told as what a full spool drops; `ids` are not empty."""
+        rows = []
+        with self._transaction():
+            for record in ids:
+                rows.append(
+                    self._row("select unit, readings, from_ns, to_ns, size from records where id = ?", record)
+                )
+                self._count_dropped(rows[-1][0], Span(1, *rows[-1][1:4]))
+                self._database.execute("delete from records where id = ?", (record,))
+        self.records -= len(rows)
+        self.size_bytes -= sum(row[4] for row in rows)
+        return reduce(Span.join, (Span(1, *row[1:4]) for row in rows))
 
     def dropped(self) -> dict[str, Span]:
         """By unit, what was given up and not yet reported."""
+        if self._connection is None:
+            return {}
         rows = self._database.execute("select unit, records, readings, from_ns, to_ns from dropped")
         return {row[0]: Span(*row[1:]) for row in rows.fetchall()}
 
     def forget_dropped(self, unit: str, reported: Span) -> None:
         """The broker has the gap that tells of `reported`; what was dropped since stays."""
         with self._transaction():
-            self._database.execute(
-                "update dropped set records = records - ?, readings = readings - ? where unit = ?",
-                (reported.records, reported.readings, unit),
-            )
-            self._database.execute("delete from dropped where records <= 0")
+            self._forget_dropped(unit, reported)
 
     def sent_until(self) -> dict[str, int]:
         """By unit, the ingest time up to which the broker is known to have everything (live)."""
+        if self._connection is None:
+            return {}
         return dict(self._database.execute("select unit, until_ns from sent").fetchall())
 
     def remember_sent(self, until_ns: dict[str, int]) -> None:
         """Keep `sent_until` for the next process."""
         with self._transaction():
+            self._note_epoch()
             self._database.executemany("insert or replace into sent values (?, ?)", sorted(until_ns.items()))
+        self._is_noted = True
 
     def close(self) -> None:
         """Let go of the file."""
-        self._database.close()
+        if self._connection is not None:
+            self._connection.close()
 
-    def _make_room(self, size: int, rank: int) -> tuple[Span, bool]:
-        """Give up waiting records of a lower rank, the newest first, until `size` fits."""
-        gone = Span(0, 0, 2**63 - 1, 0)
-        while self.size_bytes + size > self._limit_bytes:
+    def _open(self) -> None:
+        """Connect and make what lacks, if something does. OSError, sqlite3.Error; then there is no connection."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch()  # SQLite would not say why it can't
+        except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise
+            refused = sqlite3.OperationalError(error.strerror)
+            refused.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise refused from None
+        connection = sqlite3.connect(self._file, timeout=0.5, isolation_level=None)
+        try:
+            connection.execute("pragma locking_mode = exclusive")
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = normal")
+            connection.executescript(SCHEMA)
+            with _Transaction(connection):
+                if not connection.execute("select 1 from meta").fetchone():
+                    connection.execute("insert into meta values (0, 0)")
+                if "epoch" not in {row[1] for row in connection.execute("pragma table_info('records')")}:
+                    connection.execute("alter table records add column epoch integer")
+                    connection.execute(
+                        "update records set epoch = (select epoch from meta) where sequence is not null"
+                    )
+            count, size = connection.execute(
+                "select count(*), coalesce(sum(size), 0) from records"
+            ).fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        self._connection, self.records, self.size_bytes = connection, int(count), int(size)
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        """Opened by now, or at last: sqlite3.Error while that fails."""
+        if self._connection is None:
+            try:
+                self._open()
+            except OSError as error:
+                raise sqlite3.OperationalError(str(error)) from None
+        assert self._connection is not None
+        return self._connection
+
+    def _last_epoch(self) -> int:
+        """The highest that this file knows."""
+        return int(max(self._row("select epoch, live_epoch from meta")))
+
+    def _note_epoch(self) -> None:
+        """On disk before anything of it leaves; its sequences begin with 1."""
+        if not self._is_noted:
+            epoch = max(self.epoch, self._last_epoch())
+            self._database.execute("update meta set epoch = ?, live_epoch = ?", (epoch, epoch))
+            self._database.execute("delete from sequences")
+
+    def _packed(self, value: Input, identity: Identity) -> tuple[bytes, bytes]:
+        """Headers and value as they are kept."""
+        message = encode_input(dataclasses.replace(value, identity=identity), 1)
+        return orjson.dumps([[name, text.decode()] for name, text in message.headers]), message.value or b""
+
+    def _insert(self, unit: str, rank: int, span: Span, headers: bytes, body: bytes) -> None:
+        self._database.execute(
+            "insert into records (unit, rank, size, readings, from_ns, to_ns, headers, value) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (unit, rank, len(headers) + len(body), span.readings, span.from_ns, span.to_ns, headers, body),
+        )
+
+    def _make_room(self, size: int, rank: int) -> tuple[Span, int]:
+        """Give up waiting records of a lower rank, the newest first, until `size` fits; what, and its bytes."""
+        gone, freed_bytes = Span(0, 0, 2**63 - 1, 0), 0
+        while self.size_bytes - freed_bytes + size > self._limit_bytes:
             row = self._row(
                 "select id, unit, size, readings, from_ns, to_ns from records "
                 "where sequence is null and rank < ? order by rank, id desc limit 1",
                 rank,
             )
             if not row:
-                return gone, rank == KEEP
+                break
             span = Span(1, row[3], row[4], row[5])
             self._database.execute("delete from records where id = ?", (row[0],))
             self._count_dropped(row[1], span)
-            self.records -= 1
-            self.size_bytes -= row[2]
+            freed_bytes += row[2]
             gone = gone.join(span)
-        return gone, True
+        return gone, freed_bytes
 
     def _count_dropped(self, unit: str, span: Span) -> None:
         self._database.execute(
@@ -215,27 +348,42 @@ class Spool:
             (unit, *span),
         )
 
+    def _forget_dropped(self, unit: str, reported: Span) -> None:
+        self._database.execute(
+            "update dropped set records = records - ?, readings = readings - ? where unit = ?",
+            (reported.records, reported.readings, unit),
+        )
+        self._database.execute("delete from dropped where records <= 0")
+
     def _give_sequence(self, record: int, unit: str) -> int:
         row = self._row("select last from sequences where unit = ?", unit)
         sequence = int(row[0]) + 1 if row else 1
         self._database.execute("insert or replace into sequences values (?, ?)", (unit, sequence))
-        self._database.execute("update records set sequence = ? where id = ?", (sequence, record))
+        self._database.execute(
+            "update records set epoch = ?, sequence = ? where id = ?", (self.epoch, sequence, record)
+        )
         return sequence
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._database)
+    def _transaction(self, durable: bool = False) -> _Transaction:
+        return _Transaction(self._database, durable)
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...]:
         return self._database.execute(query, values).fetchone() or ()
 
 
 class _Transaction:
-    """`begin immediate … commit`, or roll back: sqlite3's own context manager begins nothing by itself here."""
+    """`begin immediate … commit`, or roll back: sqlite3's own context manager begins nothing by itself here.
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    `durable`: its end waits until the disk has it, and all before it; else a power cut may cost the last ones.
+    """
+
+    def __init__(self, database: sqlite3.Connection, durable: bool = False) -> None:
         self._database = database
+        self._durable = durable
 
     def __enter__(self) -> None:
+        if self._durable:
+            self._database.execute("pragma synchronous = full")
         self._database.execute("begin immediate")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -246,6 +394,8 @@ class _Transaction:
             # a full disk refuses a commit, and leaves what it began
             if self._database.in_transaction:
                 self._database.execute("rollback")
+            if self._durable:
+                self._database.execute("pragma synchronous = normal")
 
 
 def span_of(value: Input) -> Span:
@@ -265,3 +415,12 @@ def span_of(value: Input) -> Span:
 
 def _rank(value: Input) -> int:
     return FRAME if isinstance(value, Frame) else READINGS if isinstance(value, Readings) else KEEP
+
+
+def _unpacked(unit: str, headers: bytes, body: bytes) -> Input | None:
+    """An input as it was kept; None where that can't be read any more: SQLite has no checksums."""
+    try:
+        pairs = tuple((name, text.encode()) for name, text in orjson.loads(headers))
+        return decode_input(unit.encode(), pairs, body)
+    except (UndecodableError, ValueError, TypeError, AttributeError):
+        return None

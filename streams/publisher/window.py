@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rules.engine.inputs import Input
@@ -19,12 +20,18 @@ from streams.record import Message
 
 @dataclass(slots=True)
 class Entry:
-    """An accepted input. `reported`: the loss that counts as reported once this is acknowledged."""
+    """An accepted input. `reported`: the loss that counts as reported once this is acknowledged.
+
+    `accepted_s`: by the clock that nobody sets. `kept`: its handle in the spool, where an earlier process left it.
+    """
 
     value: Input
     message: Message
     accepted_ns: int
+    accepted_s: float
     reported: Span | None = None
+    kept: int = 0
+    was_handed_over: bool = False
     acknowledgement: asyncio.Future[int] | None = None
 
 
@@ -38,15 +45,18 @@ class Window:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
     @property
     def waits(self) -> bool:
         """Whether an entry is still to be handed to a producer."""
         return self.handed_over < len(self._entries)
 
     @property
-    def oldest_ns(self) -> int:
-        """When the oldest entry was accepted; only where there is one."""
-        return self._entries[0].accepted_ns
+    def oldest_s(self) -> float:
+        """When the oldest entry was accepted, by the clock that nobody sets; only where there is one."""
+        return self._entries[0].accepted_s
 
     @property
     def next_ns(self) -> int:
@@ -73,6 +83,7 @@ class Window:
     async def hand_over(self, producer: Producer) -> asyncio.Future[int]:
         """Give the next entry to the producer; what comes back is its acknowledgement. UnreachableError."""
         entry = self._entries[self.handed_over]
+        entry.was_handed_over = True  # also where the producer then says that it does not know
         entry.acknowledgement = asyncio.ensure_future(await producer.send(entry.message))
         # Others may have left at the front while this one waited for room.
         self.handed_over += 1
@@ -96,12 +107,11 @@ class Window:
             entry.acknowledgement = None
         return count
 
-    def clear(self) -> list[Entry]:
-        """Give up what is left, and return it."""
-        left = list(self._entries)
-        self._entries.clear()
-        self.handed_over = 0
-        return left
+    def drop(self, count: int) -> None:
+        """Give up the oldest `count`."""
+        for _ in range(count):
+            self._entries.popleft()
+        self.handed_over = max(0, self.handed_over - count)
 
 
 def _error(acknowledgement: asyncio.Future[int]) -> BaseException | None:

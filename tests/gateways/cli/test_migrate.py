@@ -12,8 +12,9 @@ from gateways.actuators import ledger
 from gateways.actuators.ledger import CommandLedger
 from gateways.cli.migrate import check_files, check_snapshots, check_topic, differences
 from rules.engine.engine import Engine
-from rules.engine.inputs import Identity, Tick
+from rules.engine.inputs import Gap, Identity, Tick
 from streams.bus.memory import MemoryBus
+from streams.publisher.spool import Spool
 from streams.rule_sets.rule_folder import load_program
 from streams.site_folder import load_site
 from streams.snapshots import Snapshot, snapshot_messages
@@ -71,6 +72,25 @@ async def test_a_state_of_another_format_is_named_by_its_unit(bus: MemoryBus) ->
 def test_files_of_this_version_are_fine(tmp_path: Path) -> None:
     CommandLedger(tmp_path / "actuators.sqlite").close()
     assert [(check.name, check.word) for check in check_files(tmp_path)] == [("actuators.sqlite", "ok")]
+
+
+def test_a_spool_of_an_earlier_version_is_taken_and_one_of_a_later_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "spool" / "plant.sqlite"
+    spool = Spool(file, "plant", 10**6, 1)
+    spool.put(Gap("row-a", Identity("", 0, 0), "disconnected", 1, 2, 3))
+    spool.close()
+    found = []
+    for change in (
+        None,
+        "alter table records drop column epoch",
+        "alter table records add column later text",
+    ):
+        with sqlite3.connect(file) as database:
+            database.execute(change or "select 1")
+        found += check_files(tmp_path)
+    assert [(check.name, check.word) for check in found] == [
+        ("spool/plant.sqlite", word) for word in ("ok", "ok", "wrong")
+    ]
 
 
 def test_a_file_with_other_columns_is_named_with_both(tmp_path: Path) -> None:

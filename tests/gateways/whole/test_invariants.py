@@ -147,3 +147,11 @@ def test_the_cap() -> None:
     field.power_kw_max = 1501.0
     (above,) = invariants.cap_holds(field)
     assert above == "the plant drew 1501 kW, its cap is 1500 kW"
+
+
+@pytest.mark.parametrize(("disk_failures", "finds"), [(0, 1), (3, 0)])
+def test_what_a_publisher_leaves_behind_is_found_unless_the_disk_took_nothing(
+    disk_failures: int, finds: int
+) -> None:
+    publishers = {"plant": {"unsent": 2, "disk_failures": disk_failures}}
+    assert len(list(invariants.left_behind("opcua", {"publishers": publishers}))) == finds

@@ -82,6 +82,14 @@ def test_a_restart_without_a_word_is_a_gap_of_unknown_size() -> None:
     ]
 
 
+def test_backfill_that_restarts_needs_no_word_as_its_live_source_says_one() -> None:
+    made = engine()
+    made.step([flow(1, START, 90, source="plant/backfill", epoch=1, backfill=True)])
+    outputs = made.step([flow(1, START + S, 90, source="plant/backfill", epoch=2, backfill=True)])
+    assert outputs == []
+    assert (made.counters["gaps"], made.counters["backfill"]) == (0, 2)
+
+
 def test_a_new_epoch_that_starts_above_one_is_a_gap() -> None:
     made = engine()
     made.step([*flows(1), *flows(3, epoch=2)])

@@ -162,7 +162,7 @@ class Twin(TwinAlarms, TwinAccess):
             return False
         self.last[source] = (epoch, sequence)
         self.first_epoch.setdefault(source, epoch)
-        is_data = isinstance(value, Frame | Readings)
+        is_data = isinstance(value, Frame | Readings) and not source.endswith("/backfill")
         due = 1 if last is None or epoch > last[0] else last[1] + 1
         if last is None:
             if sequence > 1:

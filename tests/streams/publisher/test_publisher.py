@@ -1,19 +1,25 @@
 """The publisher: identities without holes, repeats under the same identity, store and forward, live first."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import errno
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from rules.engine.inputs import Frame, Gap, Input, Readings, Receipt
-from rules.errors import ConfigurationError
+from rules.errors import ConfigurationError, UnreachableError
 from rules.gpu_fields import FIELD_COUNT
-from streams.bus.memory import MemoryBus
+from streams.bus.memory import MemoryBus, MemoryProducer
+from streams.publisher import publisher as publisher_module
 from streams.publisher.publisher import Publisher
-from streams.record import TopicPartition
+from streams.record import Message, TopicPartition, header
+from streams.sequences import SequenceTracker
 from streams.settings import Settings, SpoolSettings
 from streams.topics import EVENTS
 from streams.wire import decode_input
@@ -22,16 +28,21 @@ SECOND = 1_000_000_000
 
 
 class Clock:
-    """Time as the test has it."""
+    """Time as the test has it; `steady_s` is not set back."""
 
     def __init__(self) -> None:
         self.now_ns = 1_700_000_000 * SECOND
+        self.forward_s = 0.0
 
     def __call__(self) -> int:
         return self.now_ns
 
     def forward(self, seconds: float) -> None:
         self.now_ns += round(seconds * SECOND)
+        self.forward_s += max(0.0, seconds)
+
+    def steady_s(self) -> float:
+        return self.forward_s
 
 
 class Running(Clock):
@@ -71,7 +82,7 @@ class Bench:
 
     async def publisher(self, source: str = "plant", **spool: Any) -> Publisher:
         settings = Settings(spool=SpoolSettings(**{"drain_records_per_s": 2000, **spool}))
-        publisher = Publisher(self.bus, source, settings, self.folder, 1, self.clock)
+        publisher = Publisher(self.bus, source, settings, self.folder, 1, self.clock, self.clock.steady_s)
         self.publishers.append(publisher)
         await publisher.start()
         return publisher
@@ -328,7 +339,7 @@ async def test_a_kill_between_sending_and_deleting_repeats_the_same_identities(b
     await outage(bench, first, 10)
     bench.bus.come_back()
     bench.bus.hold_acknowledgements()
-    taken = [(t.value.identity, t.value.values[0]) for t in first._spool.take(3)]  # type: ignore[union-attr]
+    taken = [(t.value.identity, t.value.values[0]) for t in first._spool.take(3).records]  # type: ignore[union-attr]
     await bench.drop(first)
     bench.bus.release_acknowledgements()
     second = await bench.publisher(memory_s=1)
@@ -387,6 +398,282 @@ async def test_closing_without_a_broker_spools_what_is_left(bench: Bench) -> Non
     second = await bench.publisher()
     await until(lambda: second.metrics["spool_records"] == 0)
     assert len(of(inputs(bench.bus), "plant/backfill")) == 5
+
+
+async def end(bench: Bench, publisher: Publisher) -> None:
+    """Without patience for what is on its way."""
+    bench.publishers.remove(publisher)
+    with patch.object(publisher_module, "CLOSE_PATIENCE_S", 0.0):
+        await publisher.close()
+
+
+async def all_sent(publisher: Publisher) -> None:
+    await until(lambda: publisher.metrics["spool_records"] == 0 and publisher.metrics["unsent"] == 0)
+
+
+async def test_what_is_acknowledged_too_late_is_not_said_under_a_second_identity(bench: Bench) -> None:
+    first = await bench.publisher()
+    bench.reading(first)
+    await until(lambda: first.metrics["acknowledged"] == 1)
+    bench.bus.hold_acknowledgements()
+    bench.reading(first)
+    first.publish_gap("row-a", "disconnected", 1, 2, 500)
+    first.publish_receipt("row-a", "c", "a", "done", 1.0, None, bench.clock())
+    await until(lambda: len(inputs(bench.bus)) == 4)
+    await end(bench, first)
+    counts = first.metrics
+    assert (counts["unsent"], counts["spool_records"]) == (0, 3)
+    assert counts["accepted"] == counts["acknowledged"] + counts["spooled"] == 4
+    bench.bus.release_acknowledgements()
+    bench.clock.forward(5)
+    second = await bench.publisher()
+    bench.reading(second)
+    await all_sent(second)
+    found = inputs(bench.bus)
+    assert {value.identity.source for value in found} == {"plant"}
+    assert len({value.identity for value in found}) == 6, (
+        "four of the first, a restart's gap and one of the second"
+    )
+    epochs = [value.identity.epoch for value in found]
+    assert epochs == sorted(epochs), "behind a new epoch they would be repeats"
+    assert second.metrics["units"]["row-a"] == {"accepted": 2, "acknowledged": 2}
+    assert (second.metrics["accepted"], second.metrics["acknowledged"], second.metrics["drained"]) == (
+        5,
+        5,
+        3,
+    )
+    assert second._spool.kept().records == []
+
+
+async def test_what_never_reached_the_log_comes_first_at_the_next_start_over_several_ends(
+    bench: Bench,
+) -> None:
+    first = await bench.publisher(memory_s=60)
+    bench.reading(first)
+    await until(lambda: first.metrics["acknowledged"] == 1)
+    bench.bus.go_away()
+    bench.reading(first)
+    await until(lambda: first.metrics["retried"] > 0)
+    await end(bench, first)
+    second = await bench.publisher()
+    await end(bench, second)
+    assert second.metrics["accepted"] == second.metrics["spooled"] == 1, "the gap of its start"
+    bench.bus.come_back()
+    third = await bench.publisher()
+    await all_sent(third)
+    live = of(inputs(bench.bus), "plant")
+    assert [value.values[0] for value in live if isinstance(value, Readings)] == [1, 2]
+    assert sequences(live[:2]) == [1, 2]
+    assert [value.reason for value in live[2:] if isinstance(value, Gap)] == ["restart"]
+
+
+async def test_what_a_full_spool_gave_up_is_told_once_over_several_ends(bench: Bench) -> None:
+    first = await bench.publisher(memory_s=1, limit_mb=1)
+    await outage(bench, first, 5)
+    while first.metrics["dropped"] < 3:
+        bench.reading(first, size=2000)
+    lost = first.metrics["dropped_readings"]
+    await end(bench, first)
+    unheard = await bench.publisher(limit_mb=1)
+    await end(bench, unheard)
+    assert unheard.metrics["accepted"] == unheard.metrics["spooled"]
+    bench.bus.come_back()
+    bench.bus.hold_acknowledgements()
+    second = await bench.publisher(limit_mb=1)
+    await until(lambda: len(of(inputs(bench.bus), "plant")) >= 2)
+    await end(bench, second)
+    bench.bus.release_acknowledgements()
+    bench.bus.go_away()
+    third = await bench.publisher(limit_mb=1)
+    await end(bench, third)
+    bench.bus.come_back()
+    fourth = await bench.publisher(limit_mb=1)
+    await all_sent(fourth)
+    told = {v.identity: v for v in inputs(bench.bus) if isinstance(v, Gap) and v.reason == "spool-full"}
+    assert sum(gap.readings for gap in told.values()) == lost
+    assert fourth._spool.dropped() == {}
+
+
+async def test_nothing_out_of_the_spool_overtakes_what_the_broker_did_not_take(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, failures = MemoryProducer.send, [UnreachableError("for a moment")]
+
+    async def refuse_one(self: MemoryProducer, message: Message) -> Awaitable[int]:
+        if failures and header(message.headers, "source") == b"plant/backfill":
+            refused: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            refused.set_exception(failures.pop())
+            return refused
+        return await send(self, message)
+
+    monkeypatch.setattr(MemoryProducer, "send", refuse_one)
+    publisher = await bench.publisher(memory_s=1)
+    await outage(bench, publisher, 10)
+    bench.bus.come_back()
+    await all_sent(publisher)
+    backfill = of(inputs(bench.bus), "plant/backfill")
+    assert sequences(backfill) == list(range(1, publisher.metrics["spooled"] + 1))
+
+
+async def test_a_spool_of_a_backup_gives_no_identity_twice(bench: Bench) -> None:
+    for name, seconds in (("first", 5), ("second", 20), ("restored", 10)):
+        if name == "restored":
+            shutil.copy(bench.folder / "backup", bench.folder / "plant.sqlite")
+        publisher = await bench.publisher(memory_s=1)
+        await outage(bench, publisher, seconds)
+        bench.bus.come_back()
+        await all_sent(publisher)
+        await end(bench, publisher)
+        if name == "first":
+            shutil.copy(bench.folder / "plant.sqlite", bench.folder / "backup")
+        bench.clock.forward(60)
+    tracker = SequenceTracker()
+    for value in inputs(bench.bus):
+        tracker.see(value.unit, value.identity)
+    assert (tracker.lost, tracker.duplicates) == (0, 0)
+
+
+async def test_a_record_that_has_gone_bad_on_the_disk_is_given_up_and_told(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=1)
+    await outage(bench, publisher, 6)
+    publisher._spool._database.execute("update records set value = x'00' where id = 2")
+    spooled = publisher.metrics["spooled"]
+    bench.bus.come_back()
+    await all_sent(publisher)
+    await until(lambda: publisher._spool.dropped() == {})
+    bench.reading(publisher)
+    found = inputs(bench.bus)
+    full = [value for value in found if isinstance(value, Gap) and value.reason == "spool-full"]
+    assert [gap.readings for gap in full] == [1]
+    backfill = of(found, "plant/backfill")
+    assert sequences(backfill) == list(range(1, spooled))
+    assert (publisher.metrics["dropped"], publisher.metrics["drained"]) == (1, spooled - 1)
+
+
+async def test_what_goes_bad_while_a_loss_is_being_told_is_told_after_it(bench: Bench) -> None:
+    first = await bench.publisher(memory_s=1, limit_mb=1)
+    await outage(bench, first, 5)
+    while not first.metrics["dropped"]:
+        bench.reading(first, size=2000)
+    lost = first.metrics["dropped_readings"]
+    await end(bench, first)
+    with sqlite3.connect(bench.folder / "plant.sqlite") as database:
+        database.execute("update records set value = x'00' where id = 2")
+    database.close()
+    bench.bus.come_back()
+    bench.bus.hold_acknowledgements()
+    second = await bench.publisher(limit_mb=1)
+    await until(lambda: second.metrics["dropped"] == 1)
+    bench.bus.release_acknowledgements()
+    await all_sent(second)
+    await until(lambda: second._spool.dropped() == {})
+    told = [
+        value.readings
+        for value in inputs(bench.bus)
+        if isinstance(value, Gap) and value.reason == "spool-full"
+    ]
+    assert told == [lost, 1]
+
+
+async def test_one_that_an_end_kept_and_has_gone_bad_is_given_up_and_told(bench: Bench) -> None:
+    first = await bench.publisher()
+    bench.bus.hold_acknowledgements()
+    for _ in range(3):
+        bench.reading(first)
+    await until(lambda: len(inputs(bench.bus)) == 3)
+    await end(bench, first)
+    bench.bus.release_acknowledgements()
+    with sqlite3.connect(bench.folder / "plant.sqlite") as database:
+        database.execute("update records set value = x'00' where id = 2")
+    database.close()
+    second = await bench.publisher()
+    await all_sent(second)
+    full = [value for value in inputs(bench.bus) if isinstance(value, Gap) and value.reason == "spool-full"]
+    assert [gap.readings for gap in full] == [1]
+
+
+def full(publisher: Publisher, is_full: bool) -> None:
+    publisher._spool._database.execute(f"pragma query_only = {'on' if is_full else 'off'}")
+
+
+async def test_a_full_disk_holds_up_no_start_and_is_written_when_it_has_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "touch", no_room)
+        publisher = await bench.publisher()
+        for number in range(3):
+            bench.reading(publisher)
+            bench.clock.forward(2)
+            await until(lambda wanted=number + 1: publisher.metrics["acknowledged"] == wanted)
+        assert publisher.metrics["disk_failures"] >= 3
+        assert not (bench.folder / "plant.sqlite").exists()
+    bench.clock.forward(2)
+    last_ns = bench.clock()
+    bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 4)
+    assert publisher._spool.sent_until() == {"row-a": last_ns}
+
+
+async def test_a_full_disk_holds_up_no_end_and_what_it_costs_is_told(bench: Bench) -> None:
+    first = await bench.publisher(memory_s=60)
+    bench.reading(first)
+    await until(lambda: first.metrics["acknowledged"] == 1)
+    sent_ns = bench.clock()
+    bench.bus.go_away()
+    bench.clock.forward(5)
+    bench.reading(first)
+    full(first, True)
+    await end(bench, first)
+    assert (first.metrics["unsent"], first.metrics["disk_failures"] > 0) == (1, True)
+    bench.bus.come_back()
+    bench.clock.forward(5)
+    second = await bench.publisher()
+    await all_sent(second)
+    gaps = [value for value in inputs(bench.bus) if isinstance(value, Gap)]
+    assert [(gap.reason, gap.from_ns, gap.to_ns) for gap in gaps] == [("restart", sent_ns, bench.clock())]
+
+
+async def test_a_full_disk_and_a_clock_that_is_set_back_hold_up_no_record(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    full(publisher, True)
+    bench.clock.forward(-0.005)
+    bench.reading(publisher)
+    bench.reading(publisher, unit="row-b")
+    await until(lambda: publisher.metrics["acknowledged"] == 3)
+    full(publisher, False)
+    bench.clock.forward(2)
+    bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 4)
+    assert publisher._spool.sent_until().keys() == {"row-a", "row-b"}
+
+
+async def test_a_clock_that_is_set_back_makes_no_memory_of_an_outage_last_longer(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=3)
+    bench.reading(publisher)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    bench.bus.go_away()
+    bench.reading(publisher)
+    bench.clock.forward(-3600)
+    await outage(bench, publisher, 20)
+    assert publisher.metrics["state"] == "spooling"
+    assert publisher.metrics["unsent"] <= 5
+    bench.bus.come_back()
+    await all_sent(publisher)
+
+
+async def test_what_waits_while_the_clock_is_set_back_waits_no_longer_for_it(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    bench.bus.go_away()
+    bench.reading(publisher)
+    bench.clock.forward(-3600)
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
 
 
 async def test_a_message_that_no_broker_takes_becomes_a_gap(bench: Bench) -> None:

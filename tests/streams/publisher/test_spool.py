@@ -1,8 +1,12 @@
 """The spool: order, identities that stay, what goes first when it is full, and what a reopened file knows."""
 
 import dataclasses
+import errno
+import shutil
 import sqlite3
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.errors import ConfigurationError
 from rules.gpu_fields import FIELD_COUNT
 from streams.publisher.spool import Spool, span_of
-from streams.run_folder import FULL_HINT, WRITABLE_HINT
+from streams.run_folder import WRITABLE_HINT
 
 NOBODY = Identity("", 0, 0)
 
@@ -61,7 +65,7 @@ def make(folder: Path, limit_bytes: int = 10**9, now_ns: int = 5) -> Spool:
 
 def drain(spool: Spool, step: int = 3) -> list[Input]:
     found = []
-    while taken := spool.take(step):
+    while taken := spool.take(step).records:
         found += [record.value for record in taken]
         spool.delete([record.id for record in taken])
     assert spool.records == 0
@@ -80,21 +84,218 @@ def test_it_gives_back_what_it_got_in_order_with_sequences_per_unit(tmp_path: Pa
     spool.close()
 
 
-def test_a_reopened_file_goes_on_with_its_epoch_sequences_and_counts(tmp_path: Path) -> None:
+def test_a_reopened_file_keeps_the_identities_that_it_gave_and_gives_new_ones_under_a_new_epoch(
+    tmp_path: Path,
+) -> None:
     spool = make(tmp_path)
     for number in range(4):
         spool.put(reading(number))
-    first = spool.take(2)
+    first = spool.take(2).records
     spool.delete([first[0].id])
     size = spool.size_bytes
     spool.close()
     again = make(tmp_path, now_ns=99)
-    assert (again.records, again.size_bytes, again.epoch) == (3, size, 5)
-    assert [taken.value.identity.sequence for taken in again.take(9)] == [2, 3, 4]
-    assert again.take(1)[0].value.identity == first[1].value.identity
-    assert again.next_live_epoch(200) == 200
-    assert again.next_live_epoch(100) == 201
+    assert (again.records, again.size_bytes, again.epoch) == (3, size, 99)
+    identities = [taken.value.identity for taken in again.take(9).records]
+    assert identities[0] == first[1].value.identity == Identity("plant/backfill", 5, 2)
+    assert [(one.epoch, one.sequence) for one in identities[1:]] == [(99, 1), (99, 2)]
+    assert [taken.value.identity for taken in again.take(9).records] == identities
     again.close()
+
+
+@pytest.mark.parametrize("now_ns", [5, 9])
+def test_no_file_gives_an_identity_that_a_later_copy_of_it_gave(tmp_path: Path, now_ns: int) -> None:
+    spool = make(tmp_path)
+    drain(spool)
+    spool.close()
+    shutil.copy(tmp_path / "plant.sqlite", tmp_path / "backup")
+    spool = make(tmp_path, now_ns=now_ns)
+    spool.put(reading(1))
+    told = [value.identity for value in drain(spool)]
+    spool.close()
+    shutil.copy(tmp_path / "backup", tmp_path / "plant.sqlite")
+    spool = make(tmp_path, now_ns=now_ns + 2)
+    spool.put(reading(2))
+    [restored] = drain(spool)
+    assert (restored.identity.epoch, restored.identity.sequence) > (told[0].epoch, told[0].sequence)
+    spool.close()
+
+
+def test_two_processes_at_one_moment_and_before_it_have_epochs_that_rise(tmp_path: Path) -> None:
+    epochs = []
+    for now_ns in (7, 7, 3):
+        spool = make(tmp_path, now_ns=now_ns)
+        epochs.append(spool.epoch)
+        spool.close()
+    assert epochs == [7, 8, 9]
+
+
+def test_a_file_of_an_earlier_version_keeps_the_identities_that_it_gave(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    for number in range(3):
+        spool.put(reading(number))
+    spool.take(1)
+    for change in (
+        "alter table records drop column epoch",
+        "update meta set epoch = 4, live_epoch = 8",
+        "update sequences set last = 17",
+        "update records set sequence = 17 where sequence is not null",
+    ):
+        spool._database.execute(change)
+    spool.close()
+    spool = make(tmp_path)
+    identities = [value.identity for value in drain(spool)]
+    assert [(one.epoch, one.sequence) for one in identities] == [(4, 17), (9, 1), (9, 2)]
+    spool.close()
+
+
+def test_the_disk_has_identities_before_they_leave_and_what_is_put_later(tmp_path: Path) -> None:
+    said: list[str] = []
+    spool = make(tmp_path)
+    spool._database.set_trace_callback(said.append)
+
+    def waits_for_the_disk() -> bool:
+        commit = said.index("commit")
+        waited = [word for word in said[:commit] if word.startswith("pragma synchronous")]
+        said.clear()
+        return waited == ["pragma synchronous = full"]
+
+    spool.put(reading(1))
+    assert not waits_for_the_disk()
+    spool.take(1)
+    assert waits_for_the_disk()
+    spool.put(reading(2))
+    assert not waits_for_the_disk()
+    spool.keep([dataclasses.replace(reading(3), identity=Identity("plant", 5, 1))], {})
+    assert waits_for_the_disk()
+    assert spool._row("pragma synchronous") == (1,)
+    spool.close()
+
+
+def test_what_is_kept_for_the_live_source_has_its_identity_and_is_no_backfill(tmp_path: Path) -> None:
+    spool = make(tmp_path, 3000)
+    spool.put(reading(1))
+    values = [
+        dataclasses.replace(reading(2), identity=Identity("plant", 5, 8), backfill=False),
+        dataclasses.replace(gap(3), identity=Identity("plant", 5, 9)),
+    ]
+    spool.keep(values, {})
+    for _ in range(9):  # a full spool leaves it alone
+        spool.put(reading(4))
+    spool.put(gap(5))
+    spool.close()
+    spool = make(tmp_path)
+    kept = spool.kept().records
+    assert [record.value.identity for record in kept] == [value.identity for value in values]
+    assert isinstance(kept[0].value, Readings)
+    assert not kept[0].value.backfill
+    waiting = spool.take(9).records
+    assert waiting[0].value.identity.source == waiting[-1].value.identity.source == "plant/backfill"
+    spool.delete([record.id for record in kept])
+    assert spool.kept().records == []
+    assert spool.records == len(waiting)
+    spool.close()
+
+
+def test_a_report_that_is_kept_is_not_to_be_said_again(tmp_path: Path) -> None:
+    spool = make(tmp_path, 1500)
+    while not spool.put(frame(2)).records:
+        pass
+    report = dataclasses.replace(gap(3), identity=Identity("plant", 5, 9))
+    spool.keep([report], spool.dropped())
+    assert spool.dropped() == {}
+    spool.close()
+
+
+def test_what_can_t_be_read_any_more_has_no_sequence_and_is_given_up_as_what_does_not_fit(
+    tmp_path: Path,
+) -> None:
+    spool = make(tmp_path)
+    for number in (1, 2, 3):
+        spool.put(reading(number, size=4))
+    spool._database.execute("update records set value = x'00' where id = 1")
+    spool._database.execute("update records set headers = x'7b' where id = 2")
+    taken, unreadable = spool.take(9)
+    assert [(one.id, one.value.identity.sequence) for one in taken] == [(3, 1)]
+    assert unreadable == [1, 2]
+    assert spool.give_up(unreadable) == spool.dropped()["a"] == (2, 8, 1000, 2000)
+    assert drain(spool)
+    spool.close()
+
+
+class FullDisk(sqlite3.Connection):
+    """Takes nothing while `is_full`, and says it as SQLite does."""
+
+    is_full = True
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if FullDisk.is_full and sql.startswith(("insert", "update", "delete")):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return super().execute(sql, *values)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> type[FullDisk]:
+    connect = sqlite3.connect
+    monkeypatch.setattr(FullDisk, "is_full", True)
+    monkeypatch.setattr(sqlite3, "connect", partial(connect, factory=FullDisk))
+    return FullDisk
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_full_disk_keeps_nobody_from_starting_and_is_written_when_it_has_room(
+    tmp_path: Path, is_new: bool, full_disk: type[FullDisk]
+) -> None:
+    if not is_new:
+        full_disk.is_full = False
+        before = make(tmp_path, now_ns=50)
+        before.put(reading(1))
+        before.remember_sent({"a": 3})
+        before.close()
+        full_disk.is_full = True
+    spool = make(tmp_path, now_ns=50)
+    assert spool.refusal == "database or disk is full"
+    assert spool.epoch == (50 if is_new else 51)
+    assert spool.sent_until() == ({} if is_new else {"a": 3})
+    assert (spool.dropped(), spool.kept()) == ({}, ([], []))
+    for write in (lambda: spool.put(reading(2)), lambda: spool.remember_sent({"a": 4})):
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            write()
+    assert spool.records == (0 if is_new else 1)
+    full_disk.is_full = False
+    spool.remember_sent({"a": 4})
+    spool.put(reading(3))
+    assert {value.identity.epoch for value in drain(spool)} == {spool.epoch}
+    spool.close()
+    again = make(tmp_path, now_ns=50)
+    assert (again.epoch, again.sent_until()) == (spool.epoch + 1, {"a": 4})
+    again.close()
+
+
+def test_a_folder_that_can_t_be_made_on_a_full_disk_is_made_when_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", full)
+        spool = make(tmp_path / "spool")
+        assert spool.refusal == "No space left on device"
+        with pytest.raises(sqlite3.OperationalError, match="No space left"):
+            spool.put(reading(1))
+    spool.put(reading(1))
+    assert len(drain(spool)) == 1
+    spool.close()
+
+
+def test_a_folder_that_can_t_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spool").touch()
+    with pytest.raises(ConfigurationError, match="spool: error: can't be written") as caught:
+        make(tmp_path / "spool")
+    assert [finding.hint for finding in caught.value.findings] == [WRITABLE_HINT]
 
 
 def test_what_is_on_its_way_is_never_given_up(tmp_path: Path) -> None:
@@ -145,7 +346,7 @@ def test_every_record_is_drained_or_counted(
         ]
         readings[unit] += {"r": size, "f": size * FIELD_COUNT, "g": 7}[kind]
         spool.put(value)
-        if number % 7 == 6 and (taken := spool.take(1)):
+        if number % 7 == 6 and (taken := spool.take(1).records):
             spool.delete([taken[0].id])
             put[taken[0].value.unit] -= 1
             drained = taken[0].value
@@ -188,6 +389,9 @@ class Refusing:
     def execute(self, *_: object) -> None:
         raise self._error
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize(
     ("code", "hint"),
@@ -196,7 +400,6 @@ class Refusing:
             sqlite3.SQLITE_BUSY,
             "is another process running as this source? End it, or give it another run_dir",
         ),
-        (sqlite3.SQLITE_FULL, FULL_HINT),
         (sqlite3.SQLITE_READONLY_DIRECTORY, WRITABLE_HINT),
         (sqlite3.SQLITE_NOTADB, ""),
     ],
