@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypedDict
 
@@ -19,12 +20,14 @@ import orjson
 
 from rules.errors import UnreachableError
 from rules.site.model import Site
-from streams.bus.bus import Bus
+from streams.bus.bus import Bus, refuse_oversized
 from streams.record import Message
 from streams.settings import Settings
 from streams.topics import STATUS
 
 SCHEMA: Final = "status/1"
+
+log = logging.getLogger(__name__)
 
 
 class Holds(Protocol):
@@ -110,8 +113,11 @@ def status_body(context: RoleContext) -> Status:
 
 
 def status_message(context: RoleContext) -> Message:
-    """The same for the log: one compacted record per instance."""
-    return Message(
+    """The same for the log: one compacted record per instance.
+
+    Raises TypeError for what JSON can't carry, ValueError for what is larger than a broker takes.
+    """
+    message = Message(
         STATUS.name,
         0,
         context.name.encode(),
@@ -121,6 +127,8 @@ def status_message(context: RoleContext) -> Message:
         ),
         (("schema", SCHEMA.encode()),),
     )
+    refuse_oversized(message)
+    return message
 
 
 async def report_status(
@@ -128,14 +136,22 @@ async def report_status(
 ) -> None:
     """Publish the status once a second, and a last time when the role has ended ('stopping').
 
-    A broker that is away is no reason to end. `show` is handed each status as well, as JSON.
+    A broker that is away is no reason to end, nor is a status that can't be sent: then a short one says why, with how
+    often that was (`status_unsayable`). `show` is handed each status as well, as JSON.
     """
     producer = None
     while True:
         ended = context.ended.is_set()
         if ended:
             context.state = "stopping"
-        message = status_message(context)
+        try:
+            message = status_message(context)
+        except (TypeError, ValueError) as error:
+            times = context.metrics["status_unsayable"] = context.metrics.get("status_unsayable", 0) + 1
+            if times == 1:
+                log.exception("the status can't be sent: a short one goes in its place")
+            said = {"status_unsayable": times, "status_unsayable_why": str(error)}
+            message = status_message(replace(context, metrics=said))
         if show is not None:
             show(message.value or b"")
         try:

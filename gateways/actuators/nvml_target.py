@@ -2,14 +2,16 @@
 
 Rules: NVML's first setter (the second version loses its return code in nvidia-ml-py), then the limit is read
 back; a driver is refused, and so is a device that is not the actuator's GPU; the calls block, so they run in a
-thread, and one that does not return leaves its commands `unknown`.
+thread. One that does not return leaves its command `unknown`, and what was to follow it is not written any more; nor
+is a command that has expired by the time its turn comes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -27,11 +29,15 @@ DRIVER_REFUSED: Final = (
 
 
 class NvmlTarget:
-    """All GPUs of the simulated plant; an actuator's address is the device index."""
+    """All GPUs of the simulated plant; an actuator's address is the device index.
 
-    def __init__(self, nvml: Nvml) -> None:
+    `clock`: the role's, by which commands expire.
+    """
+
+    def __init__(self, nvml: Nvml, clock: Callable[[], int]) -> None:
         self.face = nvml.face
         self._nvml = nvml
+        self._clock = clock
         self._handles: dict[str, ctypes.c_void_p] = {}
         self._started = False
         self._thread = ThreadPoolExecutor(1, "nvml power limits")
@@ -40,27 +46,36 @@ class NvmlTarget:
         """Set and read back, in order."""
         if self.face == "driver":
             return [Outcome("refused", None, DRIVER_REFUSED)] * len(tasks)
-        call = asyncio.get_running_loop().run_in_executor(self._thread, self._write_all, tasks)
+        batch = _Batch(tasks)
+        call = asyncio.get_running_loop().run_in_executor(self._thread, self._write_all, batch)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await asyncio.shield(call)
+                await asyncio.shield(call)
         except TimeoutError:
-            return [Outcome("unknown", None, f"NVML did not answer within {ANSWER_WITHIN_S:g} s")] * len(
-                tasks
-            )
+            return batch.given_up()
+        return batch.outcomes
 
     async def close(self) -> None:
         """Nothing is held but the thread, and a call that hangs can't be waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _write_all(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def _write_all(self, batch: _Batch) -> None:
+        why_not = ""
         if not self._started:
             try:
                 self._nvml.start()
+                self._started = True
             except UnreachableError as error:
-                return [Outcome("failed", None, str(error))] * len(tasks)
-            self._started = True
-        return [self._write(task) for task in tasks]
+                why_not = str(error)
+        for task in batch.tasks:
+            if not batch.begins():
+                return
+            if why_not:
+                batch.outcomes.append(Outcome("failed", None, why_not))
+            elif self._clock() > task.command.expires_ns:
+                batch.outcomes.append(Outcome("expired", None, "while NVML was busy"))
+            else:
+                batch.outcomes.append(self._write(task))
 
     def _write(self, task: Task) -> Outcome:
         handle, why_not = self._handle(task.actuator)
@@ -100,3 +115,33 @@ class NvmlTarget:
             )
         self._handles[actuator.id] = handle
         return handle, ""
+
+
+class _Batch:
+    """Tasks and their outcomes, in order: the thread adds them until the batch is given up."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
+        self.outcomes: list[Outcome] = []
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._is_given_up = False
+
+    def begins(self) -> bool:
+        """Whether the next task may be written: the thread asks before each."""
+        with self._lock:
+            self._begun += not self._is_given_up
+            return not self._is_given_up
+
+    def given_up(self) -> list[Outcome]:
+        """What is known by now; from here on nothing more begins."""
+        with self._lock:
+            self._is_given_up = True
+            known, begun = list(self.outcomes), self._begun
+        why = f"NVML did not answer within {ANSWER_WITHIN_S:g} s"
+        in_hand = [Outcome("unknown", None, why)] * (begun - len(known))
+        return [
+            *known,
+            *in_hand,
+            *[Outcome("failed", None, f"not written: {why}")] * (len(self.tasks) - begun),
+        ]

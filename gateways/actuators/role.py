@@ -37,7 +37,7 @@ async def run(context: RoleContext) -> None:
     require_sound([finding for server in servers.values() for finding in check_security(server.source)])
     targets: dict[str, Target] = dict(servers)
     if any(actuator.kind == "nvml" for actuator in actuators):
-        nvml = NvmlTarget(await asyncio.to_thread(open_nvml, run_dir))
+        nvml = NvmlTarget(await asyncio.to_thread(open_nvml, run_dir), context.clock)
         targets["nvml"] = nvml
         context.metrics["face"] = nvml.face
         if nvml.face == "driver":

@@ -16,6 +16,7 @@ from gateways.observability.metric import Metric, Path, begins, counter, fits, g
 _PUBLISHER = "publishers.{source}."
 COMMON: Final = (
     counter("status_unsent", "status_unsent", "Words on itself that the role could not bring to the log."),
+    counter("status_unsayable", "status_unsayable", "Words on itself in whose place a short one went to the log."),
     counter("http_refused.{reason}", "http_refused_requests", "Requests that an HTTP edge refused, by reason."),
     gauge("holding", "holding", "1 while the role holds back what it would send, as in a roll of the log."),
     counter(
@@ -347,7 +348,7 @@ TABLE: Final[Mapping[str, tuple[Metric, ...]]] = MappingProxyType(
 )
 """By role."""
 
-_COMMON_WORDS: Final = ("http", "broker_lacks", "publishers.{source}.units")
+_COMMON_WORDS: Final = ("http", "broker_lacks", "publishers.{source}.units", "status_unsayable_why")
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     # sums of its sources, and words on each
     "opcua": (

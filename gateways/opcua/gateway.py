@@ -24,6 +24,7 @@ from gateways.opcua.points import SourcePoints
 from gateways.opcua.security import check_security, require_sound, secure
 from gateways.opcua.session import ServerSession, SessionLostError
 from gateways.opcua.stack import Client
+from gateways.opcua.texts import explain
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.quality import BAD_NO_COMMUNICATION, Quality
@@ -126,15 +127,16 @@ class SourceGateway:
             carried = True
             await session.watch()
         except (SessionLostError, OSError, ua.UaError) as error:
-            self._went(str(error) or type(error).__name__, carried, started_ns)
+            self._went(explain(error), carried, started_ns)
         except Exception as error:
             # A server's nonsense must not end the readings of the others; it is logged whole, and counted.
             self._log.exception("%s: unexpected failure", self._source.id)
             self.table.counts["unexpected_failures"] += 1
-            self._went(f"{type(error).__name__}: {error}", carried, started_ns)
+            self._went(f"{type(error).__name__}: {explain(error)}", carried, started_ns)
         finally:
             self._session = None
-            closing = asyncio.create_task(_close(client))
+            # A hung server only costs the request's own time-out.
+            closing = asyncio.create_task(client.leave(2 * REQUEST_TIMEOUT_S))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         return carried
@@ -205,12 +207,6 @@ class SourceGateway:
             "clock_skew_ms": session.skew_ms if session is not None else None,
             "server_state": session.server_state if session is not None else "",
         }
-
-
-async def _close(client: Client) -> None:
-    """Let go of a connection, whatever state it is in. A hung server only costs the request's own time-out."""
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(client.disconnect(), 2 * REQUEST_TIMEOUT_S)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

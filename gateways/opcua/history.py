@@ -10,7 +10,6 @@ the gateway's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from gateways.opcua.convert import Sample, moment_of, sample_of
 from gateways.opcua.inventory import resolve
 from gateways.opcua.security import check_security, require_sound, secure
 from gateways.opcua.stack import Client
-from rules.errors import ConfigurationError, UnreachableError
+from gateways.opcua.texts import explain
+from rules.errors import ConfigurationError, HeadraceError, UnreachableError
 from rules.findings import Finding
 from rules.site.model import Source
 from streams.importing.lines import Progress
@@ -99,12 +99,15 @@ class _Reader:
                 if wrong:
                     findings.append(Finding(self._plan.file, 0, 0, f"node '{name}': {wrong}"))
                 progress(1)
+        except HeadraceError:
+            raise
         except (OSError, ua.UaError) as error:
-            said = str(error) or type(error).__name__
-            raise UnreachableError(f"{source.endpoint}: {said}; nothing was written") from None
+            raise UnreachableError(f"{source.endpoint}: {explain(error)}; nothing was written") from None
+        except Exception as error:  # what a server says can be of any type
+            said = f"unexpected failure, {type(error).__name__}: {explain(error)}"
+            raise UnreachableError(f"{source.endpoint}: {said}; nothing was written") from error
         finally:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.disconnect(), 2.0)
+            await client.leave(2.0)
         if findings:
             raise ConfigurationError(findings)
 

@@ -13,6 +13,7 @@ from typing import Any
 from asyncua import ua
 
 from gateways.opcua.stack import Client
+from gateways.opcua.texts import clean
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.quality import BAD_NODE_ID_UNKNOWN
@@ -24,11 +25,11 @@ _UNIT_SPELLINGS = {"°C": "degC", "ΔK": "K", "%": "percent", "l/min": "L/min", 
 
 @dataclass(slots=True)
 class Inventory:
-    """`nodes` by row for what the server has, `lacking` the status code by row for what it has not."""
+    """By row: `nodes` for what the server has, `lacking` the status code for what it has not, and `differences`."""
 
     nodes: dict[int, ua.NodeId] = field(default_factory=dict)
     lacking: dict[int, int] = field(default_factory=dict)
-    differences: list[str] = field(default_factory=list)
+    differences: dict[int, list[str]] = field(default_factory=dict)
 
 
 def parse_address(point: Point) -> ua.NodeId:
@@ -114,14 +115,14 @@ async def _compare(
         content = data_value.Value.Value if data_value.Value is not None else None
         difference = _difference(points[row], name, content)
         if difference:
-            inventory.differences.append(difference)
+            inventory.differences.setdefault(row, []).append(difference)
 
 
 def _difference(point: Point, name: str, content: Any) -> str:
     if name == "EngineeringUnits" and isinstance(content, ua.EUInformation):
         there, here = content.DisplayName.Text or "", point.engineering_unit
         same = _spelling(there) == _spelling(here)
-        return "" if same else f"{point.id}: unit '{there}' at the server, '{here}' in the site file"
+        return "" if same else f"{point.id}: unit '{clean(there)}' at the server, '{here}' in the site file"
     if name == "EURange" and isinstance(content, ua.Range):
         same = content.Low == point.low and content.High == point.high
         here, there = f"{point.low:g}…{point.high:g}", f"{content.Low:g}…{content.High:g}"

@@ -21,6 +21,7 @@ from gateways.opcua.inventory import take_inventory
 from gateways.opcua.points import SourcePoints
 from gateways.opcua.stack import Client
 from gateways.opcua.subscriptions import Subscription, chunks, monitor, open_subscription
+from gateways.opcua.texts import explain
 
 SILENCE_S = 2.4
 """Longest silence of a server that lives: what it leaves of 3 s is for saying that its points are bad."""
@@ -32,7 +33,7 @@ CONFIRM_EVERY_S = 0.25
 CONFIRM_CHUNK = 500
 RETRY_LACKING_EVERY_S = 10.0
 MISSED_AT_MOST = 100
-"""More notification messages lost at once than any server keeps for republishing."""
+"""More notification messages lost, and not asked for again yet, than any server keeps for republishing."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class ServerSession:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.lacking: dict[int, int] = {}
-        self.differences: list[str] = []
+        self._differences: dict[int, list[str]] = {}
         self._clock_ns = clock_ns
         self.heard_ns = clock_ns()
         self.skew_ms: float | None = None
@@ -70,6 +71,11 @@ class ServerSession:
         self._missed: asyncio.Queue[tuple[Subscription, int, int]] = asyncio.Queue()
         self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         client.connection_lost_callback = self._transport_lost
+
+    @property
+    def differences(self) -> list[str]:
+        """Between the server and the site file, as the last look at each point found them."""
+        return [text for row in sorted(self._differences) for text in self._differences[row]]
 
     async def start(self) -> None:
         """Browse, compare and subscribe; what the server lacks is said to be bad. Raises on any failure."""
@@ -91,7 +97,7 @@ class ServerSession:
             for task in done:
                 task.result()
         except (OSError, ua.UaError) as error:
-            raise SessionLostError(f"{type(error).__name__}: {error}") from error
+            raise SessionLostError(f"{type(error).__name__}: {explain(error)}") from error
         finally:
             for task in tasks:
                 task.cancel()
@@ -101,18 +107,27 @@ class ServerSession:
         """Subscribe to those of `rows` that the server has; name the others."""
         points = {row: self._table.points[row] for row in rows}
         inventory = await take_inventory(self._client, points, self._addresses)
-        lacking = dict(inventory.lacking)
+        for row in rows:
+            self._differences.pop(row, None)
+        self._differences.update(inventory.differences)
+        self._lack(inventory.lacking)
         for chunk in chunks(list(inventory.nodes)):
             nodes = {row: inventory.nodes[row] for row in chunk}
             self._table.subscribing(nodes)
             subscription = await open_subscription(self._client, chunk, self._received, self._clock_ns)
             self.subscriptions[subscription.id] = subscription
             self._nodes.update(nodes)
-            lacking.update(await monitor(self._client, subscription.id, self._table, nodes))
-        for row in rows:
-            self.lacking.pop(row, None)
+            refused = await monitor(self._client, subscription.id, self._table, nodes)
+            for row in chunk:
+                self.lacking.pop(row, None)
+            self._lack(refused)
+            if len(refused) == len(chunk):  # it would stay, and the next try bring another
+                del self.subscriptions[subscription.id]
+                await self._client.uaclient.delete_subscriptions([subscription.id])
+
+    def _lack(self, lacking: Mapping[int, int]) -> None:
+        """These points are bad, by row with the status code that says why."""
         self.lacking.update(lacking)
-        self.differences.extend(inventory.differences)
         for row, status in lacking.items():
             self._nodes.pop(row, None)
             self._table.declare_bad([row], status)
@@ -123,7 +138,7 @@ class ServerSession:
             self._take(result)
         except Exception as error:
             _log.exception("a publish response could not be read")
-            self._fail(f"unreadable publish response: {error}")
+            self._fail(f"unreadable publish response: {explain(error)}")
 
     def _take(self, result: ua.PublishResult) -> None:
         now_s = time.monotonic()
@@ -134,7 +149,7 @@ class ServerSession:
         message = result.NotificationMessage
         # A keep-alive carries the number of the next message, data its own (OPC 10000-4, 5.14.1.1).
         missed = range(subscription.next_sequence, message.SequenceNumber)
-        if len(missed) > MISSED_AT_MOST:
+        if len(missed) + self._missed.qsize() > MISSED_AT_MOST:
             self._fail(f"subscription {subscription.id} jumped over {len(missed)} messages")
             return
         for sequence in missed:
@@ -147,10 +162,11 @@ class ServerSession:
     def _record(self, message: ua.NotificationMessage) -> None:
         for notification in message.NotificationData or ():
             if isinstance(notification, ua.DataChangeNotification):
+                sample = None
                 for item in notification.MonitoredItems:
                     sample = sample_of(item.Value)
                     self._table.reported(item.ClientHandle, sample)
-                if sample.server_ns:
+                if sample is not None and sample.server_ns:
                     self.skew_ms = round((sample.server_ns - self._clock_ns()) / 1e6, 1)
             elif isinstance(notification, ua.StatusChangeNotification):
                 self._fail(f"the server ended a subscription: {notification.Status.name}")
@@ -208,7 +224,9 @@ class ServerSession:
         while True:
             await asyncio.sleep(RETRY_LACKING_EVERY_S)
             if self.lacking:
-                await self._add(list(self.lacking))
+                # then they stay lacking: what the server carries goes on
+                with contextlib.suppress(ua.uaerrors.BadTooManySubscriptions):
+                    await self._add(list(self.lacking))
 
     async def _fetch_missed(self) -> None:
         """Ask again for notification messages that never came; what the server has dropped is a gap."""

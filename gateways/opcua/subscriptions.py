@@ -21,6 +21,9 @@ from gateways.opcua.stack import Client
 from rules.site.model import Point
 
 ITEMS_PER_SUBSCRIPTION = 250
+NOTIFICATIONS_A_MESSAGE = 10_000
+"""0.4 MB: what queued up while we stood still comes in several messages, none larger than the stack takes."""
+
 PUBLISHING_MS = 50.0
 KEEP_ALIVE_MS = 1000.0
 LIFETIME_MS = 60_000.0
@@ -84,7 +87,7 @@ async def open_subscription(
         RequestedPublishingInterval=PUBLISHING_MS,
         RequestedLifetimeCount=math.ceil(LIFETIME_MS / PUBLISHING_MS),
         RequestedMaxKeepAliveCount=math.ceil(KEEP_ALIVE_MS / PUBLISHING_MS),
-        MaxNotificationsPerPublish=0,
+        MaxNotificationsPerPublish=NOTIFICATIONS_A_MESSAGE,
         PublishingEnabled=True,
         Priority=0,
     )

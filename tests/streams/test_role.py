@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
+from typing import Any
 
 import orjson
+import pytest
 
 from streams.bus.memory import MemoryBus
 from streams.role import RoleContext, report_status
@@ -23,3 +26,31 @@ async def test_the_status_is_shown_as_it_is_published() -> None:
     await report_status(context, show=shown.append)
     assert [record.value for record in bus.records(STATUS.name)] == shown
     assert [orjson.loads(line)["state"] for line in shown] == ["stopping"]
+
+
+@pytest.mark.parametrize(
+    "unsayable",
+    ["a text that is none: \udcff", "x" * 2_000_000, object()],
+    ids=["no text", "long", "no JSON"],
+)
+async def test_a_status_that_can_not_be_sent_is_a_short_one_that_says_so(
+    unsayable: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = MemoryBus()
+    await bus.create_topics([STATUS], 1)
+    context = RoleContext("ticker", site(), Path(), Settings(), bus, asyncio.Event())
+    context.metrics = {"sources": {"plc": {"differences": [unsayable]}}}
+    shown: list[bytes] = []
+
+    def look(status: bytes) -> None:
+        shown.append(status)
+        if len(shown) == 2:
+            del context.metrics["sources"]
+            context.ended.set()
+
+    await report_status(context, 0.0, look)
+    said = [orjson.loads(record.value or b"") for record in bus.records(STATUS.name)]
+    assert [one["metrics"].get("status_unsayable") for one in said] == [1, 2, 2]
+    assert all(one["metrics"]["status_unsayable_why"] for one in said[:2])
+    assert said[2]["state"] == "stopping"
+    assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1

@@ -10,6 +10,7 @@ import pytest
 from gateways.cli.main import run_app
 from gateways.listen import free_port
 from gateways.opcua.convert import BAD_TYPE_MISMATCH
+from gateways.opcua.stack import Client
 from rules.engine.inputs import Gap, Readings
 from rules.quality import Quality
 from streams.recording.recording import Recording
@@ -92,6 +93,19 @@ def test_raw_values_come_page_by_page_with_source_times_and_status(historian, tm
     assert {status for _, _, quality, status in found if quality == Quality.BAD} == {0x808C0000}
     assert said["not_good"] == 250
     assert (said["duplicates"], said["out_of_order"], said["gaps"]) == (0, 0, [])
+
+
+def test_a_historian_s_nonsense_is_said_in_a_line(tmp_path, capfd, monkeypatch):
+    async def nothing(self, *_given):
+        pass
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("connect", "get_namespace_array", "leave"):
+        monkeypatch.setattr(Client, name, nothing)
+    map_file(tmp_path)
+    span = ("2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z")
+    said, _ = imported(tmp_path, 4840, capfd, *span, code=3)
+    assert "TypeError" in str(said)
 
 
 def test_the_end_is_not_included_so_that_spans_can_follow_each_other(historian, tmp_path, capfd, monkeypatch):

@@ -1,0 +1,24 @@
+"""What a server says in words, on its way to a log, a status, a receipt or a terminal.
+
+asyncua reads a text as its bytes are, and as long as it is: what is no UTF-8 can't be written down again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEXT_LENGTH: Final = 80
+REASON_LENGTH: Final = 200
+
+
+def clean(said: object, longest: int = TEXT_LENGTH) -> str:
+    """In one line of at most `longest` characters: `?` for what is no text, or can't be printed."""
+    text = str(said)
+    if len(text) > longest:
+        text = f"{text[: longest - 1]}…"
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
+def explain(error: BaseException) -> str:
+    """What an error says, its name where it says nothing."""
+    return clean(str(error) or type(error).__name__, REASON_LENGTH)
