@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +38,11 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: Headers = field(default=())
+
+
+def headers_of(given: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Headers as a client of Kafka brings them: it lets one be without a value, which is empty here."""
+    return tuple((name, b"" if value is None else value) for name, value in given)
 
 
 def header(headers: Headers, name: str) -> bytes | None:

@@ -25,11 +25,12 @@ from aiokafka.protocol.metadata import MetadataRequest
 from rules.errors import UnreachableError
 from streams.bus.bus import Start
 from streams.bus.contiguous import FetchWait, Holes
+from streams.bus.kafka_batches import tolerate_header_names
 from streams.bus.kafka_producer import FAILURES, KafkaProducer, stop_client
 from streams.bus.kafka_security import NOT_ALLOWED, client_options, what_is_not_allowed, why_refused
 from streams.bus.kafka_topics import KafkaTopics
 from streams.log_limit import limit_logs
-from streams.record import Record, TopicPartition
+from streams.record import Record, TopicPartition, headers_of
 from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings
 from streams.topics import Topic
 
@@ -62,6 +63,7 @@ class KafkaBus:
 
     def __init__(self, settings: BrokerSettings, said_by: str = BOOTSTRAP_VARIABLE) -> None:
         limit_logs()
+        tolerate_header_names()
         self.settings = settings
         self._said_by = said_by
         self.idempotent: bool | None = None
@@ -320,7 +322,7 @@ class KafkaReader:
                 found.timestamp,
                 found.key,
                 found.value,
-                found.headers,
+                headers_of(found.headers),
             )
             for batch in batches.values()
             for found in batch
