@@ -311,6 +311,8 @@ class KafkaReader:
             return ()
         if not batches and is_embedded(self._cluster_id) and (beyond := self._beyond_the_log()):
             self._start_again(beyond)
+        if not batches:
+            await self._follow()
         if is_embedded(self._cluster_id):
             self._adapt_fetch_wait(batches)
             batches = {place: self._without_hole(place, batch) for place, batch in batches.items()}
@@ -338,6 +340,16 @@ class KafkaReader:
     async def close(self) -> None:
         """Let go."""
         await stop_client(self._consumer)
+
+    async def _follow(self) -> None:
+        """Where nothing came, only the consumer knows whether retention has moved it on, up to the end perhaps."""
+        for partition in self._positions:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(
+                    0
+                ):  # while it looks for the earliest record, the next read asks again
+                    place = aiokafka.TopicPartition(*partition)
+                    self._positions[partition] = await self._consumer.position(place)
 
     def _without_hole(self, place: aiokafka.TopicPartition, batch: list[Any]) -> Sequence[Any]:
         position = self._positions.get(TopicPartition(place.topic, place.partition), 0)
