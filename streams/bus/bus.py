@@ -64,7 +64,7 @@ class Reader(Protocol):
         ...
 
     def positions(self) -> Mapping[TopicPartition, int]:
-        """The offset of the next record of each partition; retention moves it too, as a read that brings nothing says."""
+        """The offset of the next record of each partition; a read that brings nothing sees what retention moved."""
         ...
 
     async def close(self) -> None:
