@@ -45,6 +45,11 @@ def headers_of(given: Iterable[tuple[str, bytes | None]]) -> Headers:
     return tuple((name, b"" if value is None else value) for name, value in given)
 
 
+def length_of(headers: Headers) -> int:
+    """Bytes of headers in a record, at least: one that is empty has two, and there may be half a million of them."""
+    return sum(len(name.encode()) + len(value) + 2 for name, value in headers)
+
+
 def header(headers: Headers, name: str) -> bytes | None:
     """The first header called `name`, or None."""
     for key, value in headers:

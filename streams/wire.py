@@ -50,7 +50,7 @@ from rules.json_bytes import json_bytes
 from streams import readings_bytes
 from streams.bus.bus import MAX_MESSAGE_BYTES
 from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, read_known
-from streams.record import Headers, Message, header
+from streams.record import Headers, Message, header, length_of
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
 
 ARROW_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
@@ -79,6 +79,7 @@ TIME_MAX: Final = 2**62
 TEXT_MAX: Final = 10_000
 """Characters of each text of an input or a command: so what is said of it fits into a record of any log."""
 HEAD_BYTES: Final = 10_000
+HEADERS_MAX: Final = 64
 """Of an input's key and headers, which are kept for thousands of records."""
 OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
@@ -187,7 +188,9 @@ def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> In
 @lru_cache(maxsize=4096)
 def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool]:
     """Schema, unit, source, epoch, backfill: what all records of a source have in common. UndecodableError."""
-    length = len(key or b"") + sum(len(title) + len(value) for title, value in headers)
+    if len(headers) > HEADERS_MAX:
+        raise UndecodableError("bad-header", f"{len(headers)} headers, more than {HEADERS_MAX}")
+    length = len(key or b"") + length_of(headers)
     if length > HEAD_BYTES:
         raise UndecodableError("bad-header", f"key and headers have {length} bytes, more than {HEAD_BYTES}")
     name = _text(header(headers, "schema"), "no-schema")

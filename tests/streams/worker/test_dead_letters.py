@@ -124,6 +124,12 @@ async def test_a_hole_in_the_offsets_ends_the_worker(tmp_path: Path) -> None:
     assert tolerant.positions()[HERE] == 6
 
 
+def test_headers_of_nothing_are_cut_too() -> None:
+    made = dead_letter(record(headers=(("", b""),) * 400_000), UndecodableError("bad-header", ""))
+    assert len(made.headers) == 6
+    assert header(made.headers, "dead-letter-cut") == b"headers of 800000 bytes"
+
+
 @given(
     value=st.one_of(st.none(), st.integers(0, 1_000_000).map(bytes)),
     key=st.one_of(st.none(), st.integers(0, 500_000).map(bytes)),
