@@ -81,6 +81,8 @@ TEXT_MAX: Final = 10_000
 HEAD_BYTES: Final = 10_000
 HEADERS_MAX: Final = 64
 """Of an input's key and headers, which are kept for thousands of records."""
+KEPT_BYTES: Final = 400_000
+"""Of longer readings (some 7,000 points) no names are kept for the next ones: there may be hundreds, each of others."""
 OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
@@ -262,11 +264,14 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         if name == "frame/1":
             learn(value, body, batch)
             return _frame(unit, identity, ingest_ns, rest[0], [_array(v) for v in lists], backfill)
-        points = _points(lists[0])
         time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]
-        if {len(array) for array in arrays} != {len(points)}:
+        if {len(array) for array in arrays} != {len(lists[0])}:
             raise UndecodableError("bad-shape", "columns of different lengths")
-        readings_bytes.learn(value, body, batch, points)
+        if len(value) > KEPT_BYTES:
+            points = tuple(str(name) for name in lists[0].to_pylist())
+        else:
+            points = _points(lists[0])
+            readings_bytes.learn(value, body, batch, points)
         return Readings(
             unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill
         )

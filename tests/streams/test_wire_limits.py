@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 
 from rules.engine.engine import Engine
@@ -16,20 +18,24 @@ from rules.engine.inputs import (
     Gap,
     Identity,
     Input,
+    Readings,
     Receipt,
     Tick,
 )
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError
+from streams import readings_bytes
 from streams.bus.bus import refuse_oversized
 from streams.record import Message, length_of
 from streams.wire import (
     HEAD_BYTES,
     HEADERS_MAX,
+    KEPT_BYTES,
     NUMBER_MAX,
     OWNER_EPOCH,
     TEXT_MAX,
     _head,
+    _names,
     decode_input,
     decode_output,
     encode_input,
@@ -122,6 +128,50 @@ def test_a_long_head_is_refused_and_not_kept() -> None:
     assert _head.cache_info().currsize == 0
     with pytest.raises(UndecodableError, match="bad-envelope"):
         decode_input(b"u" * room, headers, b"{}")
+
+
+def readings_of(points: int) -> Message:
+    zeros = np.zeros(points, np.int64)
+    names = tuple(f"CDU-A-{number}.PumpSpeed" for number in range(points))
+    value = Readings(
+        "u", Identity("s", 5, 1), 7, names, zeros, zeros, zeros / 3, zeros.astype(np.uint8), zeros.astype(np.uint32)
+    )  # fmt: skip
+    return encode_input(value, 1)
+
+
+@pytest.mark.parametrize(("points", "is_kept"), [(6000, True), (9000, False)])
+def test_the_names_of_long_readings_are_not_kept(points: int, is_kept: bool) -> None:
+    for kept in (readings_bytes._came, readings_bytes._learned):
+        kept.clear()
+    _names.cache_clear()
+    message = readings_of(points)
+    assert (len(message.value or b"") <= KEPT_BYTES) == is_kept
+    for _ in range(3):
+        found = decode_input(message.key, message.headers, message.value)
+        assert isinstance(found, Readings)
+        assert len(found.points) == points
+    assert bool(_names.cache_info().currsize) == is_kept
+    assert bool(readings_bytes._came) == bool(readings_bytes._learned) == is_kept
+
+
+def test_the_layout_of_a_record_with_long_metadata_is_not_kept() -> None:
+    """What a sender of its own software may put beside a batch's metadata; it stays Arrow's to read."""
+    readings_bytes._learned.clear()
+    message = readings_of(3)
+    batch = pa.ipc.read_record_batch(pa.py_buffer(message.value or b""), readings_bytes.READINGS_SCHEMA)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch, custom_metadata={"note": "x" * 20_000})
+    messages = pa.ipc.MessageReader.open_stream(sink.getvalue())
+    messages.read_next_message()  # the schema
+    value = messages.read_next_message().serialize().to_pybytes()
+    plain = decode_input(message.key, message.headers, message.value)
+    for _ in range(3):
+        found = decode_input(message.key, message.headers, value)
+        assert isinstance(found, Readings)
+        assert isinstance(plain, Readings)
+        assert found.points == plain.points
+    assert len(value) not in readings_bytes._learned
 
 
 def test_an_owners_epoch_is_a_number_that_a_column_holds() -> None:
