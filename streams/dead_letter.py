@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from rules.errors import UndecodableError
-from streams.record import Message, Record
+from streams.record import Message, Record, length_of
 from streams.topics import DEAD_LETTERS
 
 VALUE_BYTES: Final = 900_000
@@ -28,7 +28,7 @@ def dead_letter(record: Record, error: UndecodableError) -> Message:
     if key is not None and len(key) > KEY_BYTES:
         cut.append(f"key of {len(key)} bytes")
         key = key[:KEY_BYTES]
-    length = sum(len(name.encode()) + len(content) for name, content in headers)
+    length = length_of(headers)
     if length > HEADER_BYTES:
         cut.append(f"headers of {length} bytes")
         headers = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +38,16 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: Headers = field(default=())
+
+
+def headers_of(given: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Headers as a client of Kafka brings them: it lets one be without a value, which is empty here."""
+    return tuple((name, b"" if value is None else value) for name, value in given)
+
+
+def length_of(headers: Headers) -> int:
+    """Bytes of headers in a record, at least: one that is empty has two, and there may be half a million of them."""
+    return sum(len(name.encode()) + len(value) + 2 for name, value in headers)
 
 
 def header(headers: Headers, name: str) -> bytes | None:

@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from rules.alarms.first_up import FirstUp
 from rules.engine.chain import ENTRY_SCHEMA, entry_bytes
 from rules.engine.inputs import (
+    ACCESS_SOURCE,
+    ACTION_SOURCE,
+    ACTIVATION_SOURCE,
     AccessList,
     Action,
     ActionKind,
@@ -45,8 +48,9 @@ from rules.errors import InvariantError, UndecodableError
 from rules.gpu_fields import FIELD_COUNT
 from rules.json_bytes import json_bytes
 from streams import readings_bytes
+from streams.bus.bus import MAX_MESSAGE_BYTES
 from streams.frame_bytes import FRAME_SCHEMA, encode_frame, learn, read_known
-from streams.record import Headers, Message, header
+from streams.record import Headers, Message, header, length_of
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, partition_of
 
 ARROW_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
@@ -72,6 +76,13 @@ NUMBER_MAX: Final = 2**63 - 1
 """JSON has numbers that no column and no kernel holds."""
 TIME_MAX: Final = 2**62
 """In ns: the year 2116. What an engine adds to a time still has to be one."""
+TEXT_MAX: Final = 10_000
+"""Characters of each text of an input or a command: so what is said of it fits into a record of any log."""
+HEAD_BYTES: Final = 10_000
+HEADERS_MAX: Final = 64
+"""Of an input's key and headers, which are kept for thousands of records."""
+KEPT_BYTES: Final = 400_000
+"""Of longer readings (some 7,000 points) no names are kept for the next ones: there may be hundreds, each of others."""
 OUTSIDE: Final = ("unit", "identity", "id")
 """Fields that stand beside the body."""
 _NAME_OF: Final[Mapping[type[Any], str]] = {
@@ -81,6 +92,8 @@ _NAME_OF: Final[Mapping[type[Any], str]] = {
 HEAD_SCHEMA: Final = "head/1"
 """Of a head on `journal` (`streams/journal/heads.py`): no output, and nothing that a reader of outputs counts."""
 OWNER_EPOCH: Final = "owner-epoch"
+_SAYS_ONLY: Final = {ACCESS_SOURCE: "access/1", ACTIVATION_SOURCE: "activation/1", ACTION_SOURCE: "action/1"}
+"""Whose identity nobody else may use: these are signed, and what is not would make repeats of them for good."""
 TOPIC_OF: Final = {Alarm: ALARMS, Command: COMMANDS, Entry: JOURNAL}
 
 
@@ -95,6 +108,9 @@ def encode_input(value: Input, partitions: int) -> Message:
         body = readings_bytes.encode_readings(value)
     else:
         name = _NAME_OF[type(value)]
+        if isinstance(value, Receipt) and len(value.detail) > TEXT_MAX:
+            # what a driver says of a failure may be of any length
+            value = dataclasses.replace(value, detail=value.detail[:TEXT_MAX])
         fields = _finite(value)
         body = json_bytes(
             {
@@ -154,19 +170,14 @@ def encode_output(value: Output, partitions: int, owner_epoch: int | None = None
 def owner_epoch_of(headers: Headers) -> int:
     """The epoch of the worker that said an alarm or a command; 0 where it says none. UndecodableError: 'bad-header'."""
     value = header(headers, OWNER_EPOCH)
-    if value is None:
-        return 0
-    text = _text(value, "bad-header")
-    if not (text.isascii() and text.isdecimal()) or len(text) > 19:
-        raise UndecodableError("bad-header", f"{OWNER_EPOCH} {text[:40]!r} is not a number")
-    return int(text)
+    return 0 if value is None else _number(OWNER_EPOCH, value)
 
 
 def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> Input:
     """A record of `events` as an input. Arrays are read-only views of `value`.
 
     Raises UndecodableError: 'empty', 'no-schema', 'unknown-schema', 'bad-key', 'bad-header', 'bad-arrow',
-    'bad-shape', 'bad-json', 'bad-envelope'.
+    'bad-shape', 'bad-json', 'bad-envelope', 'wrong-source'.
     """
     if value is None:
         raise UndecodableError("empty", "a record without a value")
@@ -179,6 +190,11 @@ def decode_input(key: bytes | None, headers: Headers, value: bytes | None) -> In
 @lru_cache(maxsize=4096)
 def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool]:
     """Schema, unit, source, epoch, backfill: what all records of a source have in common. UndecodableError."""
+    if len(headers) > HEADERS_MAX:
+        raise UndecodableError("bad-header", f"{len(headers)} headers, more than {HEADERS_MAX}")
+    length = len(key or b"") + length_of(headers)
+    if length > HEAD_BYTES:
+        raise UndecodableError("bad-header", f"key and headers have {length} bytes, more than {HEAD_BYTES}")
     name = _text(header(headers, "schema"), "no-schema")
     if name not in ARROW_SCHEMAS and name not in CLASS_OF_INPUT:
         raise UndecodableError("unknown-schema", name)
@@ -186,15 +202,23 @@ def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool
     if name in CLASS_OF_INPUT:
         return name, unit, "", 0, False
     source = _text(header(headers, "source"), "bad-header")
-    epoch_text = _text(header(headers, "epoch"), "bad-header")
-    if not (
-        epoch_text.isascii()
-        and epoch_text.isdecimal()
-        and len(epoch_text) <= 19
-        and int(epoch_text) <= NUMBER_MAX
-    ):
-        raise UndecodableError("bad-header", f"epoch {epoch_text[:40]!r} is not a number")
-    return name, unit, source, int(epoch_text), header(headers, "backfill") == b"1"
+    _check_source(name, source)
+    epoch = _number("epoch", header(headers, "epoch"))
+    return name, unit, source, epoch, header(headers, "backfill") == b"1"
+
+
+def _check_source(name: str, source: str) -> None:
+    only = _SAYS_ONLY.get(ACTION_SOURCE if source.startswith(ACTION_SOURCE) else source, name)
+    if only != name:
+        raise UndecodableError("wrong-source", f"{name} in the name of '{source[:200]}', which says {only}")
+
+
+def _number(name: str, raw: bytes | None) -> int:
+    """The number that a header holds. UndecodableError."""
+    text = _text(raw, "bad-header")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= NUMBER_MAX):
+        raise UndecodableError("bad-header", f"{name} {text[:40]!r} is not a number")
+    return int(text)
 
 
 def _text(raw: bytes | None, reason: str) -> str:
@@ -240,11 +264,14 @@ def _decode_arrow(name: str, unit: str, source: str, epoch: int, value: bytes, b
         if name == "frame/1":
             learn(value, body, batch)
             return _frame(unit, identity, ingest_ns, rest[0], [_array(v) for v in lists], backfill)
-        points = _points(lists[0])
         time_ns, server_ns, values, quality, status = arrays = [_array(column) for column in lists[1:]]
-        if {len(array) for array in arrays} != {len(points)}:
+        if {len(array) for array in arrays} != {len(lists[0])}:
             raise UndecodableError("bad-shape", "columns of different lengths")
-        readings_bytes.learn(value, body, batch, points)
+        if len(value) > KEPT_BYTES:
+            points = tuple(str(name) for name in lists[0].to_pylist())
+        else:
+            points = _points(lists[0])
+            readings_bytes.learn(value, body, batch, points)
         return Readings(
             unit, identity, ingest_ns, points, time_ns, server_ns, values, quality, status, backfill
         )
@@ -323,7 +350,10 @@ def _decode_envelope(name: str, unit: str, value: bytes) -> Input:
             raise UndecodableError("bad-envelope", f"'{field}' must be {kind.__name__}")
         if kind is int and not 0 <= envelope[field] <= NUMBER_MAX:
             raise UndecodableError("bad-envelope", f"'{field}' can't be {envelope[field]}")
-    identity = Identity(envelope["source"], envelope["epoch"], envelope["sequence"])
+    source = envelope["source"]
+    _check_length("source", source)
+    _check_source(name, source)
+    identity = Identity(source, envelope["epoch"], envelope["sequence"])
     return cast("Input", _build(CLASS_OF_INPUT[name], envelope["body"], unit=unit, identity=identity))
 
 
@@ -342,12 +372,16 @@ def decode_output(headers: Headers, value: bytes | None) -> Output:
     envelope = _load_envelope(name, None, value)
     if type(envelope.get("id")) is not str:
         raise UndecodableError("bad-envelope", "'id' must be str")
-    return cast(
-        "Output", _build(CLASS_OF_OUTPUT[name], envelope["body"], unit=envelope["unit"], id=envelope["id"])
-    )
+    unit, kind = envelope["unit"], CLASS_OF_OUTPUT[name]
+    if kind is Command:
+        _check_length("unit", unit)
+        _check_length("id", envelope["id"])
+    return cast("Output", _build(kind, envelope["body"], unit=unit, id=envelope["id"]))
 
 
 def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
+    if len(value) > MAX_MESSAGE_BYTES:
+        raise UndecodableError("bad-envelope", f"{len(value)} bytes, more than a record has")
     try:
         envelope = orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -363,9 +397,15 @@ def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
     return envelope
 
 
+def _check_length(name: str, text: str) -> None:
+    if len(text) > TEXT_MAX:
+        raise UndecodableError("bad-envelope", f"'{name}' has {len(text)} characters, more than {TEXT_MAX}")
+
+
 def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
     """A dataclass from JSON, every field checked: floats may come as integers, nothing else bends."""
     fields = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
+    is_bounded = kind is not Alarm and kind is not Entry  # these are made of several of an input's texts
     found = 0
     for name, annotation, as_it_is, is_needed in fields:
         if name in body:
@@ -373,6 +413,8 @@ def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
             known[name] = value if type(value) is as_it_is else _checked(name, annotation, value)
             if type(value) is int and value > (TIME_MAX if name.endswith("_ns") else NUMBER_MAX):
                 raise UndecodableError("bad-envelope", f"'{name}' can't be {value}")
+            if is_bounded and type(value) is str and len(value) > TEXT_MAX:
+                _check_length(name, value)
             found += 1
         elif is_needed:
             raise UndecodableError("bad-envelope", f"{kind.__name__} lacks '{name}'")

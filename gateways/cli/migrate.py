@@ -17,6 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import orjson
+
 from gateways.actuators import fallback_store, ledger
 from gateways.alerts import store
 from gateways.cli.doctor import Check, show
@@ -144,6 +146,7 @@ def check_files(run_dir: Path) -> Iterator[Check]:
 def _file(name: Path, file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> Check:
     try:
         differs = differences(file, schema, added)
+        unknown = Counter[str]() if differs or schema is not spool.SCHEMA else _undecodable(file)
     except sqlite3.Error as error:
         return Check(
             str(name), "wrong", f"can't be read: {error}", "is its role running with a lock? end it first"
@@ -151,7 +154,25 @@ def _file(name: Path, file: Path, schema: str, added: Mapping[str, list[str]] = 
     if differs:
         advice = f"its role would fail: {_GO_BACK}; a spool is empty once its gateway has sent all"
         return Check(str(name), "wrong", "; ".join(differs), advice)
+    if unknown:
+        words = "; ".join(f"{count:,} records: {why}" for why, count in unknown.most_common(3))
+        return Check(str(name), "wrong", words, f"this version could not send them: {_GO_BACK}")
     return Check(str(name), "ok", "as this version makes it")
+
+
+def _undecodable(file: Path) -> Counter[str]:
+    """What a spool holds that can't be read, by why."""
+    unknown: Counter[str] = Counter()
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as there:
+        for unit, headers, value in there.execute("select unit, headers, value from records"):
+            try:
+                pairs = tuple((name, text.encode()) for name, text in orjson.loads(headers))
+            except (ValueError, TypeError, AttributeError):
+                unknown["its headers are damaged"] += 1
+                continue
+            if why := _why_not(Record(EVENTS.name, 0, 0, 0, unit.encode(), value, pairs)):
+                unknown[why] += 1
+    return unknown
 
 
 def differences(file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> list[str]:

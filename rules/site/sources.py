@@ -18,7 +18,7 @@ from rules.strict_yaml import DURATION_NS, Node
 
 KINDS = get_args(SourceKind)
 SECURITY_POLICIES = ("None", "Basic256Sha256")
-RESERVED = ("ticker", "actuators")
+RESERVED = ("ticker", "actuators", "access", "activation")
 OWN_KINDS = ("recorder", "alerts", "actuators")
 """What roles of Headrace say of themselves."""
 
@@ -76,7 +76,7 @@ def read_sources(node: Node | None) -> SourceTable:
         assert node is not None
         key = node.keys[name]
         if not NAME_ID.fullmatch(name) or name in RESERVED:
-            hint = "small letters, digits and -; 'ticker' is the clock's, 'actuators' that of receipts"
+            hint = f"small letters, digits and -; Headrace itself has {', '.join(RESERVED)}"
             key.report(f"'{name}' can't be the id of a source", hint)
         before = len(node.document.findings)
         _read_source(name, key, entry, table)

@@ -64,7 +64,7 @@ class Reader(Protocol):
         ...
 
     def positions(self) -> Mapping[TopicPartition, int]:
-        """The offset of the next record of each partition."""
+        """The offset of the next record of each partition; a read that brings nothing sees what retention moved."""
         ...
 
     async def close(self) -> None:
@@ -109,8 +109,7 @@ class Bus(Protocol):
 async def up_to_the_end(bus: Bus, reader: Reader, topic: str) -> AsyncIterator[Record]:
     """What a reader of all of `topic` has before it, up to where that ends now; the last read may go beyond.
 
-    The reader has to begin at the earliest record, and not at 0: of a partition from which retention has taken all, it
-    would never be said where it is. UnreachableError where nothing comes any more before the end.
+    The reader has to begin at the earliest record. UnreachableError where nothing comes any more before the end.
     """
     ends = await bus.ends(topic)
     empty = 0

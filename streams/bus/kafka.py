@@ -25,11 +25,12 @@ from aiokafka.protocol.metadata import MetadataRequest
 from rules.errors import UnreachableError
 from streams.bus.bus import Start
 from streams.bus.contiguous import FetchWait, Holes
+from streams.bus.kafka_batches import tolerate_header_names
 from streams.bus.kafka_producer import FAILURES, KafkaProducer, stop_client
 from streams.bus.kafka_security import NOT_ALLOWED, client_options, what_is_not_allowed, why_refused
 from streams.bus.kafka_topics import KafkaTopics
 from streams.log_limit import limit_logs
-from streams.record import Record, TopicPartition
+from streams.record import Record, TopicPartition, headers_of
 from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings
 from streams.topics import Topic
 
@@ -62,6 +63,7 @@ class KafkaBus:
 
     def __init__(self, settings: BrokerSettings, said_by: str = BOOTSTRAP_VARIABLE) -> None:
         limit_logs()
+        tolerate_header_names()
         self.settings = settings
         self._said_by = said_by
         self.idempotent: bool | None = None
@@ -309,6 +311,8 @@ class KafkaReader:
             return ()
         if not batches and is_embedded(self._cluster_id) and (beyond := self._beyond_the_log()):
             self._start_again(beyond)
+        if not batches:
+            await self._follow()
         if is_embedded(self._cluster_id):
             self._adapt_fetch_wait(batches)
             batches = {place: self._without_hole(place, batch) for place, batch in batches.items()}
@@ -320,7 +324,7 @@ class KafkaReader:
                 found.timestamp,
                 found.key,
                 found.value,
-                found.headers,
+                headers_of(found.headers),
             )
             for batch in batches.values()
             for found in batch
@@ -336,6 +340,16 @@ class KafkaReader:
     async def close(self) -> None:
         """Let go."""
         await stop_client(self._consumer)
+
+    async def _follow(self) -> None:
+        """Where nothing came, only the consumer knows whether retention has moved it on, up to the end perhaps."""
+        for partition in self._positions:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(
+                    0
+                ):  # while it looks for the earliest record, the next read asks again
+                    place = aiokafka.TopicPartition(*partition)
+                    self._positions[partition] = await self._consumer.position(place)
 
     def _without_hole(self, place: aiokafka.TopicPartition, batch: list[Any]) -> Sequence[Any]:
         position = self._positions.get(TopicPartition(place.topic, place.partition), 0)

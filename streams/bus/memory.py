@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from rules.errors import UnreachableError
 from streams.bus.bus import Start, refuse_oversized
-from streams.record import Message, Record, TopicPartition
+from streams.record import Message, Record, TopicPartition, headers_of
 from streams.topics import Topic
 
 
@@ -214,7 +214,7 @@ class MemoryBus:
                 self._clock() // 1_000_000,
                 message.key,
                 message.value,
-                message.headers,
+                headers_of(message.headers),
             )
         )
         self._wake(TopicPartition(message.topic, message.partition))

@@ -30,9 +30,10 @@ from faust.types import TP
 
 from rules.errors import UnreachableError
 from streams.bus.contiguous import FetchWait, Holes
+from streams.bus.kafka_batches import tolerate_header_names
 from streams.bus.kafka_producer import FAILURES
 from streams.bus.kafka_security import client_options
-from streams.record import Record
+from streams.record import Record, headers_of
 from streams.settings import BrokerSettings
 from streams.worker.sharing import shared_out
 
@@ -195,6 +196,7 @@ class FaustInput:
     def __init__(
         self, topic: str, broker: BrokerSettings, membership: Membership, callbacks: Callbacks
     ) -> None:
+        tolerate_header_names()
         self._topic = topic
         self._callbacks = callbacks
         self._closed = False
@@ -325,5 +327,5 @@ def _record(message: Any) -> Record:
         int(message.timestamp * 1000),
         message.key,
         message.value,
-        tuple(message.headers or ()),
+        headers_of(message.headers or ()),
     )

@@ -25,7 +25,9 @@ from rules.engine.inputs import (
 from rules.engine.outputs import Alarm, Output
 from rules.errors import UndecodableError
 from rules.gpu_fields import FIELD_COUNT
-from streams.record import Message
+from streams.bus.bus import refuse_oversized
+from streams.dead_letter import dead_letter
+from streams.record import Message, Record, headers_of
 from streams.wire import decode_input, decode_output, encode_input, encode_output
 from tests.rules.engine.plant import LOW, MS, START, UNIT, S, flow, program, site, tick
 from tools.fuzz.mutate import among, of_bytes, of_json
@@ -122,23 +124,28 @@ def wire_inputs(_: Path) -> Case:
 
 
 def wire_heads(_: Path) -> Case:
-    """`decode_input`: keys and headers."""
+    """`decode_input`: keys and headers, also without a value; and what nobody can read as a dead letter."""
     messages = [encode_input(one, 3) for one in _inputs()]
     parts = [part for one in messages for part in (one.key or b"", *(value for _, value in one.headers))]
     change = of_bytes([part for part in parts if part])
 
     def make(rng: random.Random) -> bytes:
-        return bytes([rng.randrange(256), rng.randrange(256)]) + change(rng)
+        places = bytes([rng.randrange(256), rng.randrange(256)])
+        return places if rng.random() < 0.05 else places + change(rng)
 
     def run(data: bytes) -> None:
         one = messages[data[0] % len(messages)]
         places = ["key", *range(len(one.headers))]
-        place = places[data[1] % len(places)]
-        key = data[2:] if place == "key" else one.key
-        headers = tuple(
-            (name, data[2:] if number == place else value) for number, (name, value) in enumerate(one.headers)
+        place, part = places[data[1] % len(places)], data[2:] or None
+        key = part if place == "key" else one.key
+        headers = headers_of(
+            (name, part if number == place else value) for number, (name, value) in enumerate(one.headers)
         )
-        decode_input(key, headers, one.value)
+        try:
+            decode_input(key, headers, one.value)
+        except UndecodableError as error:
+            refuse_oversized(dead_letter(Record("events", 0, 0, 0, key, one.value, headers), error))
+            raise
 
     return Case(make, run, (UndecodableError,))
 

@@ -102,6 +102,23 @@ def test_a_file_with_other_columns_is_named_with_both(tmp_path: Path) -> None:
     assert "table 'commands' has columns id TEXT, expires_ns INTEGER, not id TEXT, " in found.found
 
 
+def test_a_spooled_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "spool" / "plant.sqlite"
+    spool = Spool(file, "plant", 1_000_000, 5)
+    for number in range(3):
+        spool.put(Gap("row-a", Identity("plant", 5, number), "disconnected", 0, 1, 1))
+    spool.close()
+    assert [check.word for check in check_files(tmp_path)] == ["ok"]
+    with sqlite3.connect(file) as database:
+        database.execute("update records set value = substr(value, 2) where id = 2")
+        database.execute("update records set headers = substr(headers, 2) where id = 3")
+    [found] = check_files(tmp_path)
+    assert (found.name, found.word) == ("spool/plant.sqlite", "wrong")
+    why, damaged = sorted(found.found.split("; "), reverse=True)
+    assert why.startswith("1 records: schema gap/1: bad-json: ")
+    assert damaged == "1 records: its headers are damaged"
+
+
 def test_a_table_that_lacks_is_made_at_a_start(tmp_path: Path) -> None:
     file = tmp_path / "old.sqlite"
     with sqlite3.connect(file) as database:

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules.engine.inputs import Gap, Identity
 from rules.errors import InvariantError, UndecodableError
 from streams.bus.bus import refuse_oversized
 from streams.dead_letter import dead_letter
-from streams.record import Message, Record, header
+from streams.record import Headers, Message, Record, header
 from streams.topics import DEAD_LETTERS, EVENTS, partition_of
+from streams.wire import encode_input
 from tests.streams.worker.scenario import PARTITIONS, UNITS, Plant, inputs, readings, small_site, tick
 
 HERE = partition_of("row-a", PARTITIONS)
@@ -24,6 +26,11 @@ def record(
     return Record(EVENTS.name, HERE, 4, 0, key, value, headers)
 
 
+def long_gap() -> Message:
+    """A record that any broker takes, and of which no alarm could be said."""
+    return encode_input(Gap("row-a", Identity("plant", 9, 1), "x" * 600_000, 0, 0, 1), PARTITIONS)
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
@@ -33,6 +40,11 @@ def record(
         (Message(EVENTS.name, HERE, b"row-a", b"x", (("schema", b"tick/1"),)), b"bad-json"),
         (Message(EVENTS.name, HERE, None, b"x", (("schema", b"tick/1"),)), b"bad-key"),
         (tick("nowhere", 3), b"unknown-unit"),
+        (long_gap(), b"bad-envelope"),
+        (
+            Message(EVENTS.name, HERE, b"row-a", b"x", (("schema", b"frame/1"), ("h", b"x" * 10_000))),
+            b"bad-header",
+        ),
     ],
 )
 async def test_reasons(tmp_path: Path, message: Message, reason: bytes) -> None:
@@ -47,6 +59,15 @@ async def test_reasons(tmp_path: Path, message: Message, reason: bytes) -> None:
     assert header(letter.headers, "dead-letter-topic") == b"events"
     assert processor.counts.dead_letters.total() == 1
     assert processor.counts.inputs == {"activation": len(UNITS), "readings": 2}
+
+
+async def test_a_header_without_a_value_ends_no_worker(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    empty: Headers = (("schema", b"frame/99"), ("h", None))  # type: ignore[assignment]  # as Kafka's clients bring it
+    plant.bus.append(Message(EVENTS.name, HERE, b"row-a", b"x", empty))
+    await plant.feed(await plant.worker())
+    (letter,) = plant.bus.records(DEAD_LETTERS.name)
+    assert letter.headers[-1] == ("h", b"")
 
 
 async def test_a_unit_on_the_wrong_partition_is_not_evaluated(tmp_path: Path) -> None:
@@ -101,6 +122,12 @@ async def test_a_hole_in_the_offsets_ends_the_worker(tmp_path: Path) -> None:
     await tolerant.process([at(0), at(5)])
     assert tolerant.counts.skipped_offsets == 4, "on the embedded broker it is counted"
     assert tolerant.positions()[HERE] == 6
+
+
+def test_headers_of_nothing_are_cut_too() -> None:
+    made = dead_letter(record(headers=(("", b""),) * 400_000), UndecodableError("bad-header", ""))
+    assert len(made.headers) == 6
+    assert header(made.headers, "dead-letter-cut") == b"headers of 800000 bytes"
 
 
 @given(
