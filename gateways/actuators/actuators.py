@@ -27,6 +27,7 @@ from typing import Final
 
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fence import Fence
+from gateways.actuators.forgeries import Forgeries
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
 from gateways.actuators.receipts import Receipts
@@ -82,6 +83,7 @@ class Actuators:
         self._receipts = receipts
         self._ledger = ledger
         self._fence = Fence(ledger)
+        self._forgeries = Forgeries(asyncio.get_running_loop().time)
         self._targets = targets
         self._dead_man = dead_man
         self._trusted = trusted
@@ -302,7 +304,7 @@ class Actuators:
         return believed, [(record, command, reason) for (record, command, _), reason in judged if reason]
 
     async def _refuse_forged(self, found: Sequence[tuple[Record, Command, str]]) -> None:
-        """A receipt under a name of its own for each: its id may be that of a command that is still to come."""
+        """Each has a name of its own in the ledger: its id may be that of a command that is still to come."""
         forged = {_forged_name(record): (command, reason) for record, command, reason in found}
         known = await asyncio.to_thread(self._ledger.known, list(forged))
         new = {name: said for name, said in forged.items() if not (name in self._in_hand or known.get(name))}
@@ -311,16 +313,22 @@ class Actuators:
         self._metrics["seen"] += len(found)
         self._metrics["forged"] += len(new)
         self._metrics["repeats"] += len(found) - len(new)
-        unsaid: list[str] = []
+        others: list[str] = []
         for name, (command, reason) in new.items():
-            detail = f"forged: {reason}; it calls itself {command.id[:CUT]!r}"
-            if command.unit in self._context.site.units:
+            if command.unit not in self._context.site.units:
+                others.append(name)
+                log_again.error("a command of no unit of the site is refused, forged: %s", reason)
+            elif self._forgeries.keep(name, command, reason):
                 self._in_hand.add(name)
-                self._receipt(replace(command, id=name), Outcome("refused", None, detail))
             else:
-                unsaid.append(name)
-                log.error("a command of no unit of the site is refused, %s", detail)
-        await asyncio.to_thread(self._ledger.tell, unsaid)
+                others.append(name)
+        self._say_forgeries()
+        await asyncio.to_thread(self._ledger.tell, others)
+
+    def _say_forgeries(self) -> None:
+        due = self._forgeries.due()
+        if due is not None:
+            self._receipt(*due)
 
     def _of_lost_owner(self, command: Command, epoch: int) -> Outcome:
         highest = self._fence.highest(command.unit)
@@ -400,6 +408,7 @@ class Actuators:
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             self._receipts.push()
+            self._say_forgeries()
             await self.tell()
             if self._latency_ms:
                 ordered = sorted(self._latency_ms)
