@@ -155,9 +155,8 @@ class DeadMan:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if (
-                self._context.stop.is_set()
-            ):  # who is told to end may be started again in a silence of another day
+            # who is told to end may be started again in the silence of another day
+            if self._context.stop.is_set():
                 self._note(self._silent_ns.keys(), set())
             await self._save()
 
