@@ -5,10 +5,11 @@ refused, under a name of its own, and nothing that it says counts, its owner's e
 has lost the unit is fenced (`fence`); a command whose receipt is out is a repeat, dropped and counted; an expired one
 is refused first; then an unknown actuator, a value out of range, a wrong unit. What is left is marked on disk, *then*
 written. Before all of this: on a log that is a replay's nothing is acted on, marked or answered, and no batch is looked
-at before the log has said that it is none; a command with a replay's header is refused on any log. A command that was
-marked and not told belongs to a process that ended in between: set points are idempotent, so within its expiry it is
-written again; after that it is `unknown`.
-Every target has a queue and a task of its own, so that one that hangs holds up no other.
+at before the log has said that it is none; a command with a replay's header is refused on any log, under a name of its
+own. A command that was marked and not told belongs to a process that ended in between: set points are idempotent, so
+within its expiry it is written again, but where a later one of its actuator was taken too; after that it is `unknown`.
+Every target has a queue and a task of its own, so that one that hangs holds up no other. What the ledger or the
+publisher does not take waits, and is tried again: the dead man lives in this process, and goes on.
 """
 
 from __future__ import annotations
@@ -19,28 +20,30 @@ import hashlib
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fence import Fence
+from gateways.actuators.forgeries import Forgeries
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
+from gateways.actuators.receipts import Receipts
 from gateways.observability.traces import Trace, untraced
 from rules.engine.outputs import Command
-from rules.errors import UndecodableError, UnreachableError
+from rules.errors import InvariantError, UndecodableError, UnreachableError
 from rules.findings import nearest
 from rules.site.model import Actuator
 from streams.bus.bus import Producer, Reader
 from streams.command_signatures import TrustedKeys
 from streams.dead_letter import dead_letter
 from streams.log_limit import limited
-from streams.publisher.publisher import Publisher
 from streams.record import Record
 from streams.replay_mark import is_replayed, replay_of
 from streams.role import RoleContext
-from streams.topics import COMMANDS
+from streams.topics import COMMANDS, partition_of
 from streams.wire import decode_output, owner_epoch_of
 
 log = logging.getLogger(__name__)
@@ -53,15 +56,9 @@ KEEP_NS: Final = COMMANDS.retention_ms * 1_000_000 + SKEW_NS
 TELL_EVERY_S: Final = 0.25
 FORGET_EVERY_S: Final = 600.0
 STOP_WITHIN_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A receipt on its way: when the log has `sequence` of `unit`, the command is told."""
-
-    command: str
-    unit: str
-    sequence: int
+CUT: Final = 200
+"""Characters of a name that a receipt has of a command that is refused: anybody may have made it up."""
+LOST: Final = "taken by a process that ended before it said what it did"
 
 
 def target_of(actuator: Actuator) -> str:
@@ -75,7 +72,7 @@ class Actuators:
     def __init__(
         self,
         context: RoleContext,
-        publisher: Publisher,
+        receipts: Receipts,
         ledger: CommandLedger,
         targets: Mapping[str, Target],
         dead_man: DeadMan,
@@ -83,15 +80,24 @@ class Actuators:
         trace: Trace = untraced,
     ) -> None:
         self._context = context
-        self._publisher = publisher
+        self._receipts = receipts
         self._ledger = ledger
         self._fence = Fence(ledger)
+        self._forgeries = Forgeries(asyncio.get_running_loop().time)
         self._targets = targets
         self._dead_man = dead_man
         self._trusted = trusted
         self._queues = {name: TaskQueue() for name in targets}
         self._in_hand: set[str] = set()
-        self._said: deque[_Said] = deque()
+        self._buried: set[str] = set()
+        """Names in dead-letters that the ledger did not take."""
+
+        self._latest_ns: Mapping[str, int] = {}
+        """By actuator, as in the ledger when the log was read from its beginning."""
+
+        self._logged_ns = 0
+        """Of the newest command that was read: up to here the log has been kept."""
+
         self._latency_ms: deque[float] = deque(maxlen=2000)
         self._taken: dict[str, tuple[int, int]] = {}
         """By the id of a command when it was logged, in ms, and taken here, in ns."""
@@ -138,7 +144,10 @@ class Actuators:
                     # From the beginning, every time: the ledger knows what was done, the log what was asked.
                     reader = await self._context.bus.reader([COMMANDS.name], "earliest")
                     dead_letters = dead_letters or await self._context.bus.producer("actuators-dead-letters")
-                    self._context.ready()
+                    self._fence.forget()
+                    self._latest_ns = await asyncio.to_thread(self._ledger.latest)
+                    if self._context.state == "starting":
+                        self._context.ready()
                     await self._is_replay()
                 records = await reader.read(0.2, BATCH)
                 if records and await self._is_replay():
@@ -148,6 +157,8 @@ class Actuators:
                 self._metrics["positions"] = {
                     place.partition: offset for place, offset in reader.positions().items()
                 }
+                if self._context.state == "degraded":
+                    self._context.ready()
             except UnreachableError as error:
                 self._context.state = "degraded"
                 log_again.warning("commands can't be read: %s", error)
@@ -173,56 +184,113 @@ class Actuators:
         return True
 
     async def _take(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
+        """A batch. A record at which this code fails in a way that nobody foresaw is buried: it must not end the role,
+        and the dead man with it.
+        """
+        try:
+            await self._take_batch(records, dead_letters)
+        except (InvariantError, UnreachableError):
+            raise
+        except Exception as error:
+            if len(records) == 1:
+                wrong = UndecodableError("unexpected", f"{type(error).__name__}: {error}")
+                await self._bury(records[0], wrong, dead_letters)
+                return
+            for record in records:
+                await self._take([record], dead_letters)
+
+    async def _take_batch(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
         """Sort out a batch, mark what is new in one commit, and hand it on."""
         commands: list[tuple[Record, Command, int]] = []
         for record in records:
-            said = _command_of(record)
+            self._logged_ns = max(self._logged_ns, record.timestamp_ms * 1_000_000)
+            said = self._command_of(record)
             if isinstance(said, UndecodableError):
                 await self._bury(record, said, dead_letters)
             else:
                 commands.append((record, *said))
         names = [
-            name for _, command, epoch in commands for name in (command.id, _fenced_name(command, epoch))
+            name
+            for _, command, epoch in commands
+            for name in (command.id, _fenced_name(command, epoch), _replayed_name(command))
         ]
         known = await asyncio.to_thread(self._ledger.known, names)
+        forged: list[tuple[Record, Command, str]] = []
         if self._trusted:
-            commands = await self._signed(commands, known)
-        taken: list[tuple[Command, Task | Outcome]] = []
-        fenced: dict[str, tuple[Command, Outcome]] = {}
+            commands, forged = await self._signed(commands, known)
+        acts: dict[str, Callable[[], None]] = {}
+        """What is to be done with each that is new, by its name in the ledger."""
+
+        try:
+            await self._begin(commands, known, acts)
+            while acts:
+                name = next(iter(acts))
+                acts[name]()
+                del acts[name]
+        except BaseException:
+            # they are read again, and so are the epochs that they showed
+            self._in_hand.difference_update(acts)
+            self._fence.forget()
+            raise
+        if forged:
+            await self._refuse_forged(forged)
+
+    async def _begin(
+        self,
+        commands: Sequence[tuple[Record, Command, int]],
+        known: Mapping[str, bool],
+        acts: dict[str, Callable[[], None]],
+    ) -> None:
+        """Judge commands, and mark those that are new: then `acts` may be done. UnreachableError: the ledger."""
         now_ns = self._context.clock()
+        marks: list[tuple[str, int]] = []
+        latest_ns: dict[str, int] = {}
+
+        def begin(name: str, expires_ns: int, act: Callable[[], None]) -> None:
+            self._in_hand.add(name)
+            acts[name] = act
+            if name not in known:
+                marks.append((name, expires_ns))
+
         for record, command, epoch in commands:
             self._metrics["seen"] += 1
             was_taken = command.id in self._in_hand or command.id in known
-            if self._fence.is_fenced(command, epoch, was_taken):
+            if is_replayed(record.headers):
+                # nobody signs that header: the worker's own command of this id is still to come, or is done
+                name = _replayed_name(command)
+                if name in self._in_hand or known.get(name):
+                    self._metrics["repeats"] += 1
+                    continue
+                refused = Outcome("refused", None, "a command of a replay")
+                begin(name, command.expires_ns, partial(self._receipt, command, refused, name))
+            elif self._fence.is_fenced(command, epoch, was_taken):
                 self._metrics["fenced"] += 1
                 name = _fenced_name(command, epoch)
                 if not (was_taken or name in self._in_hand or known.get(name)):
-                    self._in_hand.add(name)
-                    fenced[name] = command, self._of_lost_owner(command, epoch)
+                    refused = self._of_lost_owner(command, epoch)
+                    begin(name, command.expires_ns, partial(self._receipt, command, refused, name))
             elif command.id in self._in_hand or known.get(command.id):
                 self._metrics["repeats"] += 1
             elif command.expires_ns < now_ns - KEEP_NS:
                 self._metrics["too_old"] += 1
             else:
-                self._in_hand.add(command.id)
                 self._taken[command.id] = (record.timestamp_ms, now_ns)
                 self._metrics["again"] += command.id in known
-                taken.append((command, self._judge(record, command, command.id in known, now_ns)))
-        marks = [(command.id, command.expires_ns) for command, _ in taken if command.id not in known]
-        marks += [(name, command.expires_ns) for name, (command, _) in fenced.items()]
-        await asyncio.to_thread(self._ledger.mark, marks, self._fence.raised())
-        for name, (command, outcome) in fenced.items():
-            self._receipt(command, outcome, name)
-        for command, verdict in taken:
-            if isinstance(verdict, Task):
-                self._put(verdict)
-            else:
-                self._receipt(command, verdict)
+                verdict = self._judge(command, command.id in known, now_ns)
+                if isinstance(verdict, Task):
+                    before_ns = latest_ns.get(command.actuator, 0)
+                    latest_ns[command.actuator] = max(before_ns, command.cause_ns)
+                    begin(command.id, command.expires_ns, partial(self._put, verdict))
+                else:
+                    begin(command.id, command.expires_ns, partial(self._receipt, command, verdict))
+        raised = self._fence.raised()
+        await asyncio.to_thread(self._ledger.mark, marks, raised, latest_ns)
+        self._fence.keep(raised)
 
     async def _signed(
         self, commands: list[tuple[Record, Command, int]], known: Mapping[str, bool]
-    ) -> list[tuple[Record, Command, int]]:
-        """Those that are to be believed; the others are refused, each once.
+    ) -> tuple[list[tuple[Record, Command, int]], list[tuple[Record, Command, str]]]:
+        """Those that are to be believed, and those that are not, with the reason.
 
         A command that is told is a repeat whoever says it: it need not be looked at, and says nothing.
         """
@@ -232,43 +300,50 @@ class Actuators:
         open_ones = [one for one in commands if not known.get(one[1].id)]
         reasons = await asyncio.to_thread(lambda: [self._trusted.wrong(record) for record, *_ in open_ones])
         judged = list(zip(open_ones, reasons, strict=True))
-        if any(reasons):
-            await self._refuse_forged([(*one, reason) for one, reason in judged if reason])
-        return [one for one, reason in judged if not reason]
+        believed = [one for one, reason in judged if not reason]
+        return believed, [(record, command, reason) for (record, command, _), reason in judged if reason]
 
-    async def _refuse_forged(self, found: Sequence[tuple[Record, Command, int, str]]) -> None:
-        """A receipt under a name of its own for each: its id may be that of a command that is still to come."""
-        forged = {_forged_name(record): (command, reason) for record, command, _, reason in found}
+    async def _refuse_forged(self, found: Sequence[tuple[Record, Command, str]]) -> None:
+        """Each has a name of its own in the ledger: its id may be that of a command that is still to come."""
+        forged = {_forged_name(record): (command, reason) for record, command, reason in found}
         known = await asyncio.to_thread(self._ledger.known, list(forged))
-        new = {name: said for name, said in forged.items() if name not in known}
+        new = {name: said for name, said in forged.items() if not (name in self._in_hand or known.get(name))}
+        now_ns = self._context.clock()
+        await asyncio.to_thread(self._ledger.mark, [(name, now_ns) for name in new])
         self._metrics["seen"] += len(found)
         self._metrics["forged"] += len(new)
         self._metrics["repeats"] += len(found) - len(new)
-        now_ns = self._context.clock()
-        await asyncio.to_thread(self._ledger.mark, [(name, now_ns) for name in new])
+        others: list[str] = []
         for name, (command, reason) in new.items():
-            detail = f"forged: {reason}; it calls itself {command.id[:200]!r}"
-            if command.unit in self._context.site.units:
-                self._receipt(replace(command, id=name), Outcome("refused", None, detail))
+            if command.unit not in self._context.site.units:
+                others.append(name)
+                log_again.error("a command of no unit of the site is refused, forged: %s", reason)
+            elif self._forgeries.keep(name, command, reason):
+                self._in_hand.add(name)
             else:
-                log.error("a command of no unit of the site is refused, %s", detail)
+                others.append(name)
+        self._say_forgeries()
+        await asyncio.to_thread(self._ledger.tell, others)
+
+    def _say_forgeries(self) -> None:
+        due = self._forgeries.due()
+        if due is not None:
+            self._receipt(*due)
 
     def _of_lost_owner(self, command: Command, epoch: int) -> Outcome:
         highest = self._fence.highest(command.unit)
         text = f"of a worker that has lost {command.unit}: its epoch is {epoch}, the owner's {highest}"
         return Outcome("refused", None, text)
 
-    def _judge(self, record: Record, command: Command, was_marked: bool, now_ns: int) -> Task | Outcome:
+    def _judge(self, command: Command, was_marked: bool, now_ns: int) -> Task | Outcome:
         """Act on it, or why not."""
-        if is_replayed(record.headers):
-            return Outcome("refused", None, "a command of a replay")
         if now_ns > command.expires_ns:
             if was_marked:
-                return Outcome("unknown", None, "taken by a process that ended before it said what it did")
+                return Outcome("unknown", None, LOST)
             return Outcome("expired", None, f"{(now_ns - command.expires_ns) / 1e9:.1f} s after its expiry")
         actuator = self._context.site.actuators.get(command.actuator)
         if actuator is None:
-            hint = nearest(command.actuator, self._context.site.actuators)
+            hint = nearest(command.actuator[:CUT], self._context.site.actuators)
             return Outcome("refused", None, f"unknown actuator{f', {hint}' if hint else ''}")
         if not math.isfinite(command.value) or not actuator.low <= command.value <= actuator.high:
             limits = f"{actuator.low:g} to {actuator.high:g} {actuator.engineering_unit}"
@@ -280,6 +355,8 @@ class Actuators:
             return Outcome("refused", None, f"no target for source '{actuator.source}'")
         if why_not := self._dead_man.refusal(command):
             return Outcome("unknown" if was_marked else "refused", None, why_not)
+        if was_marked and command.cause_ns < self._latest_ns.get(command.actuator, 0):
+            return Outcome("unknown", None, f"{LOST}; a later one of this actuator was taken too")
         return Task(command, actuator)
 
     def _put(self, task: Task) -> None:
@@ -289,10 +366,12 @@ class Actuators:
         while True:
             batch = await queue.take(BATCH)
             now_ns = self._context.clock()
-            due = [task for task in batch if now_ns <= task.command.expires_ns]
+            due: list[Task] = []
             for task in batch:
                 if now_ns > task.command.expires_ns:
                     self._settle(task, Outcome("expired", None, "while its target was busy"))
+                elif task.is_wanted():
+                    due.append(task)
             if due:
                 for task, outcome in zip(due, await target.write(due), strict=True):
                     self._settle(task, outcome)
@@ -308,26 +387,13 @@ class Actuators:
     def _receipt(self, command: Command, outcome: Outcome, name: str = "") -> None:
         """`name`: in the ledger, where it is not the command's id."""
         at_ns = self._context.clock()
-        spooled = self._publisher.metrics["spooled"]
-        self._publisher.publish_receipt(
-            command.unit,
-            command.id,
-            command.actuator,
-            outcome.status,
-            command.value,
-            outcome.read_back,
-            at_ns,
-            outcome.detail,
-        )
-        counts: dict[str, Any] = self._publisher.metrics
-        on_disk = counts["spooled"] > spooled
-        self._said.append(
-            _Said(
-                name or command.id, command.unit, 0 if on_disk else counts["units"][command.unit]["accepted"]
-            )
-        )
+        name = name or command.id
+        if outcome.status == "refused":  # of such a command nothing is known to be of a sound length
+            command = replace(command, id=command.id[:CUT], actuator=command.actuator[:CUT])
+            outcome = replace(outcome, detail=outcome.detail[: 5 * CUT])
+        self._receipts.say(command, outcome, at_ns, name)
         self._metrics[outcome.status] += 1
-        logged_ms, taken_ns = self._taken.pop(name or command.id, (0, at_ns))
+        logged_ms, taken_ns = self._taken.pop(name, (0, at_ns))
         if outcome.status == "done":
             self._latency_ms.append(at_ns / 1e6 - logged_ms)
         else:
@@ -341,6 +407,8 @@ class Actuators:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TELL_EVERY_S)
+            self._receipts.push()
+            self._say_forgeries()
             await self.tell()
             if self._latency_ms:
                 ordered = sorted(self._latency_ms)
@@ -349,43 +417,65 @@ class Actuators:
                     "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 1),
                 }
             if loop.time() >= forget_at:
-                await asyncio.to_thread(self._ledger.forget, self._context.clock() - KEEP_NS)
+                await self._forget()
                 forget_at = loop.time() + FORGET_EVERY_S
+
+    async def _forget(self) -> None:
+        """What the log can't bring again, by its own newest time too: a clock that is wrong must empty no ledger."""
+        try:
+            before_ns = min(self._context.clock(), self._logged_ns) - KEEP_NS
+            await asyncio.to_thread(self._ledger.forget, before_ns)
+        except UnreachableError as error:
+            log_again.warning("old commands are not forgotten: %s", error)
 
     async def tell(self, everything: bool = False) -> None:
         """Write down which receipts the log has; `everything`: the publisher is closed, all are safe."""
-        units = self._publisher.metrics["units"]
-        told: list[str] = []
-        waiting: deque[_Said] = deque()
-        for said in self._said:
-            is_safe = everything or said.sequence <= units.get(said.unit, {}).get("acknowledged", 0)
-            if is_safe:
-                told.append(said.command)
-            else:
-                waiting.append(said)
-        self._said = waiting
-        await asyncio.to_thread(self._ledger.tell, told)
-        self._in_hand.difference_update(told)
+        told = self._receipts.safe(everything)
+        try:
+            await asyncio.to_thread(self._ledger.tell, told)
+        except UnreachableError as error:
+            log_again.warning("whose receipts are out is not written down: %s", error)
+        else:
+            self._receipts.told(told)
+            self._in_hand.difference_update(told)
 
     async def _bury(self, record: Record, error: UndecodableError, dead_letters: Producer | None) -> None:
-        """To dead-letters, once, although every start reads the log from its beginning."""
+        """To dead-letters, once, although every start reads the log from its beginning. UnreachableError: ledger."""
         name = f"undecodable:{hashlib.sha256(record.value or b'').hexdigest()[:32]}"
         known = await asyncio.to_thread(self._ledger.known, [name])
-        if dead_letters is None or name in known:
+        if dead_letters is None or name in known or name in self._buried:
             return
         self._metrics["undecodable"] += 1
         log.error("%s %d:%d: %s", record.topic, record.partition, record.offset, error)
+        # a header without a value can't be sent again
+        headers = tuple((key, value or b"") for key, value in record.headers)
         try:
-            await (await dead_letters.send(dead_letter(record, error)))
+            await (await dead_letters.send(dead_letter(replace(record, headers=headers), error)))
         except UnreachableError as unreachable:
             self._metrics["dead_letters_unsent"] = self._metrics.get("dead_letters_unsent", 0) + 1
             log.error("dead-letters: %s", unreachable)
-        else:
-            await asyncio.to_thread(self._ledger.mark, [(name, self._context.clock())])
+            return
+        self._buried.add(name)
+        await asyncio.to_thread(self._ledger.mark, [(name, self._context.clock())])
+        self._buried.discard(name)
+
+    def _command_of(self, record: Record) -> tuple[Command, int] | UndecodableError:
+        """The command of a record and its owner's epoch, or what is wrong with it."""
+        try:
+            command, epoch = decode_output(record.headers, record.value), owner_epoch_of(record.headers)
+        except UndecodableError as error:
+            return error
+        if not isinstance(command, Command):
+            return UndecodableError("unknown-schema", f"{type(command).__name__} on {record.topic}")
+        due = partition_of(command.unit, self._context.settings.broker.partitions)
+        if record.partition != due:
+            # between partitions there is no order: a copy there would turn that of the unit's commands
+            return UndecodableError("wrong-partition", f"{command.unit} is on partition {due}")
+        return command, epoch
 
 
 def _forged_name(record: Record) -> str:
-    said = b"\n".join([record.value or b"", *(value for _, value in record.headers)])
+    said = b"\n".join([record.value or b"", *(value or b"" for _, value in record.headers)])
     return f"forged:{hashlib.sha256(said).hexdigest()[:32]}"
 
 
@@ -393,12 +483,5 @@ def _fenced_name(command: Command, epoch: int) -> str:
     return f"fenced:{epoch}:{command.id}"
 
 
-def _command_of(record: Record) -> tuple[Command, int] | UndecodableError:
-    """The command of a record and its owner's epoch, or what is wrong with it."""
-    try:
-        command, epoch = decode_output(record.headers, record.value), owner_epoch_of(record.headers)
-    except UndecodableError as error:
-        return error
-    if isinstance(command, Command):
-        return command, epoch
-    return UndecodableError("unknown-schema", f"{type(command).__name__} on {record.topic}")
+def _replayed_name(command: Command) -> str:
+    return f"replayed:{command.id}"

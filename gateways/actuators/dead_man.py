@@ -4,7 +4,8 @@ Rules: a unit is silent when `life` says so for longer than an actuator's `after
 log included; on a replay's log never, nor before Headrace has ever worked on it. Then its fallback is written as a
 command is, with read-back, once for each silence, and again only while it fails. An actuator is in its fallback until a
 command is done that was decided after it; one that was decided before is refused. Nothing is restored when life
-returns: what is right then, rules and people say.
+returns: what is right then, rules and people say. A silence goes on over a process that ends in it without being told
+to, so that one that is started again and again does not wait for ever; it does not run while this process stood still.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from typing import Any, Final, Protocol
@@ -22,15 +23,15 @@ from typing import Any, Final, Protocol
 import orjson
 
 from gateways.actuators.fallback_store import FallbackStore, Held
-from gateways.actuators.life import Life
+from gateways.actuators.life import WORKER, Life
 from gateways.actuators.outcome import Outcome, Task
+from gateways.actuators.receipts import Receipts
 from gateways.own_count import own_points, tell_count
 from rules.engine.outputs import Command
 from rules.errors import UnreachableError
-from rules.site.model import Actuator, Fallback, Watchdog
+from rules.site.model import Actuator, Fallback, Point, Watchdog
 from streams.bus.bus import Reader, read_spans
 from streams.log_limit import limited
-from streams.publisher.publisher import Publisher
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
 from streams.role import RoleContext
@@ -46,10 +47,15 @@ LISTEN_S: Final = 0.2
 LISTEN_PAUSE_S: Final = 0.3
 """A fetch costs the embedded broker as much as its log is long (decision 0030)."""
 CHECK_S: Final = 0.25
+STALLED_S: Final = 1.0
+"""A look that comes this much late was our own process's stall: what Headrace said meanwhile is still unread."""
+HEAR_WITHIN_S: Final = 3.0
+"""Each worker is heard within so long, a silence that is longer is noted on disk, and at a start it is waited for."""
 TRY_S: Final = 3.0
 """How long a write may take that is tried: if life has returned meanwhile, no fallback comes later than this."""
 RETRY_S: Final = 2.0
 AGAIN_S: Final = 1.0
+COUNT_AGAIN_S: Final = 10.0
 ASK_EVERY_S: Final = 5.0
 ASK_WITHIN_S: Final = 1.0
 NAMED: Final = 20
@@ -84,27 +90,37 @@ class DeadMan:
     """`servers`: those of OPC UA sources, by source. Status goes to the context's metrics, as `fallback`."""
 
     def __init__(
-        self, context: RoleContext, publisher: Publisher, store: FallbackStore, servers: Mapping[str, Counts]
+        self, context: RoleContext, receipts: Receipts, store: FallbackStore, servers: Mapping[str, Counts]
     ) -> None:
         self._context = context
-        self._publisher = publisher
+        self._receipts = receipts
         self._store = store
         self._servers = servers
         self._loop = asyncio.get_running_loop()
         self._groups = _groups(context)
         units = dict.fromkeys(group.unit for group in self._groups)
-        self._life = Life(units, context.clock, self._loop.time)
+        self._silent_ns = {unit: ns for unit, ns in store.silent().items() if unit in units}
+        """Units whose silence is noted on disk, with its beginning."""
+
+        self._life = Life(units, context.clock, self._loop.time, self._silent_ns)
+        self._begun_s = self._loop.time()
         begun = store.begun()
         self._begun = set(units) if begun is None else begun
         """Units on which Headrace has worked, in whatever process of this role."""
         self._has_looked_back = self._begun >= units.keys()
         """Whether the log has been asked for units of which the store knows nothing."""
-        names = {name for group in self._groups for name in group.actuators}
-        self._held = {held.actuator: held for held in store.load() if held.actuator in names}
-        self._fell_ns = {name: held.at_ns for name, held in self._held.items()}
+        self._held: dict[str, Held] = {}
+        self._fell_ns: dict[str, int] = {}
+        self._owed_before: set[str] = set()
+        """Loaded with nothing written yet, until life is heard."""
+
+        self._is_loaded = False
+        self._save_at_s = -math.inf
+        self._load()
         self._told: dict[str, tuple[int, str]] = {}
         self._to_save: set[str] = set()
         self._to_begin: set[str] = set()
+        self._to_note: set[str] = set()
         self._replay: bool | None = None
         self._asked_s = -math.inf
         self._beats: dict[str, Any] = {}
@@ -131,7 +147,7 @@ class DeadMan:
             if watchdog is not None:
                 works.append(self._beat(name, server, watchdog))
         if points := own_points(self._context, "actuators", "ActuatorsInFallback"):
-            works.append(tell_count(self._context, points, self._count))
+            works.append(self._tell_count(points))
         tasks = [asyncio.create_task(work) for work in works]
         try:
             await asyncio.gather(*tasks)
@@ -139,7 +155,23 @@ class DeadMan:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # who is told to end may be started again in the silence of another day
+            if self._context.stop.is_set():
+                self._note(self._silent_ns.keys(), set())
             await self._save()
+
+    async def _tell_count(self, points: Sequence[Point]) -> None:
+        """To the end. It must not end the dead man: where its disk is full, say, it is begun again."""
+        while True:
+            try:
+                await tell_count(self._context, points, self._count)
+                return
+            except Exception as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # its publisher failed while it closed
+                    raise
+                log_again.error("how many are in their fallback can't be told: %s", str(error))
+            await asyncio.sleep(COUNT_AGAIN_S)
 
     def _count(self) -> int | None:
         """For the engine; nothing is told to a log that is, or may be, a replay's."""
@@ -176,7 +208,8 @@ class DeadMan:
         worked: set[str] = set()
         spans = await read_spans(self._context.bus, {place: (0, end) for place, end in ends.items()})
         for record in chain.from_iterable(spans.values()):
-            now_ns = _metrics(record).get("now_ns")
+            _, kind, metrics = _word(record)
+            now_ns = metrics.get("now_ns") if kind == WORKER else None
             if isinstance(now_ns, dict):
                 worked |= {unit for unit, at_ns in now_ns.items() if at_ns}
         self._begin(worked)
@@ -187,7 +220,7 @@ class DeadMan:
             )
 
     def _hear(self, record: Record) -> None:
-        self._life.hear(_metrics(record))
+        self._life.hear(*_word(record))
 
     def _begin(self, units: Iterable[str]) -> None:
         """From now on silence on `units` is silence, for the processes after this one too."""
@@ -215,26 +248,62 @@ class DeadMan:
 
     async def _watch(self, put: Callable[[Task], None]) -> None:
         while True:
+            slept_s = self._loop.time()
             await asyncio.sleep(CHECK_S)
-            self._begin(group.unit for group in self._groups if self._life.was_heard(group.unit))
-            for group in self._groups:
-                if self._life.silence_s(group.unit) <= group.after_s:
-                    self._revive(group)
-                elif not group.since_ns and self._is_new(group.unit):
-                    continue
-                elif await self._is_replay():
-                    group.since_ns = 0
-                    group.owed.clear()
-                else:
-                    if not group.since_ns:
-                        await self._fall(group)
-                    self._write_owed(group, put)
+            stalled_s = self._loop.time() - slept_s - CHECK_S
+            if stalled_s > STALLED_S:
+                log.warning("this process stood still for %.1f s", stalled_s)
+                self._life.stood_still(stalled_s)
+                continue
+            await self._look(put)
+
+    async def _look(self, put: Callable[[Task], None]) -> None:
+        if not self._is_loaded and self._loop.time() >= self._save_at_s:
+            self._load()
+        self._begin(group.unit for group in self._groups if self._life.was_heard(group.unit))
+        for group in self._groups:
+            if self._life.silence_s(group.unit) <= group.after_s:
+                self._revive(group)
+            elif self._is_early(group):
+                continue
+            elif await self._is_replay():
+                group.since_ns = 0
+                group.owed.clear()
+            else:
+                if not group.since_ns:
+                    await self._fall(group)
+                self._write_owed(group, put)
+        self._note_silence()
+        if self._loop.time() >= self._save_at_s:
             await self._save()
-            self._show()
+        self._show()
+
+    def _is_early(self, group: _Group) -> bool:
+        """Whether its silence is none yet: nobody ever worked there, or there was no time yet to hear anybody."""
+        was_begun = self._loop.time() - self._begun_s >= HEAR_WITHIN_S
+        return not group.since_ns and (self._is_new(group.unit) or not was_begun)
+
+    def _note_silence(self) -> None:
+        """For a process after this one: on disk when it begins, and gone when it ends."""
+        units = {group.unit for group in self._groups}
+        silent = {
+            unit for unit in units & self._begun
+            if self._life.silence_s(unit) > HEAR_WITHIN_S and self._replay is not True
+        }  # fmt: skip
+        self._note(units, silent)
+
+    def _note(self, units: Iterable[str], silent: Collection[str]) -> None:
+        for unit in list(units):
+            if unit in silent and unit not in self._silent_ns:
+                since_ns = self._context.clock() - round(self._life.silence_s(unit) * 1e9)
+                self._silent_ns[unit] = since_ns
+                self._to_note.add(unit)
+            elif unit not in silent and self._silent_ns.pop(unit, 0):
+                self._to_note.add(unit)
 
     async def _fall(self, group: _Group) -> None:
         """On disk before the act."""
-        now_ns, silence_s = self._context.clock(), self._life.silence_s(group.unit)
+        now_ns, silence_s = self._life.now_ns(group.unit), self._life.silence_s(group.unit)
         group.since_ns = now_ns - round(silence_s * 1e9)
         group.owed = dict.fromkeys(group.actuators, -math.inf)
         group.part = self._life.silent_part()
@@ -254,7 +323,13 @@ class DeadMan:
             group.owed[name] = math.inf  # in the queue of its target
             actuator, fallback = group.actuators[name]
             command = self._command(group, actuator, fallback)
-            put(Task(command, actuator, partial(self._settle, group, command, group.since_ns)))
+            settle = partial(self._settle, group, command, group.since_ns)
+            put(Task(command, actuator, settle, partial(self._is_wanted, name, group.since_ns)))
+
+    def _is_wanted(self, name: str, since_ns: int) -> bool:
+        """Whether no command has ended this fallback while it waited, and no other silence has come."""
+        held = self._held.get(name)
+        return held is not None and held.since_ns == since_ns
 
     def _command(self, group: _Group, actuator: Actuator, fallback: Fallback) -> Command:
         now_ns = self._context.clock()
@@ -278,10 +353,8 @@ class DeadMan:
         if self._told.get(name) != (since_ns, status):
             self._told[name] = (since_ns, status)
             detail = f"{command.reason}; {outcome.detail}" if outcome.detail else command.reason
-            self._publisher.publish_receipt(
-                group.unit, command.id, name, status, command.value, outcome.read_back,
-                self._context.clock(), detail,
-            )  # fmt: skip
+            said = Outcome(status, outcome.read_back, detail)
+            self._receipts.say(command, said, self._context.clock())
             if status != "done":
                 log.error("%s: its fallback %g is %s: %s", name, command.value, status, outcome.detail)
         held = self._held.get(name)
@@ -300,6 +373,8 @@ class DeadMan:
 
     def _revive(self, group: _Group) -> None:
         """Life is there (again): what was never written is not written any more."""
+        if self._life.was_heard(group.unit):
+            self._mend_times(group)
         if not group.since_ns:
             return
         group.since_ns = 0
@@ -313,19 +388,59 @@ class DeadMan:
             group.unit, held, group.source,
         )  # fmt: skip
 
+    def _mend_times(self, group: _Group) -> None:
+        """Where there is life the clock is right: a fallback that is still to come was told by one that was ahead. What
+        a process before this one still owed then is not written any more.
+        """
+        now_ns = self._context.clock()
+        for name in group.actuators:
+            held = self._held.get(name)
+            if self._fell_ns.get(name, 0) > now_ns:
+                self._fell_ns[name] = now_ns
+                if held is not None:
+                    held.at_ns = now_ns
+                    self._to_save.add(name)
+            if name in self._owed_before:
+                self._owed_before.discard(name)
+                if not group.since_ns and held is not None and held.status == "owed":
+                    self._let_go(name)
+
     def _let_go(self, name: str) -> None:
         self._held.pop(name, None)
         self._to_save.add(name)
         for group in self._groups:
             group.owed.pop(name, None)
 
+    def _load(self) -> None:
+        """What the process before left, as soon as the store says it."""
+        found = self._store.load()
+        if found is None:
+            self._save_at_s = self._loop.time() + AGAIN_S
+            return
+        self._is_loaded = True
+        names = {name for group in self._groups for name in group.actuators}
+        for held in found:
+            if held.actuator in names and held.actuator not in self._fell_ns:
+                self._held[held.actuator] = held
+                self._fell_ns[held.actuator] = held.at_ns
+                if held.status == "owed":
+                    self._owed_before.add(held.actuator)
+
     async def _save(self) -> None:
-        if self._to_save or self._to_begin:
-            names, self._to_save = self._to_save, set()
-            begun, self._to_begin = self._to_begin, set()
-            kept = [self._held[name] for name in names if name in self._held]
-            gone = [name for name in names if name not in self._held]
-            await asyncio.to_thread(self._store.save, kept, gone, sorted(begun))
+        """What has changed; what the disk does not take stays to be saved."""
+        if not (self._to_save or self._to_begin or self._to_note):
+            return
+        names, self._to_save = self._to_save, set()
+        begun, self._to_begin = self._to_begin, set()
+        noted, self._to_note = self._to_note, set()
+        kept = [replace(self._held[name]) for name in names if name in self._held]
+        gone = [name for name in names if name not in self._held]
+        silent = {unit: self._silent_ns.get(unit, 0) for unit in noted}
+        if not await asyncio.to_thread(self._store.save, kept, gone, sorted(begun), silent):
+            self._to_save |= names
+            self._to_begin |= begun
+            self._to_note |= noted
+            self._save_at_s = self._loop.time() + AGAIN_S
 
     # The watchdogs of servers.
 
@@ -376,14 +491,16 @@ class DeadMan:
         }
 
 
-def _metrics(record: Record) -> dict[str, Any]:
-    """What a role says of itself; nothing where the record is no such word: anyone can write to the topic."""
+def _word(record: Record) -> tuple[str, str, dict[str, Any]]:
+    """Role, kind and metrics of a status; nothing where the record is none: anyone can write to the topic."""
     with contextlib.suppress(orjson.JSONDecodeError):
         said = orjson.loads(record.value or b"{}")
-        metrics = said.get("metrics") if isinstance(said, dict) else None
-        if isinstance(metrics, dict):
-            return metrics
-    return {}
+        if isinstance(said, dict):
+            role, metrics = said.get("role"), said.get("metrics")
+            kind = said.get("kind", role)
+            if isinstance(role, str) and isinstance(kind, str) and isinstance(metrics, dict):
+                return role, kind, metrics
+    return "", "", {}
 
 
 def _groups(context: RoleContext) -> list[_Group]:

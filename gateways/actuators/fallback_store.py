@@ -1,22 +1,26 @@
-"""Which actuators are in their fallback, and on which units Headrace has ever worked, over a restart of the role.
+"""Which actuators are in their fallback, on which units Headrace has ever worked, and since when a unit is silent, over
+a restart of the role.
 
 One SQLite file in `run_dir`.
 
 Rules: written before the device is. Unlike a command's mark it is no condition of the act: a disk that takes nothing
-keeps no actuator from its safe side.
+keeps no actuator from its safe side. What it did not take, or say, the caller tries again.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal
 
-log = logging.getLogger(__name__)
+from streams.log_limit import limited
+
+log_again: logging.Logger = limited(__name__)
 
 FILE: Final = "actuators-fallback.sqlite"
 SCHEMA: Final = """
@@ -28,7 +32,9 @@ create table if not exists fallbacks (
     status text not null
 ) without rowid;
 create table if not exists begun (unit text primary key) without rowid;
+create table if not exists silent (unit text primary key, since_ns integer not null) without rowid;
 """
+NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -60,62 +66,90 @@ class FallbackStore:
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self.failures = 0
+        self._file = file
         self._database: sqlite3.Connection | None = None
-        try:
-            self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-            self._database.execute("pragma journal_mode = wal")
-            self._database.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            self._failed(error)
 
-    def load(self) -> list[Held]:
-        """All that the process before left."""
+    def load(self) -> list[Held] | None:
+        """All that the process before left; None where the file can't be read."""
         try:
-            rows = (
-                [] if self._database is None else self._database.execute("select * from fallbacks").fetchall()
-            )
+            return [Held(*row) for row in self._opened().execute("select * from fallbacks")]
         except sqlite3.Error as error:
             self._failed(error)
-            return []
-        return [Held(*row) for row in rows]
+            return None
 
     def begun(self) -> set[str] | None:
         """Units on which Headrace has worked; None where the file can't be read: it may have worked on all."""
         try:
-            if self._database is not None:
-                return {str(unit) for (unit,) in self._database.execute("select unit from begun")}
+            return {str(unit) for (unit,) in self._opened().execute("select unit from begun")}
         except sqlite3.Error as error:
             self._failed(error)
-        return None
+            return None
 
-    def save(self, held: Iterable[Held], gone: Iterable[str] = (), begun: Iterable[str] = ()) -> None:
-        """Keep or change `held`, forget `gone`, and add units to those of `begun`: one commit."""
-        if self._database is None:
-            return
+    def silent(self) -> dict[str, int]:
+        """Units that were silent when the process before ended without being told to, and since when, in ns."""
         try:
-            self._database.execute("begin immediate")
-            try:
-                self._database.executemany(
-                    "delete from fallbacks where actuator = ?", [(name,) for name in gone]
-                )
-                self._database.executemany(
+            return dict(self._opened().execute("select unit, since_ns from silent"))
+        except sqlite3.Error as error:
+            self._failed(error)
+            return {}
+
+    def save(
+        self,
+        held: Iterable[Held],
+        gone: Iterable[str] = (),
+        begun: Iterable[str] = (),
+        silent: Mapping[str, int] = NOBODY,
+    ) -> bool:
+        """Keep or change `held`, forget `gone`, add units to those of `begun`, and say since when units are `silent`, 0
+        for not: one commit. False where the disk does not take it.
+        """
+        try:
+            with self._transaction() as database:
+                database.executemany("delete from fallbacks where actuator = ?", [(name,) for name in gone])
+                database.executemany(
                     "insert or replace into fallbacks values (?, ?, ?, ?, ?)", [astuple(one) for one in held]
                 )
-                self._database.executemany(
-                    "insert or ignore into begun values (?)", [(unit,) for unit in begun]
-                )
-                self._database.execute("commit")
-            except BaseException:
-                self._database.execute("rollback")
-                raise
+                database.executemany("insert or ignore into begun values (?)", [(unit,) for unit in begun])
+                database.executemany("insert or replace into silent values (?, ?)", list(silent.items()))
+                database.execute("delete from silent where since_ns = 0")
         except sqlite3.Error as error:
             self._failed(error)
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file."""
         if self._database is not None:
             self._database.close()
+            self._database = None
+
+    def _opened(self) -> sqlite3.Connection:
+        """The file. Raises sqlite3.Error: the next call tries again."""
+        if self._database is None:
+            database = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
+            try:
+                database.execute("pragma journal_mode = wal")
+                database.executescript(SCHEMA)
+            except BaseException:
+                database.close()
+                raise
+            self._database = database
+        return self._database
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        database = self._opened()
+        database.execute("begin immediate")
+        try:
+            yield database
+            database.execute("commit")
+        finally:
+            # where the disk is full SQLite may have rolled back by itself
+            if database.in_transaction:
+                database.execute("rollback")
 
     def _failed(self, error: sqlite3.Error) -> None:
         self.failures += 1
-        log.error("which actuators are in their fallback is not kept on disk: %s", error)
+        log_again.error(
+            "%s: %s; which actuators are in their fallback is not kept on disk", self._file, error
+        )

@@ -2,14 +2,16 @@
 
 Rules: a batch of marks is one durable commit; a mark without a word after it means that the process ended between
 mark and receipt. What was marked is kept for as long as the log may bring it again: the longest expiry, the clock
-skew, and the retention of the topic, because the reader starts at the beginning of the log.
+skew, and the retention of the topic, because the reader starts at the beginning of the log. A disk that takes nothing,
+or a file that can't be read, is an UnreachableError of every call: the next one tries again.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -24,7 +26,9 @@ create table if not exists commands (
 ) without rowid;
 create index if not exists by_expiry on commands (expires_ns);
 create table if not exists owners (unit text primary key, epoch integer not null) without rowid;
+create table if not exists latest (actuator text primary key, cause_ns integer not null) without rowid;
 """
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class CommandLedger:
@@ -33,24 +37,18 @@ class CommandLedger:
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()  # SQLite would not say why it can't
+        self._file = file
         self._lock = threading.Lock()
-        try:
-            self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-            self._database.execute("pragma journal_mode = wal")
-            # FULL: a commit is on the disk when it returns, even if the machine goes down after it.
-            self._database.execute("pragma synchronous = full")
-            self._database.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            raise UnreachableError(f"{file}: {error}; without it no command may be acted on") from None
+        self._database: sqlite3.Connection | None = None
 
     def known(self, ids: Sequence[str]) -> dict[str, bool]:
         """Those of `ids` that were taken before: True when their receipt is out."""
         found: dict[str, bool] = {}
-        with self._lock:
+        with self._opened() as database:
             for start in range(0, len(ids), 500):
                 part = ids[start : start + 500]
                 places = ",".join("?" * len(part))
-                rows = self._database.execute(
+                rows = database.execute(
                     f"select id, told from commands where id in ({places})",  # noqa: S608 - placeholders only
                     part,
                 )
@@ -59,18 +57,31 @@ class CommandLedger:
 
     def epochs(self) -> dict[str, int]:
         """The highest epoch of an owner that was seen of each unit."""
-        with self._lock:
-            return dict(self._database.execute("select unit, epoch from owners"))
+        with self._opened() as database:
+            return dict(database.execute("select unit, epoch from owners"))
+
+    def latest(self) -> dict[str, int]:
+        """When the latest command was decided that was taken to be written, in ns, by actuator."""
+        with self._opened() as database:
+            return dict(database.execute("select actuator, cause_ns from latest"))
 
     def mark(
-        self, commands: Iterable[tuple[str, int]], epochs: Mapping[str, int] = MappingProxyType({})
+        self,
+        commands: Iterable[tuple[str, int]],
+        epochs: Mapping[str, int] = NOTHING,
+        latest: Mapping[str, int] = NOTHING,
     ) -> None:
-        """Take commands (id, expires_ns), and owners' epochs by unit: on disk when this returns."""
+        """Take commands (id, expires_ns), owners' epochs by unit, and `latest`: on disk when this returns."""
         self._write(
             ("insert or ignore into commands (id, expires_ns) values (?, ?)", list(commands)),
             (
                 "insert into owners values (?, ?) on conflict do update set epoch = max(epoch, excluded.epoch)",
                 list(epochs.items()),
+            ),
+            (
+                "insert into latest values (?, ?) "
+                "on conflict do update set cause_ns = max(cause_ns, excluded.cause_ns)",
+                list(latest.items()),
             ),
         )
 
@@ -85,18 +96,47 @@ class CommandLedger:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._database.close()
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """The file, for one call at a time. UnreachableError, which names it, for whatever SQLite says."""
+        with self._lock:
+            try:
+                if self._database is None:
+                    self._database = _open(self._file)
+                yield self._database
+            except sqlite3.Error as error:
+                raise UnreachableError(
+                    f"{self._file}: {error}; without it no command may be acted on"
+                ) from None
 
     def _write(self, *work: tuple[str, Sequence[tuple[str | int, ...]]]) -> None:
         """Statements with their rows, in one commit."""
         if not any(rows for _, rows in work):
             return
-        with self._lock:
-            self._database.execute("begin immediate")
+        with self._opened() as database:
+            database.execute("begin immediate")
             try:
                 for statement, rows in work:
-                    self._database.executemany(statement, rows)
-                self._database.execute("commit")
-            except BaseException:
-                self._database.execute("rollback")
-                raise
+                    database.executemany(statement, rows)
+                database.execute("commit")
+            finally:
+                # where the disk is full SQLite may have rolled back by itself
+                if database.in_transaction:
+                    database.execute("rollback")
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+    try:
+        database.execute("pragma journal_mode = wal")
+        # FULL: a commit is on the disk when it returns, even if the machine goes down after it.
+        database.execute("pragma synchronous = full")
+        database.executescript(SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -24,11 +24,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A command that was found sound, with its actuator. `settle`: who hears its outcome, None for a receipt."""
+    """A command that was found sound, with its actuator. `settle`: who hears its outcome, None for a receipt.
+
+    `is_wanted`: asked right before it is written; one that is not wanted any more is dropped without a word.
+    """
 
     command: Command
     actuator: Actuator
     settle: Callable[[Outcome], None] | None = None
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 class Target(Protocol):

@@ -1,9 +1,15 @@
-"""Role `actuators`: every actuator of the site, from `commands` to the devices."""
+"""Role `actuators`: every actuator of the site, from `commands` to the devices.
+
+Rule: a disk that takes nothing ends nothing here, from the start on: the dead man lives in this process.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import sqlite3
+from typing import Final
 
 from gateways.actuators.actuators import Actuators
 from gateways.actuators.dead_man import DeadMan
@@ -12,16 +18,22 @@ from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
 from gateways.actuators.opcua_target import OpcuaTarget
 from gateways.actuators.outcome import Target
+from gateways.actuators.receipts import Receipts
 from gateways.nvml.library import open_nvml
 from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
+from rules.errors import ConfigurationError
 from streams.command_signatures import trusted_keys
+from streams.log_limit import limited
 from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
+from streams.run_folder import FULL_HINT
 
 SOURCE = "actuators"
+OPEN_AGAIN_S: Final = 5.0
 
 log = logging.getLogger(__name__)
+log_again = limited(__name__)
 
 
 async def run(context: RoleContext) -> None:
@@ -44,12 +56,13 @@ async def run(context: RoleContext) -> None:
             log.error("nvml: %s", DRIVER_REFUSED)
     trusted = trusted_keys(context.settings.commands.trusted, context.site.name)
     ledger, store = CommandLedger(run_dir / "actuators.sqlite"), FallbackStore(run_dir / FILE)
-    publisher = await Publisher.open(context, SOURCE)
+    receipts = Receipts()
     traces = open_traces(context)
     trace = untraced if traces is None else traces.see
-    dead_man = DeadMan(context, publisher, store, servers)
-    worker = Actuators(context, publisher, ledger, targets, dead_man, trusted, trace)
+    dead_man = DeadMan(context, receipts, store, servers)
+    worker = Actuators(context, receipts, ledger, targets, dead_man, trusted, trace)
     working = [
+        asyncio.create_task(carry(context, receipts)),
         asyncio.create_task(worker.run()),
         *(asyncio.create_task(server.run()) for server in servers.values()),
     ]
@@ -61,8 +74,9 @@ async def run(context: RoleContext) -> None:
         ended = await asyncio.gather(*working, return_exceptions=True)
         for target in targets.values():
             await target.close()
-        await publisher.close()
-        await worker.tell(everything=True)
+        if receipts.publisher is not None:
+            await receipts.publisher.close()
+            await worker.tell(everything=True)
         ledger.close()
         store.close()
         if traces is not None:
@@ -70,3 +84,21 @@ async def run(context: RoleContext) -> None:
     for result in ended:
         if isinstance(result, Exception):
             raise result
+
+
+async def carry(context: RoleContext, receipts: Receipts) -> None:
+    """Until cancelled. ConfigurationError for a spool that can't be opened, but for a full disk: that is waited for."""
+    has_failed = False
+    while receipts.publisher is None:
+        try:
+            receipts.carry(await Publisher.open(context, SOURCE))
+        except (ConfigurationError, OSError, sqlite3.Error) as error:
+            is_full = not isinstance(error, ConfigurationError) or error.findings[0].hint == FULL_HINT
+            if not (is_full or has_failed):
+                raise
+            has_failed = True
+            log_again.error("the publisher can't be opened, receipts wait: %s", str(error))
+        if receipts.publisher is None:
+            gc.collect()  # what failed has the spool's file open until then, and would lock us out
+            await asyncio.sleep(OPEN_AGAIN_S)
+    await asyncio.Event().wait()

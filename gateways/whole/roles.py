@@ -19,6 +19,7 @@ from gateways.actuators.actuators import Actuators, target_of
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fallback_store import FILE, FallbackStore
 from gateways.actuators.ledger import CommandLedger
+from gateways.actuators.receipts import Receipts
 from gateways.opcua.convert import Sample
 from gateways.opcua.points import SourcePoints
 from gateways.sim.frames import FrameSource
@@ -79,7 +80,8 @@ async def _say(context: RoleContext, say: Say) -> None:
         heard = {
             name: context.metrics[name] for name in ("last_tick_ns", "now_ns") if name in context.metrics
         }
-        body = orjson.dumps({"role": context.name, "state": context.state, "metrics": heard})
+        kind = context.name.removesuffix("-2")
+        body = orjson.dumps({"role": context.name, "kind": kind, "state": context.state, "metrics": heard})
         say(Message(STATUS.name, 0, context.name.encode(), body, (("schema", b"status/1"),)))
 
 
@@ -193,8 +195,9 @@ async def _actuators(context: RoleContext, field: Field, accepted: Accepted) -> 
     targets = {name: FieldTarget(field, name, context.clock) for name in names}
     store = FallbackStore(context.settings.run_dir / FILE)
     trusted = trusted_keys(context.settings.commands.trusted, context.site.name)
-    dead_man = DeadMan(context, tap, store, _servers(targets))
-    actuators = Actuators(context, tap, ledger, targets, dead_man, trusted)
+    receipts = Receipts(tap)
+    dead_man = DeadMan(context, receipts, store, _servers(targets))
+    actuators = Actuators(context, receipts, ledger, targets, dead_man, trusted)
     try:
         await actuators.run()
     finally:

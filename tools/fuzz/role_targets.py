@@ -135,8 +135,8 @@ def statuses(_: Path) -> Case:
         status = as_status(data)
         if status is not None:
             silent_parts([status], list(expected_roles(plant, True)), 2 * S)
-            life = Life([UNIT], lambda: 2 * S, lambda: 2.0)
-            life.hear(status["metrics"])
+            life = Life([UNIT], lambda: 2 * S, lambda: 2.0, {})
+            life.hear(status["role"], status["kind"], status["metrics"])
             life.silent_part()
         Observer(plant).see(record)
 

@@ -13,7 +13,7 @@ from gateways.actuators.nvml_target import NvmlTarget
 from gateways.listen import free_port
 from gateways.nvml.library import LibraryNvml
 from gateways.nvml.state import GPU_IS_LOST, NO_PERMISSION, NvmlState
-from streams.record import Message, Record
+from streams.record import Message
 from streams.topics import COMMANDS, DEAD_LETTERS
 from tests.gateways.actuators.plant import (
     PlantServer,
@@ -130,8 +130,7 @@ async def test_a_value_that_is_no_number_is_refused():
     site = make_site(1)
     worker = object.__new__(actuators.Actuators)
     worker._context = type("C", (), {"site": site})
-    record = Record(COMMANDS.name, 0, 0, 0, b"row-a", b"")
-    verdict = worker._judge(record, command("P1.PumpSpeed", math.nan), False, time.time_ns())
+    verdict = worker._judge(command("P1.PumpSpeed", math.nan), False, time.time_ns())
     assert verdict.status == "refused"
 
 
@@ -294,18 +293,3 @@ async def test_a_broker_that_is_away_at_the_start_is_waited_for(context):
         context.bus.come_back()
         assert await settled(context.bus, wanted) == ["done"]
         assert context.state == "ready"
-
-
-async def test_the_ledger_keeps_what_the_log_may_bring_again(tmp_path):
-    ledger = CommandLedger(tmp_path / "ledger.sqlite")
-    ledger.mark([("old", 100), ("new", 200)])
-    ledger.mark([("new", 200)])
-    ledger.tell(["new"])
-    ledger.close()
-    ledger = CommandLedger(tmp_path / "ledger.sqlite")
-    assert ledger.known(["old", "new", "other"]) == {"old": False, "new": True}
-    ledger.mark([("new", 200)])
-    assert ledger.known(["new"]) == {"new": True}
-    ledger.forget(150)
-    assert ledger.known([f"x{number}" for number in range(2000)] + ["old", "new"]) == {"new": True}
-    ledger.close()

@@ -3,227 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+import contextlib
+import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import orjson
 import pytest
 
-from gateways.actuators import actuators, dead_man, role
-from gateways.actuators.actuators import Actuators
-from gateways.actuators.dead_man import DeadMan
-from gateways.actuators.fallback_store import FILE, FallbackStore
-from gateways.actuators.ledger import CommandLedger
-from gateways.actuators.outcome import Outcome, Task
-from gateways.whole.loop import VirtualLoop
-from rules.engine.inputs import Readings, Receipt
-from rules.engine.outputs import Command
-from rules.site.parse import parse_site
+from gateways.actuators import actuators, dead_man
+from gateways.actuators.fallback_store import FILE
+from gateways.actuators.outcome import Outcome
+from rules.engine.inputs import Readings
 from streams.bus.memory import MemoryBus
-from streams.command_signatures import TrustedKeys
-from streams.publisher.publisher import Publisher
-from streams.record import Message
 from streams.replay_mark import Mark, mark_log
-from streams.role import RoleContext
-from streams.settings import Settings
-from streams.topics import STATUS, TOPICS
-from streams.wire import encode_output
+from tests.gateways.actuators.silent_plant import SECOND, START_NS, Plant, simulated, takes_nothing, virtual
 from tests.gateways.nvml.hosts import inputs
-
-SECOND: Final = 1_000_000_000
-START_NS: Final = 1_800_000_000 * SECOND
-SITE, _FINDINGS = parse_site(
-    """
-name: dead-man
-sources:
-  plc:
-    kind: opcua
-    endpoint: opc.tcp://127.0.0.1:4840
-    address: ns=2;s={point}
-    watchdog: {node: ns=2;s=Watchdog}
-  host: {kind: nvml, assets: R1}
-  fallbacks: {kind: actuators, period: 10 s}
-templates:
-  pump:
-    type: Pump
-    points: {PumpSpeed: 0..100 %}
-    actuators: {PumpSpeed: {default: 80 %, fallback: {value: 90 %, after: 10 s}}}
-units:
-  row-a:
-    assets:
-      P1: pump
-      P2: {type: Pump, points: {PumpSpeed: 0..100 %}, actuators: {PumpSpeed: {default: 80 %}}}
-      R1:
-        type: Rack
-        contains:
-          -G1:
-            type: GPU
-            actuators:
-              power_limit: {range: 500..1600 W, default: 1.4 kW, fallback: {value: 0.5 kW, after: 15 s}}
-      ACT:
-        type: System
-        points: {ActuatorsInFallback: {range: 0..100, source: fallbacks}}
-  row-b:
-    assets:
-      P3: pump
-""",
-    "site.yaml",
-)
-assert SITE is not None, _FINDINGS
-
-
-class Device:
-    """Remembers what was written, and answers as it is told to. `numbers`: what its watchdog was told, and when."""
-
-    def __init__(self, plant: Plant) -> None:
-        self._plant = plant
-        self.answers: list[Outcome] = []
-        self.written: list[tuple[float, str, float]] = []
-        self.numbers: list[tuple[float, int]] = []
-        self.hangs = asyncio.Event()
-        self.hangs.set()
-
-    async def write(self, tasks: Sequence[Task]) -> list[Outcome]:
-        await self.hangs.wait()
-        outcomes = []
-        for task in tasks:
-            self.written.append((self._plant.now_s(), task.actuator.id, task.command.value))
-            outcomes.append(self.answers.pop(0) if self.answers else Outcome("done", task.command.value))
-        return outcomes
-
-    async def count(self, node: str, number: int) -> str:
-        assert node == "ns=2;s=Watchdog"
-        self.numbers.append((self._plant.now_s(), number))
-        return ""
-
-    async def close(self) -> None:
-        pass
-
-
-class Plant:
-    """A role, its devices, and what of Headrace still speaks: `speaks` has 'ticker', 'worker' and units.
-
-    `is_new`: no worker has ever worked here.
-    """
-
-    def __init__(self, folder: Path, is_new: bool = False) -> None:
-        self.folder = folder
-        self._is_new = is_new
-        self.bus = MemoryBus(self.now_ns)
-        self.speaks = {"ticker", "worker", "row-a", "row-b"}
-        self.plc, self.host = Device(self), Device(self)
-        self.context: Any = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._numbers = iter(range(1, 1000))
-
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def now_ns(self) -> int:
-        return START_NS + round(self.now_s() * SECOND)
-
-    async def begin(self) -> None:
-        if not self.bus.places(STATUS.name):
-            await self.bus.create_topics(TOPICS, 3)
-            worked_ns = 0 if self._is_new else START_NS - 3600 * SECOND
-            self.say("worker", now_ns={"row-a": worked_ns, "row-b": worked_ns})
-        assert SITE is not None
-        self.context = RoleContext(
-            "actuators", SITE, self.folder, Settings(run_dir=self.folder), self.bus, asyncio.Event()
-        )
-        self.context.clock = self.now_ns
-        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._speak())]
-
-    async def end(self) -> None:
-        assert not self._tasks[0].done(), "it has ended by itself"
-        self.context.stop.set()
-        await self._tasks[0]
-        self._tasks[1].cancel()
-
-    async def _work(self) -> None:
-        context = self.context
-        ledger, store = CommandLedger(self.folder / "ledger.sqlite"), FallbackStore(self.folder / FILE)
-        publisher = await Publisher.open(context, role.SOURCE)
-        dead_man = DeadMan(context, publisher, store, {"plc": self.plc})
-        targets, trusted = {"plc": self.plc, "nvml": self.host}, TrustedKeys((), context.site.name)
-        worker = Actuators(context, publisher, ledger, targets, dead_man, trusted)
-        try:
-            await worker.run()
-        finally:
-            await publisher.close()
-            ledger.close()
-            store.close()
-
-    async def _speak(self) -> None:
-        now_ns: dict[str, int] = {}
-        while True:
-            now_ns |= {unit: self.now_ns() for unit in self.speaks & {"row-a", "row-b"}}
-            if "ticker" in self.speaks:
-                self.say("ticker", last_tick_ns=self.now_ns())
-            if "worker" in self.speaks:
-                self.say("worker", now_ns=now_ns)
-            self.say("actuators")
-            await asyncio.sleep(1.0)
-
-    def say(self, name: str, **metrics: Any) -> None:
-        if not self.bus._away:
-            value = orjson.dumps({"role": name, "state": "ready", "metrics": metrics})
-            self.bus.append(Message(STATUS.name, 0, name.encode(), value, ()))
-
-    def command(self, actuator: str, value: float, cause_ns: int | None = None) -> Command:
-        """One that is decided now, put onto the log."""
-        cause_ns = self.now_ns() if cause_ns is None else cause_ns
-        unit = "W" if actuator.endswith("limit") else "percent"
-        name = f"row-a:test:1:{next(self._numbers)}:0"
-        made = Command(
-            name, "row-a", "rule", "P1", actuator, value, unit, cause_ns, cause_ns + 60 * SECOND, "test"
-        )
-        self.bus.append(encode_output(made, 3))
-        return made
-
-    @property
-    def receipts(self) -> list[Receipt]:
-        return inputs(self.bus, Receipt)
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        return [(one.actuator, one.status) for one in self.receipts]
-
-    def told_of(self, actuator: str) -> list[str]:
-        return [status for name, status in self.told if name == actuator]
-
-    @property
-    def fallback(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.context.metrics["fallback"]
-        return found
-
-
-Test = Callable[[Plant], Coroutine[Any, Any, None]]
-
-
-@contextmanager
-def _loop() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        yield runner
-
-
-def simulated(test: Test) -> Callable[[Path], None]:
-    """The test, on virtual time, with a plant whose role has begun."""
-
-    def run(tmp_path: Path) -> None:
-        async def whole() -> None:
-            plant = Plant(tmp_path)
-            await plant.begin()
-            await test(plant)
-            await plant.end()
-
-        with _loop() as runner:
-            runner.run(whole())
-
-    run.__name__ = test.__name__
-    return run
 
 
 @simulated
@@ -336,7 +130,7 @@ def test_a_unit_on_which_headrace_has_never_worked_is_left_to_others_until_it_ha
         assert [name for _, name, _ in plant.plc.written] == ["P3.PumpSpeed"]
         await plant.end()
 
-    with _loop() as runner:
+    with virtual() as runner:
         runner.run(whole())
 
 
@@ -355,7 +149,7 @@ def test_a_process_that_is_started_in_a_silence_on_an_empty_log_remembers_that_h
         assert len(plant.plc.written) == 2
         await plant.end()
 
-    with _loop() as runner:
+    with virtual() as runner:
         runner.run(whole())
 
 
@@ -379,7 +173,7 @@ def test_a_log_that_is_away_is_said_seldom(tmp_path: Path, caplog: pytest.LogCap
         await asyncio.sleep(12.0)
         await plant.end()
 
-    with _loop() as runner:
+    with virtual() as runner:
         runner.run(whole())
     said = [line for line in caplog.messages if "can't be read" in line]
     assert said == [
@@ -517,7 +311,7 @@ def test_a_process_that_is_started_again_knows_what_is_in_its_fallback(tmp_path:
         assert plant.fallback["actuators"] == 0
         await plant.end()
 
-    with _loop() as runner:
+    with virtual() as runner:
         runner.run(whole())
 
 
@@ -537,6 +331,242 @@ def test_a_disk_that_takes_nothing_keeps_no_actuator_from_its_safe_side(
         await test(plant)
         await plant.end()
 
-    with _loop() as runner:
+    with virtual() as runner:
         runner.run(whole())
     assert "not kept on disk" in caplog.text
+
+
+# What the process itself, its clock and its disk do.
+
+
+@simulated
+async def test_a_process_that_stood_still_reads_first_what_was_said_meanwhile(plant: Plant) -> None:
+    await asyncio.sleep(20.0)
+    loop: Any = asyncio.get_running_loop()
+    speaks, plant.speaks = plant.speaks, set()
+    loop._now_s += 30.0  # stopped: the others went on, and what they said is about to be read
+    decided_ns = plant.now_ns() - 2 * SECOND
+
+    def arrive() -> None:
+        plant.speaks = speaks
+        now_ns = plant.now_ns()
+        plant.say("worker", now_ns={"row-a": now_ns, "row-b": now_ns})
+        plant.command("P1.PumpSpeed", 55.0, decided_ns)
+
+    loop.call_later(0.05, arrive)
+    await asyncio.sleep(30.0)
+    assert [value for _, _, value in plant.plc.written] == [55.0]
+
+
+@simulated
+async def test_a_stall_is_no_life(plant: Plant) -> None:
+    await asyncio.sleep(20.0)
+    loop: Any = asyncio.get_running_loop()
+    plant.speaks.clear()
+    loop._now_s += 30.0
+    await asyncio.sleep(12.0)
+    assert len(plant.plc.written) == 2
+
+
+@simulated
+async def test_a_clock_that_was_ahead_for_a_while_refuses_nothing_later(plant: Plant) -> None:
+    await asyncio.sleep(20.0)
+    plant.ahead_ns = 3600 * SECOND
+    await asyncio.sleep(15.0)
+    assert plant.fallback["actuators"] == 3
+    assert abs(plant.fallback["since_ns"] - (START_NS + 19 * SECOND)) < 2 * SECOND
+    plant.ahead_ns = 0
+    await asyncio.sleep(5.0)
+    plant.command("P1.PumpSpeed", 60.0)
+    await asyncio.sleep(1.0)
+    assert plant.told_of("P1.PumpSpeed") == ["done", "done"]
+    assert plant.fallback["names"] == ["P3.PumpSpeed", "R1-G1.power_limit"]
+
+
+def test_nor_where_nothing_was_heard_before_it_fell_back(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        speaks, plant.speaks = plant.speaks, set()
+        plant.ahead_ns = 3600 * SECOND
+        await plant.begin()
+        await asyncio.sleep(20.0)
+        await plant.end()
+        plant.ahead_ns, plant.speaks = 0, speaks
+        await plant.begin()
+        await asyncio.sleep(5.0)
+        plant.command("P1.PumpSpeed", 60.0)
+        await asyncio.sleep(1.0)
+        assert plant.told_of("P1.PumpSpeed") == ["done", "done"]
+        await plant.end()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+@simulated
+async def test_who_is_no_worker_keeps_no_fallback_away(plant: Plant) -> None:
+    await asyncio.sleep(20.0)
+    plant.speaks.clear()
+    for _ in range(20):
+        plant.say("alerts", now_ns={"row-a": plant.now_ns(), "row-b": plant.now_ns()})
+        await asyncio.sleep(1.0)
+    assert len(plant.plc.written) == 2
+
+
+def test_who_is_no_worker_begins_no_unit(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path, is_new=True)
+        plant.speaks.clear()
+        await plant.begin()
+        for _ in range(2):
+            plant.say("alerts", now_ns={"row-a": plant.now_ns()})
+            await asyncio.sleep(20.0)
+            await plant.end()
+            await plant.begin()
+        assert plant.plc.written == []
+        await plant.end()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+@simulated
+async def test_a_fallback_that_is_tried_again_does_not_follow_the_command_that_ended_it(plant: Plant) -> None:
+    await asyncio.sleep(20.0)
+    plant.plc.answers = [Outcome("failed")]
+    plant.speaks -= {"worker"}
+    await asyncio.sleep(11.0)
+    plant.plc.hangs.clear()
+    plant.command("P1.PumpSpeed", 60.0)
+    await asyncio.sleep(3.0)  # the fallback is tried again, behind the command that hangs
+    plant.plc.hangs.set()
+    await asyncio.sleep(10.0)
+    assert [value for _, name, value in plant.plc.written if name == "P1.PumpSpeed"] == [90.0, 60.0]
+    assert "P1.PumpSpeed" not in plant.fallback["names"]
+
+
+def test_what_was_owed_when_the_process_ended_is_over_when_life_is_heard(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path / "run")
+        await plant.begin()
+        await asyncio.sleep(20.0)
+        speaks, plant.speaks = plant.speaks, set()
+        plant.plc.hangs.clear()
+        await asyncio.sleep(11.5)
+        await plant.kill()
+        plant.plc.hangs.set()
+        plant.speaks = speaks
+        await plant.begin()
+        await asyncio.sleep(10.0)
+        assert plant.plc.written == []
+        assert plant.fallback["actuators"] == 0
+        await plant.end()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+def test_a_process_that_ends_again_and_again_in_a_silence_does_not_wait_for_ever(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path / "run")
+        await plant.begin()
+        await asyncio.sleep(20.0)
+        plant.speaks.clear()
+        for _ in range(4):
+            await asyncio.sleep(5.0)
+            assert plant.plc.written == [] or plant.now_s() > 30.0
+            await plant.kill()
+            await plant.begin()
+        assert len(plant.plc.written) >= 2
+        await plant.kill()
+        plant.speaks |= {"ticker", "worker", "row-a", "row-b"}
+        before = len(plant.plc.written)
+        await asyncio.sleep(30.0)
+        await plant.begin()
+        await asyncio.sleep(20.0)
+        assert len(plant.plc.written) == before, "it hears life before it falls back"
+        await plant.end()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+def test_one_that_was_told_to_end_in_a_silence_counts_anew(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        await plant.begin()
+        await asyncio.sleep(20.0)
+        plant.speaks.clear()
+        await asyncio.sleep(7.0)
+        await plant.end()
+        await asyncio.sleep(3600.0)
+        await plant.begin()
+        await asyncio.sleep(9.0)
+        assert plant.plc.written == []
+        await asyncio.sleep(3.0)
+        assert len(plant.plc.written) == 2
+        await plant.end()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+def test_what_the_disk_did_not_take_is_saved_when_it_has_room_again(tmp_path: Path) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path / "run")
+        await plant.begin()
+        await asyncio.sleep(20.0)
+        takes_nothing(plant.store._database)
+        speaks, plant.speaks = plant.speaks, set()
+        await asyncio.sleep(20.0)
+        assert plant.fallback["disk_failures"] > 0
+        takes_nothing(plant.store._database, False)
+        plant.speaks = speaks
+        await asyncio.sleep(10.0)
+        await plant.kill()
+        await plant.begin()
+        await asyncio.sleep(5.0)
+        assert plant.fallback["names"] == ["P1.PumpSpeed", "P3.PumpSpeed", "R1-G1.power_limit"]
+        await plant.end()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+def test_a_count_whose_publisher_fails_as_it_closes_keeps_no_role_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(*_: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1.0)
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(dead_man, "tell_count", tell)
+
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        await plant.begin()
+        await asyncio.sleep(5.0)
+        plant.context.stop.set()
+        await asyncio.sleep(30.0)
+        assert plant.has_ended()
+
+    with virtual() as runner:
+        runner.run(whole())
+
+
+def test_a_count_that_cannot_be_told_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(dead_man, "tell_count", tell)
+
+    async def test(plant: Plant) -> None:
+        plant.speaks.clear()
+        await asyncio.sleep(12.0)
+        assert len(plant.plc.written) == 2
+
+    simulated(test)(tmp_path)

@@ -113,4 +113,6 @@ async def test_the_ledger_keeps_the_highest(tmp_path):
     assert fence.raised() == {}
     assert not fence.is_fenced(value, 6, was_taken=False)
     assert fence.raised() == {"row-a": 6}
+    fence.keep({"row-a": 6})
+    assert fence.raised() == {}
     assert fence.is_fenced(value, 4, was_taken=True)

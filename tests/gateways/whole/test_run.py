@@ -91,7 +91,7 @@ def test_another_seed_writes_another_log(simulator: Simulator) -> None:
 
 
 def test_actuators_that_do_not_mark_are_found(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CommandLedger, "mark", lambda self, commands, epochs: None)
+    monkeypatch.setattr(CommandLedger, "mark", lambda self, *marks: None)
     outcome = run(simulator, f"{PUMP} kill:actuators@22s+2s")
     assert any("written again" in line for line in outcome.broken)
 
@@ -250,7 +250,7 @@ def test_a_folder_is_left_as_it_was_at_the_kill(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_reduced_to_what_it_needs(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CommandLedger, "mark", lambda self, commands, epochs: None)
+    monkeypatch.setattr(CommandLedger, "mark", lambda self, *marks: None)
     others = "slow-reader:worker*0.3@17s+2s repeat:events*20@28s+1s clock:ticker*0.5@31s+2s"
     found = run(simulator, f"{PUMP} {others} kill:actuators@22s+2s")
     reduced = simulator.reduced(found)
