@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rules.engine.chain import ChainEnd
-from rules.engine.inputs import Input
+from rules.engine.inputs import Activation, Input
 from rules.engine.outputs import Output
 from rules.engine.tables import Compiled
 from streams.bus.bus import Producer
@@ -28,6 +28,10 @@ class Engine(Protocol):
 
     def lacks(self, rules_digest: str) -> bool:
         """Whether an activation would find no offer."""
+        ...
+
+    def believes(self, value: Activation) -> bool:
+        """Whether an activation that came next would be anything but a forgery."""
         ...
 
     def offer(self, rules_digest: str, rules: Compiled | str) -> None:

@@ -1,7 +1,9 @@
 """The worker without its transport: records in, outputs on the bus, snapshots, and what may be acknowledged.
 
 Rules that this module obeys:
-- All records of one fetch that belong to a unit go into one `engine.step`, in the order of their offsets.
+- All records of one fetch that belong to a unit go into one `engine.step`, in the order of their offsets. Only what stands
+  in front of an activation is stepped before it: by that the engine knows whether to believe it, and nothing is read or
+  made ready for one that is forged.
 - What nobody can read goes to `dead-letters` with its reason, is counted, and stops nothing.
 - A snapshot is taken between two batches, of one unit at a time. It is written only when the broker has
   acknowledged everything that was sent before it, and counts only when the broker has its manifest.
@@ -228,16 +230,26 @@ class Processor:
         self._snapshot_if_due()
 
     async def _step(self, unit: UnitState, inputs: Sequence[Input]) -> Sequence[Output]:
-        activated = [value.rules_digest for value in inputs if isinstance(value, Activation)]
-        for digest in activated:
-            if unit.engine.lacks(digest):
-                unit.engine.offer(digest, await self._rules.rules_of(digest, unit.id))
+        if not any(isinstance(value, Activation) for value in inputs):
+            return unit.engine.step(inputs)
+        outputs: list[Output] = []
+        begun = 0
+        for place, value in enumerate(inputs):
+            if isinstance(value, Activation) and unit.engine.lacks(value.rules_digest):
+                outputs += self._timed_step(unit, inputs[begun:place])
+                begun = place
+                if unit.engine.believes(value):
+                    meaning = await self._rules.rules_of(value.rules_digest, unit.id)
+                    unit.engine.offer(value.rules_digest, meaning)
+        outputs += self._timed_step(unit, inputs[begun:])
+        unit.engine.withdraw_offers()
+        return outputs
+
+    def _timed_step(self, unit: UnitState, inputs: Sequence[Input]) -> Sequence[Output]:
         started_s = time.perf_counter()
         outputs = unit.engine.step(inputs)
-        if activated:
-            unit.engine.withdraw_offers()
-            pause_ms = (time.perf_counter() - started_s) * 1e3
-            self.counts.activation_pause_ms_max = max(self.counts.activation_pause_ms_max, pause_ms)
+        pause_ms = (time.perf_counter() - started_s) * 1e3
+        self.counts.activation_pause_ms_max = max(self.counts.activation_pause_ms_max, pause_ms)
         return outputs
 
     def _advance(self, partition: PartitionState, record: Record) -> bool:
