@@ -19,7 +19,7 @@ import hashlib
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import orjson
@@ -174,34 +174,23 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
     return Found(snapshots, rejected)
 
 
-async def last_manifests(bus: Bus) -> list[Manifest]:
-    """The newest of each partition that has one, of whichever unit and log. UnreachableError."""
-    found: list[Manifest] = []
+async def last_snapshots(bus: Bus, native: Collection[str]) -> list[Snapshot]:
+    """Of each partition that has any complete ones, those nearest to its end, of whichever units. UnreachableError.
+
+    `native`: as of `read_snapshots`.
+    """
+    found: list[Snapshot] = []
     wanted = {place: end for place, end in (await bus.ends(SNAPSHOTS.name)).items() if end}
     window = _FIRST_WINDOW
     while wanted:  # as `read_snapshots` does
         spans = {place: (max(0, end - window), end) for place, end in wanted.items()}
         for place, records in (await read_spans(bus, spans)).items():
-            newest = next(filter(None, map(_manifest_of, reversed(records))), None)
-            if newest is not None:
-                found.append(newest)
-            if newest is not None or spans[place][0] == 0:
+            complete = assemble(records, None, native).snapshots
+            found += complete.values()
+            if complete or spans[place][0] == 0:
                 del wanted[place]
         window *= 4
     return found
-
-
-def _manifest_of(record: Record) -> Manifest | None:
-    """None for every other record, and for one that says nonsense."""
-    if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
-        return None
-    try:
-        said = orjson.loads(record.value)
-        made = Manifest(**{one.name: said[one.name] for one in fields(Manifest)})
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    texts = (made.unit, made.rules_digest, made.site_digest)
-    return made if all(isinstance(text, str) for text in texts) else None
 
 
 async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
@@ -219,8 +208,8 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
     return covered
 
 
-def assemble(records: Iterable[Record], wanted: Collection[str], native: Collection[str]) -> Found:
-    """The last complete snapshot of each of `wanted` among records of the topic; see `read_snapshots`."""
+def assemble(records: Iterable[Record], wanted: Collection[str] | None, native: Collection[str]) -> Found:
+    """The last complete snapshot of each of `wanted` (None: of all) among records of the topic; see `read_snapshots`."""
     chunks: dict[tuple[bytes, int], bytes] = {}
     snapshots: dict[str, Snapshot] = {}
     rejected: dict[str, int] = {}
@@ -230,7 +219,7 @@ def assemble(records: Iterable[Record], wanted: Collection[str], native: Collect
             continue
         unit, _, place = record.key.decode("utf-8", "replace").rpartition(":")
         unit = unit.rpartition(":")[0]
-        if unit not in wanted:
+        if wanted is not None and unit not in wanted:
             continue
         if schema == CHUNK_SCHEMA and place.isdecimal():
             chunks[digest, int(place)] = record.value
