@@ -128,25 +128,34 @@ async def log_ids(bus: Bus, producer: Producer) -> frozenset[str]:
 
 
 async def log_ids_of(bus: Bus) -> frozenset[str]:
-    """They are the first records of partition 0: nobody writes a snapshot before the log has its id."""
+    """They are the first records of partition 0: nobody writes a snapshot before the log has its id.
+
+    Unless the topic was made again under a worker: then they stand behind what that one has written.
+    """
     first = TopicPartition(SNAPSHOTS.name, 0)
     end = (await bus.ends(SNAPSHOTS.name)).get(first)
     if end is None:
         raise UnreachableError(f"topic '{SNAPSHOTS.name}' does not exist: create the topics first")
-    found: set[str] = set()
+    found: frozenset[str] = frozenset()
     if end == 0:
-        return frozenset()
+        return found
     reader = await bus.reader([SNAPSHOTS.name], {first: 0})
     try:
-        records = await reader.read(timeout_s=_PATIENCE_S, limit=8)
-        if not records:  # a broker that has just gone must not pass for a log without an id
-            raise UnreachableError(f"'{SNAPSHOTS.name}' has {end} records and brings none")
-        for record in records:
-            if record.key is not None and record.key.startswith(LOG_KEY):
-                found.add(record.key[len(LOG_KEY) :].decode("ascii", "replace"))
+        while not found and reader.positions()[first] < end:
+            records = await reader.read(timeout_s=_PATIENCE_S, limit=8)
+            if not records:  # a broker that has just gone must not pass for a log without an id
+                raise UnreachableError(f"'{SNAPSHOTS.name}' has {end} records and brings none")
+            found = frozenset(filter(None, map(_log_id, records)))
     finally:
         await reader.close()
-    return frozenset(found)
+    return found
+
+
+def _log_id(record: Record) -> str:
+    """The id that a record gives its log; "" for every other record."""
+    if record.key is None or not record.key.startswith(LOG_KEY):
+        return ""
+    return record.key[len(LOG_KEY) :].decode("ascii", "replace")
 
 
 async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, native: Collection[str]) -> Found:

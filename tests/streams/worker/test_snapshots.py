@@ -12,8 +12,15 @@ import pytest
 from rules.errors import UnreachableError
 from streams.bus.memory import MemoryBus, MemoryReader
 from streams.record import Message, Record, TopicPartition
-from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
-from streams.topics import SNAPSHOTS, partition_of
+from streams.snapshots import (
+    CHUNK_BYTES,
+    Snapshot,
+    log_ids,
+    log_ids_of,
+    read_snapshots,
+    snapshot_messages,
+)
+from streams.topics import SNAPSHOTS, TOPICS, partition_of
 from tests.streams.worker.scenario import (
     PARTITIONS,
     UNITS,
@@ -21,6 +28,7 @@ from tests.streams.worker.scenario import (
     Plant,
     bus_with,
     inputs,
+    readings,
     small_site,
 )
 
@@ -153,6 +161,31 @@ async def test_a_log_has_one_id_for_ever_and_another_log_has_another() -> None:
             await (await (await bus.producer("w")).send(message))
     assert await log_ids(bus, await bus.producer("two")) == ids
     assert await log_ids(other, await other.producer("one")) != ids
+
+
+async def test_a_topic_that_was_made_again_under_a_worker_gets_an_id_that_is_found(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(10))
+    worker = await plant.worker()
+    await plant.feed(worker)
+    before = await log_ids_of(plant.bus)
+    for place in plant.bus.places(SNAPSHOTS.name):
+        del plant.bus._logs[place]
+    await plant.bus.create_topics(TOPICS, PARTITIONS)
+    for sequence in range(11, 40):
+        await plant.send(*(readings(unit, sequence) for unit in UNITS))
+        await plant.feed(worker)
+    await worker.finish()
+    assert len(plant.bus.records_from(TopicPartition(SNAPSHOTS.name, 0), 0)) > 8
+    assert await log_ids_of(plant.bus) == frozenset()
+    await plant.run()
+    ids = await log_ids_of(plant.bus)
+    assert len(ids) == 1
+    assert ids != before, "what it wrote there meanwhile is another log's: that one goes on at the first input"
+    worker = await plant.worker()
+    assert await log_ids_of(plant.bus) == ids
+    assert worker.counts.restores_on_other_log == 0
+    plant.outputs()
 
 
 async def test_a_broker_that_has_just_gone_is_no_log_without_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
