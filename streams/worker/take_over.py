@@ -1,7 +1,8 @@
 """How a worker takes partitions over: each unit from its last snapshot, or from the beginning of its log.
 
-A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`). Before anything is
-said of any unit, all of them are held against the site file (`site_on_log`).
+A unit without a snapshot begins at its first record on the log, or where that ends now, with the rules of the first
+activation in it (`first_rules`). Before anything is said of any unit, all of them are held against the site file
+(`site_on_log`). A partition without units is read from where it ends: nothing of it is anybody's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from rules.errors import HeadraceError
 from rules.site.model import Site
 from streams.bus.bus import Bus, Producer
-from streams.rule_sets.first_rules import first_activations
+from streams.rule_sets.first_rules import Beginnings
 from streams.rule_sets.rule_set import activation
 from streams.snapshots import Snapshot, read_snapshots
 from streams.topics import EVENTS, partition_of
@@ -67,7 +68,9 @@ class TakeOver:
         files = {one.site_digest for one in found.snapshots.values()}
         gone = {file for file in files if await self._on_log.is_replaced(file)}
         replaced = {unit for unit, one in found.snapshots.items() if one.site_digest in gone}
-        begins_with, unsaid = await self._beginnings([unit for unit in units if unit not in found.snapshots])
+        new = [unit for unit in units if unit not in found.snapshots]
+        beginnings = Beginnings(self._bus, self._site, new, self._count)
+        begins_with, unsaid = await self._begin_with(new, beginnings)
         if replaced:
             await self._rules.publish_first(self._producer)
         ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
@@ -81,23 +84,26 @@ class TakeOver:
                 elif unit in found.snapshots:
                     states[unit] = await self._restore(found.snapshots[unit], end, stagger)
                 else:
-                    states[unit] = await self._begin(unit, begins_with[unit], stagger, unit in unsaid)
-            offsets = [unit.next_offset for unit in states.values()]
-            start = min(offsets, default=0)
-            taken.append(PartitionState(number, start, max(offsets, default=0), states, epoch))
+                    offset = beginnings.offset(unit)
+                    states[unit] = await self._begin(unit, begins_with[unit], offset, stagger, unit in unsaid)
+            start = min((unit.next_offset for unit in states.values()), default=end)
+            reported = (unit.next_offset for unit in states.values() if unit.id in found.snapshots)
+            taken.append(PartitionState(number, start, max(reported, default=start), states, epoch))
         return taken
 
-    async def _beginnings(self, units: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
+    async def _begin_with(
+        self, units: Collection[str], beginnings: Beginnings
+    ) -> tuple[dict[str, str], frozenset[str]]:
         """The digest of the rules that each of `units`, of which there is no snapshot, begins with; where none is said.
 
         A log without any activation is given one: nothing is evaluated with rules that it does not name. Where only who
         has the right to it may say one, or the first is of a site file that this one replaces, a snapshot names them.
         """
-        found, closed = await first_activations(self._bus, self._site, units, self._count)
+        found, closed = await beginnings.read()
         if len(found) < len(units):
             await self._rules.publish_first(self._producer)
-            # again, right before one is said: that took a while, and a list that came in it would have it refused
-            found, closed = await first_activations(self._bus, self._site, units, self._count)
+            # on, right before one is said: that took a while, and a list that came in it would have it refused
+            found, closed = await beginnings.read()
         old = [unit for unit, digest in found.items() if await self._on_log.is_replaced_at_beginning(digest)]
         new = [unit for unit in units if unit not in found]
         digest = self._rules.first_digest
@@ -120,8 +126,11 @@ class TakeOver:
         value = activation(self._site, unit, self._rules.first_digest, self._clock_ns())
         await (await self._producer.send(encode_input(value, self._count)))
 
-    async def _begin(self, unit_id: str, digest: str, stagger: float, is_unsaid: bool) -> UnitState:
-        unit = UnitState(unit_id, await self._engine_of(unit_id, digest), 0, 0, 0, self._due_s(stagger))
+    async def _begin(
+        self, unit_id: str, digest: str, offset: int, stagger: float, is_unsaid: bool
+    ) -> UnitState:
+        engine = await self._engine_of(unit_id, digest)
+        unit = UnitState(unit_id, engine, offset, 0, offset, self._due_s(stagger))
         if is_unsaid:  # whoever begins here again begins with the same rules
             await self._writer.send(unit, self._writer.capture(unit))
         return unit

@@ -10,6 +10,7 @@ import pytest
 
 from rules.errors import ConfigurationError
 from streams.bus.memory import MemoryBus
+from streams.record import TopicPartition
 from streams.role import RoleContext
 from streams.rule_sets.rule_set import published_rule_sets, rule_set_message, taken_up
 from streams.settings import load_settings
@@ -26,6 +27,7 @@ from tests.streams.worker.scenario import (
     activation,
     bus_with,
     inputs,
+    readings,
     small_site,
 )
 from tests.streams.worker.test_snapshots import snapshot, written
@@ -78,6 +80,42 @@ async def test_the_one_that_it_is_to_follow_gives_way_once(
     plant.site = small_site("site-1")
     with pytest.raises(ConfigurationError, match=r"site-2.* rules on this log"):
         await plant.worker()
+
+
+async def test_a_unit_that_is_added_has_nobody_wait_for_the_past_of_its_partition(tmp_path: Path) -> None:
+    plant = await worked(tmp_path)
+    place = TopicPartition(EVENTS.name, partition_of("row-b", PARTITIONS))
+    plant.bus.truncate(place, 5)
+    end = plant.bus.end(place)
+    added = next(f"x{n}" for n in range(99) if partition_of(f"x{n}", PARTITIONS) == place.partition)
+    await plant.send(readings("row-b", 11), readings(added, 1), readings("row-b", 12))
+    plant.site = small_site("site-2", [*UNITS, added])
+    plant.replaces_site = "site-1"
+    processor = await plant.worker()
+    assert processor.positions()[place.partition] == end
+    await plant.feed(processor)
+    assert processor.counts.skipped_offsets == 0
+    assert f"{added}:plant:7:1:0" in plant.outputs()
+    await processor.finish()
+    processor = await plant.worker()
+    assert processor.positions()[place.partition] == plant.bus.end(place)
+    assert processor.counts.restores == len(UNITS) + 1
+
+
+async def test_a_partition_without_units_is_read_from_its_end(tmp_path: Path) -> None:
+    plant = await worked(tmp_path)
+    gone = partition_of("row-b", PARTITIONS)
+    units = [unit for unit in UNITS if partition_of(unit, PARTITIONS) != gone]
+    plant.site = small_site("site-2", units)
+    plant.replaces_site = "site-1"
+    for sequence in (11, 12):
+        processor = await plant.worker()
+        await plant.feed(processor)
+        assert len(plant.dead_letters()) == sequence - 11
+        await plant.send(readings("row-b", sequence))  # nobody's
+        await plant.feed(processor)
+        await processor.finish()
+        assert plant.dead_letters()[-1][0] == b"unknown-unit"
 
 
 async def test_another_one_than_was_named_does_not_give_way(tmp_path: Path) -> None:
