@@ -7,8 +7,8 @@ Rules that this module obeys:
   the whole journal and all dead letters. `events` is not: the snapshots stand for it. Nor is `status`, which every role
   says anew within a second.
 - What comes of a replay's log is one.
-- When the old log is given up, nothing may fail any more but the broker: what no producer would send, as a foreign one's
-  larger limit let it onto the log, is left behind, and that is said.
+- Once the old log is given up, nothing may fail any more but the broker: what our producers would refuse, and a foreign
+  one has put there, is left behind, and that is said.
 - The id of the old log stays behind, while the snapshots keep it: on the new log their offsets mean nothing, so a
   worker starts at its first record.
 """

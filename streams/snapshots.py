@@ -9,6 +9,8 @@ Rules that this module obeys:
   owner and one that does not know yet that it lost the partition) can't be mixed up into one state.
 - An offset means something only in the log that gave it. Every log has an id (key `log:ID`, partition 0); a
   snapshot from another log restores its state and starts at this log's first record: what it has seen are repeats.
+- A log that has lost its end goes on under the same id and gives the same offsets again: a snapshot names the record
+  before its own by a digest, and where another one stands there, the log is another one.
 - Reading goes backwards from the end, so that a log which never compacts does not slow a restart down.
 """
 
@@ -53,11 +55,16 @@ class Snapshot:
     rules_digest: str
     site_digest: str
     state: bytes
+    last_record: str = ""
+    """What `record_digest` gives of the record before `next_offset`; "" where that was not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Closes a snapshot: `digest` is the SHA-256 of its `chunks` chunks together, `bytes` their length."""
+    """Closes a snapshot: `digest` is the SHA-256 of its `chunks` chunks together, `bytes` their length.
+
+    `last_record`: of the value of the record before `next_offset`, "" where that is not known.
+    """
 
     unit: str
     number: int
@@ -68,11 +75,17 @@ class Manifest:
     chunks: int
     bytes: int
     digest: str
+    last_record: str = ""
 
 
 def is_covered(offset: int, next_offset: int) -> bool:
     """Whether a state that was taken before the record `next_offset` has taken in the one at `offset` already."""
     return offset < next_offset
+
+
+def record_digest(value: bytes | None) -> str:
+    """Of the value of a record of `events`, by which it is known from another one that has its offset."""
+    return hashlib.sha256(value or b"").hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,7 @@ def snapshot_messages(snapshot: Snapshot, partitions: int) -> tuple[list[Message
         len(pieces),
         len(snapshot.state),
         digest,
+        snapshot.last_record,
     )
     return (
         [message(f"{index:04d}", CHUNK_SCHEMA, piece) for index, piece in enumerate(pieces)],
@@ -218,7 +232,7 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
 
 
 def assemble(records: Iterable[Record], wanted: Collection[str] | None, native: Collection[str]) -> Found:
-    """The last complete snapshot of each of `wanted` (None: of all) among records of the topic; see `read_snapshots`."""
+    """The last complete snapshot of each of `wanted` among records of the topic; see `read_snapshots`. None: of all."""
     chunks: dict[tuple[bytes, int], bytes] = {}
     snapshots: dict[str, Snapshot] = {}
     rejected: dict[str, int] = {}
@@ -267,10 +281,11 @@ def _close(value: bytes, chunks: Mapping[tuple[bytes, int], bytes]) -> Snapshot 
         if len(whole) != said["bytes"] or hashlib.sha256(whole).hexdigest() != said["digest"]:
             return "corrupt"
         texts = [said[name] for name in ("unit", "log_id", "rules_digest", "site_digest")]
+        texts.append(said.get("last_record", ""))  # older versions say none
         numbers = [said["number"], said["next_offset"]]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
         return "bad-manifest"
     if not all(type(text) is str for text in texts) or not all(type(n) is int and n >= 0 for n in numbers):
         return "bad-manifest"
-    unit, log_id, rules_digest, site_digest = texts
-    return Snapshot(unit, numbers[0], numbers[1], log_id, rules_digest, site_digest, whole)
+    unit, log_id, rules_digest, site_digest, last_record = texts
+    return Snapshot(unit, numbers[0], numbers[1], log_id, rules_digest, site_digest, whole, last_record)

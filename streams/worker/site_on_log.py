@@ -39,9 +39,9 @@ class SiteOnLog:
             await self.is_replaced(site_digest)
 
     async def _look_at_rules(self) -> None:
-        """They are published before the first snapshot. Where the site file names a root key, anybody's count for nothing.
+        """They are published before the first snapshot. What is put beside those of this site makes it no other's.
 
-        One that was put beside those of this site does not make it another's.
+        Where the site file names a root key, what nobody has signed counts for nothing.
         """
         published = (await published_rule_sets(self._bus)).values()
         names = {_name_of(one): one.site_digest for one in published}

@@ -8,15 +8,17 @@ activation in it (`first_rules`). Before anything is said of any unit, all of th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from rules.errors import HeadraceError
 from rules.site.model import Site
-from streams.bus.bus import Bus, Producer
+from streams.bus.bus import Bus, Producer, read_spans
+from streams.record import TopicPartition
 from streams.rule_sets.first_rules import Beginnings
 from streams.rule_sets.rule_set import activation
-from streams.snapshots import Snapshot, read_snapshots
+from streams.snapshots import Snapshot, read_snapshots, record_digest
 from streams.topics import EVENTS, partition_of
 from streams.wire import encode_input
 from streams.worker.counts import Counts
@@ -74,15 +76,16 @@ class TakeOver:
         if replaced:
             await self._rules.publish_first(self._producer)
         ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
+        native = await self._native(found.snapshots.values(), ends)
         for number in sorted(partitions):
             mine = [unit for unit in units if partition_of(unit, self._count) == number]
             end, states = ends.get(number, 0), {}
             for index, unit in enumerate(mine):
                 stagger = index / len(mine)
                 if unit in replaced:
-                    states[unit] = await self._replace(found.snapshots[unit], end, stagger)
+                    states[unit] = await self._replace(found.snapshots[unit], unit in native, stagger)
                 elif unit in found.snapshots:
-                    states[unit] = await self._restore(found.snapshots[unit], end, stagger)
+                    states[unit] = await self._restore(found.snapshots[unit], unit in native, stagger)
                 else:
                     offset = beginnings.offset(unit)
                     states[unit] = await self._begin(unit, begins_with[unit], offset, stagger, unit in unsaid)
@@ -132,16 +135,48 @@ class TakeOver:
         engine = await self._engine_of(unit_id, digest)
         unit = UnitState(unit_id, engine, offset, 0, offset, self._due_s(stagger))
         if is_unsaid:  # whoever begins here again begins with the same rules
-            await self._writer.send(unit, self._writer.capture(unit))
+            await self._writer.send(unit, self._writer.capture(unit, ""))
         return unit
 
-    async def _replace(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
+    async def _native(self, snapshots: Collection[Snapshot], ends: Mapping[int, int]) -> set[str]:
+        """The units whose snapshots have offsets of the log as it is now.
+
+        A log that is shorter than a snapshot says is another log, whatever its id. So is one that has another record in
+        front of the last of them, for all units of the partition; one that it has no more, or that no snapshot names,
+        says nothing.
+        """
+        fitting: dict[TopicPartition, list[Snapshot]] = defaultdict(list)
+        for one in snapshots:
+            place = TopicPartition(EVENTS.name, partition_of(one.unit, self._count))
+            if one.log_id in self._writer.log_ids and one.next_offset <= ends.get(place.partition, 0):
+                fitting[place].append(one)
+        last = {
+            place: max(named, key=lambda one: one.next_offset)
+            for place, some in fitting.items()
+            if (named := [one for one in some if one.last_record and one.next_offset])
+        }
+        spans = {place: (one.next_offset - 1, one.next_offset) for place, one in last.items()}
+        for place, records in (await read_spans(self._bus, spans)).items():
+            here = [record for record in records if record.offset == last[place].next_offset - 1]
+            if here and record_digest(here[0].value) != last[place].last_record:
+                log.error(
+                    "partition %d has lost its end, and other records have its offsets: it is read from its beginning",
+                    place.partition,
+                )
+                del fitting[place]
+        return {one.unit for some in fitting.values() for one in some}
+
+    async def _replace(self, snapshot: Snapshot, is_native: bool, stagger: float) -> UnitState:
         """A unit whose snapshot is of a site file that this one replaces: its state goes on with the first rules."""
         self._say_replaced(snapshot.unit)
-        unit = await self._restore(replace(snapshot, rules_digest=self._rules.first_digest), end, stagger)
+        unit = await self._restore(
+            replace(snapshot, rules_digest=self._rules.first_digest), is_native, stagger
+        )
         if not (unit.engine.access_digest or self._site.root_key):  # elsewhere it would have to be signed
             await self._activate(unit.id)
-        await self._writer.send(unit, self._writer.capture(unit))  # from here on the log is this site file's
+        last_record = snapshot.last_record if is_native else ""
+        # from here on the log is this site file's
+        await self._writer.send(unit, self._writer.capture(unit, last_record))
         return unit
 
     def _say_replaced(self, unit: str) -> None:
@@ -155,13 +190,11 @@ class TakeOver:
         )
         self._counts.site_files_replaced += 1
 
-    async def _restore(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
+    async def _restore(self, snapshot: Snapshot, is_native: bool, stagger: float) -> UnitState:
         unit = snapshot.unit
         self._counts.restores += 1
-        # A log that is shorter than the snapshot says is another log, whatever its id.
-        native = snapshot.log_id in self._writer.log_ids and snapshot.next_offset <= end
-        offset = snapshot.next_offset if native else 0
-        self._counts.restores_on_other_log += not native
+        offset = snapshot.next_offset if is_native else 0
+        self._counts.restores_on_other_log += not is_native
         engine = await self._engine_of(unit, snapshot.rules_digest)
         try:
             engine.restore(snapshot.state)

@@ -33,7 +33,6 @@ from tests.streams.worker.scenario import (
     tick,
 )
 
-
 HERE = TopicPartition(EVENTS.name, partition_of("row-a", PARTITIONS))
 
 
