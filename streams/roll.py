@@ -7,6 +7,8 @@ Rules that this module obeys:
   the whole journal and all dead letters. `events` is not: the snapshots stand for it. Nor is `status`, which every role
   says anew within a second.
 - What comes of a replay's log is one.
+- Once the old log is given up, nothing may fail any more but the broker: what our producers would refuse, and a foreign
+  one has put there, is left behind, and that is said.
 - The id of the old log stays behind, while the snapshots keep it: on the new log their offsets mean nothing, so a
   worker starts at its first record.
 """
@@ -22,7 +24,7 @@ from itertools import islice
 
 from rules.engine.outputs import Command
 from rules.errors import UndecodableError, UnreachableError
-from streams.bus.bus import Bus, up_to_the_end
+from streams.bus.bus import Bus, refuse_oversized, up_to_the_end
 from streams.last_words import LastWords
 from streams.record import Message, Record
 from streams.replay_mark import mark_log, replay_of
@@ -52,6 +54,7 @@ async def carry_over(
     messages += [_copy(record) async for record in _records(old, COMMANDS.name) if _may_act(record, now_ns)]
     for topic in (JOURNAL, DEAD_LETTERS):
         messages += [_copy(record) async for record in _records(old, topic.name)]
+    messages = [message for message in messages if _can_be_sent(message)]
     replay = await replay_of(old)
     new = await fresh_log()
     if replay is not None:
@@ -88,6 +91,17 @@ async def _send_all(new: Bus, messages: Sequence[Message]) -> None:
                 raise
             log.info("%s; %d records are still to be carried over", error, len(left))
             await asyncio.sleep(_PAUSE_S)
+
+
+def _can_be_sent(message: Message) -> bool:
+    """False, and said, for one that our producers refuse: none of ours has written it."""
+    try:
+        refuse_oversized(message)
+    except ValueError as error:
+        key = (message.key or b"")[:40]
+        log.error("%s %d, key %r stays behind: %s", message.topic, message.partition, key, error)
+        return False
+    return True
 
 
 async def _last_words(bus: Bus, topic: str) -> list[Message]:

@@ -173,8 +173,8 @@ def _of_workers() -> list[RecordKind]:
     return [
         RecordKind("head", HEAD_SCHEMA, JOURNAL, _doc(Head), JOURNAL.key, value=_flat(Head, HEAD_SCHEMA)),
         RecordKind(
-            "snapshot", manifest, SNAPSHOTS, _doc(Manifest), "unit:slot:manifest", value=_flat(Manifest),
-            headers=digest,
+            "snapshot", manifest, SNAPSHOTS, _doc(Manifest), "unit:slot:manifest",
+            value=_object(_fields(Manifest), ("last_record",)), headers=digest,
         ),
         RecordKind(
             "snapshot-chunk", chunk, SNAPSHOTS,

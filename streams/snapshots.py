@@ -9,6 +9,8 @@ Rules that this module obeys:
   owner and one that does not know yet that it lost the partition) can't be mixed up into one state.
 - An offset means something only in the log that gave it. Every log has an id (key `log:ID`, partition 0); a
   snapshot from another log restores its state and starts at this log's first record: what it has seen are repeats.
+- A log that has lost its end goes on under the same id and gives the same offsets again: a snapshot names the record
+  before its own by a digest, and where another one stands there, the log is another one.
 - Reading goes backwards from the end, so that a log which never compacts does not slow a restart down.
 """
 
@@ -19,7 +21,7 @@ import hashlib
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import orjson
@@ -53,11 +55,16 @@ class Snapshot:
     rules_digest: str
     site_digest: str
     state: bytes
+    last_record: str = ""
+    """What `record_digest` gives of the record before `next_offset`; "" where that was not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Closes a snapshot: `digest` is the SHA-256 of its `chunks` chunks together, `bytes` their length."""
+    """Closes a snapshot: `digest` is the SHA-256 of its `chunks` chunks together, `bytes` their length.
+
+    `last_record`: of the value of the record before `next_offset`, "" where that is not known.
+    """
 
     unit: str
     number: int
@@ -68,11 +75,17 @@ class Manifest:
     chunks: int
     bytes: int
     digest: str
+    last_record: str = ""
 
 
 def is_covered(offset: int, next_offset: int) -> bool:
     """Whether a state that was taken before the record `next_offset` has taken in the one at `offset` already."""
     return offset < next_offset
+
+
+def record_digest(value: bytes | None) -> str:
+    """Of the value of a record of `events`, by which it is known from another one that has its offset."""
+    return hashlib.sha256(value or b"").hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,7 @@ def snapshot_messages(snapshot: Snapshot, partitions: int) -> tuple[list[Message
         len(pieces),
         len(snapshot.state),
         digest,
+        snapshot.last_record,
     )
     return (
         [message(f"{index:04d}", CHUNK_SCHEMA, piece) for index, piece in enumerate(pieces)],
@@ -128,25 +142,34 @@ async def log_ids(bus: Bus, producer: Producer) -> frozenset[str]:
 
 
 async def log_ids_of(bus: Bus) -> frozenset[str]:
-    """They are the first records of partition 0: nobody writes a snapshot before the log has its id."""
+    """They are the first records of partition 0: nobody writes a snapshot before the log has its id.
+
+    Unless the topic was made again under a worker: then they stand behind what that one has written.
+    """
     first = TopicPartition(SNAPSHOTS.name, 0)
     end = (await bus.ends(SNAPSHOTS.name)).get(first)
     if end is None:
         raise UnreachableError(f"topic '{SNAPSHOTS.name}' does not exist: create the topics first")
-    found: set[str] = set()
+    found: frozenset[str] = frozenset()
     if end == 0:
-        return frozenset()
+        return found
     reader = await bus.reader([SNAPSHOTS.name], {first: 0})
     try:
-        records = await reader.read(timeout_s=_PATIENCE_S, limit=8)
-        if not records:  # a broker that has just gone must not pass for a log without an id
-            raise UnreachableError(f"'{SNAPSHOTS.name}' has {end} records and brings none")
-        for record in records:
-            if record.key is not None and record.key.startswith(LOG_KEY):
-                found.add(record.key[len(LOG_KEY) :].decode("ascii", "replace"))
+        while not found and reader.positions()[first] < end:
+            records = await reader.read(timeout_s=_PATIENCE_S, limit=8)
+            if not records:  # a broker that has just gone must not pass for a log without an id
+                raise UnreachableError(f"'{SNAPSHOTS.name}' has {end} records and brings none")
+            found = frozenset(filter(None, map(_log_id, records)))
     finally:
         await reader.close()
-    return frozenset(found)
+    return found
+
+
+def _log_id(record: Record) -> str:
+    """The id that a record gives its log; "" for every other record."""
+    if record.key is None or not record.key.startswith(LOG_KEY):
+        return ""
+    return record.key[len(LOG_KEY) :].decode("ascii", "replace")
 
 
 async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, native: Collection[str]) -> Found:
@@ -174,34 +197,23 @@ async def read_snapshots(bus: Bus, units: Collection[str], partitions: int, nati
     return Found(snapshots, rejected)
 
 
-async def last_manifests(bus: Bus) -> list[Manifest]:
-    """The newest of each partition that has one, of whichever unit and log. UnreachableError."""
-    found: list[Manifest] = []
+async def last_snapshots(bus: Bus, native: Collection[str]) -> list[Snapshot]:
+    """Of each partition that has any complete ones, those nearest to its end, of whichever units. UnreachableError.
+
+    `native`: as of `read_snapshots`.
+    """
+    found: list[Snapshot] = []
     wanted = {place: end for place, end in (await bus.ends(SNAPSHOTS.name)).items() if end}
     window = _FIRST_WINDOW
     while wanted:  # as `read_snapshots` does
         spans = {place: (max(0, end - window), end) for place, end in wanted.items()}
         for place, records in (await read_spans(bus, spans)).items():
-            newest = next(filter(None, map(_manifest_of, reversed(records))), None)
-            if newest is not None:
-                found.append(newest)
-            if newest is not None or spans[place][0] == 0:
+            complete = assemble(records, None, native).snapshots
+            found += complete.values()
+            if complete or spans[place][0] == 0:
                 del wanted[place]
         window *= 4
     return found
-
-
-def _manifest_of(record: Record) -> Manifest | None:
-    """None for every other record, and for one that says nonsense."""
-    if header(record.headers, "schema") != MANIFEST_SCHEMA or record.value is None:
-        return None
-    try:
-        said = orjson.loads(record.value)
-        made = Manifest(**{one.name: said[one.name] for one in fields(Manifest)})
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    texts = (made.unit, made.rules_digest, made.site_digest)
-    return made if all(isinstance(text, str) for text in texts) else None
 
 
 async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
@@ -219,8 +231,8 @@ async def covered_offsets(bus: Bus, logs: Collection[str]) -> dict[str, int]:
     return covered
 
 
-def assemble(records: Iterable[Record], wanted: Collection[str], native: Collection[str]) -> Found:
-    """The last complete snapshot of each of `wanted` among records of the topic; see `read_snapshots`."""
+def assemble(records: Iterable[Record], wanted: Collection[str] | None, native: Collection[str]) -> Found:
+    """The last complete snapshot of each of `wanted` among records of the topic; see `read_snapshots`. None: of all."""
     chunks: dict[tuple[bytes, int], bytes] = {}
     snapshots: dict[str, Snapshot] = {}
     rejected: dict[str, int] = {}
@@ -230,7 +242,7 @@ def assemble(records: Iterable[Record], wanted: Collection[str], native: Collect
             continue
         unit, _, place = record.key.decode("utf-8", "replace").rpartition(":")
         unit = unit.rpartition(":")[0]
-        if unit not in wanted:
+        if wanted is not None and unit not in wanted:
             continue
         if schema == CHUNK_SCHEMA and place.isdecimal():
             chunks[digest, int(place)] = record.value
@@ -269,10 +281,11 @@ def _close(value: bytes, chunks: Mapping[tuple[bytes, int], bytes]) -> Snapshot 
         if len(whole) != said["bytes"] or hashlib.sha256(whole).hexdigest() != said["digest"]:
             return "corrupt"
         texts = [said[name] for name in ("unit", "log_id", "rules_digest", "site_digest")]
+        texts.append(said.get("last_record", ""))  # older versions say none
         numbers = [said["number"], said["next_offset"]]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
         return "bad-manifest"
     if not all(type(text) is str for text in texts) or not all(type(n) is int and n >= 0 for n in numbers):
         return "bad-manifest"
-    unit, log_id, rules_digest, site_digest = texts
-    return Snapshot(unit, numbers[0], numbers[1], log_id, rules_digest, site_digest, whole)
+    unit, log_id, rules_digest, site_digest, last_record = texts
+    return Snapshot(unit, numbers[0], numbers[1], log_id, rules_digest, site_digest, whole, last_record)

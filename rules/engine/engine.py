@@ -169,6 +169,10 @@ class Engine:
         """Whether an activation of `rules_digest` would find no offer."""
         return rules_digest not in self._offers
 
+    def believes(self, value: Activation) -> bool:
+        """Whether an activation that came next would count as its signer's word: else an offer would be for nothing."""
+        return not self._access.forgery(value, self._tick_ns)
+
     @property
     def access_digest(self) -> str:
         """Of the access list that rules, "" where there is none."""

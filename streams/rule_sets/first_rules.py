@@ -41,13 +41,18 @@ class _Beginning:
     def __init__(self, site: Site) -> None:
         self.access = Access(site)
         self.digest = ""
+        self.offset: int | None = None
+        """Of the first record that has the unit for its key."""
         self._now_ns: int | None = None
         self._last_list = (0, 0)
 
-    def see(self, value: Tick | AccessList | Activation) -> None:
+    def see(self, record: Record) -> None:
+        if self.offset is None:
+            self.offset = record.offset
+        value = _decoded(record)
         if isinstance(value, Tick):
             self._now_ns = max(value.time_ns, self._now_ns or 0)
-        elif not self.access.forgery(value, self._now_ns):
+        elif value is not None and not self.access.forgery(value, self._now_ns):
             self._take(value)
 
     def _take(self, value: AccessList | Activation) -> None:
@@ -58,44 +63,60 @@ class _Beginning:
             self.access.take(value, self._now_ns)
 
 
-async def first_activations(
-    bus: Bus, site: Site, units: Collection[str], partitions: int
-) -> FirstActivations:
-    """What the log of each of `units` of a site begins with.
+class Beginnings:
+    """What the log of each of `units` of a site begins with, as far as it was read."""
 
-    Reads no further than to these activations: a log begins with them as a rule. Raises UnreachableError.
-    """
-    found = {unit: _Beginning(site) for unit in units}
-    if not units:
-        return _answer(found)
-    ends = await bus.ends(EVENTS.name)
-    places = {TopicPartition(EVENTS.name, partition_of(unit, partitions)) for unit in units}
-    reader = await bus.reader([EVENTS.name], dict.fromkeys(sorted(places), 0))
-    empty = 0
-    try:
-        while not all(one.digest for one in found.values()) and any(
-            reader.positions()[place] < ends[place] for place in places
-        ):
-            records = await reader.read(_READ_S)
-            empty = 0 if records else empty + 1
-            if empty == _PATIENCE:
-                raise UnreachableError(
-                    f"'{EVENTS.name}' stopped at {dict(reader.positions())} of {dict(ends)}"
-                )
-            for record in records:
-                value = _decoded(record)
-                if value is not None and value.unit in found:
-                    found[value.unit].see(value)
-    finally:
-        await reader.close()
-    return _answer(found)
+    def __init__(self, bus: Bus, site: Site, units: Collection[str], partitions: int) -> None:
+        self._bus = bus
+        self._found = {unit: _Beginning(site) for unit in units}
+        self._place = {unit: TopicPartition(EVENTS.name, partition_of(unit, partitions)) for unit in units}
+        self._of_record = {(place, unit.encode()): self._found[unit] for unit, place in self._place.items()}
+        self._positions = dict.fromkeys(sorted(set(self._place.values())), 0)
+        self._earliest: dict[TopicPartition, int] = {}
+        """The first offset that each partition still has."""
 
+    async def read(self) -> FirstActivations:
+        """Read on, from where the last call has stopped to where the log ends now. UnreachableError.
 
-def _answer(found: dict[str, _Beginning]) -> FirstActivations:
-    return FirstActivations(
-        {unit: one.digest for unit, one in found.items() if one.digest},
-        frozenset(unit for unit, one in found.items() if not one.digest and not one.access.is_open),
-    )
+        No further than to these activations: a log begins with them as a rule.
+        """
+        if not self._found:
+            return FirstActivations({}, frozenset())
+        ends = await self._bus.ends(EVENTS.name)
+        reader = await self._bus.reader([EVENTS.name], self._positions)
+        empty = 0
+        try:
+            while not all(one.digest for one in self._found.values()) and any(
+                reader.positions()[place] < ends[place] for place in self._positions
+            ):
+                records = await reader.read(_READ_S)
+                empty = 0 if records else empty + 1
+                if empty == _PATIENCE:
+                    raise UnreachableError(
+                        f"'{EVENTS.name}' stopped at {dict(reader.positions())} of {dict(ends)}"
+                    )
+                for record in records:
+                    place = TopicPartition(record.topic, record.partition)
+                    self._earliest.setdefault(place, record.offset)
+                    if record.key is not None and (place, record.key) in self._of_record:
+                        self._of_record[place, record.key].see(record)
+        finally:
+            self._positions = dict(reader.positions())
+            await reader.close()
+        return FirstActivations(
+            {unit: one.digest for unit, one in self._found.items() if one.digest},
+            frozenset(unit for unit, one in self._found.items() if not one.digest and not one.access.is_open),
+        )
+
+    def offset(self, unit: str) -> int:
+        """Where the unit begins on its partition, as far as was read: nothing in front of that says anything of it.
+
+        0 where its first record is the first that the partition still has: retention may have taken some in front.
+        """
+        place, offset = self._place[unit], self._found[unit].offset
+        if offset is None:
+            return self._positions[place]
+        return 0 if offset == self._earliest[place] else offset
 
 
 def _decoded(record: Record) -> Tick | AccessList | Activation | None:

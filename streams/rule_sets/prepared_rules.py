@@ -93,27 +93,30 @@ class PreparedRules:
         if digest not in self._prepared:
             self.waits += 1
             await self.prepare(digest)
-        prepared = self._prepared[digest]
+        prepared = self._prepared.get(digest, UNKNOWN)
         return prepared if isinstance(prepared, str) else prepared[unit]
 
     async def prepare(self, digest: str) -> None:
-        """Make it ready, if it is not. Raises UnreachableError when the log can't be asked for it."""
+        """Make it ready, if it is not; what nobody has published takes no place of what is ready.
+
+        Raises UnreachableError when the log can't be asked for it.
+        """
         async with self._preparing:
             if digest in self._prepared:
                 return
             if digest not in self._known:
                 self._known.update(await published_rule_sets(self._bus))
             rule_set = self._known.get(digest)
-            prepared: Prepared = UNKNOWN
-            if rule_set is not None:
-                began_s = asyncio.get_running_loop().time()
-                prepared = await self._compiled(rule_set)
-                log.info(
-                    "rules %s: %s in %.1f s",
-                    digest[:12],
-                    f"refused, {prepared}" if isinstance(prepared, str) else "ready",
-                    asyncio.get_running_loop().time() - began_s,
-                )
+            if rule_set is None:
+                return
+            began_s = asyncio.get_running_loop().time()
+            prepared = await self._compiled(rule_set)
+            log.info(
+                "rules %s: %s in %.1f s",
+                digest[:12],
+                f"refused, {prepared}" if isinstance(prepared, str) else "ready",
+                asyncio.get_running_loop().time() - began_s,
+            )
             while len(self._prepared) >= KEPT:
                 del self._prepared[next(iter(self._prepared))]
             self._prepared[digest] = prepared

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rules.engine.chain import ChainEnd
-from rules.engine.inputs import Input
+from rules.engine.inputs import Activation, Input
 from rules.engine.outputs import Output
 from rules.engine.tables import Compiled
 from streams.bus.bus import Producer
+from streams.snapshots import record_digest
 
 
 class Engine(Protocol):
@@ -28,6 +29,10 @@ class Engine(Protocol):
 
     def lacks(self, rules_digest: str) -> bool:
         """Whether an activation would find no offer."""
+        ...
+
+    def believes(self, value: Activation) -> bool:
+        """Whether an activation that came next would be anything but a forgery."""
         ...
 
     def offer(self, rules_digest: str, rules: Compiled | str) -> None:
@@ -98,6 +103,14 @@ class PartitionState:
     epoch: int
     fresh: bool = True
     acknowledged: int = 0
+    last_value: bytes | None = None
+    """Of the record before `position`, once one was read."""
+
+    def last_record(self, unit: UnitState) -> str:
+        """The digest of the record before the unit's next input, "" where it was not read here."""
+        if self.last_value is None or unit.next_offset != self.position:
+            return ""
+        return record_digest(self.last_value)
 
     @property
     def covered(self) -> int:

@@ -7,12 +7,15 @@ Rules that this module obeys (decision 0106):
   has the higher.
 - The clock only proposes: an epoch is above every other on the log, wherever clocks stand. It is above those of a log
   that was lost as long as clocks are not behind it.
+- What is further ahead of the reader's clock than any clock is wrong by is no claim: above the last number there would
+  be none (decision 0125).
 - Who sees a claim above its own on a partition that it works on is not its owner any more, or another believes to be:
   it ends, and whoever the group gives the partition to claims it anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -22,7 +25,7 @@ from typing import Final
 
 import orjson
 
-from rules.errors import UnreachableError
+from rules.errors import InvariantError, UnreachableError
 from streams.bus.bus import Bus, Producer, read_span
 from streams.record import Message, Record, TopicPartition
 from streams.topics import OWNERS
@@ -32,8 +35,13 @@ log = logging.getLogger("headrace.worker")
 SCHEMA: Final = "owner/1"
 _HEADERS: Final = (("schema", SCHEMA.encode()),)
 _PLACE: Final = TopicPartition(OWNERS.name, 0)
-_EPOCH_END: Final = 1 << 62
-"""Epochs are ns since 1970, and this is in 2116: a claim above it is a mistake, which no other could be above."""
+_NUMBER_END: Final = 1 << 63
+"""What a ledger of the actuators can keep."""
+_AHEAD_NS: Final = 70 * 365 * 86_400 * 10**9
+"""So much a clock may be behind that begins in 1970, or ahead of others: an epoch is theirs all the same."""
+_ROUNDS: Final = 50
+"""At least one of those who claim at the same time has its claim in each."""
+_PAUSE_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +83,13 @@ class Owners:
         self._mine.clear()
 
     async def claim(self, partitions: Collection[int]) -> int:
-        """Make them this worker's own; the epoch under which it speaks of their units. UnreachableError."""
+        """Make them this worker's own; the epoch under which it speaks of their units. UnreachableError.
+
+        InvariantError where there is always another claim in front.
+        """
         wanted = tuple(sorted(partitions))
         await self.follow()
-        while True:
+        for _ in range(_ROUNDS):
             epoch = max(self._clock_ns(), self._highest + 1)
             claim = Claim(epoch, wanted, self._worker, socket.gethostname(), os.getpid(), self._life)
             value = orjson.dumps({"schema": SCHEMA, **asdict(claim)}, option=orjson.OPT_SORT_KEYS)
@@ -89,6 +100,11 @@ class Owners:
                 self._mine.update(wanted)
                 return epoch
             log.warning("another worker claimed partitions of %s at the same time: claiming again", wanted)
+            await asyncio.sleep(_PAUSE_S)
+        raise InvariantError(
+            f"{_ROUNDS} claims of partitions {wanted} do not count, the last with epoch {epoch}: somebody is in front "
+            f"of each on '{OWNERS.name}'"
+        )
 
     async def follow(self) -> None:
         """Read what is new. UnreachableError."""
@@ -102,7 +118,7 @@ class Owners:
         for record in await read_span(self._bus, _PLACE, self._position, end):
             self._position = max(self._position, record.offset + 1)
             claim = _claim_of(record)
-            if claim is None:
+            if claim is None or claim.epoch > self._clock_ns() + _AHEAD_NS:
                 log.warning("'%s' offset %d is no claim", OWNERS.name, record.offset)
                 continue
             self._highest = max(self._highest, claim.epoch)
@@ -141,7 +157,7 @@ def _claim_of(record: Record) -> Claim | None:
         texts = [said["worker"], said["host"], said["life"]]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
-    if not all(type(n) is int and 0 <= n < _EPOCH_END for n in numbers) or not all(
+    if not all(type(n) is int and 0 <= n < _NUMBER_END for n in numbers) or not all(
         type(text) is str for text in texts
     ):
         return None

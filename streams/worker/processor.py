@@ -1,7 +1,9 @@
 """The worker without its transport: records in, outputs on the bus, snapshots, and what may be acknowledged.
 
 Rules that this module obeys:
-- All records of one fetch that belong to a unit go into one `engine.step`, in the order of their offsets.
+- All records of one fetch that belong to a unit go into one `engine.step`, in the order of their offsets. Only what
+  stands in front of an activation is stepped before it: by that the engine knows whether to believe it, and nothing is
+  read or made ready for one that is forged.
 - What nobody can read goes to `dead-letters` with its reason, is counted, and stops nothing.
 - A snapshot is taken between two batches, of one unit at a time. It is written only when the broker has
   acknowledged everything that was sent before it, and counts only when the broker has its manifest.
@@ -12,6 +14,8 @@ Rules that this module obeys:
   other log a marked record is not evaluated.
 - With a key, a signed head of the journal follows the lines of each hour of event time, and those before a clean stop;
   not on a replay's log.
+- A log that ends in front of what was read, or has another record at that offset, has lost its end: stop, start from
+  the snapshots, which know it too. A log `with_holes` is not asked for its ends: there that costs much.
 - An offset that is missing in the middle of a partition is a broken invariant: stop, start from the snapshots. Not on
   a log `with_holes` (the embedded broker), where it is counted: whoever was refused there has sent again.
 """
@@ -35,6 +39,7 @@ from streams.journal.heads import Signer, head_message
 from streams.record import Record
 from streams.replay_mark import Marking, is_replayed, replay_of
 from streams.snapshots import Snapshot, is_covered, log_ids
+from streams.topics import EVENTS
 from streams.wire import decode_input, encode_output
 from streams.worker.alarm_upkeep import AlarmUpkeep
 from streams.worker.counts import Counts
@@ -162,8 +167,10 @@ class Processor:
     async def keep_ownership(self) -> None:
         """Look whether the partitions are still this worker's, and its words on alarms still the last ones.
 
-        InvariantError: somebody else has claimed one. UnreachableError.
+        InvariantError: somebody else has claimed one, or its log has lost its end. UnreachableError.
         """
+        if not self._with_holes:
+            await self._look_at_ends()
         await self._owners.follow()
         taken = self._owners.overtaken(self._epochs())
         if taken is not None:
@@ -178,6 +185,15 @@ class Processor:
                 if message is not None:
                     self.counts.alarms_said_again += 1
                     await self._outbox.send(message)
+
+    async def _look_at_ends(self) -> None:
+        read = dict(self.positions())  # before the ends: these can only be further
+        for place, end in (await self._bus.ends(EVENTS.name)).items():
+            if end < read.get(place.partition, 0):
+                raise InvariantError(
+                    f"{EVENTS.name}[{place.partition}] ends at {end} and was read up to {read[place.partition]}: "
+                    "the log has lost its end"
+                )
 
     def _epochs(self) -> dict[int, int]:
         return {number: partition.epoch for number, partition in self._partitions.items()}
@@ -228,21 +244,37 @@ class Processor:
         self._snapshot_if_due()
 
     async def _step(self, unit: UnitState, inputs: Sequence[Input]) -> Sequence[Output]:
-        activated = [value.rules_digest for value in inputs if isinstance(value, Activation)]
-        for digest in activated:
-            if unit.engine.lacks(digest):
-                unit.engine.offer(digest, await self._rules.rules_of(digest, unit.id))
+        if not any(isinstance(value, Activation) for value in inputs):
+            return unit.engine.step(inputs)
+        outputs: list[Output] = []
+        begun = 0
+        for place, value in enumerate(inputs):
+            if isinstance(value, Activation) and unit.engine.lacks(value.rules_digest):
+                outputs += self._timed_step(unit, inputs[begun:place])
+                begun = place
+                if unit.engine.believes(value):
+                    meaning = await self._rules.rules_of(value.rules_digest, unit.id)
+                    unit.engine.offer(value.rules_digest, meaning)
+        outputs += self._timed_step(unit, inputs[begun:])
+        unit.engine.withdraw_offers()
+        return outputs
+
+    def _timed_step(self, unit: UnitState, inputs: Sequence[Input]) -> Sequence[Output]:
         started_s = time.perf_counter()
         outputs = unit.engine.step(inputs)
-        if activated:
-            unit.engine.withdraw_offers()
-            pause_ms = (time.perf_counter() - started_s) * 1e3
-            self.counts.activation_pause_ms_max = max(self.counts.activation_pause_ms_max, pause_ms)
+        pause_ms = (time.perf_counter() - started_s) * 1e3
+        self.counts.activation_pause_ms_max = max(self.counts.activation_pause_ms_max, pause_ms)
         return outputs
 
     def _advance(self, partition: PartitionState, record: Record) -> bool:
         """Whether the record is the next one of its partition."""
         if record.offset < partition.position:
+            is_last = record.offset == partition.position - 1 and partition.last_value is not None
+            if is_last and partition.last_value != (record.value or b""):
+                raise InvariantError(
+                    f"{record.topic}[{record.partition}] has another record at offset {record.offset} than was read "
+                    "there: the log has lost its end"
+                )
             self.counts.redelivered += 1
             return False
         missing = record.offset - partition.position
@@ -253,6 +285,7 @@ class Processor:
         self.counts.skipped_offsets += missing
         partition.fresh = False
         partition.position = record.offset + 1
+        partition.last_value = record.value or b""
         return True
 
     def _decode(self, partition: PartitionState, record: Record) -> tuple[UnitState, Input]:
@@ -331,7 +364,9 @@ class Processor:
             _, _, partition, unit = min(due, key=lambda entry: entry[:2])
             unit.due_s = now_s + self._every_s
             self._writing = asyncio.create_task(
-                self._or_fail(self._write(partition, unit, self._writer.capture(unit)))
+                self._or_fail(
+                    self._write(partition, unit, self._writer.capture(unit, partition.last_record(unit)))
+                )
             )
             return
         for partition in self._partitions.values():
@@ -371,7 +406,9 @@ class Processor:
                 for unit in partition.units.values():
                     await self._say_head(unit)
                     if unit.next_offset > unit.covered:
-                        await self._write(partition, unit, self._writer.capture(unit))
+                        await self._write(
+                            partition, unit, self._writer.capture(unit, partition.last_record(unit))
+                        )
                 await self._acknowledge_covered(partition)
                 if not partition.units and partition.position > partition.acknowledged:
                     await self._pass(partition, partition.position)

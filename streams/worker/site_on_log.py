@@ -1,7 +1,8 @@
 """A log belongs to one site file: a worker whose site file is another one does not begin.
 
 Rules that this module obeys (decision 0120):
-- What a unit goes on from says whose it is: its snapshot, or the rule set of its log's first activation.
+- What a unit goes on from says whose it is: its last complete snapshot, or the rule set of its log's first activation.
+  What nobody would go on from says nothing: one forged or torn record keeps no worker from beginning (decision 0125).
 - Another site, by its name, is refused whatever the settings say. Another file of the same site is refused, unless
   `worker.replaces_site` names the one that is found; so that setting works once, and never on what it does not name.
 - It is looked at before the worker joins its group, so that one that is refused takes nothing from another that works;
@@ -16,7 +17,7 @@ from rules.site.model import Site
 from streams.bus.bus import Bus
 from streams.rule_sets.rule_set import RuleSet, published_rule_sets
 from streams.site_folder import SITE_FILE
-from streams.snapshots import last_manifests
+from streams.snapshots import last_snapshots, log_ids_of
 
 
 class SiteOnLog:
@@ -29,15 +30,23 @@ class SiteOnLog:
 
     async def look(self) -> None:
         """Raises ConfigurationError where the log is another site file's. UnreachableError."""
-        newest = await last_manifests(self._bus)
-        if not newest:  # rules are published before the first snapshot
-            *_, last = [None, *(await published_rule_sets(self._bus)).values()]
-            if last is not None and (name := _name_of(last)) not in ("", self._site.name):
-                raise self._of_other_site(name, last.site_digest)
-            return
-        mine = [one for one in newest if one.unit in self._site.units]
-        for manifest in mine or newest:  # a unit that the site file has no more keeps the digest of its time
-            await self.is_replaced(manifest.site_digest)
+        last = await last_snapshots(self._bus, await log_ids_of(self._bus))
+        if not last:
+            await self._look_at_rules()
+        mine = [one for one in last if one.unit in self._site.units]
+        # a unit that the site file has no more keeps the digest of its time
+        for site_digest in {one.site_digest for one in mine or last}:
+            await self.is_replaced(site_digest)
+
+    async def _look_at_rules(self) -> None:
+        """They are published before the first snapshot. What is put beside those of this site makes it no other's.
+
+        Where the site file names a root key, what nobody has signed counts for nothing.
+        """
+        published = (await published_rule_sets(self._bus)).values()
+        names = {_name_of(one): one.site_digest for one in published}
+        if names and not self._site.root_key and not names.keys() & {"", self._site.name}:
+            raise self._of_other_site(*names.popitem())
 
     async def is_replaced(self, site_digest: str) -> bool:
         """Whether the site file of a snapshot gives way to this one. Raises as `look` does."""

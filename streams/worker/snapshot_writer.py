@@ -33,8 +33,8 @@ class SnapshotWriter:
         self._clock_s = clock_s
         self.log_ids: frozenset[str] = frozenset()
 
-    def capture(self, unit: UnitState) -> Snapshot:
-        """The unit as it is between two batches."""
+    def capture(self, unit: UnitState, last_record: str) -> Snapshot:
+        """The unit as it is between two batches, behind a record of this digest."""
         started_s = time.perf_counter()
         state = unit.engine.snapshot()
         pause_ms = (time.perf_counter() - started_s) * 1e3
@@ -47,6 +47,7 @@ class SnapshotWriter:
             unit.engine.rules_digest,
             self._site.digest,
             state,
+            last_record,
         )
 
     async def send(self, unit: UnitState, snapshot: Snapshot) -> None:

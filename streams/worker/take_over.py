@@ -1,21 +1,24 @@
 """How a worker takes partitions over: each unit from its last snapshot, or from the beginning of its log.
 
-A unit without a snapshot begins with the rules of the first activation in its log (`first_rules`). Before anything is
-said of any unit, all of them are held against the site file (`site_on_log`).
+A unit without a snapshot begins at its first record on the log, or where that ends now, with the rules of the first
+activation in it (`first_rules`). Before anything is said of any unit, all of them are held against the site file
+(`site_on_log`). A partition without units is read from where it ends: nothing of it is anybody's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from rules.errors import HeadraceError
 from rules.site.model import Site
-from streams.bus.bus import Bus, Producer
-from streams.rule_sets.first_rules import first_activations
+from streams.bus.bus import Bus, Producer, read_spans
+from streams.record import TopicPartition
+from streams.rule_sets.first_rules import Beginnings
 from streams.rule_sets.rule_set import activation
-from streams.snapshots import Snapshot, read_snapshots
+from streams.snapshots import Snapshot, read_snapshots, record_digest
 from streams.topics import EVENTS, partition_of
 from streams.wire import encode_input
 from streams.worker.counts import Counts
@@ -67,37 +70,43 @@ class TakeOver:
         files = {one.site_digest for one in found.snapshots.values()}
         gone = {file for file in files if await self._on_log.is_replaced(file)}
         replaced = {unit for unit, one in found.snapshots.items() if one.site_digest in gone}
-        begins_with, unsaid = await self._beginnings([unit for unit in units if unit not in found.snapshots])
+        new = [unit for unit in units if unit not in found.snapshots]
+        beginnings = Beginnings(self._bus, self._site, new, self._count)
+        begins_with, unsaid = await self._begin_with(new, beginnings)
         if replaced:
             await self._rules.publish_first(self._producer)
         ends = {place.partition: end for place, end in (await self._bus.ends(EVENTS.name)).items()}
+        native = await self._native(found.snapshots.values(), ends)
         for number in sorted(partitions):
             mine = [unit for unit in units if partition_of(unit, self._count) == number]
             end, states = ends.get(number, 0), {}
             for index, unit in enumerate(mine):
                 stagger = index / len(mine)
                 if unit in replaced:
-                    states[unit] = await self._replace(found.snapshots[unit], end, stagger)
+                    states[unit] = await self._replace(found.snapshots[unit], unit in native, stagger)
                 elif unit in found.snapshots:
-                    states[unit] = await self._restore(found.snapshots[unit], end, stagger)
+                    states[unit] = await self._restore(found.snapshots[unit], unit in native, stagger)
                 else:
-                    states[unit] = await self._begin(unit, begins_with[unit], stagger, unit in unsaid)
-            offsets = [unit.next_offset for unit in states.values()]
-            start = min(offsets, default=0)
-            taken.append(PartitionState(number, start, max(offsets, default=0), states, epoch))
+                    offset = beginnings.offset(unit)
+                    states[unit] = await self._begin(unit, begins_with[unit], offset, stagger, unit in unsaid)
+            start = min((unit.next_offset for unit in states.values()), default=end)
+            reported = (unit.next_offset for unit in states.values() if unit.id in found.snapshots)
+            taken.append(PartitionState(number, start, max(reported, default=start), states, epoch))
         return taken
 
-    async def _beginnings(self, units: Collection[str]) -> tuple[dict[str, str], frozenset[str]]:
+    async def _begin_with(
+        self, units: Collection[str], beginnings: Beginnings
+    ) -> tuple[dict[str, str], frozenset[str]]:
         """The digest of the rules that each of `units`, of which there is no snapshot, begins with; where none is said.
 
         A log without any activation is given one: nothing is evaluated with rules that it does not name. Where only who
         has the right to it may say one, or the first is of a site file that this one replaces, a snapshot names them.
         """
-        found, closed = await first_activations(self._bus, self._site, units, self._count)
+        found, closed = await beginnings.read()
         if len(found) < len(units):
             await self._rules.publish_first(self._producer)
-            # again, right before one is said: that took a while, and a list that came in it would have it refused
-            found, closed = await first_activations(self._bus, self._site, units, self._count)
+            # on, right before one is said: that took a while, and a list that came in it would have it refused
+            found, closed = await beginnings.read()
         old = [unit for unit, digest in found.items() if await self._on_log.is_replaced_at_beginning(digest)]
         new = [unit for unit in units if unit not in found]
         digest = self._rules.first_digest
@@ -120,19 +129,54 @@ class TakeOver:
         value = activation(self._site, unit, self._rules.first_digest, self._clock_ns())
         await (await self._producer.send(encode_input(value, self._count)))
 
-    async def _begin(self, unit_id: str, digest: str, stagger: float, is_unsaid: bool) -> UnitState:
-        unit = UnitState(unit_id, await self._engine_of(unit_id, digest), 0, 0, 0, self._due_s(stagger))
+    async def _begin(
+        self, unit_id: str, digest: str, offset: int, stagger: float, is_unsaid: bool
+    ) -> UnitState:
+        engine = await self._engine_of(unit_id, digest)
+        unit = UnitState(unit_id, engine, offset, 0, offset, self._due_s(stagger))
         if is_unsaid:  # whoever begins here again begins with the same rules
-            await self._writer.send(unit, self._writer.capture(unit))
+            await self._writer.send(unit, self._writer.capture(unit, ""))
         return unit
 
-    async def _replace(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
+    async def _native(self, snapshots: Collection[Snapshot], ends: Mapping[int, int]) -> set[str]:
+        """The units whose snapshots have offsets of the log as it is now.
+
+        A log that is shorter than a snapshot says is another log, whatever its id. So is one that has another record in
+        front of the last of them, for all units of the partition; one that it has no more, or that no snapshot names,
+        says nothing.
+        """
+        fitting: dict[TopicPartition, list[Snapshot]] = defaultdict(list)
+        for one in snapshots:
+            place = TopicPartition(EVENTS.name, partition_of(one.unit, self._count))
+            if one.log_id in self._writer.log_ids and one.next_offset <= ends.get(place.partition, 0):
+                fitting[place].append(one)
+        last = {
+            place: max(named, key=lambda one: one.next_offset)
+            for place, some in fitting.items()
+            if (named := [one for one in some if one.last_record and one.next_offset])
+        }
+        spans = {place: (one.next_offset - 1, one.next_offset) for place, one in last.items()}
+        for place, records in (await read_spans(self._bus, spans)).items():
+            here = [record for record in records if record.offset == last[place].next_offset - 1]
+            if here and record_digest(here[0].value) != last[place].last_record:
+                log.error(
+                    "partition %d has lost its end, and other records have its offsets: it is read from its beginning",
+                    place.partition,
+                )
+                del fitting[place]
+        return {one.unit for some in fitting.values() for one in some}
+
+    async def _replace(self, snapshot: Snapshot, is_native: bool, stagger: float) -> UnitState:
         """A unit whose snapshot is of a site file that this one replaces: its state goes on with the first rules."""
         self._say_replaced(snapshot.unit)
-        unit = await self._restore(replace(snapshot, rules_digest=self._rules.first_digest), end, stagger)
+        unit = await self._restore(
+            replace(snapshot, rules_digest=self._rules.first_digest), is_native, stagger
+        )
         if not (unit.engine.access_digest or self._site.root_key):  # elsewhere it would have to be signed
             await self._activate(unit.id)
-        await self._writer.send(unit, self._writer.capture(unit))  # from here on the log is this site file's
+        last_record = snapshot.last_record if is_native else ""
+        # from here on the log is this site file's
+        await self._writer.send(unit, self._writer.capture(unit, last_record))
         return unit
 
     def _say_replaced(self, unit: str) -> None:
@@ -146,13 +190,11 @@ class TakeOver:
         )
         self._counts.site_files_replaced += 1
 
-    async def _restore(self, snapshot: Snapshot, end: int, stagger: float) -> UnitState:
+    async def _restore(self, snapshot: Snapshot, is_native: bool, stagger: float) -> UnitState:
         unit = snapshot.unit
         self._counts.restores += 1
-        # A log that is shorter than the snapshot says is another log, whatever its id.
-        native = snapshot.log_id in self._writer.log_ids and snapshot.next_offset <= end
-        offset = snapshot.next_offset if native else 0
-        self._counts.restores_on_other_log += not native
+        offset = snapshot.next_offset if is_native else 0
+        self._counts.restores_on_other_log += not is_native
         engine = await self._engine_of(unit, snapshot.rules_digest)
         try:
             engine.restore(snapshot.state)

@@ -88,6 +88,7 @@ REFUSED: list[tuple[Activation, str]] = [
 @pytest.mark.parametrize(("sent", "reason"), REFUSED, ids=[f"{n}: {one[1]}" for n, one in enumerate(REFUSED)])
 def test_what_is_not_believed_changes_nothing_and_takes_no_ones_place(sent: Activation, reason: str) -> None:
     plant = Plant(listing())
+    assert not plant.engine.believes(sent)
     before, known = plant.engine.heard(), plant.engine.chain_end().number
     assert plant.take(sent) == ["activation-refused"]
     assert plant.detail["reason"] == reason
@@ -96,6 +97,7 @@ def test_what_is_not_believed_changes_nothing_and_takes_no_ones_place(sent: Acti
     assert (plant.engine.rules_digest, plant.engine.heard()) == ("low", before)
     assert plant.engine.chain_end().number == known + 1
     assert (plant.engine.counters["activations"], plant.engine.counters["activations_refused"]) == (1, 1)
+    assert plant.engine.believes(activation("other", epoch=START))
     assert plant.take(activation("other", epoch=START)) == ["activation"]
     assert plant.engine.rules_digest == "other"
 

@@ -11,9 +11,9 @@ import pytest
 from rules.access.signatures import signed
 from rules.engine.inputs import Activation, Identity, Input
 from rules.errors import UnreachableError
-from streams.bus.memory import MemoryBus
+from streams.bus.memory import MemoryBus, MemoryReader
 from streams.record import Message, Record, TopicPartition
-from streams.rule_sets.first_rules import FirstActivations, first_activations
+from streams.rule_sets.first_rules import Beginnings, FirstActivations
 from streams.snapshots import log_ids, read_snapshots
 from streams.topics import EVENTS, partition_of
 from streams.wire import decode_input, encode_input
@@ -33,6 +33,8 @@ from tests.streams.worker.scenario import (
     tick,
 )
 
+HERE = TopicPartition(EVENTS.name, partition_of("row-a", PARTITIONS))
+
 
 def unreadable(unit: str) -> Message:
     place = partition_of(unit, PARTITIONS)
@@ -41,7 +43,7 @@ def unreadable(unit: str) -> Message:
 
 async def first(bus: MemoryBus | Slow, *units: str, root_key: str = "") -> FirstActivations:
     of = replace(small_site(), name="test", root_key=root_key)  # as those who sign call it
-    return await first_activations(bus, of, units, PARTITIONS)  # type: ignore[arg-type]
+    return await Beginnings(bus, of, units, PARTITIONS).read()  # type: ignore[arg-type]
 
 
 async def test_the_first_of_each_unit_counts_wherever_it_is() -> None:
@@ -57,6 +59,49 @@ async def test_the_first_of_each_unit_counts_wherever_it_is() -> None:
     assert await first(bus, "row-a", "row-c") == ({"row-a": "one", "row-c": "four"}, set())
     assert await first(bus, *UNITS) == ({"row-a": "one", "row-b": "two", "row-c": "four"}, set())
     assert await first(bus) == ({}, set())
+
+
+async def test_a_unit_begins_at_its_first_record_and_one_without_any_where_the_log_ends() -> None:
+    mine, other = (
+        "row-a",
+        next(f"x{n}" for n in range(99) if partition_of(f"x{n}", PARTITIONS) == HERE.partition),
+    )
+    bus = await bus_with(*(tick(mine, n) for n in range(1, 9)), tick(other, 1), activation(mine))
+    one = Beginnings(bus, small_site(), [mine, other, "row-b"], PARTITIONS)
+    await one.read()
+    assert [one.offset(unit) for unit in (mine, other, "row-b")] == [0, 8, 0]
+    bus.truncate(HERE, 4)
+    one = Beginnings(bus, small_site(), [mine, other], PARTITIONS)
+    assert (await one.read()).digests == {mine: "rules-1"}
+    assert [one.offset(unit) for unit in (mine, other)] == [0, 8], "of the first one there may have been more"
+    late = Beginnings(bus, small_site(), ["late"], PARTITIONS)
+    await late.read()
+    assert late.offset("late") == bus.end(TopicPartition(EVENTS.name, partition_of("late", PARTITIONS)))
+
+
+async def test_what_stands_on_another_partition_says_nothing_of_a_unit() -> None:
+    said = activation("row-a", "forged")
+    elsewhere = replace(said, partition=(said.partition + 1) % PARTITIONS)
+    assert await first(await bus_with(elsewhere, activation("row-a", "good")), "row-a") == (
+        {"row-a": "good"},
+        set(),
+    )
+
+
+async def test_a_second_look_goes_on_where_the_first_one_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = await bus_with(*(tick("row-a", n) for n in range(1, 50)))
+    one = Beginnings(bus, small_site(), ["row-a"], PARTITIONS)
+    assert (await one.read()).digests == {}
+    bus.append(activation("row-a"))
+    bus.truncate(HERE, 49)
+    read: list[Record] = []
+    take = MemoryReader._take
+    monkeypatch.setattr(
+        MemoryReader, "_take", lambda self, limit: read.extend(got := take(self, limit)) or got
+    )
+    assert (await one.read()).digests == {"row-a": "rules-1"}
+    assert [record.offset for record in read] == [49]
+    assert one.offset("row-a") == 0
 
 
 @dataclass
@@ -186,8 +231,11 @@ async def test_where_nobody_can_sign_one_a_snapshot_names_the_rules(tmp_path: Pa
     assert said(bus) == []
     assert plant.rules.published == [0]  # type: ignore[attr-defined]
     found = await read_snapshots(bus, UNITS, PARTITIONS, await log_ids(bus, await bus.producer("test")))
+    begins = {
+        unit: next(r.offset for r in bus.records(EVENTS.name) if r.key == unit.encode()) for unit in UNITS
+    }
     assert {(one.unit, one.rules_digest, one.next_offset) for one in found.snapshots.values()} == {
-        (unit, "rules-1", 0) for unit in UNITS
+        (unit, "rules-1", begins[unit]) for unit in UNITS
     }
     plant.rules = OneRuleSet("rules-2", ("rules-1", "rules-2"))
     processor = await plant.worker()

@@ -170,11 +170,28 @@ async def test_an_engine_of_a_snapshot_has_the_rules_of_then() -> None:
         rules.new_engine("hall", "nowhere")
 
 
-async def test_only_the_last_ones_are_kept() -> None:
-    rules, _ = await prepared()
-    for number in range(KEPT + 1):
-        await rules.prepare(f"unknown-{number}")
-    assert rules.ready == sorted([rule_set().digest, *(f"unknown-{n}" for n in range(1, KEPT + 1))])
+async def refused(*_: object) -> str:
+    return "it is refused"
+
+
+async def test_only_the_last_ones_are_kept_and_what_nobody_has_published_takes_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prepared_rules, "prepare_aside", refused)
+    others = [rule_set(SLOW.replace("50", str(60 + number))) for number in range(KEPT + 1)]
+    rules, _ = await prepared(*others)
+    for one in others:
+        assert await rules.rules_of(one.digest, "hall") == "it is refused"
+    assert await rules.rules_of("nowhere", "hall") == UNKNOWN
+    assert rules.ready == sorted([rule_set().digest, *(one.digest for one in others[1:])])
+
+
+async def test_what_was_unknown_is_ready_when_it_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_rules, "prepare_aside", refused)
+    rules, bus = await prepared()
+    assert await rules.rules_of(OTHER.digest, "hall") == UNKNOWN
+    await publish(bus, OTHER)
+    assert await rules.rules_of(OTHER.digest, "hall") == "it is refused"
 
 
 async def test_a_process_that_fails_is_no_refusal() -> None:

@@ -81,6 +81,38 @@ async def test_a_claim_that_none_could_be_above_is_none(epoch: int) -> None:
     assert one.is_mine(0, mine)
 
 
+async def test_the_highest_number_stops_nobody() -> None:
+    now_ns = 1_800_000_000 * 10**9
+    for epoch in ((1 << 62) - 1, (1 << 63) - 1):
+        said = {"epoch": epoch, "partitions": [0], "worker": "x", "host": "h", "pid": 1, "life": "h:1:1"}
+        bus = await bus_with(Message(OWNERS.name, 0, b"x", orjson.dumps(said)))
+        epochs = [await (await owners(bus, name, lambda: now_ns)).claim([0]) for name in "ab"]
+        assert epochs == [now_ns, now_ns + 1]
+
+
+async def test_clocks_may_be_many_years_ahead_or_behind() -> None:
+    bus = await bus_with()
+    times = [year * 365 * 24 * HOUR_NS for year in (55, 80, 56, 20)]
+    epochs = [await (await owners(bus, "worker", lambda at=at: at)).claim([0]) for at in times]  # type: ignore[misc]
+    assert epochs == [times[0], times[1], times[1] + 1, times[1] + 2]
+
+
+async def test_who_is_overtaken_by_every_claim_of_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.worker.owners._PAUSE_S", 0.0)
+    bus = await bus_with()
+    one = await owners(bus, "a")
+    follow, other = one.follow, {"partitions": [0], "worker": "x", "host": "h", "pid": 1, "life": "h:1:1"}
+
+    async def overtaken() -> None:
+        value = orjson.dumps({**other, "epoch": one._highest + 9})
+        bus.append(Message(OWNERS.name, 0, b"x", value))
+        await follow()
+
+    monkeypatch.setattr(one, "follow", overtaken)
+    with pytest.raises(InvariantError, match="50 claims of partitions"):
+        await one.claim([0])
+
+
 async def test_alarms_and_commands_carry_the_epoch_and_bytes_are_without_it(tmp_path: Path) -> None:
     plant = await Plant(tmp_path).ready()
     await plant.send(*inputs(30))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import pytest
 
 from rules.engine.outputs import Command
+from streams.bus.bus import MAX_MESSAGE_BYTES
 from streams.bus.memory import MemoryBus
+from streams.record import Message
 from streams.roll import carry_over
 from streams.rule_sets.rule_set import published_rule_sets, rule_set_message
 from streams.snapshots import LOG_KEY, read_snapshots
-from streams.topics import ALARMS, DEAD_LETTERS, EVENTS, JOURNAL, TOPICS
+from streams.topics import ALARMS, DEAD_LETTERS, EVENTS, JOURNAL, OWNERS, TOPICS
 from streams.wire import decode_output, encode_output
 from tests.streams.rule_sets.narrow import SLOW, rule_set
 from tests.streams.worker.scenario import PARTITIONS, UNITS, Plant, inputs
@@ -126,6 +129,21 @@ async def test_a_record_that_the_new_log_refuses_is_carried_again(tmp_path: Path
         found = [(r.key, r.value) for r in new.records(topic.name) if not (r.key or b"").startswith(LOG_KEY)]
         assert list(dict.fromkeys(found)) == list(dict.fromkeys(once)), topic.name
     assert orjson.loads((await read_snapshots(new, UNITS, PARTITIONS, ())).snapshots["row-a"].state)
+
+
+async def test_a_record_that_none_of_ours_would_send_stays_behind_and_the_rest_is_carried(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(10))
+    await plant.run()
+    wanted = len(plant.bus.records(JOURNAL.name))
+    plant.bus.append(Message(OWNERS.name, 0, b"x", b"a" * (MAX_MESSAGE_BYTES + 1)))
+    new = await fresh()
+    await carry_over(plant.bus, lambda: _given(new), clock_ns=lambda: 0)
+    assert len(new.records(JOURNAL.name)) == wanted
+    assert [record.key for record in new.records(OWNERS.name)] == [b"worker"]
+    assert [one.levelname for one in caplog.records if "stays behind" in one.getMessage()] == ["ERROR"]
 
 
 async def test_an_empty_log_rolls_into_an_empty_log() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from rules.errors import ConfigurationError
 from streams.bus.memory import MemoryBus
+from streams.record import TopicPartition
 from streams.role import RoleContext
 from streams.rule_sets.rule_set import published_rule_sets, rule_set_message, taken_up
 from streams.settings import load_settings
 from streams.site_folder import load_site
-from streams.snapshots import Snapshot, last_manifests, log_ids, read_snapshots
+from streams.snapshots import Snapshot, last_snapshots, log_ids, read_snapshots
 from streams.topics import EVENTS, JOURNAL, OWNERS, partition_of
 from streams.worker import role as worker
 from streams.worker.site_on_log import SiteOnLog
@@ -26,6 +27,7 @@ from tests.streams.worker.scenario import (
     activation,
     bus_with,
     inputs,
+    readings,
     small_site,
 )
 from tests.streams.worker.test_snapshots import snapshot, written
@@ -80,6 +82,42 @@ async def test_the_one_that_it_is_to_follow_gives_way_once(
         await plant.worker()
 
 
+async def test_a_unit_that_is_added_has_nobody_wait_for_the_past_of_its_partition(tmp_path: Path) -> None:
+    plant = await worked(tmp_path)
+    place = TopicPartition(EVENTS.name, partition_of("row-b", PARTITIONS))
+    plant.bus.truncate(place, 5)
+    end = plant.bus.end(place)
+    added = next(f"x{n}" for n in range(99) if partition_of(f"x{n}", PARTITIONS) == place.partition)
+    await plant.send(readings("row-b", 11), readings(added, 1), readings("row-b", 12))
+    plant.site = small_site("site-2", [*UNITS, added])
+    plant.replaces_site = "site-1"
+    processor = await plant.worker()
+    assert processor.positions()[place.partition] == end
+    await plant.feed(processor)
+    assert processor.counts.skipped_offsets == 0
+    assert f"{added}:plant:7:1:0" in plant.outputs()
+    await processor.finish()
+    processor = await plant.worker()
+    assert processor.positions()[place.partition] == plant.bus.end(place)
+    assert processor.counts.restores == len(UNITS) + 1
+
+
+async def test_a_partition_without_units_is_read_from_its_end(tmp_path: Path) -> None:
+    plant = await worked(tmp_path)
+    gone = partition_of("row-b", PARTITIONS)
+    units = [unit for unit in UNITS if partition_of(unit, PARTITIONS) != gone]
+    plant.site = small_site("site-2", units)
+    plant.replaces_site = "site-1"
+    for sequence in (11, 12):
+        processor = await plant.worker()
+        await plant.feed(processor)
+        assert len(plant.dead_letters()) == sequence - 11
+        await plant.send(readings("row-b", sequence))  # nobody's
+        await plant.feed(processor)
+        await processor.finish()
+        assert plant.dead_letters()[-1][0] == b"unknown-unit"
+
+
 async def test_another_one_than_was_named_does_not_give_way(tmp_path: Path) -> None:
     plant = await worked(tmp_path)
     plant.replaces_site = "site-0"
@@ -120,15 +158,35 @@ async def test_a_unit_that_the_site_file_has_no_more_says_nothing_of_it() -> Non
     for message in written(of("row-a", 2, "site-2")):
         await (await (await bus.producer("test")).send(message))
     await SiteOnLog(bus, site, "").look()
-    assert {one.unit for one in await last_manifests(bus)} == {gone, "row-a"}
+    assert {one.unit for one in await last_snapshots(bus, ())} == {gone, "row-a"}
 
 
-async def test_the_last_manifest_of_a_partition_is_found_behind_torn_ones_and_nonsense() -> None:
+async def test_the_last_complete_ones_of_a_partition_are_found_behind_torn_ones_and_nonsense() -> None:
     torn = written(snapshot(2, b"x" * 40 * 900_000))[:-1]
     *_, bad = written(snapshot(3))
     bus = await bus_with(*written(snapshot(1)), *torn, replace(bad, value=b'{"unit": 1}'))
-    assert [(one.unit, one.number) for one in await last_manifests(bus)] == [("row-a", 1)]
-    assert await last_manifests(await bus_with()) == []
+    assert [(one.unit, one.number) for one in await last_snapshots(bus, ())] == [("row-a", 1)]
+    assert await last_snapshots(await bus_with(), ()) == []
+
+
+async def test_a_manifest_that_closes_nothing_keeps_nobody_from_beginning() -> None:
+    *_, manifest = written(replace(of("row-a", 2, "another"), state=b"chunks that nobody has"))
+    bus = await bus_with(*written(of("row-a", 1, "site-1")), manifest)
+    await SiteOnLog(bus, small_site(), "").look()
+    for message in written(of("row-a", 2, "another")):  # a complete one is what a worker would go on from
+        bus.append(message)
+    with pytest.raises(ConfigurationError, match="another"):
+        await SiteOnLog(bus, small_site(), "").look()
+
+
+async def test_a_rule_set_beside_those_of_the_site_keeps_nobody_from_beginning() -> None:
+    other = rule_set(site=SITE.replace("name: small", "name: other"))
+    mine = rule_set().load_site()
+    await SiteOnLog(await bus_with(rule_set_message(rule_set()), rule_set_message(other)), mine, "").look()
+    bus = await bus_with(rule_set_message(other))
+    with pytest.raises(ConfigurationError, match="this log is of site 'other'"):
+        await SiteOnLog(bus, mine, "").look()
+    await SiteOnLog(bus, replace(mine, root_key="ab" * 32), "").look()
 
 
 async def test_a_worker_that_is_refused_takes_no_partition(tmp_path: Path) -> None:

@@ -9,11 +9,20 @@ from pathlib import Path
 import orjson
 import pytest
 
-from rules.errors import UnreachableError
+from rules.errors import InvariantError, UnreachableError
 from streams.bus.memory import MemoryBus, MemoryReader
-from streams.record import Message, Record, TopicPartition
-from streams.snapshots import CHUNK_BYTES, Snapshot, log_ids, read_snapshots, snapshot_messages
-from streams.topics import SNAPSHOTS, partition_of
+from streams.record import Message, Record, TopicPartition, header
+from streams.snapshots import (
+    CHUNK_BYTES,
+    MANIFEST_SCHEMA,
+    Snapshot,
+    log_ids,
+    log_ids_of,
+    read_snapshots,
+    snapshot_messages,
+)
+from streams.topics import EVENTS, SNAPSHOTS, TOPICS, partition_of
+from streams.worker.processor import Processor
 from tests.streams.worker.scenario import (
     PARTITIONS,
     UNITS,
@@ -21,6 +30,7 @@ from tests.streams.worker.scenario import (
     Plant,
     bus_with,
     inputs,
+    readings,
     small_site,
 )
 
@@ -155,6 +165,33 @@ async def test_a_log_has_one_id_for_ever_and_another_log_has_another() -> None:
     assert await log_ids(other, await other.producer("one")) != ids
 
 
+async def test_a_topic_that_was_made_again_under_a_worker_gets_an_id_that_is_found(tmp_path: Path) -> None:
+    plant = await Plant(tmp_path).ready()
+    await plant.send(*inputs(10))
+    worker = await plant.worker()
+    await plant.feed(worker)
+    before = await log_ids_of(plant.bus)
+    for place in plant.bus.places(SNAPSHOTS.name):
+        del plant.bus._logs[place]
+    await plant.bus.create_topics(TOPICS, PARTITIONS)
+    for sequence in range(11, 40):
+        await plant.send(*(readings(unit, sequence) for unit in UNITS))
+        await plant.feed(worker)
+    await worker.finish()
+    assert len(plant.bus.records_from(TopicPartition(SNAPSHOTS.name, 0), 0)) > 8
+    assert await log_ids_of(plant.bus) == frozenset()
+    await plant.run()
+    ids = await log_ids_of(plant.bus)
+    assert len(ids) == 1
+    assert ids != before, (
+        "what it wrote there meanwhile is another log's: that one goes on at the first input"
+    )
+    worker = await plant.worker()
+    assert await log_ids_of(plant.bus) == ids
+    assert worker.counts.restores_on_other_log == 0
+    plant.outputs()
+
+
 async def test_a_broker_that_has_just_gone_is_no_log_without_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
     bus = await bus_with()
     producer = await bus.producer("one")
@@ -229,3 +266,57 @@ async def test_retention_that_overtook_the_worker_is_counted(tmp_path: Path) -> 
     await plant.feed(processor)
     assert processor.counts.skipped_offsets == 12
     assert processor.positions()[place.partition] == (await plant.bus.ends("events"))[place]
+
+
+async def cut_short(folder: Path) -> tuple[Plant, TopicPartition, Processor]:
+    """A worker that has read everything of a log which has lost its last five inputs since, and left snapshots."""
+    plant = await Plant(folder, site=small_site(units=["row-a"])).ready()
+    place = TopicPartition(EVENTS.name, partition_of("row-a", PARTITIONS))
+    await plant.send(*(readings("row-a", n) for n in range(1, 21)))
+    worker = await plant.worker()
+    await plant.feed(worker)
+    await worker.finish()
+    del plant.bus._logs[place].records[-5:]
+    return plant, place, worker
+
+
+async def test_inputs_under_the_offsets_of_lost_ones_are_evaluated_by_the_next_worker(tmp_path: Path) -> None:
+    plant, place, _ = await cut_short(tmp_path)
+    await plant.send(*(readings("row-a", n) for n in range(21, 30)))
+    worker = await plant.worker()
+    assert worker.positions()[place.partition] == 0
+    await plant.feed(worker)
+    said = plant.outputs()
+    assert all(f"row-a:plant:7:{n}:0" in said for n in range(1, 30))
+    await worker.finish()
+    end = plant.bus.end(place)
+    worker = await plant.worker()
+    assert (worker.positions()[place.partition], worker.counts.restores_on_other_log) == (end, 0)
+
+
+async def test_who_reads_a_log_that_loses_its_end_ends(tmp_path: Path) -> None:
+    plant, place, worker = await cut_short(tmp_path)
+    with pytest.raises(InvariantError, match="ends at 16 and was read up to 21"):
+        await worker.keep_ownership()
+    await plant.send(*(readings("row-a", n) for n in range(21, 30)))
+    await worker.keep_ownership()
+    with pytest.raises(
+        InvariantError, match="another record at offset 20"
+    ):  # the consumer begins at the earliest
+        await worker.process(plant.bus.records_from(place, 0))
+
+
+async def test_what_retention_has_taken_or_an_older_version_has_not_named_is_believed(tmp_path: Path) -> None:
+    plant, place, _ = await cut_short(tmp_path)
+    await plant.send(*(readings("row-a", n) for n in range(21, 30)))
+    whole = list(plant.bus.records_from(TopicPartition(SNAPSHOTS.name, place.partition), 0))
+    records = plant.bus._logs[TopicPartition(SNAPSHOTS.name, place.partition)].records
+    for index, record in enumerate(whole):
+        if header(record.headers, "schema") == MANIFEST_SCHEMA:
+            said = orjson.loads(record.value or b"")
+            del said["last_record"]
+            records[index] = dataclasses.replace(record, value=orjson.dumps(said))
+    assert (await plant.worker()).positions()[place.partition] == 21
+    records[:] = whole
+    plant.bus.truncate(place, 21)
+    assert (await plant.worker()).positions()[place.partition] == 21
