@@ -6,7 +6,6 @@ Rule: a disk that takes nothing ends nothing here, from the start on: the dead m
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sqlite3
 from typing import Final
@@ -88,17 +87,12 @@ async def run(context: RoleContext) -> None:
 
 async def carry(context: RoleContext, receipts: Receipts) -> None:
     """Until cancelled. ConfigurationError for a spool that can't be opened, but for a full disk: that is waited for."""
-    has_failed = False
     while receipts.publisher is None:
         try:
             receipts.carry(await Publisher.open(context, SOURCE))
         except (ConfigurationError, OSError, sqlite3.Error) as error:
-            is_full = not isinstance(error, ConfigurationError) or error.findings[0].hint == FULL_HINT
-            if not (is_full or has_failed):
+            if isinstance(error, ConfigurationError) and error.findings[0].hint != FULL_HINT:
                 raise
-            has_failed = True
             log_again.error("the publisher can't be opened, receipts wait: %s", str(error))
-        if receipts.publisher is None:
-            gc.collect()  # what failed has the spool's file open until then, and would lock us out
             await asyncio.sleep(OPEN_AGAIN_S)
     await asyncio.Event().wait()
