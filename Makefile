@@ -22,7 +22,7 @@ run: install
 	$(BIN)/headrace up $(SITE)
 
 test: install
-	$(BIN)/python -m pytest -m "not kafka and not deploy and not night" -n 2 --dist loadfile --no-loadscope-reorder -rs
+	$(BIN)/python -m pytest -m "not kafka and not deploy and not night" -n 2 --dist loadfile -rs
 
 # other troubles with each commit; the seed that it prints repeats them (docs/chaos.md)
 test-kafka: install
