@@ -42,7 +42,7 @@ def test_a_good_seed_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_broken_one_prints_what_repeats_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CommandLedger, "mark", lambda self, commands, epochs: None)
+    monkeypatch.setattr(CommandLedger, "mark", lambda self, *taken: None)
     assert run_app(["sim", SITE, "--hours", "0.017", "--troubles", TROUBLES]) == 1
     said = capsys.readouterr().out
     assert "seed 1: BROKEN, 2 troubles, 1 kills" in said
