@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
+from rules.json_bytes import json_bytes
 from streams.bus.bus import Bus, Producer
 from streams.record import Headers, Message, Record, TopicPartition
 from streams.topics import REPLAY_MARK
@@ -76,7 +77,7 @@ async def mark_log(bus: Bus, mark: Mark) -> None:
     producer = await bus.producer("replay-mark")
     try:
         said = {**asdict(mark), "recording": _raw(mark.recording).decode()}
-        value = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+        value = json_bytes(said)
         message = Message(REPLAY_MARK.name, 0, _raw(mark.recording), value, _HEADERS)
         await (await producer.send(marked(message, mark)))
     finally:

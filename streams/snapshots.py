@@ -27,6 +27,7 @@ from typing import Final
 import orjson
 
 from rules.errors import UnreachableError
+from rules.json_bytes import json_bytes
 from streams.bus.bus import Bus, Producer, read_span, read_spans
 from streams.record import Headers, Message, Record, TopicPartition, header
 from streams.topics import SNAPSHOTS, partition_of
@@ -123,7 +124,7 @@ def snapshot_messages(snapshot: Snapshot, partitions: int) -> tuple[list[Message
     )
     return (
         [message(f"{index:04d}", CHUNK_SCHEMA, piece) for index, piece in enumerate(pieces)],
-        message("manifest", MANIFEST_SCHEMA, orjson.dumps(asdict(manifest), option=orjson.OPT_SORT_KEYS)),
+        message("manifest", MANIFEST_SCHEMA, json_bytes(asdict(manifest))),
     )
 
 

@@ -27,7 +27,7 @@ from typing import Final
 
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fence import Fence
-from gateways.actuators.forgeries import Forgeries
+from gateways.actuators.forgeries import NAME_MAX, Forgeries
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
 from gateways.actuators.receipts import Receipts
@@ -56,8 +56,6 @@ KEEP_NS: Final = COMMANDS.retention_ms * 1_000_000 + SKEW_NS
 TELL_EVERY_S: Final = 0.25
 FORGET_EVERY_S: Final = 600.0
 STOP_WITHIN_S: Final = 5.0
-CUT: Final = 200
-"""Characters of a name that a receipt has of a command that is refused: anybody may have made it up."""
 LOST: Final = "taken by a process that ended before it said what it did"
 
 
@@ -343,7 +341,7 @@ class Actuators:
             return Outcome("expired", None, f"{(now_ns - command.expires_ns) / 1e9:.1f} s after its expiry")
         actuator = self._context.site.actuators.get(command.actuator)
         if actuator is None:
-            hint = nearest(command.actuator[:CUT], self._context.site.actuators)
+            hint = nearest(command.actuator[:NAME_MAX], self._context.site.actuators)
             return Outcome("refused", None, f"unknown actuator{f', {hint}' if hint else ''}")
         if not math.isfinite(command.value) or not actuator.low <= command.value <= actuator.high:
             limits = f"{actuator.low:g} to {actuator.high:g} {actuator.engineering_unit}"
@@ -389,8 +387,8 @@ class Actuators:
         at_ns = self._context.clock()
         name = name or command.id
         if outcome.status == "refused":  # of such a command nothing is known to be of a sound length
-            command = replace(command, id=command.id[:CUT], actuator=command.actuator[:CUT])
-            outcome = replace(outcome, detail=outcome.detail[: 5 * CUT])
+            command = replace(command, id=command.id[:NAME_MAX], actuator=command.actuator[:NAME_MAX])
+            outcome = replace(outcome, detail=outcome.detail[: 5 * NAME_MAX])
         self._receipts.say(command, outcome, at_ns, name)
         self._metrics[outcome.status] += 1
         logged_ms, taken_ns = self._taken.pop(name, (0, at_ns))

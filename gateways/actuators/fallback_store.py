@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
 from streams.log_limit import limited
+from streams.transaction import transaction
 
 log_again: logging.Logger = limited(__name__)
 
@@ -104,7 +105,8 @@ class FallbackStore:
         for not: one commit. False where the disk does not take it.
         """
         try:
-            with self._transaction() as database:
+            database = self._opened()
+            with transaction(database):
                 database.executemany("delete from fallbacks where actuator = ?", [(name,) for name in gone])
                 database.executemany(
                     "insert or replace into fallbacks values (?, ?, ?, ?, ?)", [astuple(one) for one in held]
@@ -135,18 +137,6 @@ class FallbackStore:
                 raise
             self._database = database
         return self._database
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        database = self._opened()
-        database.execute("begin immediate")
-        try:
-            yield database
-            database.execute("commit")
-        finally:
-            # where the disk is full SQLite may have rolled back by itself
-            if database.in_transaction:
-                database.execute("rollback")
 
     def _failed(self, error: sqlite3.Error) -> None:
         self.failures += 1

@@ -14,8 +14,8 @@ from gateways.actuators.outcome import Outcome
 from rules.engine.outputs import Command
 
 SAY_EVERY_S: Final = 1.0
-NAME: Final = 200
-"""Characters of what a forgery calls itself."""
+NAME_MAX: Final = 200
+"""Characters of a name that a receipt has of a command that is refused: anybody may have made it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Forgeries:
         if kept is None or self._time_s() - self._said_s < SAY_EVERY_S:
             return None
         self._said_s, self._kept, self._others = self._time_s(), None, 0
-        detail = f"forged: {kept.reason}; it calls itself {kept.command.id[:NAME]!r}"
+        detail = f"forged: {kept.reason}; it calls itself {kept.command.id[:NAME_MAX]!r}"
         if others:
             detail += f"; and {others} others like it"
         return replace(kept.command, id=kept.name), Outcome("refused", None, detail), kept.name

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rules.errors import UnreachableError
+from streams.transaction import transaction
 
 SCHEMA: Final = """
 create table if not exists commands (
@@ -117,16 +118,9 @@ class CommandLedger:
         """Statements with their rows, in one commit."""
         if not any(rows for _, rows in work):
             return
-        with self._opened() as database:
-            database.execute("begin immediate")
-            try:
-                for statement, rows in work:
-                    database.executemany(statement, rows)
-                database.execute("commit")
-            finally:
-                # where the disk is full SQLite may have rolled back by itself
-                if database.in_transaction:
-                    database.execute("rollback")
+        with self._opened() as database, transaction(database):
+            for statement, rows in work:
+                database.executemany(statement, rows)
 
 
 def _open(file: Path) -> sqlite3.Connection:

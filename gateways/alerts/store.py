@@ -17,6 +17,7 @@ from typing import Final
 
 from rules.engine.outputs import Alarm
 from rules.errors import UnreachableError
+from streams.transaction import transaction
 from streams.wire import decode_output, encode_output
 
 FILE: Final = "alerts.sqlite"
@@ -89,15 +90,9 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All or nothing. UnreachableError: the disk takes nothing; who called has to end."""
         try:
-            self._db.execute("begin immediate")
-            try:
+            with transaction(self._db):
                 self._settle()
                 yield
-                self._db.execute("commit")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("rollback")
-                raise
         except sqlite3.Error as error:
             raise UnreachableError(f"the outbox {self.file}: {error}") from None
         self._settled()

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateways.printable import printable
+
 TEXT_LENGTH: Final = 80
 REASON_LENGTH: Final = 200
 
 
 def clean(said: object, longest: int = TEXT_LENGTH) -> str:
-    """In one line of at most `longest` characters: `?` for what is no text, or can't be printed."""
-    text = str(said)
-    if len(text) > longest:
-        text = f"{text[: longest - 1]}…"
-    return "".join(one if one.isprintable() else "?" for one in text)
+    """In one line, cut at `longest` characters; what is no text, or can't be seen, is written as Python does."""
+    text = printable(str(said)[: longest + 1])
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def explain(error: BaseException) -> str:

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from gateways.observability.health import AHEAD_NS
 from gateways.scada import encoding
 from gateways.scada.items import Sample
 from gateways.scada.names import HEARTBEAT
 
 SILENT_NS: Final = 5_000_000_000
 """Ticks come every tick period, the worker's words every second."""
-AHEAD_NS: Final = 2_000_000_000
-"""A word from more than 2 s ahead of the clock is not fresh."""
 
 
 class Heartbeat:

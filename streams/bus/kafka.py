@@ -344,10 +344,9 @@ class KafkaReader:
     async def _follow(self) -> None:
         """Where nothing came, only the consumer knows whether retention has moved it on, up to the end perhaps."""
         for partition in self._positions:
+            # while it looks for the earliest record, the next read asks again
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    0
-                ):  # while it looks for the earliest record, the next read asks again
+                async with asyncio.timeout(0):
                     place = aiokafka.TopicPartition(*partition)
                     self._positions[partition] = await self._consumer.position(place)
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from rules.engine.chain import ChainEnd
 from rules.errors import UndecodableError
+from rules.json_bytes import json_bytes
 from streams.keys import key_id, read_private
 from streams.record import Message
 from streams.topics import JOURNAL, partition_of
@@ -38,11 +39,11 @@ class Head:
         """What the signature is of."""
         fields = asdict(self)
         del fields["signature"]
-        return orjson.dumps({"schema": HEAD_SCHEMA, **fields}, option=orjson.OPT_SORT_KEYS)
+        return json_bytes({"schema": HEAD_SCHEMA, **fields})
 
     def as_bytes(self) -> bytes:
         """The record's value."""
-        return orjson.dumps({"schema": HEAD_SCHEMA, **asdict(self)}, option=orjson.OPT_SORT_KEYS)
+        return json_bytes({"schema": HEAD_SCHEMA, **asdict(self)})
 
 
 def head_message(head: Head, partitions: int) -> Message:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,7 @@ from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.errors import ConfigurationError, InvariantError, UndecodableError
 from rules.findings import Finding
 from streams.run_folder import FULL_ERRNOS, WRITABLE_HINT, working_in
+from streams.transaction import transaction
 from streams.wire import decode_input, encode_input
 
 FRAME, READINGS, KEEP, LIVE = 0, 1, 2, 3
@@ -272,7 +274,7 @@ class Spool:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = normal")
             connection.executescript(SCHEMA)
-            with _Transaction(connection):
+            with transaction(connection):
                 if not connection.execute("select 1 from meta").fetchone():
                     connection.execute("insert into meta values (0, 0)")
                 if "epoch" not in {row[1] for row in connection.execute("pragma table_info('records')")}:
@@ -364,38 +366,21 @@ class Spool:
         )
         return sequence
 
-    def _transaction(self, durable: bool = False) -> _Transaction:
-        return _Transaction(self._database, durable)
+    @contextmanager
+    def _transaction(self, durable: bool = False) -> Iterator[None]:
+        """`durable`: its end waits until the disk has it, and all before it. A power cut may cost the others."""
+        database = self._database
+        if durable:
+            database.execute("pragma synchronous = full")
+        try:
+            with transaction(database):
+                yield
+        finally:
+            if durable:
+                database.execute("pragma synchronous = normal")
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...]:
         return self._database.execute(query, values).fetchone() or ()
-
-
-class _Transaction:
-    """`begin immediate … commit`, or roll back: sqlite3's own context manager begins nothing by itself here.
-
-    `durable`: its end waits until the disk has it, and all before it; else a power cut may cost the last ones.
-    """
-
-    def __init__(self, database: sqlite3.Connection, durable: bool = False) -> None:
-        self._database = database
-        self._durable = durable
-
-    def __enter__(self) -> None:
-        if self._durable:
-            self._database.execute("pragma synchronous = full")
-        self._database.execute("begin immediate")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._database.execute("commit")
-        finally:
-            # a full disk refuses a commit, and leaves what it began
-            if self._database.in_transaction:
-                self._database.execute("rollback")
-            if self._durable:
-                self._database.execute("pragma synchronous = normal")
 
 
 def span_of(value: Input) -> Span:

@@ -8,10 +8,11 @@ in the order of the units, or a string that says why the rules can't rule.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -32,41 +33,34 @@ async def prepare_aside(
 
     Raises InvariantError when the process fails.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 24,
-        process_group=0,  # Ctrl-C is for who asked, and who asked ends it
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
     asked = {
         "files": dict(rule_set.files),
         "site_digest": site_digest,
         "units": list(units),
         "folder": str(folder),
     }
+    # not asyncio's: whoever is cancelled while that connects its pipes waits for ever
+    child = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,  # Ctrl-C is for who asked, and who asked ends it
+    )
     try:
-        child.stdin.write(orjson.dumps(asked))
-        child.stdin.close()
-        head = orjson.loads(await child.stdout.readline() or b"null")
-        if isinstance(head, str):
-            return head
-        tables = [await child.stdout.readexactly(length) for length in head or ()]
-        code = await child.wait()
-    except asyncio.IncompleteReadError:
-        raise InvariantError("preparing a rule set ended in the middle of its answer") from None
+        answer, _ = await asyncio.to_thread(child.communicate, orjson.dumps(asked))
     finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    if code or head is None:
-        raise InvariantError(f"preparing a rule set ended with {code}")
-    return dict(zip(units, tables, strict=True))
+        child.kill()  # where it has ended, nobody is sent anything
+        child.wait()
+    first, _, rest = answer.partition(b"\n")
+    head = orjson.loads(first or b"null")
+    if isinstance(head, str):
+        return head
+    if child.returncode or head is None:
+        raise InvariantError(f"preparing a rule set ended with {child.returncode}")
+    if len(rest) != sum(head):
+        raise InvariantError("preparing a rule set ended in the middle of its answer")
+    ends = list(accumulate(head))
+    return {unit: rest[end - length : end] for unit, length, end in zip(units, head, ends, strict=True)}
 
 
 def main() -> None:

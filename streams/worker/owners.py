@@ -26,6 +26,7 @@ from typing import Final
 import orjson
 
 from rules.errors import InvariantError, UnreachableError
+from rules.json_bytes import json_bytes
 from streams.bus.bus import Bus, Producer, read_span
 from streams.record import Message, Record, TopicPartition
 from streams.topics import OWNERS
@@ -92,7 +93,7 @@ class Owners:
         for _ in range(_ROUNDS):
             epoch = max(self._clock_ns(), self._highest + 1)
             claim = Claim(epoch, wanted, self._worker, socket.gethostname(), os.getpid(), self._life)
-            value = orjson.dumps({"schema": SCHEMA, **asdict(claim)}, option=orjson.OPT_SORT_KEYS)
+            value = json_bytes({"schema": SCHEMA, **asdict(claim)})
             message = Message(OWNERS.name, 0, self._worker.encode(), value, _HEADERS)
             await (await self._producer.send(message))
             await self.follow()

@@ -110,6 +110,16 @@ async def test_ctrl_c_of_who_asked_is_not_for_the_process_aside(tmp_path: Path) 
     assert not child.is_running()
 
 
+async def test_who_asked_may_be_cancelled_before_it_has_begun(tmp_path: Path) -> None:
+    """asyncio's own processes wait for ever then: a worker that is told to end would not."""
+    aside = asyncio.create_task(prepare_aside(OTHER, OTHER.site_digest, ["hall"], tmp_path))
+    await asyncio.sleep(0)
+    aside.cancel()
+    done, _ = await asyncio.wait([aside], timeout=30)
+    assert done == {aside}
+    assert aside.cancelled()
+
+
 def damage(folder: Path, unit: str) -> None:
     [file] = folder.glob(f"*/{unit}.tables")
     file.write_bytes(file.read_bytes()[:-1])
