@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateways.roles import ROLES
+from streams.rights import RIGHTS
 from streams.settings import PREFIX, _unknown_environment
 from tests.support.deployment import CHART, VALUES, call, conform, objects, rendered, template
 
@@ -18,10 +19,20 @@ WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Job")
 NAME = "north-headrace"
 
 
-def pods(values: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def pods(values: str, *more: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name of the workload, its pod's spec)."""
-    for name, one in objects(values, *WORKLOADS).items():
+    for name, one in objects(values, *WORKLOADS, more=more).items():
         yield name, one["spec"]["template"]["spec"]
+
+
+def changed(*more: str) -> set[str]:
+    """Whose pods of one-site start anew when helm is given this in addition."""
+    before = objects("one-site", *WORKLOADS)
+    after = objects("one-site", *WORKLOADS, more=more)
+    names = {
+        name for name, one in after.items() if one["spec"]["template"] != before[name]["spec"]["template"]
+    }
+    return {name.rpartition(f"{NAME}-")[2] for name in names}
 
 
 def containers(values: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -61,6 +72,20 @@ def test_a_broken_manifest_is_found(tmp_path: Path) -> None:
         (("--set", "site.configMap.name=other"), "exactly one of files, configMap.name and imageFolder"),
         (("--set", "site.imageFolder="), "exactly one of files, configMap.name and imageFolder"),
         (("--set", "roles.worker.settings.lower=1"), "lower"),
+        (("--set", "roles.worker.spread=Never"), "spread"),
+        (("--set", "scadaService.externalTrafficPolicy=Some"), "externalTrafficPolicy"),
+        (
+            ("--set", "roles.alerts.enabled=true,settings.HEADRACE_SPOOL__LIMIT_MB=4096"),
+            "alerts: spool.limit_mb is 4096, and its disk has 1Gi",
+        ),
+        (
+            ("--set", "roles.recorder.disk.size=400Mi"),
+            "recorder: spool.limit_mb is 512, and its disk has 400Mi",
+        ),
+        (
+            ("--set", "nvml.enabled=true,nvml.settings.HEADRACE_SPOOL__LIMIT_MB=1100"),
+            "nvml: spool.limit_mb is 1100, and its disk has 1Gi",
+        ),
     ],
 )
 def test_wrong_values_are_refused_in_words(more: tuple[str, ...], words: str) -> None:
@@ -92,7 +117,7 @@ def test_every_container_is_as_confined_as_kubernetes_can(values: str) -> None:
 @pytest.mark.parametrize("values", VALUES)
 def test_every_role_is_asked_whether_it_lives_and_works(values: str) -> None:
     for name, container in containers(values):
-        if container["name"] == "topics":
+        if container["name"] in ("topics", "operator"):
             continue
         assert container["args"][0] == "run", name
         assert container["args"][1] in ROLES, name
@@ -119,7 +144,7 @@ def test_no_secret_stands_in_a_manifest() -> None:
 
 def test_a_role_sees_the_password_of_its_own_user_alone() -> None:
     for name, spec in pods("one-site"):
-        roles = [c["args"][1] if c["args"][0] == "run" else "topics" for c in spec["containers"]]
+        roles = [container["name"] for container in spec["containers"]]
         passwords = [
             one for one in spec["volumes"] if one.get("secret", {}).get("secretName") == "headrace-kafka"
         ]
@@ -221,3 +246,98 @@ def test_monitoring_is_only_there_when_it_is_asked_for_and_shows_the_token() -> 
     assert objects("one-site", "ConfigMap")[f"ConfigMap/{NAME}-dashboard"]["data"][
         "headrace.json"
     ].startswith("{")
+
+
+def test_a_rule_that_changes_starts_nobody_anew_who_acts_or_reads_the_plant() -> None:
+    assert changed("--set", "site.files.rules/cooling\\.yaml=rules: [] ") == {"alerts", "operator"}
+    assert changed("--set", "site.files.rules/gpu\\.yaml=rules: [] ") == {
+        "alerts",
+        "operator",
+        "worker",
+        "recorder",
+        "scada",
+    }
+
+
+def test_a_site_file_that_changes_starts_all_anew() -> None:
+    everybody = {name.rpartition(f"{NAME}-")[2] for name in objects("one-site", *WORKLOADS)}
+    # the Job has the file itself, by a name that stays
+    assert changed("--set", "site.files.site\\.yaml=name: north") == everybody - {"topics"}
+
+
+def test_a_role_is_upgraded_by_itself_and_the_chart_starts_nothing_anew() -> None:
+    assert changed("--set", "roles.recorder.image.tag=0.2.0") == {"recorder"}
+    assert changed("--set", "nvml.image.tag=0.2.0,operator.image.tag=0.2.0,topics.image.tag=0.2.0") == {
+        "nvml",
+        "operator",
+        "topics",
+    }
+    digest = f"sha256:{'a' * 64}"
+    image = dict(pods("large", "--set", f"roles.worker.image.tag=0.2.0,image.digest={digest}"))[
+        f"StatefulSet/{NAME}-worker"
+    ]["containers"][0]["image"]
+    assert image == "registry.example.net/headrace:0.2.0"
+    for name, one in objects("one-site", *WORKLOADS).items():
+        assert (
+            not {"app.kubernetes.io/version", "helm.sh/chart"}
+            & one["spec"]["template"]["metadata"]["labels"].keys()
+        ), name
+
+
+def test_topics_are_made_before_anything_else_and_need_nothing_of_the_release() -> None:
+    hooks = {
+        name: one
+        for name, one in objects("one-site").items()
+        if "helm.sh/hook" in one["metadata"].get("annotations", {})
+    }
+    assert hooks.keys() == {f"Job/{NAME}-topics", f"ConfigMap/{NAME}-topics-site"}
+    for one in hooks.values():
+        assert one["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+        assert one["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
+    assert int(hooks[f"ConfigMap/{NAME}-topics-site"]["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+    spec = hooks[f"Job/{NAME}-topics"]["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "default"
+    configs = [one["configMap"] for one in spec["volumes"] if "configMap" in one]
+    assert [one["name"] for one in configs] == [f"{NAME}-topics-site"]
+    keys = hooks[f"ConfigMap/{NAME}-topics-site"]["data"].keys()
+    assert {item["key"] for item in configs[0]["items"]} == keys == {"site.yaml"}
+
+
+def test_people_have_a_pod_with_their_own_user_and_every_file_of_the_site() -> None:
+    spec = dict(pods("one-site"))[f"Deployment/{NAME}-operator"]
+    (container,) = spec["containers"]
+    variables = {one["name"]: one.get("value") for one in container["env"]}
+    assert variables["HEADRACE_BROKER__USERNAME"] == "headrace-operator"
+    assert {"operator", "topics"} <= RIGHTS.keys()
+    site = next(one for one in spec["volumes"] if one["name"] == "site")
+    assert {item["path"] for item in site["configMap"]["items"]} == {"site.yaml", "rules/cooling.yaml"}
+    assert "livenessProbe" not in container  # it only waits
+    assert f"Deployment/{NAME}-operator" not in objects("one-site", more=("--set", "operator.enabled=false"))
+
+
+def test_scada_clients_keep_their_addresses() -> None:
+    def service(*more: str) -> Any:
+        return objects("large", "Service", more=more)[f"Service/{NAME}-scada-opcua"]["spec"]
+
+    assert service()["externalTrafficPolicy"] == "Local"
+    assert (
+        service("--set", "scadaService.externalTrafficPolicy=Cluster")["externalTrafficPolicy"] == "Cluster"
+    )
+    assert "externalTrafficPolicy" not in service("--set", "scadaService.type=ClusterIP")
+
+
+def test_links_that_acknowledge_have_a_service() -> None:
+    (port,) = objects("large", "Service")[f"Service/{NAME}-alerts-edge"]["spec"]["ports"]
+    (container,) = dict(pods("large"))[f"StatefulSet/{NAME}-alerts"]["containers"]
+    assert port["port"] == 8470
+    assert {"name": port["targetPort"], "containerPort": 8470} in container["ports"]
+    assert f"Service/{NAME}-alerts-edge" not in objects("demo")
+
+
+def test_two_tickers_or_workers_do_not_go_with_one_host() -> None:
+    for role in ("ticker", "worker"):
+        (spread,) = dict(pods("one-site"))[f"StatefulSet/{NAME}-{role}"]["topologySpreadConstraints"]
+        assert spread["topologyKey"] == "kubernetes.io/hostname"
+        assert spread["whenUnsatisfiable"] == "DoNotSchedule"
+        assert spread["nodeTaintsPolicy"] == "Honor"  # else a host that is lost keeps its pod from another
+    assert not [name for name, spec in pods("demo") if "topologySpreadConstraints" in spec]

@@ -71,6 +71,25 @@ def test_every_run_folder_is_a_volume_of_its_own(services: dict[str, Any]) -> No
     assert shared.keys() == {"plant"}  # the simulated GPUs are a file that four processes share
 
 
+def test_a_role_may_have_keys_and_settings_that_no_other_sees(services: dict[str, Any]) -> None:
+    for name, one in ours(services).items():
+        if one["command"][0] != "run" or "plant" in one.get("profiles", []):
+            continue  # a demonstration has no secrets
+        assert f"${{HEADRACE_SECRETS:-./secrets}}/{name}:/run/secrets/headrace:ro" in one["volumes"], name
+        files = {Path(file["path"]).name: file["required"] for file in one["env_file"]}
+        assert files == {"headrace.env": False, f"{name}.env": False}, name
+
+
+def test_edges_are_reached_on_this_machine_alone_until_somebody_says_otherwise(
+    services: dict[str, Any],
+) -> None:
+    ports = {name: one["ports"] for name, one in ours(services).items() if "ports" in one}
+    assert ports == {
+        "scada": ["${HEADRACE_SCADA_ADDRESS:-127.0.0.1}:4850:4850"],
+        "alerts": ["${HEADRACE_ALERTS_ADDRESS:-127.0.0.1}:8470:8470"],
+    }
+
+
 def test_files_that_it_mounts_are_there(services: dict[str, Any]) -> None:
     for name, one in services.items():
         for volume in one.get("volumes", []):

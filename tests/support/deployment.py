@@ -85,11 +85,11 @@ def conform(manifests: str) -> Done:
     )
 
 
-def objects(values: str, *kinds: str) -> dict[str, dict[str, Any]]:
-    """By `Kind/name`, those of the kinds, or all."""
+def objects(values: str, *kinds: str, more: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    """By `Kind/name`, those of the kinds, or all. `more`: options of helm."""
     found = {
         f"{one['kind']}/{one['metadata']['name']}": one
-        for one in YAML(typ="safe").load_all(rendered(values))
+        for one in YAML(typ="safe").load_all(rendered(values, *more))
         if one is not None
     }
     return {name: one for name, one in found.items() if not kinds or one["kind"] in kinds}

@@ -1,6 +1,6 @@
-{{/* What every pod has. Called with root, role, values (of the role); the containers are the caller's. */}}
+{{/* What every pod has. Called with root, values (of the role), account; the containers are the caller's. */}}
 {{- define "headrace.podSettings" -}}
-serviceAccountName: {{ include "headrace.name" .root }}
+serviceAccountName: {{ .account | default (include "headrace.name" .root) }}
 automountServiceAccountToken: false
 # The variables that Kubernetes makes of a service called headrace would be settings that nobody knows.
 enableServiceLinks: false
@@ -29,13 +29,15 @@ affinity: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* One container. Called with root, role (of `headrace run`), name (of the container), values, port, env. */}}
+{{/* One container. Called with root, role (of `headrace run`), name (of the container), values, port, env; or with entrypoint or command. */}}
 {{- define "headrace.container" -}}
 {{- $root := .root }}
 - name: {{ .name }}
-  image: {{ include "headrace.image" .root }}
+  image: {{ include "headrace.image" . }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-  {{- if .command }}
+  {{- if .entrypoint }}
+  command: {{ toYaml .entrypoint | nindent 4 }}
+  {{- else if .command }}
   args: {{ toYaml .command | nindent 4 }}
   {{- else }}
   args:
@@ -144,7 +146,7 @@ affinity: {{ toYaml . | nindent 2 }}
     {{- end }}
 {{- end }}
 
-{{/* The volumes of a pod but `run`. Called with root, roles (those of its containers), values, port. */}}
+{{/* The volumes of a pod but `run`. Called with root, roles (those of its containers), values, port, siteName (of the config map). */}}
 {{- define "headrace.volumes" -}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 64Mi}
@@ -157,9 +159,9 @@ affinity: {{ toYaml . | nindent 2 }}
     items: {{ toYaml . | nindent 6 }}
     {{- end }}
     {{- else }}
-    name: {{ include "headrace.name" .root }}-site
+    name: {{ .siteName | default (printf "%s-site" (include "headrace.name" .root)) }}
     items:
-      {{- range $file, $_ := .root.Values.site.files }}
+      {{- range $file, $_ := include "headrace.siteFiles" (dict "root" .root "role" (first .roles)) | fromJson }}
       - {key: {{ include "headrace.siteKey" $file }}, path: {{ $file }}}
       {{- end }}
     {{- end }}
