@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from gateways.roles import ROLES
 from streams.rights import RIGHTS
@@ -341,3 +343,22 @@ def test_two_tickers_or_workers_do_not_go_with_one_host() -> None:
         assert spread["whenUnsatisfiable"] == "DoNotSchedule"
         assert spread["nodeTaintsPolicy"] == "Honor"  # else a host that is lost keeps its pod from another
     assert not [name for name, spec in pods("demo") if "topologySpreadConstraints" in spec]
+
+
+def test_what_the_notes_say_to_run_is_there(tmp_path: Path) -> None:
+    # `helm install --dry-run` would show them, and asks a cluster
+    chart = tmp_path / "headrace"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "notes")
+    (chart / "templates" / "notes.yaml").write_text(
+        "kind: Notes\nmetadata: {name: notes}\ntext: {{ tpl (.Files.Get `notes`) . | toJson }}"
+    )
+    (notes,) = YAML(typ="safe").load_all(
+        template("large", "--show-only", "templates/notes.yaml", chart=chart).stdout
+    )
+    said = re.findall(r"(?:exec|logs|status) (deploy|job)/(\S+)", notes["text"])
+    assert len(said) == 5
+    kinds = {"deploy": "Deployment", "job": "Job"}
+    assert {f"{kinds[kind]}/{name}" for kind, name in said} <= objects("large", *WORKLOADS).keys()
+    assert "another name (site.configMap.name)" in notes["text"]
+    assert "WARNING" not in notes["text"]
