@@ -79,6 +79,18 @@ def test_every_alert_is_documented() -> None:
     assert not [rule["alert"] for group in groups for rule in group["rules"] if rule["alert"] not in page]
 
 
+def test_every_alert_names_a_section_that_is_there() -> None:
+    groups: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert not [rule["alert"] for rule in rules if "runbook" not in rule["annotations"]]
+    for rule in rules:
+        page, _, section = rule["annotations"]["runbook"].partition("#")
+        headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+        # as sites that show Markdown call them
+        names = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert section in names, rule["alert"]
+
+
 def test_every_stage_and_reason_is_documented_where_it_belongs() -> None:
     page = (ROOT / "docs" / "observability.md").read_text()
     _, lost, not_evaluated = re.split(r"### `headrace_(?:lost|not_evaluated)_total`", page)
