@@ -1,7 +1,7 @@
-"""What a role tells systemd: that it has started, and then that it lives, which is `/livez` for hosts without a kubelet.
+"""What a role tells systemd: that it has started, and then that it lives. It is `/livez` for hosts without a kubelet.
 
-Rules: one datagram a word, to the socket that `NOTIFY_SOCKET` names (sd_notify(3)); without it nothing is said. A loop that
-does not turn says nothing, and the unit's `WatchdogSec` ends the process; a role that is stuck says so itself.
+Rules: one datagram a word, to the socket that `NOTIFY_SOCKET` names (sd_notify(3)); without it nothing is said. A loop
+that does not turn says nothing, and the unit's `WatchdogSec` ends the process; a role that is stuck says so itself.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Rules: what was read is whole on disk up to the last second whenever the process
 ends that the topics had at the stop; an existing file is moved aside, never overwritten; a folder goes on behind its
 last segment, keeps what its settings say, and pauses while the disk has no room; what could not be drained is said.
 
-Options: `file`, or `folder` (the setting `recorder.folder` without either, else `recordings` in the run folder); `start` (`earliest`, or `latest`; a
-folder that has segments goes on where they end), `drain_s` (how long a stop may take, default 10; 0: end at once).
+Options: `file`, or `folder` (without either the setting `recorder.folder`, else `recordings` in the run folder);
+`start` (`earliest`, or `latest`; a folder that has segments goes on where they end), `drain_s` (how long a stop may
+take, default 10; 0: end at once).
 """
 
 from __future__ import annotations
