@@ -27,7 +27,7 @@ RUN /opt/headrace/bin/python -c "import rules.engine.kernel.faces"
 FROM python:${PYTHON}
 RUN groupadd --gid 10001 headrace \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/headrace --shell /usr/sbin/nologin headrace \
- && install -d -o headrace -g headrace -m 0750 /var/lib/headrace /var/lib/headrace/recordings
+ && install -d -o headrace -g headrace -m 0750 /var/lib/headrace
 COPY --from=build /opt/headrace /opt/headrace
 COPY tools/container_start.sh /usr/local/bin/headrace-start
 COPY examples /opt/headrace/examples
@@ -38,7 +38,6 @@ ENV PATH=/opt/headrace/bin:$PATH \
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
     MALLOC_ARENA_MAX=2 ARROW_DEFAULT_MEMORY_POOL=system \
     HEADRACE_RUN_DIR=/var/lib/headrace \
-    HEADRACE_RECORDER__FOLDER=/var/lib/headrace/recordings \
     HEADRACE_HTTP__LISTEN=127.0.0.1:9464
 VOLUME /var/lib/headrace
 WORKDIR /opt/headrace

@@ -72,8 +72,8 @@ def trusted_keys(files: Iterable[Path], site: str) -> TrustedKeys:
 
 
 def command_signer(file: Path, site: str) -> CommandSigner:
-    """Signs with the private key of a PEM file. Raises ConfigurationError."""
-    return CommandSigner(read_private(file), site)
+    """Signs with the private key of a PEM file that others may not read. Raises ConfigurationError."""
+    return CommandSigner(read_private(file, group_may_read=True), site)
 
 
 def _signed_bytes(site: str, headers: Headers, value: bytes | None) -> bytes:

@@ -59,9 +59,17 @@ def make_key(path: Path) -> Path:
     return public
 
 
-def read_private(path: Path) -> Ed25519PrivateKey:
-    """The private key of a PEM file. Raises ConfigurationError."""
-    return private_of(_pem(path), str(path))
+def read_private(path: Path, group_may_read: bool = False) -> Ed25519PrivateKey:
+    """The private key of a PEM file that only its owner may read; `group_may_read` as in `is_shared`.
+
+    Raises ConfigurationError.
+    """
+    key = private_of(_pem(path), str(path))
+    if is_shared(path, group_may_read):
+        text = "others than its owner may read this private key"
+        mode = 640 if group_may_read else 600
+        raise ConfigurationError([Finding(str(path), 0, 0, text, f"chmod {mode} {path}")])
+    return key
 
 
 def private_of(pem: bytes, where: str) -> Ed25519PrivateKey:
@@ -78,16 +86,9 @@ def private_of(pem: bytes, where: str) -> Ed25519PrivateKey:
 def is_shared(path: Path, group_may_read: bool = False) -> bool:
     """Whether others than its owner may read or change a file with a secret.
 
-    `group_may_read`: of a service, to which a secret is mounted so (Kubernetes).
+    `group_may_read`: of a service, to which a secret is mounted so (Kubernetes, systemd's credentials).
     """
     return bool(path.stat().st_mode & (_BUT_READ_BY_GROUP if group_may_read else _OF_OTHERS))
-
-
-def refuse_shared(path: Path, group_may_read: bool = False) -> None:
-    """ConfigurationError where others than its owner may read a private key; `group_may_read` as in `is_shared`."""
-    if is_shared(path, group_may_read):
-        text = "others than its owner may read this private key"
-        raise ConfigurationError([Finding(str(path), 0, 0, text, f"chmod 600 {path}")])
 
 
 def read_public(path: Path) -> Ed25519PublicKey:

@@ -196,7 +196,9 @@ class AccessSettings(BaseModel, extra="forbid"):
 class RecorderSettings(BaseModel, extra="forbid"):
     """How the always-on recorder keeps the log."""
 
-    folder: Path = Field(Path("recordings"), description="of `headrace run recorder`, without an option")
+    folder: Path | None = Field(
+        None, description="of `headrace run recorder`, without an option; `recordings` in run_dir if none"
+    )
     segment_mb: float = Field(256.0, gt=0, description="a segment ends when it is so large")
     segment_s: float = Field(600.0, gt=0, description="or so old")
     keep_gb: float = Field(200.0, gt=0, description="the oldest segments go above this")

@@ -23,7 +23,7 @@ from rules.engine.inputs import AccessList, Action, Activation
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from rules.site.model import Site
-from streams.keys import private_of, public_text, read_private, refuse_shared
+from streams.keys import private_of, public_text, read_private
 from streams.settings import KEY_VARIABLE, Settings
 
 OWN_KEY: Final = Path("~/.config/headrace/key.pem")
@@ -85,17 +85,17 @@ def said_by(signer: str, key: Ed25519PrivateKey | None, value: _Said, site: Site
 def own_key(option: Path | None) -> Ed25519PrivateKey | None:
     """That of `--key`, of the environment (a PEM text) or of `OWN_KEY`, the first there is. ConfigurationError."""
     if option is not None:
-        return key_of_file(option)
+        return read_private(option)
     if text := os.environ.get(KEY_VARIABLE):
         return private_of(text.encode(), KEY_VARIABLE)
     path = OWN_KEY.expanduser()
-    return key_of_file(path) if path.exists() else None
+    return read_private(path) if path.exists() else None
 
 
 def edge_key(settings: Settings, name: str) -> Ed25519PrivateKey | None:
     """That of an edge (`scada`, `alerts`): `access.keys` of the settings names its file; None where it does not."""
     path = settings.access.keys.get(name)
-    return None if path is None else key_of_file(path, group_may_read=True)
+    return None if path is None else read_private(path, group_may_read=True)
 
 
 def needed_edge_key(settings: Settings, name: str) -> Ed25519PrivateKey:
@@ -105,11 +105,4 @@ def needed_edge_key(settings: Settings, name: str) -> Ed25519PrivateKey:
         text = f"the site has users, and '{name}' has no key to sign with"
         hint = f"make one (headrace users key), and name its file: access: {{keys: {{{name}: FILE}}}}"
         raise ConfigurationError([Finding("headrace.yaml", 0, 0, text, hint)])
-    return key
-
-
-def key_of_file(path: Path, group_may_read: bool = False) -> Ed25519PrivateKey:
-    """The private key of a file that only its owner (and its group) may read. Raises ConfigurationError."""
-    key = read_private(path)
-    refuse_shared(path, group_may_read)
     return key

@@ -6,7 +6,11 @@ says it, too; of a private key nothing is ever printed.
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +63,26 @@ class _Place:
     run_dir: Path
 
 
+@contextmanager
+def _writing_in(place: _Place) -> Iterator[None]:
+    """ConfigurationError where the disk refuses, or where root would leave files that the role can't read."""
+    key = place.application.key
+    owner = next((one.stat().st_uid for one in (key, key.parent, place.run_dir) if one.exists()), 0)
+    if os.geteuid() == 0 and owner != 0:
+        text = f"belongs to {_name_of(owner)}, who could not read what root writes here"
+        hint = f"run it as that user: runuser -u {_name_of(owner)} -- headrace certs …"
+        raise ConfigurationError([Finding(str(key.parent), 0, 0, text, hint)])
+    with working_in(place.run_dir):
+        yield
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:  # a container's, of which this machine has no entry
+        return f"#{user}"
+
+
 def _places(site_dir: Path) -> tuple[Site, dict[str, _Place]]:
     site, settings = load_site(site_dir), load_settings(site_dir / "headrace.yaml")
     folder = settings.run_dir / FOLDER
@@ -78,7 +102,7 @@ def make(site_dir: Path, whose: str, days: int, organisation: str, as_json: bool
     place = _places(site_dir)[1][whose]
     application = replace(place.application, organisation=organisation)
     is_new = not application.key.exists()
-    with working_in(place.run_dir):
+    with _writing_in(place):
         if is_new:
             _renew(whose, application, days)
         else:
@@ -93,7 +117,7 @@ def rotate(site_dir: Path, whose: str, days: int, organisation: str, as_json: bo
     if not application.key.exists():
         hint = f"headrace certs make {site_dir} --for {whose}"
         raise ConfigurationError([Finding(str(application.key), 0, 0, "there is no key to renew", hint)])
-    with working_in(place.run_dir):
+    with _writing_in(place):
         _renew(whose, application, days)
     return _say_own(application, True, _EFFECT[whose], as_json)
 
@@ -164,7 +188,7 @@ def trust(site_dir: Path, whose: str, start: str, file: Path | None, source: str
     else:
         found, certificate = one_of(_readable(place.rejected), start)
         name = found.stem
-    with working_in(place.run_dir):
+    with _writing_in(place):
         kept = _keep(certificate, place.trusted, name)
         if file is None:
             found.unlink()
@@ -176,7 +200,7 @@ def distrust(site_dir: Path, whose: str, start: str, as_json: bool) -> int:
     place = _places(site_dir)[1][whose]
     found, certificate = one_of(_readable(place.trusted), start)
     name = found.stem if whose == "gateway" else thumbprint(certificate)[:32]
-    with working_in(place.run_dir):
+    with _writing_in(place):
         kept = _keep(certificate, place.rejected, name)
         found.unlink()
     if whose == "gateway":

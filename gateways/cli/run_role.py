@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from gateways import collector
 from gateways.observability.logs import log_to_stderr
+from gateways.observability.watchdog import watched
 from gateways.roles import ROLES
 from gateways.with_parent import end_with_parent
 from rules.errors import ConfigurationError
@@ -127,6 +128,7 @@ async def _run(
     status = asyncio.create_task(report_status(context, show=show), name="status")
     try:
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(watched(context))
             if settings.http.listen:  # aiohttp takes longer to import than the rest of most roles
                 from gateways.observability.server import serving
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateways.access.edit import put_user
 from gateways.access.lists import apply_users
 from gateways.access.passwords import LENGTH_MAX, LENGTH_MIN, hashed
-from gateways.access.signing import OWN_KEY, key_of_file, own_key
+from gateways.access.signing import OWN_KEY, own_key
 from gateways.access.users import Users
 from gateways.access.users_file import USERS_FILE, User, read_users_file, shared_hashes
 from gateways.cli.alarm_list import running_site
@@ -30,7 +30,7 @@ from gateways.cli.tables import print_table
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError
 from rules.findings import Finding
-from streams.keys import make_key, public_text, read_public
+from streams.keys import make_key, public_text, read_private, read_public
 from streams.site_folder import load_site
 
 
@@ -56,7 +56,7 @@ def init(site_dir: Path, name: str | None, key_file: Path | None, as_json: bool)
     if is_new:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         make_key(path)
-    public = public_text(key_of_file(path).public_key())
+    public = public_text(read_private(path).public_key())
     admin = name or getpass.getuser()
     file = put_user(site_dir, admin, {"role": "admin", "keys": [public]})
     said = {"file": str(file), "name": admin, "key": str(path), "made": is_new, "public_key": public}

@@ -100,5 +100,5 @@ def is_signed(head: Head, key: Ed25519PublicKey) -> bool:
 
 
 def read_signer(path: Path) -> Signer:
-    """Signs with the private key of a PEM file. Raises ConfigurationError."""
-    return Signer(read_private(path))
+    """Signs with the private key of a PEM file that others may not read. Raises ConfigurationError."""
+    return Signer(read_private(path, group_may_read=True))

@@ -4,8 +4,9 @@ Rules: what was read is whole on disk up to the last second whenever the process
 ends that the topics had at the stop; an existing file is moved aside, never overwritten; a folder goes on behind its
 last segment, keeps what its settings say, and pauses while the disk has no room; what could not be drained is said.
 
-Options: `file`, or `folder` (the setting `recorder.folder` without either); `start` (`earliest`, or `latest`; a
-folder that has segments goes on where they end), `drain_s` (how long a stop may take, default 10; 0: end at once).
+Options: `file`, or `folder` (without either the setting `recorder.folder`, else `recordings` in the run folder);
+`start` (`earliest`, or `latest`; a folder that has segments goes on where they end), `drain_s` (how long a stop may
+take, default 10; 0: end at once).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from streams.recording.recorded_site import recording_metadata, site_attachments
 from streams.recording.segments import sole_writer
 from streams.role import RoleContext
 from streams.rule_sets.rule_set import newest_rule_set, rule_set_of
+from streams.run_folder import working_in
 from streams.topics import RULE_SETS, TOPICS
 
 FLUSH_EVERY_S: Final = 1.0
@@ -73,7 +75,13 @@ async def record(context: RoleContext) -> None:
 
 
 def _folder(context: RoleContext) -> Path:
-    return writable_folder(Path(context.options.get("folder") or context.settings.recorder.folder))
+    """Raises ConfigurationError where it can't be written."""
+    if given := context.options.get("folder") or context.settings.recorder.folder:
+        return writable_folder(Path(given))
+    run_dir = context.settings.run_dir
+    with working_in(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    return writable_folder(run_dir / "recordings")
 
 
 async def _record(context: RoleContext) -> None:

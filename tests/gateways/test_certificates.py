@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,6 +174,27 @@ def test_the_command_makes_rotates_and_checks(folder: Path, capfd: pytest.Captur
     assert "expires on" in found["findings"][0]["message"]
     assert said(capfd, "rotate", site, "--for", "scada")[1]["thumbprint"] != made["thumbprint"]
     assert said(capfd, "check", site) == (0, {"findings": []})
+
+
+def test_root_writes_nothing_that_the_role_could_not_read(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, run = str(folder), folder / "run"
+    made = {whose: said(capfd, "make", site, "--for", whose)[1] for whose in ("gateway", "scada")}
+    other = os.getuid() or 10_001
+    for path in (run, *run.rglob("*")):
+        os.chown(path, other, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    for whose, own in made.items():
+        trust = ["trust", site, "--file", own["file"], "--source", "plant"]
+        for words in (["rotate", site], ["make", site], trust):
+            assert run_app(["certs", *words, "--for", whose]) == 2
+            assert "run it as that user: runuser -u " in capfd.readouterr().err
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+    shutil.rmtree(run / "certificates")  # as before the first start of the role
+    assert run_app(["certs", "make", site, "--for", "gateway"]) == 2
+    assert not (run / "certificates").exists()
 
 
 def full_after(files: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """A role's process: it says when it has stopped; a spare waits (`up/test_processes.py`); a run folder that is none."""
 
+import asyncio
 import io
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -50,6 +52,18 @@ async def test_the_last_line_of_a_role_that_was_stopped(
         except InvariantError:
             assert not is_said
     assert (caplog.messages[-1:] == ["stopped"]) == is_said
+
+
+async def test_systemd_is_told_that_it_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def waits(_context: RoleContext) -> None:
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().sock_recv(heard, 100) == b"READY=1"
+
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.setblocking(False)
+        await module._run("ticker", waits, SITE, Settings(), "ticker", {}, None)
 
 
 def test_a_run_folder_that_can_t_be_made_is_a_finding(

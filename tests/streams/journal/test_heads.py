@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rules.engine.chain import ChainEnd, hash_of
 from rules.errors import ConfigurationError, UndecodableError
+from streams.command_signatures import command_signer
 from streams.journal.chain import Finding, Verifier
 from streams.journal.heads import Head, Signer, head_of, is_signed, read_signer
 from streams.keys import key_id, make_key, read_public
@@ -50,6 +53,16 @@ def test_keys_are_their_owners_and_nothing_is_overwritten(tmp_path: Path) -> Non
             read(tmp_path / "odd")
     with pytest.raises(ConfigurationError, match="Ed25519"):
         read_signer(public)
+
+
+@pytest.mark.parametrize("read", [read_signer, partial(command_signer, site="narvik")])
+def test_a_worker_takes_no_key_that_others_may_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    make_key(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o644)
+    with pytest.raises(ConfigurationError, match="others than its owner may read this private key"):
+        read(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o440)  # as Kubernetes and systemd hand it to a service
+    read(tmp_path / "key.pem")
 
 
 def test_a_head_is_read_as_it_was_written_and_not_otherwise(signer: Signer, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from streams.record import Message
 from streams.recorder.recorder import run
 from streams.recording.recorded_site import recorded_rules
 from streams.recording.recording import Recording
+from streams.recording.segments import segments_in
 from streams.role import RoleContext
 from streams.rule_sets.rule_set import rule_set_message
 from streams.settings import Settings
@@ -150,6 +151,23 @@ async def test_an_existing_file_is_moved_aside(tmp_path: Path) -> None:
     await run(context)
     assert (tmp_path / "run.before-1.mcap").read_bytes() == b"oldest"
     assert (tmp_path / "run.before-2.mcap").read_bytes() == b"older"
+
+
+async def test_without_a_folder_it_records_into_its_run_folder(tmp_path: Path) -> None:
+    context = await context_of(tmp_path, await bus_with_topics())
+    context.options.clear()
+    context.settings.run_dir = tmp_path / "state" / "recorder"
+    context.stop.set()
+    await run(context)
+    assert segments_in(tmp_path / "state" / "recorder" / "recordings")
+
+
+async def test_a_run_folder_that_can_t_be_made_for_recordings_is_named(tmp_path: Path) -> None:
+    context = await context_of(tmp_path, await bus_with_topics())
+    context.options.clear()
+    context.settings.run_dir = tmp_path / "site.yaml" / "run"
+    with pytest.raises(ConfigurationError, match="HEADRACE_RUN_DIR"):
+        await run(context)
 
 
 async def test_without_topics_or_a_folder_it_says_so(tmp_path: Path) -> None:
