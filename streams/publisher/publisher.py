@@ -31,7 +31,6 @@ import logging
 import math
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -43,8 +42,8 @@ from numpy.typing import NDArray
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt, ReceiptStatus
 from rules.errors import InvariantError, UnreachableError
 from streams.bus.bus import Bus, Producer, refuse_oversized
-from streams.log_limit import limited
 from streams.publisher.catch_up import CatchUp
+from streams.publisher.notes import Notes
 from streams.publisher.spool import Span, Spool, span_of
 from streams.publisher.window import Entry, Window
 from streams.role import RoleContext
@@ -52,11 +51,9 @@ from streams.settings import Settings
 from streams.wire import encode_input
 
 logger = logging.getLogger(__name__)
-log_again = limited(__name__)
 
 HOLD_MEMORY_S = 30.0
 """A hold is planned and short: live data waits for its end in memory, rather than become backfill."""
-REMEMBER_EVERY_S = 1.0
 CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
@@ -110,9 +107,6 @@ class Publisher:
         self._sent_until = self._spool.sent_until()
         self._work = asyncio.Event()
         self._to_drain = asyncio.Event()
-        self._remembered_s = -REMEMBER_EVERY_S
-        self._disk_refuses = False
-        self._to_note: deque[Callable[[], None]] = deque()
         self._telling: set[str] = set()
         self._untold = False
         self._accepted_ns = 0
@@ -125,6 +119,7 @@ class Publisher:
             **dict.fromkeys(COUNTERS, 0),
             "units": {unit: {"accepted": 0, "acknowledged": 0} for unit in self._sent_until},
         }
+        self._disk_notes = Notes(source, self._remember, steady_s, self.metrics)
         self._note()
 
     @classmethod
@@ -145,7 +140,7 @@ class Publisher:
     async def start(self) -> None:
         """Begin to send: what the process before this one kept, then what it may have lost, per unit."""
         if self._spool.refusal:
-            self._disk_failed("this start", self._spool.refusal)
+            self._disk_notes.failed("this start", self._spool.refusal)
         self._send_in_flight()
         now = self._clock()
         for unit, until_ns in self._sent_until.items():
@@ -233,7 +228,7 @@ class Publisher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._settle()
         self._leave()
-        self._note_on_disk()
+        self._disk_notes.write()
         self._note()
         self._spool.close()
         for producer in self._producers:
@@ -251,8 +246,8 @@ class Publisher:
             self.metrics["accepted"] += 1
             self._work.set()
         if in_flight.unsendable:
-            self._to_note.append(partial(self._give_up, in_flight.unsendable))
-            self._note_on_disk()
+            self._disk_notes.add(partial(self._give_up, in_flight.unsendable))
+            self._disk_notes.write()
 
     def _leave(self) -> None:
         """To the spool with what is left. What the disk refuses stays `unsent`: the next process tells of its time."""
@@ -271,7 +266,7 @@ class Publisher:
                     self._to_spool(entry.value)
                 self._window.drop(1)
         except sqlite3.Error as error:
-            self._disk_failed("what is left", error)
+            self._disk_notes.failed("what is left", error)
 
     # Accepting.
 
@@ -303,7 +298,7 @@ class Publisher:
             else:
                 self._to_window(Entry(value, message, self._clock(), self._steady_s(), reported))
         if set_back_s > 0:
-            self._note_on_disk()
+            self._disk_notes.write()
         self._note()
 
     def _ended(self) -> asyncio.Task[None] | None:
@@ -340,7 +335,7 @@ class Publisher:
             # In the file before it leaves: whoever comes after this process, also after kill -9, must know that the
             # source has spoken. A power cut may cost the note.
             self._sent_until[unit] = entry.accepted_ns
-            self._note_on_disk()
+            self._disk_notes.write()
         self._unit(unit)["accepted"] = sequence
         self._window.append(entry)
         self._work.set()
@@ -431,12 +426,10 @@ class Publisher:
             self._unit(unit)["acknowledged"] = entry.value.identity.sequence
             self._sent_until[unit] = entry.accepted_ns
             if entry.reported is not None:
-                self._to_note.append(partial(self._forget_dropped, unit, entry.reported))
+                self._disk_notes.add(partial(self._forget_dropped, unit, entry.reported))
         if of_the_spool:
-            self._to_note.append(partial(self._forget_in_flight, of_the_spool))
-        is_due = self._steady_s() - self._remembered_s >= REMEMBER_EVERY_S
-        if is_due or (self._to_note and not self._disk_refuses):
-            self._note_on_disk()
+            self._disk_notes.add(partial(self._forget_in_flight, of_the_spool))
+        self._disk_notes.write_what_is_due()
         if self._ended() is None and self._spooling and not len(self._window):
             self._go_live()
         elif self._ended() is None and self._untold and not self._telling and not self._spooling:
@@ -450,24 +443,6 @@ class Publisher:
     def _forget_in_flight(self, ids: Sequence[int]) -> None:
         self._spool.delete(ids)
         self.metrics["drained"] += len(ids)
-
-    def _note_on_disk(self) -> None:
-        """Where the disk fails, the next one will do: here an exception would end no process, but hold up its data."""
-        self._remembered_s = self._steady_s()
-        try:
-            while self._to_note:
-                self._to_note[0]()
-                self._to_note.popleft()
-            self._remember()
-            self._disk_refuses = False
-        except sqlite3.Error as error:
-            self._disk_refuses = True
-            self._disk_failed("what was sent", error)
-
-    def _disk_failed(self, what: str, error: sqlite3.Error | str) -> None:
-        self.metrics["disk_failures"] += 1
-        extra = {"source": self.source}
-        log_again.warning("%s: the disk took no note of %s: %s", self.source, what, error, extra=extra)
 
     def _remember(self) -> None:
         """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
@@ -533,7 +508,7 @@ class Publisher:
                 await asyncio.sleep(RETRY_S[1])
             except sqlite3.Error as error:
                 # what was sent and not deleted is sent again, under the same identities
-                self._disk_failed("what was drained", error)
+                self._disk_notes.failed("what was drained", error)
                 await asyncio.sleep(RETRY_S[1])
 
     async def _drain_step(self, producer: Producer, step: int) -> None:

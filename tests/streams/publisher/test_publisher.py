@@ -18,6 +18,7 @@ from rules.errors import ConfigurationError, UnreachableError
 from rules.gpu_fields import FIELD_COUNT
 from streams.bus.bus import MAX_MESSAGE_BYTES
 from streams.bus.memory import MemoryBus, MemoryProducer
+from streams.publisher import notes
 from streams.publisher import publisher as publisher_module
 from streams.publisher.publisher import Publisher
 from streams.publisher.spool import Spool
@@ -646,7 +647,7 @@ async def test_a_full_disk_holds_up_no_end_and_what_it_costs_is_told(bench: Benc
 async def test_a_disk_that_takes_no_note_is_not_tried_at_every_acknowledgement(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for limit in publisher_module.log_again.filters:
+    for limit in notes.log_again.filters:
         limit._seen.clear()
     spool = {"memory_s": 1, "limit_mb": 1, "drain_records_per_s": 0.001, "drain_speed": 0.001}
     publisher = await bench.publisher(**spool)
