@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateways.printable import printable
+from gateways.printable import printable, shortened
 from rules.errors import ConfigurationError
 from rules.findings import Finding
 from streams.output_file import write_beside
@@ -36,8 +36,8 @@ DAYS: Final = 365
 KEY_BITS: Final = 2048
 """What Basic256Sha256 asks for at least, and what every client takes."""
 OLD: Final = ".old"
-SUBJECT_MAX: Final = 200
-"""Letters of a subject that are said."""
+SUBJECT_CHARACTERS_MAX: Final = 200
+"""Of a certificate's subject, as it is said."""
 _PARTS: Final = ("subject", "issuer", "extensions", "not_valid_before_utc", "not_valid_after_utc")
 """The library reads them when it is asked for them."""
 _SKEW: Final = timedelta(hours=1)
@@ -188,8 +188,7 @@ def parsed(raw: bytes, is_text: bool = False) -> x509.Certificate | None:
 
 def subject_of(certificate: x509.Certificate) -> str:
     """Its subject for people: its letters are those of whoever made it."""
-    text = printable(certificate.subject.rfc4514_string())
-    return text if len(text) <= SUBJECT_MAX else f"{text[:SUBJECT_MAX]}…"
+    return shortened(certificate.subject.rfc4514_string(), SUBJECT_CHARACTERS_MAX)
 
 
 def certificates_in(folder: Path) -> Iterator[tuple[Path, x509.Certificate | None]]:

@@ -14,6 +14,12 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
+def shortened(text: str, longest: int) -> str:
+    """The same in `longest` characters at most: the last is an ellipsis where more would follow."""
+    shown = printable(text[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
 def printable_lines(text: str) -> str:
     """The same of a text that has several lines by right."""
     return "\n".join(map(printable, text.split("\n")))

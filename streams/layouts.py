@@ -15,8 +15,8 @@ import pyarrow as pa
 Layout = TypeVar("Layout")
 _MASKS: Final = (0, 2)
 """Which of a column's buffers say what is null: its own first one, and the first one of what a list holds."""
-_HEAD_BYTES: Final = 10_000
-"""Arrow writes some 1,000 without metadata of the sender's own, and thousands of heads are kept."""
+_METADATA_BYTES_MAX: Final = 10_000
+"""Of a message's head: Arrow writes some 1,000 without metadata of the sender's own, and thousands are kept."""
 _IN_A_LIST: Final = 4
 """A list has as many buffers at least."""
 
@@ -28,7 +28,7 @@ def head_of(value: bytes) -> bytes:
 
 def places_of(value: bytes, body: pa.Buffer, batch: Any) -> list[int] | None:
     """Where each buffer of the columns begins in `value`, whose buffer is `body`; None where that can't be learned."""
-    if len(head_of(value)) > _HEAD_BYTES:
+    if len(head_of(value)) > _METADATA_BYTES_MAX:
         return None
     places: list[int] = []
     for column in batch.columns:

@@ -76,11 +76,12 @@ NUMBER_MAX: Final = 2**63 - 1
 """JSON has numbers that no column and no kernel holds."""
 TIME_MAX: Final = 2**62
 """In ns: the year 2116. What an engine adds to a time still has to be one."""
-TEXT_MAX: Final = 10_000
-"""Characters of each text of an input or a command: so what is said of it fits into a record of any log."""
-HEAD_BYTES: Final = 10_000
+TEXT_CHARACTERS_MAX: Final = 10_000
+"""Of each text of an input or a command: so what is said of it fits into a record of any log."""
+HEAD_BYTES_MAX: Final = 10_000
+"""Of an input's key and headers together, which are kept for thousands of records."""
 HEADERS_MAX: Final = 64
-"""Of an input's key and headers, which are kept for thousands of records."""
+"""How many an input has."""
 KEPT_BYTES: Final = 400_000
 """Of longer readings (some 7,000 points) no names are kept for the next ones: there may be hundreds, each of others."""
 OUTSIDE: Final = ("unit", "identity", "id")
@@ -108,9 +109,9 @@ def encode_input(value: Input, partitions: int) -> Message:
         body = readings_bytes.encode_readings(value)
     else:
         name = _NAME_OF[type(value)]
-        if isinstance(value, Receipt) and len(value.detail) > TEXT_MAX:
+        if isinstance(value, Receipt) and len(value.detail) > TEXT_CHARACTERS_MAX:
             # what a driver says of a failure may be of any length
-            value = dataclasses.replace(value, detail=value.detail[:TEXT_MAX])
+            value = dataclasses.replace(value, detail=value.detail[:TEXT_CHARACTERS_MAX])
         fields = _finite(value)
         body = json_bytes(
             {
@@ -193,8 +194,10 @@ def _head(key: bytes | None, headers: Headers) -> tuple[str, str, str, int, bool
     if len(headers) > HEADERS_MAX:
         raise UndecodableError("bad-header", f"{len(headers)} headers, more than {HEADERS_MAX}")
     length = len(key or b"") + length_of(headers)
-    if length > HEAD_BYTES:
-        raise UndecodableError("bad-header", f"key and headers have {length} bytes, more than {HEAD_BYTES}")
+    if length > HEAD_BYTES_MAX:
+        raise UndecodableError(
+            "bad-header", f"key and headers have {length} bytes, more than {HEAD_BYTES_MAX}"
+        )
     name = _text(header(headers, "schema"), "no-schema")
     if name not in ARROW_SCHEMAS and name not in CLASS_OF_INPUT:
         raise UndecodableError("unknown-schema", name)
@@ -398,8 +401,10 @@ def _load_envelope(name: str, unit: str | None, value: bytes) -> dict[str, Any]:
 
 
 def _check_length(name: str, text: str) -> None:
-    if len(text) > TEXT_MAX:
-        raise UndecodableError("bad-envelope", f"'{name}' has {len(text)} characters, more than {TEXT_MAX}")
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise UndecodableError(
+            "bad-envelope", f"'{name}' has {len(text)} characters, more than {TEXT_CHARACTERS_MAX}"
+        )
 
 
 def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
@@ -413,7 +418,7 @@ def _build(kind: type[Any], body: Mapping[str, Any], **known: Any) -> Any:
             known[name] = value if type(value) is as_it_is else _checked(name, annotation, value)
             if type(value) is int and value > (TIME_MAX if name.endswith("_ns") else NUMBER_MAX):
                 raise UndecodableError("bad-envelope", f"'{name}' can't be {value}")
-            if is_bounded and type(value) is str and len(value) > TEXT_MAX:
+            if is_bounded and type(value) is str and len(value) > TEXT_CHARACTERS_MAX:
                 _check_length(name, value)
             found += 1
         elif is_needed:

@@ -67,7 +67,7 @@ class Store:
         try:
             if read_only:
                 self._db = sqlite3.connect(
-                    f"file:{file}?mode=ro", uri=True, isolation_level=None, timeout=2.0
+                    f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0
                 )
                 self._db.execute("select count(*) from about")
                 return

@@ -2,7 +2,7 @@
 
 Rules: nothing is written. What is looked at is what a start would read: the newest records of each topic, the last
 snapshot of each unit, and the files of the run folder. What this version can't read is wrong, with what would become of
-it and what to do first.
+it and what to do first; what no version could send is a warning.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
-
-import orjson
 
 from gateways.actuators import fallback_store, ledger
 from gateways.alerts import store
@@ -39,6 +37,8 @@ from streams.wire import decode_input, decode_output, is_head
 NEWEST: Final = 2000
 """Records of each partition that are tried: another version that has written has written these."""
 NOTHING_ADDED: Final[Mapping[str, list[str]]] = MappingProxyType({})
+_OF_ANOTHER_VERSION: Final = frozenset({"unknown-schema", "bad-envelope"})
+"""Why a row of a spool can't be read, where another version may well read it; else it is damaged."""
 _GO_BACK: Final = "let the version that wrote it go on, or see docs/operations.md, upgrade"
 
 
@@ -144,9 +144,11 @@ def check_files(run_dir: Path) -> Iterator[Check]:
 
 
 def _file(name: Path, file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> Check:
+    foreign, damaged = Counter[str](), Counter[str]()
     try:
         differs = differences(file, schema, added)
-        unknown = Counter[str]() if differs or schema is not spool.SCHEMA else _undecodable(file)
+        if schema is spool.SCHEMA and not differs:
+            foreign, damaged = _unsendable(file)
     except sqlite3.Error as error:
         return Check(
             str(name), "wrong", f"can't be read: {error}", "is its role running with a lock? end it first"
@@ -154,25 +156,29 @@ def _file(name: Path, file: Path, schema: str, added: Mapping[str, list[str]] = 
     if differs:
         advice = f"its role would fail: {_GO_BACK}; a spool is empty once its gateway has sent all"
         return Check(str(name), "wrong", "; ".join(differs), advice)
-    if unknown:
-        words = "; ".join(f"{count:,} records: {why}" for why, count in unknown.most_common(3))
-        return Check(str(name), "wrong", words, f"this version could not send them: {_GO_BACK}")
+    words = "; ".join(f"{count:,} records: {why}" for why, count in (foreign + damaged).most_common(3))
+    if foreign:
+        return Check(str(name), "wrong", words, f"they would be given up, and told as a gap: {_GO_BACK}")
+    if damaged:
+        advice = "no version can send them: they are given up, and told as a gap; look at the disk"
+        return Check(str(name), "warning", words, advice)
     return Check(str(name), "ok", "as this version makes it")
 
 
-def _undecodable(file: Path) -> Counter[str]:
-    """What a spool holds that can't be read, by why."""
-    unknown: Counter[str] = Counter()
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as there:
-        for unit, headers, value in there.execute("select unit, headers, value from records"):
+def _unsendable(file: Path) -> tuple[Counter[str], Counter[str]]:
+    """What of a spool this version can't send, by why: what another version may, and what none can."""
+    foreign, damaged = Counter[str](), Counter[str]()
+    with closing(_read_only(file)) as there:
+        for row in there.execute("select unit, headers, value from records"):
             try:
-                pairs = tuple((name, text.encode()) for name, text in orjson.loads(headers))
-            except (ValueError, TypeError, AttributeError):
-                unknown["its headers are damaged"] += 1
-                continue
-            if why := _why_not(Record(EVENTS.name, 0, 0, 0, unit.encode(), value, pairs)):
-                unknown[why] += 1
-    return unknown
+                spool.unpacked(*row)
+            except UndecodableError as error:
+                (foreign if error.reason in _OF_ANOTHER_VERSION else damaged)[str(error)] += 1
+    return foreign, damaged
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def differences(file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> list[str]:
@@ -181,7 +187,7 @@ def differences(file: Path, schema: str, added: Mapping[str, list[str]] = NOTHIN
     `added`: columns at the end of a table that a start adds where they lack.
     """
     with (
-        closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as there,
+        closing(_read_only(file)) as there,
         closing(sqlite3.connect("")) as fresh,
     ):
         fresh.executescript(schema)

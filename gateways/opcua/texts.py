@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateways.printable import printable
+from gateways.printable import shortened
 
 TEXT_LENGTH: Final = 80
 REASON_LENGTH: Final = 200
@@ -15,8 +15,7 @@ REASON_LENGTH: Final = 200
 
 def clean(said: object, longest: int = TEXT_LENGTH) -> str:
     """In one line, cut at `longest` characters; what is no text, or can't be seen, is written as Python does."""
-    text = printable(str(said)[: longest + 1])
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return shortened(str(said), longest)
 
 
 def explain(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from rules.access.rights import ROLES, Role
 
 ANYBODY: Final = "*"
 """In `speaks_for`: every user."""
-NAME_MAX: Final = 64
+USER_CHARACTERS_MAX: Final = 64
 KEYS_MAX: Final = 16
 _KEY: Final = re.compile("[0-9a-f]{64}")
 _FIELDS: Final = {"role", "keys", "speaks_for"}
@@ -45,7 +45,12 @@ Users = Mapping[str, User]
 
 def is_name(text: str) -> bool:
     """Whether a user may be called so: printable, without what ids and sources are put together with."""
-    return 0 < len(text) <= NAME_MAX and text.isprintable() and text != ANYBODY and not set(text) & set(":/")
+    return (
+        0 < len(text) <= USER_CHARACTERS_MAX
+        and text.isprintable()
+        and text != ANYBODY
+        and not set(text) & set(":/")
+    )
 
 
 def is_key(text: str) -> bool:
@@ -58,7 +63,7 @@ def read_users(plain: Mapping[str, Any]) -> Users | str:
     users = {}
     for name, fields in plain.items():
         if not is_name(name):
-            return f"{name[:NAME_MAX]!r} is no name"
+            return f"{name[:USER_CHARACTERS_MAX]!r} is no name"
         if not isinstance(fields, dict) or not fields.keys() <= _FIELDS or fields.get("role") not in ROLES:
             return f"'{name}' has no role, or what no user has"
         keys, speaks_for = fields.get("keys", []), fields.get("speaks_for", [])

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from rules.errors import UnreachableError
-from streams.record import Message, Record, TopicPartition
+from streams.record import Message, Record, TopicPartition, length_of
 from streams.topics import Topic
 
 Start = Literal["earliest", "latest"]
@@ -20,10 +20,9 @@ MAX_MESSAGE_BYTES = 1_000_000
 """Key, value and headers of one message: below every broker's default of 1 MiB for a batch."""
 
 
-def refuse_oversized(message: Message) -> None:
-    """Raise ValueError when no broker would take the message."""
-    size = len(message.key or b"") + len(message.value or b"")
-    size += sum(len(name) + len(value) for name, value in message.headers)
+def refuse_oversized(message: Message, room_bytes: int = 0) -> None:
+    """Raise ValueError when no broker would take the message. `room_bytes`: what it may still get more."""
+    size = len(message.key or b"") + len(message.value or b"") + length_of(message.headers) + room_bytes
     if size > MAX_MESSAGE_BYTES:
         raise ValueError(
             f"a message of {size} bytes for '{message.topic}' exceeds {MAX_MESSAGE_BYTES}: split it"

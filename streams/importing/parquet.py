@@ -2,8 +2,8 @@
 
 Rules: the place of a row in a report is its number, counted from 1; null is not available. Times are of a time type,
 or numbers or texts in the form that the map says; columns of lists, structures or bytes can't be mapped.
-A text that the file has once and refers to in a thousand rows is once in the memory; one that is longer than TEXT_MAX
-is none.
+A text that the file has once and refers to in a thousand rows is once in the memory; one that is longer than
+CELL_BYTES_MAX is none.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from streams.importing.tables import judged, number_of
 from streams.importing.times import in_range
 
 BATCH_ROWS = 4096
-TEXT_MAX: Final = 10_000
-"""Bytes. A longer text is no name, time or number, and must not fill the memory."""
+CELL_BYTES_MAX: Final = 10_000
+"""Of a text in UTF-8. A longer one is no name, time or number, and must not fill the memory."""
 _PER_S = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
@@ -81,8 +81,8 @@ def can_be_mapped(kind: Any) -> bool:
 
 
 def values_of(column: Any) -> list[Any]:
-    """Python's values. In place of one that it can't hold (no UTF-8, the year 10000), or that is longer than TEXT_MAX,
-    stands why, as a text.
+    """Python's values. In place of one that it can't hold (no UTF-8, the year 10000), or that is longer than
+    CELL_BYTES_MAX, stands why, as a text.
     """
     if pa.types.is_dictionary(column.type):
         places = column.indices.to_pylist()
@@ -96,8 +96,8 @@ def values_of(column: Any) -> list[Any]:
 
 
 def _value_of(scalar: Any) -> Any:
-    if isinstance(scalar, pa.BinaryScalar) and scalar.is_valid and scalar.as_buffer().size > TEXT_MAX:
-        return f"longer than {TEXT_MAX:,} bytes"
+    if isinstance(scalar, pa.BinaryScalar) and scalar.is_valid and scalar.as_buffer().size > CELL_BYTES_MAX:
+        return f"longer than {CELL_BYTES_MAX:,} bytes"
     try:
         return scalar.as_py()
     except (ValueError, OverflowError) as error:

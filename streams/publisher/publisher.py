@@ -1,15 +1,17 @@
 """From a gateway to the log: one publisher per source; it never blocks who publishes, and loses nothing silently.
 
 Rules that this module obeys (docs/architecture.md, "Identity and order"):
-- Every input gets its identity when it is accepted: (source, epoch = start in ns, sequence per unit from 1).
+- Every input gets its identity when it is accepted: (source, epoch, sequence per unit from 1). The epoch is the start
+  in ns, but above every one that the spool's file knows.
+- What no broker would take, live or as backfill, goes nowhere: Gap('oversized') tells of it.
 - What the broker has not acknowledged stays in memory and is sent again, in order, under the same identity.
 - When the oldest of it is older than `spool.memory_s`, newer records go to the spool, as backfill. When the broker
   has everything from memory, a Gap('spooled') says so on the live source, and live records flow again; the spool
   drains beside them, and only while no live record waits to be sent.
 - At the end, what was handed over and not acknowledged may be on the log: the spool keeps it under its identity, and
   the next process sends it before all else, accepted once more. What was not handed over becomes backfill.
-- What did not fit the spool, or can't be read there any more, is told by Gap('spool-full'); what a dead process may
-  have lost, by Gap('restart').
+- What did not fit the spool, or can't be read there any more, is told by Gap('spool-full'), or by the hole that it
+  leaves where it had a sequence; what a dead process may have lost, by Gap('restart').
 - A disk that takes nothing stops no start, no end and no record on its way to a broker that takes it: what was sent is
   then noted later, so that a restart tells of more than was lost, never of less. What only the disk could keep ends the
   process.
@@ -29,7 +31,6 @@ import logging
 import math
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt, 
 from rules.errors import InvariantError, UnreachableError
 from streams.bus.bus import Bus, Producer, refuse_oversized
 from streams.publisher.catch_up import CatchUp
+from streams.publisher.notes import Notes
 from streams.publisher.spool import Span, Spool, span_of
 from streams.publisher.window import Entry, Window
 from streams.role import RoleContext
@@ -52,7 +54,6 @@ logger = logging.getLogger(__name__)
 
 HOLD_MEMORY_S = 30.0
 """A hold is planned and short: live data waits for its end in memory, rather than become backfill."""
-REMEMBER_EVERY_S = 1.0
 CLOSE_PATIENCE_S = 3.0
 RETRY_S = (0.05, 1.0)
 """First and longest pause before the broker is tried again."""
@@ -60,6 +61,8 @@ DRAIN_EVERY_S = 0.05
 DRAIN_AT_ONCE = 100
 """Records: the gateway's other work waits for so many."""
 CATCH_UP_STEP_S = 0.005
+BACKFILL_BYTES = 64
+"""What a message has more as backfill, at most: another source, its mark, the digits of another sequence."""
 COUNTERS = (
     "accepted",
     "acknowledged",
@@ -104,8 +107,6 @@ class Publisher:
         self._sent_until = self._spool.sent_until()
         self._work = asyncio.Event()
         self._to_drain = asyncio.Event()
-        self._remembered_s = -REMEMBER_EVERY_S
-        self._to_note: deque[Callable[[], None]] = deque()
         self._telling: set[str] = set()
         self._untold = False
         self._accepted_ns = 0
@@ -118,6 +119,7 @@ class Publisher:
             **dict.fromkeys(COUNTERS, 0),
             "units": {unit: {"accepted": 0, "acknowledged": 0} for unit in self._sent_until},
         }
+        self._disk_notes = Notes(source, self._remember, steady_s, self.metrics)
         self._note()
 
     @classmethod
@@ -138,8 +140,8 @@ class Publisher:
     async def start(self) -> None:
         """Begin to send: what the process before this one kept, then what it may have lost, per unit."""
         if self._spool.refusal:
-            self._disk_failed("this start", self._spool.refusal)
-        self._send_kept()
+            self._disk_notes.failed("this start", self._spool.refusal)
+        self._send_in_flight()
         now = self._clock()
         for unit, until_ns in self._sent_until.items():
             self._accept(Gap(unit, self._none(), "restart", min(until_ns, now), now, 0))
@@ -226,7 +228,7 @@ class Publisher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._settle()
         self._leave()
-        self._note_on_disk()
+        self._disk_notes.write()
         self._note()
         self._spool.close()
         for producer in self._producers:
@@ -235,27 +237,27 @@ class Publisher:
 
     # From one process to the next.
 
-    def _send_kept(self) -> None:
-        kept = self._spool.kept()
-        for record in kept.records:
+    def _send_in_flight(self) -> None:
+        in_flight = self._spool.take_in_flight()
+        for record in in_flight.records:
             message = encode_input(record.value, self._partitions)
-            entry = Entry(record.value, message, self._clock(), self._steady_s(), kept=record.id)
+            entry = Entry(record.value, message, self._clock(), self._steady_s(), spool_id=record.id)
             self._window.append(entry)
             self.metrics["accepted"] += 1
             self._work.set()
-        if kept.unreadable:
-            self._to_note.append(partial(self._give_up, kept.unreadable))
-            self._note_on_disk()
+        if in_flight.unsendable:
+            self._disk_notes.add(partial(self._give_up, in_flight.unsendable))
+            self._disk_notes.write()
 
     def _leave(self) -> None:
         """To the spool with what is left. What the disk refuses stays `unsent`: the next process tells of its time."""
-        may_be_there = [entry for entry in self._window if entry.was_handed_over and not entry.kept]
+        may_be_there = [entry for entry in self._window if entry.was_handed_over and not entry.spool_id]
         reported = {entry.value.unit: entry.reported for entry in may_be_there if entry.reported is not None}
         try:
             if may_be_there:
-                self._spool.keep([entry.value for entry in may_be_there], reported)
+                self._spool.save_in_flight([entry.value for entry in may_be_there], reported)
             for entry in list(self._window):
-                if entry.kept or (entry.reported is not None and not entry.was_handed_over):
+                if entry.spool_id or (entry.reported is not None and not entry.was_handed_over):
                     # The spool has it, or what it tells of: the next process says it.
                     self.metrics["accepted"] -= 1
                 elif entry.was_handed_over:
@@ -264,7 +266,7 @@ class Publisher:
                     self._to_spool(entry.value)
                 self._window.drop(1)
         except sqlite3.Error as error:
-            self._disk_failed("what is left", error)
+            self._disk_notes.failed("what is left", error)
 
     # Accepting.
 
@@ -283,12 +285,20 @@ class Publisher:
         if not self._spooling and len(self._window) and reported is None and self._overdue():
             self._log.warning("%s: the broker takes nothing, newer records go to the spool", self.source)
             self._spooling = True
-        if self._spooling:
-            self._to_spool(value)
+        identity = Identity(self.source, self._epoch, self._sequences.get(value.unit, 0) + 1)
+        value = dataclasses.replace(value, identity=identity)
+        message = encode_input(value, self._partitions)
+        try:
+            refuse_oversized(message, BACKFILL_BYTES)
+        except ValueError as error:
+            self._refused(value, error)
         else:
-            self._to_window(value, reported)
+            if self._spooling:
+                self._to_spool(value)
+            else:
+                self._to_window(Entry(value, message, self._clock(), self._steady_s(), reported))
         if set_back_s > 0:
-            self._note_on_disk()
+            self._disk_notes.write()
         self._note()
 
     def _ended(self) -> asyncio.Task[None] | None:
@@ -311,28 +321,23 @@ class Publisher:
             return now
         return self._catch_up.until_ns(now)
 
-    def _to_window(self, value: Input, reported: Span | None) -> None:
-        sequence = self._sequences.get(value.unit, 0) + 1
-        value = dataclasses.replace(value, identity=Identity(self.source, self._epoch, sequence))
-        message = encode_input(value, self._partitions)
-        try:
-            refuse_oversized(message)
-        except ValueError as error:
-            self.metrics["oversized"] += 1
-            self._log.error("%s: %s", self.source, error)
-            span = span_of(value)
-            if span.readings:
-                self._accept(
-                    Gap(value.unit, self._none(), "oversized", span.from_ns, span.to_ns, span.readings)
-                )
-            return
-        self._sequences[value.unit] = sequence
-        if value.unit not in self._sent_until:
-            # On disk before it leaves: whoever comes after this process must know that the source has spoken.
-            self._sent_until[value.unit] = self._clock()
-            self._note_on_disk()
-        self._unit(value.unit)["accepted"] = sequence
-        self._window.append(Entry(value, message, self._clock(), self._steady_s(), reported))
+    def _refused(self, value: Input, why: ValueError) -> None:
+        self.metrics["oversized"] += 1
+        self._log.error("%s: %s", self.source, why)
+        span = span_of(value)
+        if span.readings:
+            self._accept(Gap(value.unit, self._none(), "oversized", span.from_ns, span.to_ns, span.readings))
+
+    def _to_window(self, entry: Entry) -> None:
+        unit, sequence = entry.value.unit, entry.value.identity.sequence
+        self._sequences[unit] = sequence
+        if unit not in self._sent_until:
+            # In the file before it leaves: whoever comes after this process, also after kill -9, must know that the
+            # source has spoken. A power cut may cost the note.
+            self._sent_until[unit] = entry.accepted_ns
+            self._disk_notes.write()
+        self._unit(unit)["accepted"] = sequence
+        self._window.append(entry)
         self._work.set()
 
     def _to_spool(self, value: Input) -> None:
@@ -352,7 +357,9 @@ class Publisher:
         gone = self._spool.give_up(ids)
         self._untold = True
         self._count_dropped(gone)
-        words = "%s: %d records in the spool can't be read any more and are given up, with %d readings"
+        words = (
+            "%s: %d records in the spool can't be read or sent any more and are given up, with %d readings"
+        )
         self._log.error(words, self.source, gone.records, gone.readings)
 
     # Sending what is live.
@@ -413,17 +420,16 @@ class Publisher:
         for entry in self._window.arrived():
             unit = entry.value.unit
             self.metrics["acknowledged"] += 1
-            if entry.kept:  # of another epoch, and what comes after it is not sent yet
-                of_the_spool.append(entry.kept)
+            if entry.spool_id:  # of another epoch, and what comes after it is not sent yet
+                of_the_spool.append(entry.spool_id)
                 continue
             self._unit(unit)["acknowledged"] = entry.value.identity.sequence
             self._sent_until[unit] = entry.accepted_ns
             if entry.reported is not None:
-                self._to_note.append(partial(self._forget_dropped, unit, entry.reported))
+                self._disk_notes.add(partial(self._forget_dropped, unit, entry.reported))
         if of_the_spool:
-            self._to_note.append(partial(self._forget_kept, of_the_spool))
-        if self._to_note or self._steady_s() - self._remembered_s >= REMEMBER_EVERY_S:
-            self._note_on_disk()
+            self._disk_notes.add(partial(self._forget_in_flight, of_the_spool))
+        self._disk_notes.write_what_is_due()
         if self._ended() is None and self._spooling and not len(self._window):
             self._go_live()
         elif self._ended() is None and self._untold and not self._telling and not self._spooling:
@@ -434,24 +440,9 @@ class Publisher:
         self._spool.forget_dropped(unit, reported)
         self._telling.discard(unit)
 
-    def _forget_kept(self, ids: Sequence[int]) -> None:
+    def _forget_in_flight(self, ids: Sequence[int]) -> None:
         self._spool.delete(ids)
         self.metrics["drained"] += len(ids)
-
-    def _note_on_disk(self) -> None:
-        """Where the disk fails, the next one will do: here an exception would end no process, but hold up its data."""
-        self._remembered_s = self._steady_s()
-        try:
-            while self._to_note:
-                self._to_note[0]()
-                self._to_note.popleft()
-            self._remember()
-        except sqlite3.Error as error:
-            self._disk_failed("what was sent", error)
-
-    def _disk_failed(self, what: str, error: sqlite3.Error | str) -> None:
-        self.metrics["disk_failures"] += 1
-        self._log.warning("%s: the disk took no note of %s: %s", self.source, what, error)
 
     def _remember(self) -> None:
         """For the next process: up to when the broker has everything. What waits may be older, by a clock set back."""
@@ -517,13 +508,13 @@ class Publisher:
                 await asyncio.sleep(RETRY_S[1])
             except sqlite3.Error as error:
                 # what was sent and not deleted is sent again, under the same identities
-                self._disk_failed("what was drained", error)
+                self._disk_notes.failed("what was drained", error)
                 await asyncio.sleep(RETRY_S[1])
 
     async def _drain_step(self, producer: Producer, step: int) -> None:
-        taken, unreadable = self._spool.take(step)
-        if unreadable:
-            self._give_up(unreadable)
+        taken, unsendable = self._spool.take(step)
+        if unsendable:
+            self._give_up(unsendable)
             self._report_dropped()
         waiting: list[asyncio.Future[int]] = []
         for record in taken:

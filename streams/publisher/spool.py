@@ -7,7 +7,8 @@ Rules that this module obeys:
 - Each process has an epoch, above all that the file knows: an older copy of the file gives no identity twice.
 - What may be on the log under an identity of the live source is kept under it for the next process.
 - Full: GPU frames go first, then plant readings, gaps and receipts never; of a kind, what came last. What goes is
-  counted per unit in the same transaction, until it was reported; so is what can't be read any more.
+  counted per unit in the same transaction, until it was reported; so is what can't be sent any more, but where its
+  identity leaves a hole that tells of it.
 - One process per source: a second one that opens the file is refused.
 - A disk that takes nothing keeps no process from starting: the epoch is noted, and the file made, when there is room.
 """
@@ -27,12 +28,15 @@ import orjson
 from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.errors import ConfigurationError, InvariantError, UndecodableError
 from rules.findings import Finding
+from streams.bus.bus import refuse_oversized
+from streams.record import Message
 from streams.run_folder import FULL_ERRNOS, WRITABLE_HINT, working_in
+from streams.topics import EVENTS
 from streams.transaction import transaction
 from streams.wire import decode_input, encode_input
 
-FRAME, READINGS, KEEP, LIVE = 0, 1, 2, 3
-"""The order in which records are given up; the last two never are. `LIVE` is no backfill: it has its identity."""
+FRAME, READINGS, NEVER_DROPPED, LIVE = 0, 1, 2, 3
+"""The order in which a full spool drops records; never the last two. `LIVE`: in flight at an end, no backfill."""
 
 SCHEMA = """
 create table if not exists meta (epoch integer not null, live_epoch integer not null);
@@ -89,10 +93,10 @@ class Taken(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Records in their order, and handles of those between them that can't be read any more: to be given up."""
+    """Records in their order, and handles of those between them that can't be sent any more: to be given up."""
 
     records: list[Taken]
-    unreadable: list[int]
+    unsendable: list[int]
 
 
 class Spool:
@@ -110,11 +114,13 @@ class Spool:
         self._file, self._limit_bytes = file, limit_bytes
         self._connection: sqlite3.Connection | None = None
         self._is_noted = False
+        self._in_flight = Batch([], [])
         try:
             with working_in(file.parent.parent):
                 self._open()
             # What a start reads: what is wrong with it is said here.
-            self.sent_until(), self.dropped(), self.kept()
+            self.sent_until(), self.dropped()
+            self._in_flight = self._read_in_flight()
             self.epoch = max(now_ns, self._last_epoch() + 1)
             with self._transaction(durable=True):
                 self._note_epoch()
@@ -136,7 +142,7 @@ class Spool:
         size = len(body) + len(headers)
         with self._transaction():
             gone, freed_bytes = self._make_room(size, rank)
-            fits = rank == KEEP or self.size_bytes - freed_bytes + size <= self._limit_bytes
+            fits = rank == NEVER_DROPPED or self.size_bytes - freed_bytes + size <= self._limit_bytes
             if fits:
                 self._insert(value.unit, rank, span, headers, body)
             else:
@@ -149,7 +155,7 @@ class Spool:
         self.size_bytes += size
         return gone
 
-    def keep(self, values: Sequence[Input], reported: Mapping[str, Span]) -> None:
+    def save_in_flight(self, values: Sequence[Input], reported: Mapping[str, Span]) -> None:
         """Keep what may be on the log already, under the identities that it has. What is `reported` by it, is."""
         size = 0
         with self._transaction(durable=True):
@@ -162,20 +168,9 @@ class Spool:
         self.records += len(values)
         self.size_bytes += size
 
-    def kept(self) -> Batch:
-        """What earlier processes kept by `keep`, oldest first; it stays until `delete`."""
-        if self._connection is None:
-            return Batch([], [])
-        rows = self._database.execute(
-            "select id, unit, headers, value from records where rank = ? order by id", (LIVE,)
-        )
-        batch = Batch([], [])
-        for record, unit, headers, body in rows.fetchall():
-            value = _unpacked(unit, headers, body)
-            if value is None:
-                batch.unreadable.append(record)
-            else:
-                batch.records.append(Taken(record, value))
+    def take_in_flight(self) -> Batch:
+        """What earlier processes saved as in flight, oldest first, once; on the disk it stays until `delete`."""
+        batch, self._in_flight = self._in_flight, Batch([], [])
         return batch
 
     def take(self, limit: int) -> Batch:
@@ -191,9 +186,10 @@ class Spool:
                 (LIVE, limit),
             ).fetchall()
             for record, unit, given_epoch, given, headers, body in rows:
-                value = _unpacked(unit, headers, body)
-                if value is None:
-                    batch.unreadable.append(record)
+                try:
+                    value = unpacked(unit, headers, body)
+                except UndecodableError:
+                    batch.unsendable.append(record)
                     continue
                 if given is None:
                     identity = Identity(self.source, self.epoch, self._give_sequence(record, unit))
@@ -214,18 +210,21 @@ class Spool:
         self.size_bytes -= sum(sizes)
 
     def give_up(self, ids: Sequence[int]) -> Span:
-        """Drop what can't be read, which is told as what a full spool drops; `ids` are not empty."""
-        rows = []
+        """Drop what can't be sent; `ids` are not empty. It is told as what a full spool drops, but for holes."""
+        spans, size = [], 0
         with self._transaction():
             for record in ids:
-                rows.append(
-                    self._row("select unit, readings, from_ns, to_ns, size from records where id = ?", record)
+                unit, *span, bytes_ = self._row(
+                    "select unit, readings, from_ns, to_ns, size from records where id = ?", record
                 )
-                self._count_dropped(rows[-1][0], Span(1, *rows[-1][1:4]))
+                spans.append(Span(1, *span))
+                size += bytes_
+                if not self._leaves_a_hole(record):
+                    self._count_dropped(unit, spans[-1])
                 self._database.execute("delete from records where id = ?", (record,))
-        self.records -= len(rows)
-        self.size_bytes -= sum(row[4] for row in rows)
-        return reduce(Span.join, (Span(1, *row[1:4]) for row in rows))
+        self.records -= len(spans)
+        self.size_bytes -= size
+        return reduce(Span.join, spans)
 
     def dropped(self) -> dict[str, Span]:
         """By unit, what was given up and not yet reported."""
@@ -277,11 +276,7 @@ class Spool:
             with transaction(connection):
                 if not connection.execute("select 1 from meta").fetchone():
                     connection.execute("insert into meta values (0, 0)")
-                if "epoch" not in {row[1] for row in connection.execute("pragma table_info('records')")}:
-                    connection.execute("alter table records add column epoch integer")
-                    connection.execute(
-                        "update records set epoch = (select epoch from meta) where sequence is not null"
-                    )
+                _add_columns(connection)
             count, size = connection.execute(
                 "select count(*), coalesce(sum(size), 0) from records"
             ).fetchone()
@@ -289,6 +284,18 @@ class Spool:
             connection.close()
             raise
         self._connection, self.records, self.size_bytes = connection, int(count), int(size)
+
+    def _read_in_flight(self) -> Batch:
+        batch = Batch([], [])
+        rows = self._database.execute(
+            "select id, unit, headers, value from records where rank = ? order by id", (LIVE,)
+        )
+        for record, unit, headers, body in rows.fetchall():
+            try:
+                batch.records.append(Taken(record, unpacked(unit, headers, body)))
+            except UndecodableError:
+                batch.unsendable.append(record)
+        return batch
 
     @property
     def _database(self) -> sqlite3.Connection:
@@ -350,6 +357,17 @@ class Spool:
             (unit, *span),
         )
 
+    def _leaves_a_hole(self, record: int) -> bool:
+        """Whether its lack is seen on the log: what follows it has the next sequence, or is the gap of a restart.
+
+        Of the first that a backfill source says, and of its last, nobody knows that they lack.
+        """
+        query = (
+            "select 1 from records as given where id = ? and (rank = ? or sequence > 1 and exists (select 1 "
+            "from records where unit = given.unit and epoch = given.epoch and sequence > given.sequence))"
+        )
+        return bool(self._row(query, record, LIVE))
+
     def _forget_dropped(self, unit: str, reported: Span) -> None:
         self._database.execute(
             "update dropped set records = records - ?, readings = readings - ? where unit = ?",
@@ -399,13 +417,35 @@ def span_of(value: Input) -> Span:
 
 
 def _rank(value: Input) -> int:
-    return FRAME if isinstance(value, Frame) else READINGS if isinstance(value, Readings) else KEEP
+    return FRAME if isinstance(value, Frame) else READINGS if isinstance(value, Readings) else NEVER_DROPPED
 
 
-def _unpacked(unit: str, headers: bytes, body: bytes) -> Input | None:
-    """An input as it was kept; None where that can't be read any more: SQLite has no checksums."""
+def unpacked(unit: str, headers: bytes, body: bytes) -> Input:
+    """What a row of `records` holds.
+
+    UndecodableError where it can't be sent: as `decode_input` says, 'damaged', or 'oversized' for any broker.
+    """
     try:
-        pairs = tuple((name, text.encode()) for name, text in orjson.loads(headers))
-        return decode_input(unit.encode(), pairs, body)
-    except (UndecodableError, ValueError, TypeError, AttributeError):
-        return None
+        pairs = tuple((str(name), text.encode()) for name, text in orjson.loads(headers))
+        key = unit.encode()
+    except (ValueError, TypeError, AttributeError) as error:  # SQLite has no checksums
+        raise UndecodableError("damaged", str(error)) from None
+    if not isinstance(body, bytes):
+        raise UndecodableError("damaged", "its value is no bytes")
+    try:
+        refuse_oversized(Message(EVENTS.name, 0, key, body, pairs))
+    except ValueError as error:
+        raise UndecodableError("oversized", str(error)) from None
+    return decode_input(key, pairs, body)
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """To a file of an earlier version what it lacks. What has a sequence there has the one epoch of the file."""
+    for table, columns in ADDED.items():
+        there = {row[1] for row in connection.execute(f"pragma table_info('{table}')")}
+        for column in columns:
+            if column.split()[0] not in there:
+                connection.execute(f"alter table {table} add column {column}")
+                connection.execute(
+                    "update records set epoch = (select epoch from meta) where sequence is not null and epoch is null"
+                )

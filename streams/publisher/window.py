@@ -22,7 +22,7 @@ from streams.record import Message
 class Entry:
     """An accepted input. `reported`: the loss that counts as reported once this is acknowledged.
 
-    `accepted_s`: by the clock that nobody sets. `kept`: its handle in the spool, where an earlier process left it.
+    `accepted_s`: by the clock that nobody sets. `spool_id`: its handle in the spool, where an earlier process left it.
     """
 
     value: Input
@@ -30,7 +30,7 @@ class Entry:
     accepted_ns: int
     accepted_s: float
     reported: Span | None = None
-    kept: int = 0
+    spool_id: int = 0
     was_handed_over: bool = False
     acknowledgement: asyncio.Future[int] | None = None
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateways.certificates import (
-    SUBJECT_MAX,
+    SUBJECT_CHARACTERS_MAX,
     Application,
     ensure,
     own_findings,
@@ -301,7 +301,7 @@ def test_what_others_have_made_is_listed_in_a_line_each(
     first, second, third = said(capfd, "list", str(folder))[1]["certificates"]
     assert first["subject"] == "OU=y,CN=x\\n\\x1b[2J"
     assert first["uris"] == ["urn:\\x1b[2J"]
-    assert len(second["subject"]) == SUBJECT_MAX + 1
+    assert len(second["subject"]) == SUBJECT_CHARACTERS_MAX
     assert set(third) == {"for", "list", "file"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateways.printable import printable, printable_lines
+from gateways.printable import printable, printable_lines, shortened
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,14 @@ from gateways.printable import printable, printable_lines
 )
 def test_what_is_no_character_to_be_seen_is_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("four", "four"), ("fives", "fiv…"), ("\x1b", r"\x1b"), ("a\x1b", r"a\x…"), ("\x1b" * 10**6, r"\x1…")],
+)
+def test_a_text_is_cut_as_it_is_shown(text: str, shown: str) -> None:
+    assert shortened(text, 4) == shown
 
 
 def test_lines_stay_lines() -> None:

@@ -28,12 +28,12 @@ from streams import readings_bytes
 from streams.bus.bus import refuse_oversized
 from streams.record import Message, length_of
 from streams.wire import (
-    HEAD_BYTES,
+    HEAD_BYTES_MAX,
     HEADERS_MAX,
     KEPT_BYTES,
     NUMBER_MAX,
     OWNER_EPOCH,
-    TEXT_MAX,
+    TEXT_CHARACTERS_MAX,
     _head,
     _names,
     decode_input,
@@ -54,7 +54,7 @@ def enveloped_as(value: Input, **changed: object) -> Message:
     return dataclasses.replace(message, value=orjson.dumps(envelope))
 
 
-LONG = "æ" * (TEXT_MAX + 1)
+LONG = "æ" * (TEXT_CHARACTERS_MAX + 1)
 ONE_OF_EACH: list[Input] = [
     Tick("u", Identity("ticker", 0, 7), 700),
     Gap("u", Identity("s", 1, 1), "restart", 5, 6, 0),
@@ -74,7 +74,9 @@ def test_no_text_of_an_input_is_longer_than_what_can_be_said_of_it(value: Input)
         if name == "action":
             continue
         message = enveloped_as(value, **{name: LONG})
-        with pytest.raises(UndecodableError, match=f"bad-envelope: '{name}' has {TEXT_MAX + 1} characters"):
+        with pytest.raises(
+            UndecodableError, match=f"bad-envelope: '{name}' has {TEXT_CHARACTERS_MAX + 1} characters"
+        ):
             decode_input(message.key, message.headers, message.value)
         if name != "source":
             message = enveloped_as(value, **{name: LONG[1:]})
@@ -93,7 +95,7 @@ def test_no_text_of_a_command_is_longer_than_its_receipt_can_say(name: str) -> N
     }
     fine = Command(**texts, value=1.0, cause_ns=5, expires_ns=6, reason="why")  # type: ignore[arg-type]
     message = encode_output(dataclasses.replace(fine, **{name: LONG}), partitions=1)
-    with pytest.raises(UndecodableError, match=f"'{name}' has {TEXT_MAX + 1} characters"):
+    with pytest.raises(UndecodableError, match=f"'{name}' has {TEXT_CHARACTERS_MAX + 1} characters"):
         decode_output(message.headers, message.value)
 
 
@@ -115,7 +117,7 @@ def test_what_a_driver_says_is_cut_before_it_is_sent() -> None:
 def test_a_long_head_is_refused_and_not_kept() -> None:
     _head.cache_clear()
     headers = (("schema", b"tick/1"),)
-    room = HEAD_BYTES - length_of(headers)
+    room = HEAD_BYTES_MAX - length_of(headers)
     for key, more in (
         (b"u" * (room + 1), ()),
         (b"u", (("h" * (room - 1), b""),)),
@@ -201,7 +203,7 @@ def test_no_other_kind_speaks_in_the_name_of_what_is_signed(source: str) -> None
 
 def test_whatever_is_said_of_the_longest_texts_fits_into_a_record() -> None:
     """Texts that take six bytes a character in JSON, in every field that an engine says again."""
-    longest = "\x01" * TEXT_MAX
+    longest = "\x01" * TEXT_CHARACTERS_MAX
     engine = Engine(program(LOW), site(), UNIT)
     engine.step([tick(START)])
     given: list[Input] = [

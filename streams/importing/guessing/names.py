@@ -58,8 +58,8 @@ _SUFFIXES: Final[Mapping[str, str]] = {
     "kpa": "kPa", "lpm": "L/min", "m3h": "m^3/h", "m3s": "m^3/s",
 }  # fmt: skip
 """Endings of names, as Prometheus (`_celsius`) and plants (`_kw`) write them."""
-NAME_MAX: Final = 200
-"""Characters. A longer name is nobody's, and takes long to look through."""
+SERIES_CHARACTERS_MAX: Final = 200
+"""A longer name is nobody's, and takes long to look through."""
 _BRACKET = re.compile(r"[\[(](\s*[^\])\s][^\])]*)[\])]\s*$")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SPELLINGS: Final = {
@@ -119,7 +119,7 @@ class Targets:
 
     def match(self, name: str) -> Match:
         """The point that a column or metric is, as far as its name says."""
-        if len(name) > NAME_MAX:
+        if len(name) > SERIES_CHARACTERS_MAX:
             return Match("", False, "")
         unit = unit_in(name)
         words = words_of(name)
@@ -144,7 +144,7 @@ def gpu_field(name: str) -> tuple[str, str, bool] | None:
     """GPU field, unit, and whether it is sure, of a metric or column; None where it looks like none."""
     if name in GPU_METRICS:
         return (*GPU_METRICS[name], True)
-    if len(name) > NAME_MAX:
+    if len(name) > SERIES_CHARACTERS_MAX:
         return None
     unit = unit_in(name)
     words = words_of(name if unit is None else _without_unit(name)).replace(" ", "_")

@@ -102,7 +102,7 @@ def test_a_file_with_other_columns_is_named_with_both(tmp_path: Path) -> None:
     assert "table 'commands' has columns id TEXT, expires_ns INTEGER, not id TEXT, " in found.found
 
 
-def test_a_spooled_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_spooled_record_that_cannot_be_sent_is_told(tmp_path: Path) -> None:
     file = tmp_path / "spool" / "plant.sqlite"
     spool = Spool(file, "plant", 1_000_000, 5)
     for number in range(3):
@@ -113,10 +113,27 @@ def test_a_spooled_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         database.execute("update records set value = substr(value, 2) where id = 2")
         database.execute("update records set headers = substr(headers, 2) where id = 3")
     [found] = check_files(tmp_path)
-    assert (found.name, found.word) == ("spool/plant.sqlite", "wrong")
-    why, damaged = sorted(found.found.split("; "), reverse=True)
-    assert why.startswith("1 records: schema gap/1: bad-json: ")
-    assert damaged == "1 records: its headers are damaged"
+    assert (found.name, found.word) == ("spool/plant.sqlite", "warning"), "no version would read them"
+    bad_json, damaged = sorted(found.found.split("; "))
+    assert bad_json.startswith("1 records: bad-json: ")
+    assert damaged.startswith("1 records: damaged: ")
+    with sqlite3.connect(file) as database:
+        database.execute("update records set headers = replace(headers, 'gap/1', 'gap/9') where id = 1")
+    [found] = check_files(tmp_path)
+    assert found.word == "wrong"
+    assert "1 records: unknown-schema: gap/9" in found.found
+    assert "bad-json" in found.found
+    assert "let the version that wrote it go on" in found.advice
+
+
+@pytest.mark.parametrize("folder", ["a?b", "a%41b", "a#b"])
+def test_a_path_means_what_it_says(tmp_path: Path, folder: str) -> None:
+    for name, change in (("aAb", "select 1"), ("a", "select 1"), (folder, "create table commands (id text)")):
+        (tmp_path / name).mkdir()
+        with sqlite3.connect(tmp_path / name / "actuators.sqlite") as database:
+            database.execute(change)
+    [found] = check_files(tmp_path / folder)
+    assert (found.word, "table 'commands' has columns id TEXT, not" in found.found) == ("wrong", True)
 
 
 def test_a_table_that_lacks_is_made_at_a_start(tmp_path: Path) -> None:

@@ -202,6 +202,9 @@ async def test_what_no_broker_takes_is_refused_at_once(bus: Bus, topic: str) -> 
     producer = await bus.producer("contract")
     with pytest.raises(ValueError, match="split it"):
         await producer.send(Message(topic, 0, b"", bytes(MAX_MESSAGE_BYTES + 1)))
+    for headers in ((("", b""),) * 600_000, (("æ" * 600_000, b""),)):
+        with pytest.raises(ValueError, match="split it"):
+            await producer.send(Message(topic, 0, b"", b"", headers))
     assert await (await producer.send(Message(topic, 0, b"", bytes(MAX_MESSAGE_BYTES)))) == 0
     reader = await bus.reader([topic])
     assert len((await read(reader, 1))[0].value or b"") == MAX_MESSAGE_BYTES

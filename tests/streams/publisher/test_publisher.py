@@ -1,6 +1,7 @@
 """The publisher: identities without holes, repeats under the same identity, store and forward, live first."""
 
 import asyncio
+import dataclasses
 import errno
 import shutil
 import sqlite3
@@ -12,17 +13,20 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from rules.engine.inputs import Frame, Gap, Input, Readings, Receipt
+from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.errors import ConfigurationError, UnreachableError
 from rules.gpu_fields import FIELD_COUNT
+from streams.bus.bus import MAX_MESSAGE_BYTES
 from streams.bus.memory import MemoryBus, MemoryProducer
+from streams.publisher import notes
 from streams.publisher import publisher as publisher_module
 from streams.publisher.publisher import Publisher
-from streams.record import Message, TopicPartition, header
+from streams.publisher.spool import Spool
+from streams.record import Message, TopicPartition, header, length_of
 from streams.sequences import SequenceTracker
 from streams.settings import Settings, SpoolSettings
 from streams.topics import EVENTS
-from streams.wire import decode_input
+from streams.wire import decode_input, encode_input
 
 SECOND = 1_000_000_000
 
@@ -442,7 +446,7 @@ async def test_what_is_acknowledged_too_late_is_not_said_under_a_second_identity
         5,
         3,
     )
-    assert second._spool.kept().records == []
+    assert second._spool.records == 0
 
 
 async def test_what_never_reached_the_log_comes_first_at_the_next_start_over_several_ends(
@@ -588,8 +592,11 @@ async def test_one_that_an_end_kept_and_has_gone_bad_is_given_up_and_told(bench:
     database.close()
     second = await bench.publisher()
     await all_sent(second)
-    full = [value for value in inputs(bench.bus) if isinstance(value, Gap) and value.reason == "spool-full"]
-    assert [gap.readings for gap in full] == [1]
+    found = inputs(bench.bus)
+    assert "spool-full" not in {value.reason for value in found if isinstance(value, Gap)}
+    assert sequences(found) == [1, 2, 3, 1, 3, 1], "the hole is the report, and it may be on the log already"
+    assert (second.metrics["dropped"], second.metrics["drained"]) == (1, 2)
+    assert second._spool.dropped() == {}
 
 
 def full(publisher: Publisher, is_full: bool) -> None:
@@ -635,6 +642,39 @@ async def test_a_full_disk_holds_up_no_end_and_what_it_costs_is_told(bench: Benc
     await all_sent(second)
     gaps = [value for value in inputs(bench.bus) if isinstance(value, Gap)]
     assert [(gap.reason, gap.from_ns, gap.to_ns) for gap in gaps] == [("restart", sent_ns, bench.clock())]
+
+
+async def test_a_disk_that_takes_no_note_is_not_tried_at_every_acknowledgement(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for limit in notes.log_again.filters:
+        limit._seen.clear()
+    spool = {"memory_s": 1, "limit_mb": 1, "drain_records_per_s": 0.001, "drain_speed": 0.001}
+    publisher = await bench.publisher(**spool)
+    await outage(bench, publisher, 5)
+    while not publisher.metrics["dropped"]:
+        bench.reading(publisher, size=2000)
+    full(publisher, True)
+    bench.bus.come_back()
+    await until(lambda: publisher.metrics["state"] == "live" and publisher.metrics["unsent"] == 0)
+
+    async def acknowledge(count: int) -> None:
+        for _ in range(count):
+            bench.reading(publisher)
+            await until(lambda: publisher.metrics["unsent"] == 0)
+
+    before = publisher.metrics["disk_failures"]
+    await acknowledge(50)
+    assert publisher.metrics["disk_failures"] == before
+    for _ in range(3):
+        bench.clock.forward(1)
+        await acknowledge(2)
+    assert publisher.metrics["disk_failures"] == before + 3
+    assert sum("took no note" in record.getMessage() for record in caplog.records) == 1
+    full(publisher, False)
+    bench.clock.forward(1)
+    await acknowledge(1)
+    assert publisher._spool.dropped() == {}
 
 
 async def test_a_full_disk_and_a_clock_that_is_set_back_hold_up_no_record(bench: Bench) -> None:
@@ -685,6 +725,66 @@ async def test_a_message_that_no_broker_takes_becomes_a_gap(bench: Bench) -> Non
     assert isinstance(gap, Gap)
     assert (gap.reason, gap.readings) == ("oversized", 12_000 * FIELD_COUNT)
     assert publisher.metrics["oversized"] == 1
+
+
+async def test_a_message_that_no_broker_takes_becomes_a_gap_in_the_spool_too(bench: Bench) -> None:
+    publisher = await bench.publisher(memory_s=1)
+    await outage(bench, publisher, 5)
+    bench.frame(publisher, gpus=12_000)
+    bench.bus.come_back()
+    await all_sent(publisher)
+    bench.reading(publisher)
+    await all_sent(publisher)
+    found = inputs(bench.bus)
+    gaps = [value for value in found if isinstance(value, Gap) and value.reason == "oversized"]
+    assert [gap.readings for gap in gaps] == [12_000 * FIELD_COUNT]
+    counts = publisher.metrics
+    assert counts["oversized"] == 1
+    assert counts["accepted"] == counts["acknowledged"] + counts["spooled"] + counts["oversized"]
+
+
+async def test_what_only_backfill_makes_too_large_is_told_at_once(bench: Bench) -> None:
+    publisher = await bench.publisher()
+    value = dataclasses.replace(of_length(0), identity=Identity("plant", bench.clock(), 1))
+    value = dataclasses.replace(value, points=("p" * (MAX_MESSAGE_BYTES - 8 - length(value)),))
+    assert MAX_MESSAGE_BYTES - 24 < length(value) <= MAX_MESSAGE_BYTES
+    backfill = dataclasses.replace(
+        value, identity=Identity("plant/backfill", bench.clock(), 1), backfill=True
+    )
+    assert length(backfill) > MAX_MESSAGE_BYTES
+    publisher._accept(value)
+    await until(lambda: publisher.metrics["acknowledged"] == 1)
+    assert publisher.metrics["oversized"] == 1
+
+
+def of_length(name: int) -> Readings:
+    zero = np.zeros(1, np.int64)
+    columns = (zero, zero, zero / 1, zero.astype(np.uint8), zero.astype(np.uint32))
+    return Readings("row-a", Identity("plant", 0, 0), 1, ("p" * name,), *columns)
+
+
+def length(value: Input) -> int:
+    message = encode_input(value, 1)
+    return len(message.key or b"") + len(message.value or b"") + length_of(message.headers)
+
+
+async def test_what_another_version_spooled_and_no_broker_takes_is_given_up_and_told(bench: Bench) -> None:
+    spool = Spool(bench.folder / "plant.sqlite", "plant", 10**8, 1)
+    for name in (1, MAX_MESSAGE_BYTES, 1):
+        spool.put(dataclasses.replace(of_length(name), backfill=True))
+    spool.save_in_flight([of_length(MAX_MESSAGE_BYTES)], {})
+    spool.close()
+    publisher = await bench.publisher()
+    await all_sent(publisher)
+    await until(lambda: publisher._spool.dropped() == {})
+    bench.reading(publisher)
+    await all_sent(publisher)
+    found = inputs(bench.bus)
+    assert sequences(of(found, "plant/backfill")) == [1, 2]
+    assert [value.readings for value in found if isinstance(value, Gap) and value.reason == "spool-full"] == [
+        1
+    ]
+    assert (publisher.metrics["drained"], publisher.metrics["dropped"]) == (2, 2)
 
 
 async def test_partition_is_the_unit_s(bench: Bench) -> None:

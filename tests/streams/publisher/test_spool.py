@@ -166,7 +166,7 @@ def test_the_disk_has_identities_before_they_leave_and_what_is_put_later(tmp_pat
     assert waits_for_the_disk()
     spool.put(reading(2))
     assert not waits_for_the_disk()
-    spool.keep([dataclasses.replace(reading(3), identity=Identity("plant", 5, 1))], {})
+    spool.save_in_flight([dataclasses.replace(reading(3), identity=Identity("plant", 5, 1))], {})
     assert waits_for_the_disk()
     assert spool._row("pragma synchronous") == (1,)
     spool.close()
@@ -179,21 +179,24 @@ def test_what_is_kept_for_the_live_source_has_its_identity_and_is_no_backfill(tm
         dataclasses.replace(reading(2), identity=Identity("plant", 5, 8), backfill=False),
         dataclasses.replace(gap(3), identity=Identity("plant", 5, 9)),
     ]
-    spool.keep(values, {})
+    spool.save_in_flight(values, {})
     for _ in range(9):  # a full spool leaves it alone
         spool.put(reading(4))
     spool.put(gap(5))
     spool.close()
     spool = make(tmp_path)
-    kept = spool.kept().records
+    kept = spool.take_in_flight().records
+    assert spool.take_in_flight() == ([], []), "once: who sends it keeps it"
     assert [record.value.identity for record in kept] == [value.identity for value in values]
     assert isinstance(kept[0].value, Readings)
     assert not kept[0].value.backfill
     waiting = spool.take(9).records
     assert waiting[0].value.identity.source == waiting[-1].value.identity.source == "plant/backfill"
     spool.delete([record.id for record in kept])
-    assert spool.kept().records == []
     assert spool.records == len(waiting)
+    spool.close()
+    spool = make(tmp_path)
+    assert spool.take_in_flight().records == []
     spool.close()
 
 
@@ -202,7 +205,7 @@ def test_a_report_that_is_kept_is_not_to_be_said_again(tmp_path: Path) -> None:
     while not spool.put(frame(2)).records:
         pass
     report = dataclasses.replace(gap(3), identity=Identity("plant", 5, 9))
-    spool.keep([report], spool.dropped())
+    spool.save_in_flight([report], spool.dropped())
     assert spool.dropped() == {}
     spool.close()
 
@@ -215,11 +218,33 @@ def test_what_can_t_be_read_any_more_has_no_sequence_and_is_given_up_as_what_doe
         spool.put(reading(number, size=4))
     spool._database.execute("update records set value = x'00' where id = 1")
     spool._database.execute("update records set headers = x'7b' where id = 2")
-    taken, unreadable = spool.take(9)
+    taken, unsendable = spool.take(9)
     assert [(one.id, one.value.identity.sequence) for one in taken] == [(3, 1)]
-    assert unreadable == [1, 2]
-    assert spool.give_up(unreadable) == spool.dropped()["a"] == (2, 8, 1000, 2000)
+    assert unsendable == [1, 2]
+    assert spool.give_up(unsendable) == spool.dropped()["a"] == (2, 8, 1000, 2000)
     assert drain(spool)
+    spool.close()
+
+
+def test_what_goes_bad_and_leaves_a_hole_is_told_by_the_hole_alone(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    for number in (1, 2, 3):
+        spool.put(reading(number))
+    spool.take(9)
+    spool.save_in_flight([dataclasses.replace(reading(4), identity=Identity("plant", 5, 8))], {})
+    spool._database.execute("update records set value = x'00'")
+    _, unsendable = spool.take(9)
+    assert unsendable == [1, 2, 3]
+    assert spool.give_up([2, 4]) == (2, 2, 2000, 4000)
+    assert spool.dropped() == {}
+    spool.give_up([3])
+    assert spool.dropped()["a"] == (1, 1, 3000, 3000), "nothing behind it shows that it lacks"
+    spool.put(reading(5))
+    spool.take(9)
+    spool.give_up([1])
+    assert spool.dropped()["a"] == (2, 2, 1000, 3000), (
+        "who never heard the source takes what comes first as its first"
+    )
     spool.close()
 
 
@@ -259,7 +284,7 @@ def test_a_full_disk_keeps_nobody_from_starting_and_is_written_when_it_has_room(
     assert spool.refusal == "database or disk is full"
     assert spool.epoch == (50 if is_new else 51)
     assert spool.sent_until() == ({} if is_new else {"a": 3})
-    assert (spool.dropped(), spool.kept()) == ({}, ([], []))
+    assert (spool.dropped(), spool.take_in_flight()) == ({}, ([], []))
     for write in (lambda: spool.put(reading(2)), lambda: spool.remember_sent({"a": 4})):
         with pytest.raises(sqlite3.OperationalError, match="full"):
             write()

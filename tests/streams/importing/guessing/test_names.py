@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.importing.guessing.names import NAME_MAX, Match, Targets, gpu_field, unit_in
+from streams.importing.guessing.names import SERIES_CHARACTERS_MAX, Match, Targets, gpu_field, unit_in
 from streams.site_folder import load_site
 from tests.streams.importing.formats import SITE
 
@@ -33,6 +33,6 @@ def test_a_very_long_name_is_nobodys(tmp_path: Path) -> None:
     targets = Targets(load_site(tmp_path))
     name = "CDU-A.LiquidFlow [L/min{}]"
     assert targets.match(name.format("")) == Match("CDU-A.LiquidFlow", True, "L/min")
-    assert targets.match(name.format(" " * NAME_MAX)) == Match("", False, "")
+    assert targets.match(name.format(" " * SERIES_CHARACTERS_MAX)) == Match("", False, "")
     assert gpu_field("power_mean [W]") == ("power_mean", "W", True)
-    assert gpu_field(f"power_mean [W{' ' * NAME_MAX}]") is None
+    assert gpu_field(f"power_mean [W{' ' * SERIES_CHARACTERS_MAX}]") is None
