@@ -85,6 +85,16 @@ async def test_doctor_says_what_the_broker_lacks(
     assert f"it lacks {', '.join(LACKS)}" in broker["found"]
 
 
+def test_who_looks_may_look_at_everything_and_alter_nothing() -> None:
+    """`doctor` and `migrate --check` read what stands in every topic, and how each is set."""
+    operator = [acl for acl in acls() if acl.principal == "User:headrace-operator"]
+    may = {(name, operation) for acl in operator for name in acl.names for operation in acl.operations}
+    for topic in TOPICS:
+        assert {(topic.name, "Read"), (topic.name, "DescribeConfigs")} <= may, topic.name
+    assert ("__consumer_offsets", "Describe") in may
+    assert not {operation for _, operation in may} & {"Create", "AlterConfigs", "Alter", "Delete"}
+
+
 def test_rights_are_listed_for_each_role(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_app(["topics", "acl", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["acls"]
