@@ -50,7 +50,7 @@ class KafkaTopics:
         return copies(self._bus.settings, await self.hosts())
 
     async def copies_of_new(self) -> Copies:
-        """The same, of a topic that is made now. ConfigurationError: too few brokers are alive, and no setting allows it."""
+        """The same, of a topic that is made now. ConfigurationError: too few brokers are alive for it."""
         hosts = await self.hosts()
         refuse_too_few(self._bus.settings, hosts)
         return copies(self._bus.settings, hosts)

@@ -62,8 +62,8 @@ class Copies:
 def copies(broker: BrokerSettings, hosts: Sequence[str]) -> Copies:
     """What the settings say; else three, and one on one machine. ConfigurationError: it can't be written to.
 
-    `hosts`: where the brokers that are alive say that they are. How many these are does not tell how many there should be;
-    but a single one at a loopback address can't have others on other machines.
+    `hosts`: where the brokers that are alive say that they are. How many these are does not tell how many there should
+    be; but a single one at a loopback address can't have others on other machines.
     """
     replication = broker.replication or (1 if is_one_machine(hosts) else REPLICATION)
     min_insync = broker.min_insync_replicas or _min_insync(replication)
