@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 FETCH_BYTES = 4 * 1_048_576
 CLUSTER_WATCH_S = 1.0
+LOOK_AGAIN_S = 1.0
 EMBEDDED_PREFIX = "headrace-"
 """How the cluster ids of embedded brokers begin."""
 FETCH_WAIT_MS = 500
@@ -147,6 +148,10 @@ class KafkaBus:
         if not self._of_role:
             return
         wanted, found = self.settings.partitions, await self.partitions(EVENTS.name)
+        if found not in {0, wanted}:
+            # a client that was faster may have made it, and the embedded broker's start is then made again
+            await asyncio.sleep(LOOK_AGAIN_S)
+            found = await self.partitions(EVENTS.name)
         if not found:
             raise self._no_topic(EVENTS.name)
         if found != wanted:

@@ -55,6 +55,20 @@ async def test_while_there_is_no_topic_a_role_waits(unused_port: int, tmp_path: 
         await broker.stop()
 
 
+async def test_what_a_faster_client_has_made_for_a_moment_ends_no_role(
+    embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter((1, 3))
+
+    async def partitions(_bus: KafkaBus, _topic: str) -> int:
+        return next(looks)
+
+    monkeypatch.setattr(KafkaBus, "partitions", partitions)
+    bus = bus_of(embedded_broker, 3)
+    await (await bus.producer("ticker")).close()
+    await bus.close()
+
+
 async def test_a_producer_looks_again_when_it_connects_again(unused_port: int, tmp_path: Path) -> None:
     broker = EmbeddedBroker(unused_port, tmp_path, partitions=3)
     await broker.start()
