@@ -83,7 +83,7 @@ def is_one_machine(hosts: Sequence[str]) -> bool:
 def refuse_too_few(broker: BrokerSettings, hosts: Sequence[str]) -> None:
     """ConfigurationError: a topic made now would have fewer copies than three, and nobody has said so."""
     if broker.replication is None and len(hosts) < REPLICATION and not is_one_machine(hosts):
-        text = f"{len(hosts)} brokers are alive ({', '.join(hosts)}): too few for {REPLICATION} copies of a new topic"
+        text = f"too few brokers are alive for {REPLICATION} copies of a new topic: {', '.join(hosts)}"
         hint = "start the others and try again, or set broker.replication to how many copies there shall be"
         raise ConfigurationError([Finding(broker.bootstrap, 0, 0, text, hint)])
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
+from streams.bus.kafka_topics import KafkaTopics
 from streams.rights import RIGHTS, acls, as_kafka_acls
 from streams.topics import TOPICS
 
@@ -54,6 +55,33 @@ async def test_missing_topics_are_created_once(
         for done in (names, []):
             code, found = await said(capfd, "topics", "apply", *where)
             assert (code, [one["topic"] for one in found["done"]], found["left"]) == (0, done, [])
+    finally:
+        await broker.stop()
+
+
+@pytest.mark.parametrize("word", [(), ("--dry-run",)])
+async def test_no_topic_is_made_while_brokers_are_away_and_nobody_says_how_many_copies(
+    unused_port: int,
+    tmp_path: Any,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    word: tuple[str, ...],
+) -> None:
+    async def hosts(_: KafkaTopics) -> list[str]:
+        return ["kafka1"]
+
+    monkeypatch.setattr(KafkaTopics, "hosts", hosts)
+    broker = EmbeddedBroker(unused_port, tmp_path)
+    await broker.start()
+    try:
+        code, found = await said(capfd, "topics", "apply", *word, "--bootstrap", broker.bootstrap)
+        assert code == 2
+        assert "too few brokers are alive for 3 copies of a new topic: kafka1" in str(found)
+        code, found = await said(capfd, "topics", "check", "--bootstrap", broker.bootstrap)
+        assert (code, len(found["differences"])) == (1, len(TOPICS))
+        monkeypatch.setenv("HEADRACE_BROKER__REPLICATION", "1")
+        code, found = await said(capfd, "topics", "apply", *word, "--bootstrap", broker.bootstrap)
+        assert (code, len(found["done"]), found["replication"]) == (0, len(TOPICS), 1)
     finally:
         await broker.stop()
 

@@ -149,7 +149,9 @@ def test_copies_come_from_the_settings_and_not_from_who_is_alive(
 
 @pytest.mark.parametrize("hosts", [["kafka1"], ["10.0.0.1", "10.0.0.2"], ["127.0.0.1", "127.0.0.1"]])
 def test_a_new_topic_with_fewer_copies_than_three_has_to_be_said(hosts: list[str]) -> None:
-    with pytest.raises(ConfigurationError, match=r"too few for 3 copies .* set broker.replication"):
+    with pytest.raises(
+        ConfigurationError, match=r"too few brokers are alive for 3 copies .* set broker.replication"
+    ):
         refuse_too_few(BrokerSettings(), hosts)
     refuse_too_few(BrokerSettings(replication=1), hosts)
 
