@@ -15,6 +15,7 @@ from typing import Final, Literal
 from streams.topics import (
     ALARMS,
     COMMANDS,
+    CONSUMER_OFFSETS,
     DEAD_LETTERS,
     EVENTS,
     JOURNAL,
@@ -34,11 +35,16 @@ WORKER_GROUP: Final = "headrace-worker"
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Of one role, at the log. `keeps_topics`: it creates topics, and reads and alters their configuration."""
+    """Of one role, at the log.
+
+    `sees_topics`: it reads the configuration of topics, and how many copies there are; `keeps_topics`: it creates
+    topics, and alters their configuration.
+    """
 
     reads: tuple[Topic, ...] = ()
     writes: tuple[Topic, ...] = ()
     groups: tuple[str, ...] = ()
+    sees_topics: bool = False
     keeps_topics: bool = False
 
 
@@ -61,12 +67,10 @@ RIGHTS: Final[Mapping[str, Rights]] = MappingProxyType(
             reads=(ALARMS, EVENTS, JOURNAL, STATUS, RULE_SETS, REPLAY_MARK), writes=(EVENTS, STATUS)
         ),
         "recorder": Rights(reads=TOPICS, writes=(EVENTS, SNAPSHOTS, STATUS)),
-        # people's commands: activate, alarms, ack, users apply, journal verify, subscriptions status
-        "operator": Rights(
-            reads=(ALARMS, EVENTS, JOURNAL, RULE_SETS, STATUS, REPLAY_MARK), writes=(EVENTS, RULE_SETS)
-        ),
-        # headrace topics
-        "topics": Rights(keeps_topics=True),
+        # people's commands: activate, alarms, ack, users apply, journal verify, doctor, migrate --check, topics check
+        "operator": Rights(reads=(*TOPICS, REPLAY_MARK), writes=(EVENTS, RULE_SETS), sees_topics=True),
+        # headrace topics apply
+        "topics": Rights(sees_topics=True, keeps_topics=True),
     }
 )
 """By role: the one of `headrace run`, and two for commands."""
@@ -97,9 +101,12 @@ def _of_role(principal: str, rights: Rights) -> Iterator[Acl]:
         yield Acl(principal, "topic", _names(rights.writes), ("Write",))
     if rights.groups:
         yield Acl(principal, "group", rights.groups, ("Read",))
+    if rights.sees_topics:
+        yield Acl(principal, "topic", _names(TOPICS), ("Describe", "DescribeConfigs"))
+        yield Acl(principal, "topic", (CONSUMER_OFFSETS,), ("Describe",))
     if rights.keeps_topics:
         yield Acl(principal, "cluster", (CLUSTER,), ("Create",))
-        yield Acl(principal, "topic", _names(TOPICS), ("Describe", "DescribeConfigs", "AlterConfigs"))
+        yield Acl(principal, "topic", _names(TOPICS), ("AlterConfigs",))
 
 
 def as_kafka_acls(acl: Acl) -> str:

@@ -137,7 +137,8 @@ async def report_status(
     """Publish the status once a second, and a last time when the role has ended ('stopping').
 
     A broker that is away is no reason to end, nor is a status that can't be sent: then a short one says why, with how
-    often that was (`status_unsayable`). `show` is handed each status as well, as JSON.
+    often that was (`status_unsayable`). `show` is handed each status as well, as JSON. ConfigurationError: the role
+    can't work on this log.
     """
     producer = None
     while True:

@@ -96,7 +96,9 @@ class BrokerSettings(SecuritySettings):
     )
     partitions: int = Field(3, ge=1, description="partitions of `events` and of what is keyed by unit")
     replication: int | None = Field(
-        None, ge=1, description="copies of every partition; 3, and 1 where the cluster has one broker"
+        None,
+        ge=1,
+        description="copies of every partition; 3, and 1 where one broker is all, at a loopback address",
     )
     min_insync_replicas: int | None = Field(
         None, ge=1, description="of these that have a record before it counts; 2 of 3, 1 of 1"

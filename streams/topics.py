@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ REPLAY_MARK = Topic(
     "replay-mark", "what makes a log a replay's", key="recording", partitions=1, retention_ms=-1
 )
 """Only on a log that a recording was fed into (`streams/replay_mark.py`): none of the topics of a site."""
+
+CONSUMER_OFFSETS: Final = "__consumer_offsets"
+"""Kafka's own, which it makes for the first group: how far the workers' group has come. None of ours to create."""
 
 TOPICS: tuple[Topic, ...] = (
     EVENTS, ALARMS, COMMANDS, JOURNAL, SNAPSHOTS, OWNERS, RULE_SETS, DEAD_LETTERS, STATUS,

@@ -114,7 +114,12 @@ async def _with_log(
         update={"bootstrap": cluster.bootstrap, "partitions": request.partitions, "request_timeout_s": 30.0}
     )
     bus = KafkaBus(broker)
-    processes = Processes(run_dir, {BOOTSTRAP_VARIABLE: cluster.bootstrap, "HEADRACE_RUN_DIR": str(run_dir)})
+    environment = {
+        BOOTSTRAP_VARIABLE: cluster.bootstrap,
+        "HEADRACE_BROKER__PARTITIONS": str(request.partitions),
+        "HEADRACE_RUN_DIR": str(run_dir),
+    }
+    processes = Processes(run_dir, environment)
     try:
         mark = Mark(load.recording.name, has_facts=True)
         await bus.create_topics(TOPICS, request.partitions)

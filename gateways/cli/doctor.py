@@ -208,7 +208,7 @@ def _commands(words: Words) -> Iterator[Check]:
 
 
 async def _site_on_log(settings: Settings, site: Site) -> list[Check]:
-    """Whether a worker would begin here; nothing where the log can't be read, or is new."""
+    """Whether a worker would begin here; nothing where the log is new, or there is no broker (said before)."""
     bus = KafkaBus(settings.broker)
     try:
         if await bus.partitions(SNAPSHOTS.name) and await bus.partitions(RULE_SETS.name):
@@ -217,8 +217,12 @@ async def _site_on_log(settings: Settings, site: Site) -> list[Check]:
         finding = error.findings[0]
         found = f"the next worker that starts with it ends: {finding.message}"
         return [Check("site on the log", "wrong", found, finding.hint)]
-    except HeadraceError:
-        return []
+    except HeadraceError as error:
+        if str(error).startswith("no broker"):
+            return []
+        return [
+            Check("site on the log", "warning", f"can't be looked at: {error}", "first the broker, above")
+        ]
     finally:
         await bus.close()
     return []
@@ -285,7 +289,9 @@ def _embedded_broker() -> Iterator[Check]:
 async def _broker(settings: Settings) -> Check:
     bus = KafkaBus(settings.broker)
     try:
-        found = await KafkaTopics(bus).differences(TOPICS, settings.broker.partitions)
+        topics = KafkaTopics(bus)
+        found = await topics.differences(TOPICS, settings.broker.partitions)
+        short = await topics.shortfalls(TOPICS)
         lacks = await bus.lacks()
     except ConfigurationError as error:
         return Check("broker", "wrong", str(error).splitlines()[0], "correct the settings of the broker")
@@ -321,6 +327,9 @@ async def _broker(settings: Settings) -> Check:
         # without any the log is a new one, on which nobody has worked
         word: Word = "wrong" if 0 < len(missing) < len(TOPICS) else "warning"
         return Check("broker", word, f"{where}, {what}", "headrace topics check, headrace topics apply")
+    if short:
+        what = f"{len(short)} topics have copies that are missing or behind"
+        return Check("broker", "warning", f"{where}, {what}", "headrace topics check")
     if lacks:
         advice = "fine for a demonstration: repeats are dropped by their identity; a site needs Apache Kafka"
         return Check("broker", "warning", f"{where}, all topics there; it lacks {', '.join(lacks)}", advice)

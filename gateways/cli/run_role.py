@@ -119,13 +119,16 @@ async def _run(
     site = with_endpoints(load_site(site_dir), options)
     collector.keep_all()
     stop = asyncio.Event()
-    context = RoleContext(name, site, site_dir, settings, KafkaBus(settings.broker), stop, options, kind=kind)
+    bus = KafkaBus(settings.broker, of_role=True)
+    context = RoleContext(name, site, site_dir, settings, bus, stop, options, kind=kind)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, context.hold)
     loop.add_signal_handler(signal.SIGUSR2, context.release)
     status = asyncio.create_task(report_status(context, show=show), name="status")
+    # before the role has ended only where it can't work here: a publisher, which spools, would not end
+    status.add_done_callback(lambda _: stop.set())
     try:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(watched(context))
@@ -137,6 +140,8 @@ async def _run(
     finally:
         stop.set()
         context.ended.set()
-        await status
-        await context.bus.close()
+        try:
+            await status
+        finally:
+            await bus.close()
     log.info("stopped")

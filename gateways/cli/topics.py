@@ -23,11 +23,13 @@ from streams.topics import TOPICS
 
 
 def check(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
-    """1 where a topic is not as it should be. ConfigurationError, UnreachableError."""
+    """1 where a topic is not as it should be, or copies are missing. ConfigurationError, UnreachableError."""
 
     async def checked() -> int:
         async with _bus(site_dir, bootstrap) as bus:
-            found = await KafkaTopics(bus).differences(TOPICS, bus.settings.partitions)
+            topics = KafkaTopics(bus)
+            found = await topics.differences(TOPICS, bus.settings.partitions)
+            found += await topics.shortfalls(TOPICS)
             said = {**await _about(bus), "differences": [asdict(one) for one in found]}
         if as_json:
             print(orjson.dumps(said).decode())
@@ -47,6 +49,8 @@ def apply(site_dir: Path, bootstrap: str | None, dry_run: bool, as_json: bool) -
             topics, partitions = KafkaTopics(bus), bus.settings.partitions
             before = await topics.differences(TOPICS, partitions)
             if dry_run:
+                if any(one.setting == "topic" for one in before):
+                    await topics.copies_of_new()
                 left = [one for one in before if not one.heals]
             else:
                 await topics.apply(TOPICS, partitions)
@@ -97,7 +101,7 @@ async def _about(bus: KafkaBus) -> dict[str, Any]:
     topics = KafkaTopics(bus)
     return {
         "bootstrap": bus.settings.bootstrap,
-        "brokers": await topics.brokers(),
+        "brokers": len(await topics.hosts()),
         **asdict(await topics.copies()),
         "topics": [topic.name for topic in TOPICS],
         "lacks": list(await bus.lacks()),

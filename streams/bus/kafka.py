@@ -22,7 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
-from rules.errors import UnreachableError
+from rules.errors import ConfigurationError, UnreachableError
+from rules.findings import Finding
 from streams.bus.bus import Start
 from streams.bus.contiguous import FetchWait, Holes
 from streams.bus.kafka_batches import tolerate_header_names
@@ -32,12 +33,13 @@ from streams.bus.kafka_topics import KafkaTopics
 from streams.log_limit import limit_logs
 from streams.record import Record, TopicPartition, headers_of
 from streams.settings import BOOTSTRAP_VARIABLE, BrokerSettings
-from streams.topics import Topic
+from streams.topics import EVENTS, Topic
 
 logger = logging.getLogger(__name__)
 
 FETCH_BYTES = 4 * 1_048_576
 CLUSTER_WATCH_S = 1.0
+LOOK_AGAIN_S = 1.0
 EMBEDDED_PREFIX = "headrace-"
 """How the cluster ids of embedded brokers begin."""
 FETCH_WAIT_MS = 500
@@ -58,14 +60,18 @@ class _Clients(NamedTuple):
 class KafkaBus:
     """A broker at `settings.bootstrap`. Nothing connects before it is needed.
 
-    `said_by`: the option or variable by which a user says where the broker is.
+    `said_by`: the option or variable by which a user says where the broker is. `of_role`: roles find a unit's partition
+    by `settings.partitions`, so this bus makes no producer and no reader at a log that has others.
     """
 
-    def __init__(self, settings: BrokerSettings, said_by: str = BOOTSTRAP_VARIABLE) -> None:
+    def __init__(
+        self, settings: BrokerSettings, said_by: str = BOOTSTRAP_VARIABLE, *, of_role: bool = False
+    ) -> None:
         limit_logs()
         tolerate_header_names()
         self.settings = settings
         self._said_by = said_by
+        self._of_role = of_role
         self.idempotent: bool | None = None
         """Whether the broker takes idempotent producers; None until one was tried."""
         self._client_options: dict[str, Any] | None = None
@@ -100,7 +106,7 @@ class KafkaBus:
         return await self._offsets([topic], "latest")
 
     async def producer(self, client_id: str) -> KafkaProducer:
-        """A producer of its own connection."""
+        """A producer of its own connection. UnreachableError. ConfigurationError: see `refuse_other_partitions`."""
         producer = KafkaProducer(self, client_id)
         await producer.connect()
         return producer
@@ -108,7 +114,11 @@ class KafkaBus:
     async def reader(
         self, topics: Sequence[str], start: Start | Mapping[TopicPartition, int] = "earliest"
     ) -> KafkaReader:
-        """A reader over all partitions of `topics`, or those of `start` from those offsets."""
+        """A reader over all partitions of `topics`, or those of `start` from those offsets.
+
+        UnreachableError. ConfigurationError: see `refuse_other_partitions`.
+        """
+        await self.refuse_other_partitions()
         cluster_id = await self.cluster_id()
         positions = dict(start) if isinstance(start, Mapping) else await self._offsets(topics, start)
         consumer = aiokafka.AIOKafkaConsumer(
@@ -129,6 +139,28 @@ class KafkaBus:
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_cluster())
         return KafkaReader(self, consumer, positions, cluster_id)
+
+    async def refuse_other_partitions(self) -> None:
+        """ConfigurationError: the bus of a role, and the log has another number of partitions. UnreachableError.
+
+        Before anything is sent or read: a unit's records in two partitions are no longer in one order.
+        """
+        if not self._of_role:
+            return
+        wanted, found = self.settings.partitions, await self.partitions(EVENTS.name)
+        if found not in {0, wanted}:
+            # a client that was faster may have made it, and the embedded broker's start is then made again
+            await asyncio.sleep(LOOK_AGAIN_S)
+            found = await self.partitions(EVENTS.name)
+        if not found:
+            raise self._no_topic(EVENTS.name)
+        if found != wanted:
+            text = f"broker.partitions is {wanted} here, and topic '{EVENTS.name}' has {found} partitions"
+            hint = (
+                f"HEADRACE_BROKER__PARTITIONS={found} in the environment of every role, or broker.partitions in "
+                "headrace.yaml: docs/operations.md, Start"
+            )
+            raise ConfigurationError([Finding(self.settings.bootstrap, 0, 0, text, hint)])
 
     async def cluster_id(self) -> str:
         """The broker's word on which cluster it is: another one means a fresh log."""
@@ -258,12 +290,16 @@ class KafkaBus:
         if any(for_code(found["error_code"]) in NOT_ALLOWED for found in answer.to_object()["topics"]):
             raise self.not_allowed(f"to know of topic '{topic}'")
 
+    def _no_topic(self, topic: str) -> UnreachableError:
+        return UnreachableError(
+            f"topic '{topic}' does not exist at {self.settings.bootstrap}, or may not be seen"
+        )
+
     async def _offsets(self, topics: Sequence[str], start: Start) -> dict[TopicPartition, int]:
         described = await self.described()
         for topic in topics:
             if topic not in described:
-                where = self.settings.bootstrap
-                raise UnreachableError(f"topic '{topic}' does not exist at {where}, or may not be seen")
+                raise self._no_topic(topic)
         wanted = [
             aiokafka.TopicPartition(topic, number)
             for topic in topics

@@ -43,7 +43,7 @@ class KafkaProducer:
         self._connecting = asyncio.Lock()
 
     async def connect(self) -> aiokafka.AIOKafkaProducer:
-        """The connection; a new one after a failure. UnreachableError."""
+        """The connection; a new one after a failure. UnreachableError. ConfigurationError: other partitions."""
         async with self._connecting:
             if self._inner is None:
                 try:
@@ -99,6 +99,7 @@ class KafkaProducer:
 
     async def _connected(self) -> aiokafka.AIOKafkaProducer:
         bus = self._bus
+        await bus.refuse_other_partitions()
         if bus.idempotent is not False:
             try:
                 inner = self._made(idempotent=True)

@@ -17,8 +17,18 @@ from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.bus.kafka_security import NOT_ALLOWED
-from streams.bus.topic_state import Copies, Difference, TopicState, copies, differences, wanted_config
-from streams.topics import Topic
+from streams.bus.topic_state import (
+    Copies,
+    Difference,
+    PartitionCopies,
+    TopicState,
+    copies,
+    differences,
+    refuse_too_few,
+    shortfalls,
+    wanted_config,
+)
+from streams.topics import CONSUMER_OFFSETS, Topic
 
 if TYPE_CHECKING:
     from streams.bus.kafka import KafkaBus
@@ -37,15 +47,35 @@ class KafkaTopics:
 
     async def copies(self) -> Copies:
         """How many copies there should be, in this cluster. ConfigurationError, UnreachableError."""
-        return copies(self._bus.settings, await self.brokers())
+        return copies(self._bus.settings, await self.hosts())
 
-    async def brokers(self) -> int:
-        """How many there are in the cluster now."""
-        return len((await self._bus.ask(lambda clients: clients.admin.describe_cluster()))["brokers"])
+    async def copies_of_new(self) -> Copies:
+        """The same, of a topic that is made now. ConfigurationError: too few brokers are alive for it."""
+        hosts = await self.hosts()
+        refuse_too_few(self._bus.settings, hosts)
+        return copies(self._bus.settings, hosts)
+
+    async def hosts(self) -> list[str]:
+        """Where each broker that is alive says that it is."""
+        cluster = await self._bus.ask(lambda clients: clients.admin.describe_cluster())
+        return [broker["host"] for broker in cluster["brokers"]]
 
     async def differences(self, topics: Sequence[Topic], partitions: int) -> list[Difference]:
         """Everything about `topics` that is not as it should be. UnreachableError."""
         return differences(topics, partitions, await self.copies(), await self.found(topics))
+
+    async def shortfalls(self, topics: Sequence[Topic]) -> list[Difference]:
+        """Copies that are missing or behind, of `topics` and of the positions of Kafka's groups. UnreachableError."""
+        described = await self._bus.described()
+        names = [name for name in (*(topic.name for topic in topics), CONSUMER_OFFSETS) if name in described]
+        found = {
+            name: [
+                PartitionCopies(one["partition"], len(one["replicas"]), len(one["isr"]))
+                for one in described[name]
+            ]
+            for name in names
+        }
+        return shortfalls(found, await self.copies())
 
     async def found(self, topics: Iterable[Topic]) -> dict[str, TopicState]:
         """Those of `topics` that exist."""
@@ -72,11 +102,14 @@ class KafkaTopics:
         }
 
     async def create(self, topics: Sequence[Topic], partitions: int) -> None:
-        """Create those that do not exist. ConfigurationError: one exists with other partitions. UnreachableError."""
+        """Create those that do not exist. UnreachableError.
+
+        ConfigurationError: one exists with other partitions, or too few brokers are alive for three copies.
+        """
         found: Mapping[str, Sequence[Any]] = await self._bus.described()
         missing = [topic for topic in topics if topic.name not in found]
         if missing:
-            wanted = await self.copies()
+            wanted = await self.copies_of_new()
             new = [
                 NewTopic(
                     topic.name,

@@ -137,6 +137,12 @@ def test_every_setting_is_one_that_a_process_knows(values: str) -> None:
         assert not _unknown_environment(given), name
 
 
+def test_three_copies_are_said_so_that_no_broker_that_is_late_makes_it_one() -> None:
+    for name, container in containers("demo"):
+        given = {one["name"]: one.get("value") for one in container["env"]}
+        assert given["HEADRACE_BROKER__REPLICATION"] == "3", name
+
+
 def test_no_secret_stands_in_a_manifest() -> None:
     assert not objects("one-site", "Secret")
     for name, container in containers("one-site"):

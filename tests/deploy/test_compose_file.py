@@ -52,6 +52,13 @@ def test_roles_run_without_rights_on_a_root_file_system_that_is_read_only(servic
         assert one["security_opt"] == ["no-new-privileges:true"], name
 
 
+def test_its_one_broker_keeps_one_copy_as_it_is_told(services: dict[str, Any]) -> None:
+    """It is no broker at a loopback address: without a word no topic would be made."""
+    assert services["kafka"]["environment"]["KAFKA_DEFAULT_REPLICATION_FACTOR"] == 1
+    for name, one in ours(services).items():
+        assert one["environment"]["HEADRACE_BROKER__REPLICATION"] == 1, name
+
+
 def test_only_gateways_and_actuators_stand_in_the_field(services: dict[str, Any]) -> None:
     assert {name for name, one in services.items() if "field" in one.get("networks", [])} == {
         "opcua",

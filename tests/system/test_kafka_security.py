@@ -375,6 +375,27 @@ async def test_people_act_with_the_rights_of_the_operator(
     await bus.close()
 
 
+async def test_the_operator_may_look_at_all_that_doctor_and_migrate_look_at(
+    allowed: SecuredCluster, tmp_path: Path
+) -> None:
+    """After the roles have worked."""
+    operator = scram(allowed, "headrace-operator")
+    bus = KafkaBus(BrokerSettings(bootstrap=allowed.bootstrap))
+    broker = Broker(tmp_path, allowed.bootstrap, bus)
+    for command in (("doctor",), ("migrate", "--check")):
+        async with broker.process(*command, SITE, "--json", **operator) as process:
+            output, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
+        assert "does not allow" not in output.decode() + broker.last_words()
+        checks = {one["name"]: one for one in json.loads(output)["checks"]}
+        if command == ("doctor",):
+            assert checks["broker"]["word"] == "ok"
+            assert "nobody knows how they are" not in output.decode()
+        else:
+            assert {topic.name for topic in TOPICS} <= checks.keys()
+            assert any(name.startswith("state of ") for name in checks)
+    await bus.close()
+
+
 def kcat(kafka: SecuredCluster, way: Mapping[str, object], *words: str) -> bytes:
     """What a client says which nobody here wrote."""
     listener = str(way["security.protocol"])

@@ -195,18 +195,18 @@ async def test_workers_say_what_was_recorded_and_actuators_do_nothing(
         feeding = asyncio.create_task(feed(recordings, apache.bus, mark, WHOLE, watch))
         await half_is_in.wait()
         state, found_by = gpus(apache, recorded)
-        await running.enter_async_context(apache.process("run", "actuators", site, **found_by))
-        working = {
-            name: await running.enter_async_context(apache.process("run", "worker", site, "--name", name))
-            for name in names
-        }
+        environment = {"HEADRACE_BROKER__PARTITIONS": str(partitions)}
+        await running.enter_async_context(apache.process("run", "actuators", site, **environment, **found_by))
+
+        def worker(name: str) -> Any:
+            return apache.process("run", "worker", site, "--name", name, **environment)
+
+        working = {name: await running.enter_async_context(worker(name)) for name in names}
         await apache.until("all workers have written snapshots", is_snapshotted)
         working[names[-1]].kill()
         go_on.set()
         await working[names[-1]].wait()
-        working[names[-1]] = await running.enter_async_context(
-            apache.process("run", "worker", site, "--name", names[-1])
-        )
+        working[names[-1]] = await running.enter_async_context(worker(names[-1]))
         fed = await asyncio.wait_for(feeding, LIMIT_S)
         assert (fed.partitions, fed.is_partial) == (partitions, False)
         producer = await apache.bus.producer("somebody")

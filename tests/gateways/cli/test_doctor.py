@@ -15,6 +15,7 @@ from gateways.broker import EmbeddedBroker
 from gateways.cli import doctor
 from gateways.cli.doctor import Check, checks_of, examine
 from gateways.printable import printable
+from rules.errors import UnreachableError
 from streams.bus.kafka import KafkaBus
 from streams.role import RoleContext, status_message
 from streams.rule_sets.rule_set import rule_set_message, rule_set_of
@@ -139,6 +140,29 @@ async def test_a_log_of_another_site_file_is_wrong(
     if said is not None:
         assert (said.word, "this log is of site 'narvik'" in said.found) == ("wrong", True)
         assert "log of its own" in said.advice
+
+
+@pytest.mark.parametrize(
+    ("why", "is_said"),
+    [
+        ("the broker at b:1 does not allow me to know of topic 'snapshots'", True),
+        ("no broker answers", False),
+    ],
+)
+async def test_a_log_that_can_t_be_looked_at_is_said_where_there_is_a_broker(
+    embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, why: str, is_said: bool
+) -> None:
+    async def partitions(*_: object) -> int:
+        raise UnreachableError(why)
+
+    monkeypatch.setattr(KafkaBus, "partitions", partitions)
+    monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
+    said = (await asyncio.to_thread(found)).get("site on the log")
+    assert said == (
+        Check("site on the log", "warning", f"can't be looked at: {why}", "first the broker, above")
+        if is_said
+        else None
+    )
 
 
 @pytest.mark.parametrize("word", ["[/]", "[bold]bar", "\x1b[2J\nok       disk"])

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from gateways.broker import EmbeddedBroker
 from gateways.cli import run_role as module
 from gateways.cli.run_role import run_role
 from rules.errors import ConfigurationError, InvariantError
+from streams.bus.kafka import KafkaBus
+from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
 from streams.settings import Settings
+from streams.topics import EVENTS
 
 SITE = Path(__file__).parents[3] / "examples" / "narvik-small"
 
@@ -64,6 +68,53 @@ async def test_systemd_is_told_that_it_has_started(tmp_path: Path, monkeypatch: 
         heard.bind(str(tmp_path / "notify"))
         heard.setblocking(False)
         await module._run("ticker", waits, SITE, Settings(), "ticker", {}, None)
+
+
+async def test_a_gateway_spools_until_it_is_known_that_its_partitions_are_not_those_of_the_log(
+    tmp_path: Path, unused_port: int
+) -> None:
+    settings = Settings(run_dir=tmp_path)
+    settings.broker.bootstrap = f"127.0.0.1:{unused_port}"
+    broker = EmbeddedBroker(unused_port, tmp_path / "broker", partitions=3)
+    contexts: list[RoleContext] = []
+
+    async def gateway(context: RoleContext) -> None:
+        contexts.append(context)
+        publisher = await Publisher.open(context, "nvml")
+        if len(contexts) == 1:
+            publisher.publish_gap("row-a", "restart", 1, 2, 3)
+        try:
+            await context.stop.wait()
+        finally:
+            await publisher.close()
+
+    async def run(partitions: int) -> None:
+        settings.broker.partitions = partitions
+        await module._run("nvml", gateway, SITE, settings, "nvml", {}, None)
+
+    bus = KafkaBus(settings.broker)
+    wrong = asyncio.create_task(run(6))
+    try:
+        while not contexts or not contexts[0].metrics.get("status_unsent"):
+            await asyncio.sleep(0.01)
+        assert not wrong.done(), "without a broker it goes on"
+        await broker.start()
+        await asyncio.wait([wrong], timeout=30)
+        assert wrong.done(), "by itself"
+        with pytest.raises(ConfigurationError, match="is 6 here, and topic 'events' has 3 partitions"):
+            await wrong
+        assert sum((await bus.ends(EVENTS.name)).values()) == 0
+
+        right = asyncio.create_task(run(3))
+        async with asyncio.timeout(30):
+            while not sum((await bus.ends(EVENTS.name)).values()):
+                await asyncio.sleep(0.05)
+        contexts[-1].stop.set()
+        await right
+    finally:
+        wrong.cancel()
+        await bus.close()
+        await broker.stop()
 
 
 def test_a_run_folder_that_can_t_be_made_is_a_finding(

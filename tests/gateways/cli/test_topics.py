@@ -10,6 +10,7 @@ import pytest
 
 from gateways.broker import EmbeddedBroker
 from gateways.cli.main import run_app
+from streams.bus.kafka_topics import KafkaTopics
 from streams.rights import RIGHTS, acls, as_kafka_acls
 from streams.topics import TOPICS
 
@@ -58,6 +59,33 @@ async def test_missing_topics_are_created_once(
         await broker.stop()
 
 
+@pytest.mark.parametrize("word", [(), ("--dry-run",)])
+async def test_no_topic_is_made_while_brokers_are_away_and_nobody_says_how_many_copies(
+    unused_port: int,
+    tmp_path: Any,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    word: tuple[str, ...],
+) -> None:
+    async def hosts(_: KafkaTopics) -> list[str]:
+        return ["kafka1"]
+
+    monkeypatch.setattr(KafkaTopics, "hosts", hosts)
+    broker = EmbeddedBroker(unused_port, tmp_path)
+    await broker.start()
+    try:
+        code, found = await said(capfd, "topics", "apply", *word, "--bootstrap", broker.bootstrap)
+        assert code == 2
+        assert "too few brokers are alive for 3 copies of a new topic: kafka1" in str(found)
+        code, found = await said(capfd, "topics", "check", "--bootstrap", broker.bootstrap)
+        assert (code, len(found["differences"])) == (1, len(TOPICS))
+        monkeypatch.setenv("HEADRACE_BROKER__REPLICATION", "1")
+        code, found = await said(capfd, "topics", "apply", *word, "--bootstrap", broker.bootstrap)
+        assert (code, len(found["done"]), found["replication"]) == (0, len(TOPICS), 1)
+    finally:
+        await broker.stop()
+
+
 async def test_what_can_t_be_healed_is_left_and_said(
     embedded_broker: EmbeddedBroker, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +111,16 @@ async def test_doctor_says_what_the_broker_lacks(
     [broker] = [one for one in found["checks"] if one["name"] == "broker"]
     assert broker["word"] == "warning"
     assert f"it lacks {', '.join(LACKS)}" in broker["found"]
+
+
+def test_who_looks_may_look_at_everything_and_alter_nothing() -> None:
+    """`doctor` and `migrate --check` read what stands in every topic, and how each is set."""
+    operator = [acl for acl in acls() if acl.principal == "User:headrace-operator"]
+    may = {(name, operation) for acl in operator for name in acl.names for operation in acl.operations}
+    for topic in TOPICS:
+        assert {(topic.name, "Read"), (topic.name, "DescribeConfigs")} <= may, topic.name
+    assert ("__consumer_offsets", "Describe") in may
+    assert not {operation for _, operation in may} & {"Create", "AlterConfigs", "Alter", "Delete"}
 
 
 def test_rights_are_listed_for_each_role(capfd: pytest.CaptureFixture[str]) -> None:
