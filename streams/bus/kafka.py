@@ -72,6 +72,7 @@ class KafkaBus:
         self.settings = settings
         self._said_by = said_by
         self._of_role = of_role
+        self._had_right_partitions = False
         self.idempotent: bool | None = None
         """Whether the broker takes idempotent producers; None until one was tried."""
         self._client_options: dict[str, Any] | None = None
@@ -143,7 +144,8 @@ class KafkaBus:
     async def refuse_other_partitions(self) -> None:
         """ConfigurationError: the bus of a role, and the log has another number of partitions. UnreachableError.
 
-        Before anything is sent or read: a unit's records in two partitions are no longer in one order.
+        Before anything is sent or read: a unit's records in two partitions are no longer in one order. A log that once
+        was right and has other partitions now is out of reach: no role ends, so gateways spool and actuators fall back.
         """
         if not self._of_role:
             return
@@ -160,7 +162,10 @@ class KafkaBus:
                 f"HEADRACE_BROKER__PARTITIONS={found} in the environment of every role, or broker.partitions in "
                 "headrace.yaml: docs/operations.md, Start"
             )
+            if self._had_right_partitions:
+                raise UnreachableError(f"{text}; when this process began it was right ({hint})")
             raise ConfigurationError([Finding(self.settings.bootstrap, 0, 0, text, hint)])
+        self._had_right_partitions = True
 
     async def cluster_id(self) -> str:
         """The broker's word on which cluster it is: another one means a fresh log."""
