@@ -21,12 +21,10 @@ from gateways.actuators.receipts import Receipts
 from gateways.nvml.library import open_nvml
 from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
-from rules.errors import ConfigurationError
 from streams.command_signatures import trusted_keys
 from streams.log_limit import limited
 from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
-from streams.run_folder import FULL_HINT
 
 SOURCE = "actuators"
 OPEN_AGAIN_S: Final = 5.0
@@ -86,13 +84,13 @@ async def run(context: RoleContext) -> None:
 
 
 async def carry(context: RoleContext, receipts: Receipts) -> None:
-    """Until cancelled. ConfigurationError for a spool that can't be opened, but for a full disk: that is waited for."""
+    """Until cancelled. ConfigurationError for a spool that this process can't have; what only its disk refuses now is
+    tried again.
+    """
     while receipts.publisher is None:
         try:
             receipts.carry(await Publisher.open(context, SOURCE))
-        except (ConfigurationError, OSError, sqlite3.Error) as error:
-            if isinstance(error, ConfigurationError) and error.findings[0].hint != FULL_HINT:
-                raise
+        except (OSError, sqlite3.Error) as error:
             log_again.error("the publisher can't be opened, receipts wait: %s", str(error))
             await asyncio.sleep(OPEN_AGAIN_S)
     await asyncio.Event().wait()
