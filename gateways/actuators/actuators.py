@@ -101,7 +101,7 @@ class Actuators:
         self._trace = trace
         self._metrics = context.metrics
         self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
-        self._metrics.update(replay=None, replayed=0, fenced=0, forged=0, signed=bool(trusted))
+        self._metrics.update(replay=None, replayed=0, fenced=0, forged=0, signed=bool(trusted), refuses={})
         self._metrics.update(repeats=0, again=0, too_old=0, latency_ms={"p50": None, "p99": None})
         self._burial = Burial(context, ledger)
 
@@ -407,6 +407,9 @@ class Actuators:
             self._receipts.push()
             self._say_forgeries()
             await self.tell()
+            self._metrics["refuses"] = {
+                name: target.refusal for name, target in self._targets.items() if target.refusal
+            }
             if self._latency_ms:
                 ordered = sorted(self._latency_ms)
                 self._metrics["latency_ms"] = {

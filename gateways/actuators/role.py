@@ -14,7 +14,7 @@ from gateways.actuators.actuators import Actuators
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fallback_store import FILE, FallbackStore
 from gateways.actuators.ledger import CommandLedger
-from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
+from gateways.actuators.nvml_target import NvmlTarget
 from gateways.actuators.opcua_target import OpcuaTarget
 from gateways.actuators.outcome import Target
 from gateways.actuators.receipts import Receipts
@@ -49,8 +49,8 @@ async def run(context: RoleContext) -> None:
         nvml = NvmlTarget(await asyncio.to_thread(open_nvml, run_dir), context.clock)
         targets["nvml"] = nvml
         context.metrics["face"] = nvml.face
-        if nvml.face == "driver":
-            log.error("nvml: %s", DRIVER_REFUSED)
+        if nvml.refusal:
+            log.error("nvml: %s", nvml.refusal)
     trusted = trusted_keys(context.settings.commands.trusted, context.site.name)
     ledger, store = CommandLedger(run_dir / "actuators.sqlite"), FallbackStore(run_dir / FILE)
     receipts = Receipts()
