@@ -25,20 +25,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from gateways.actuators.burial import Burial
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fence import Fence
-from gateways.actuators.forgeries import NAME_MAX, Forgeries
+from gateways.actuators.forgeries import Forgeries
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.outcome import Outcome, Target, Task, TaskQueue
-from gateways.actuators.receipts import Receipts
+from gateways.actuators.receipts import NAME_MAX, Receipts
 from gateways.observability.traces import Trace, untraced
 from rules.engine.outputs import Command
 from rules.errors import InvariantError, UndecodableError, UnreachableError
 from rules.findings import nearest
 from rules.site.model import Actuator
-from streams.bus.bus import Producer, Reader
+from streams.bus.bus import Reader
 from streams.command_signatures import TrustedKeys
-from streams.dead_letter import dead_letter
 from streams.log_limit import limited
 from streams.record import Record
 from streams.replay_mark import is_replayed, replay_of
@@ -50,8 +50,9 @@ log = logging.getLogger(__name__)
 log_again = limited(__name__)
 
 BATCH: Final = 500
-SKEW_NS: Final = 60_000_000_000
-KEEP_NS: Final = COMMANDS.retention_ms * 1_000_000 + SKEW_NS
+BROKER_AHEAD_NS: Final = 60_000_000_000
+"""How far the clock of a broker, which says what retention takes, may be behind ours."""
+KEEP_NS: Final = COMMANDS.retention_ms * 1_000_000 + BROKER_AHEAD_NS
 """How long an id is kept after its command's expiry: as long as the log may bring the command again."""
 TELL_EVERY_S: Final = 0.25
 FORGET_EVERY_S: Final = 600.0
@@ -80,16 +81,13 @@ class Actuators:
         self._context = context
         self._receipts = receipts
         self._ledger = ledger
-        self._fence = Fence(ledger)
+        self._fence = Fence()
         self._forgeries = Forgeries(asyncio.get_running_loop().time)
         self._targets = targets
         self._dead_man = dead_man
         self._trusted = trusted
         self._queues = {name: TaskQueue() for name in targets}
         self._in_hand: set[str] = set()
-        self._buried: set[str] = set()
-        """Names in dead-letters that the ledger did not take."""
-
         self._latest_ns: Mapping[str, int] = {}
         """By actuator, as in the ledger when the log was read from its beginning."""
 
@@ -103,10 +101,9 @@ class Actuators:
         self._trace = trace
         self._metrics = context.metrics
         self._metrics.update(seen=0, done=0, refused=0, expired=0, failed=0, unknown=0)
-        self._metrics.update(replay=None, replayed=0, fenced=0, forged=0, signed=bool(trusted))
-        self._metrics.update(
-            repeats=0, again=0, too_old=0, undecodable=0, latency_ms={"p50": None, "p99": None}
-        )
+        self._metrics.update(replay=None, replayed=0, fenced=0, forged=0, signed=bool(trusted), refuses={})
+        self._metrics.update(repeats=0, again=0, too_old=0, latency_ms={"p50": None, "p99": None})
+        self._burial = Burial(context, ledger)
 
     async def run(self) -> None:
         """Work until the context's stop. Raises what no target, reader or ledger should raise."""
@@ -135,14 +132,12 @@ class Actuators:
     async def _read(self) -> None:
         stop = self._context.stop
         reader: Reader | None = None
-        dead_letters: Producer | None = None
         while not stop.is_set():
             try:
                 if reader is None:
                     # From the beginning, every time: the ledger knows what was done, the log what was asked.
                     reader = await self._context.bus.reader([COMMANDS.name], "earliest")
-                    dead_letters = dead_letters or await self._context.bus.producer("actuators-dead-letters")
-                    self._fence.forget()
+                    self._fence.begin(await asyncio.to_thread(self._ledger.epochs))
                     self._latest_ns = await asyncio.to_thread(self._ledger.latest)
                     if self._context.state == "starting":
                         self._context.ready()
@@ -151,7 +146,7 @@ class Actuators:
                 if records and await self._is_replay():
                     self._metrics["replayed"] += len(records)
                 elif records:
-                    await self._take(records, dead_letters)
+                    await self._take(records)
                 self._metrics["positions"] = {
                     place.partition: offset for place, offset in reader.positions().items()
                 }
@@ -167,8 +162,7 @@ class Actuators:
                     await asyncio.wait_for(stop.wait(), 1.0)
         if reader is not None:
             await reader.close()
-        if dead_letters is not None:
-            await dead_letters.close()
+        await self._burial.close()
 
     async def _is_replay(self) -> bool:
         """Whether the log is a replay's, as it says itself at this moment. UnreachableError."""
@@ -181,30 +175,32 @@ class Actuators:
         self._context.state = "replay"
         return True
 
-    async def _take(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
+    async def _take(self, records: Sequence[Record]) -> None:
         """A batch. A record at which this code fails in a way that nobody foresaw is buried: it must not end the role,
         and the dead man with it.
         """
         try:
-            await self._take_batch(records, dead_letters)
+            await self._take_batch(records)
         except (InvariantError, UnreachableError):
             raise
         except Exception as error:
             if len(records) == 1:
                 wrong = UndecodableError("unexpected", f"{type(error).__name__}: {error}")
-                await self._bury(records[0], wrong, dead_letters)
+                await self._burial.bury([(records[0], wrong)])
                 return
-            for record in records:
-                await self._take([record], dead_letters)
+            half = len(records) // 2
+            await self._take(records[:half])
+            await self._take(records[half:])
 
-    async def _take_batch(self, records: Sequence[Record], dead_letters: Producer | None) -> None:
+    async def _take_batch(self, records: Sequence[Record]) -> None:
         """Sort out a batch, mark what is new in one commit, and hand it on."""
         commands: list[tuple[Record, Command, int]] = []
+        undecodable: list[tuple[Record, UndecodableError]] = []
         for record in records:
             self._logged_ns = max(self._logged_ns, record.timestamp_ms * 1_000_000)
             said = self._command_of(record)
             if isinstance(said, UndecodableError):
-                await self._bury(record, said, dead_letters)
+                undecodable.append((record, said))
             else:
                 commands.append((record, *said))
         names = [
@@ -230,8 +226,11 @@ class Actuators:
             self._in_hand.difference_update(acts)
             self._fence.forget()
             raise
+        # whoever can write to the log can write of these as many as it takes: nobody waits for them
         if forged:
             await self._refuse_forged(forged)
+        if undecodable:
+            await self._burial.bury(undecodable)
 
     async def _begin(
         self,
@@ -408,6 +407,9 @@ class Actuators:
             self._receipts.push()
             self._say_forgeries()
             await self.tell()
+            self._metrics["refuses"] = {
+                name: target.refusal for name, target in self._targets.items() if target.refusal
+            }
             if self._latency_ms:
                 ordered = sorted(self._latency_ms)
                 self._metrics["latency_ms"] = {
@@ -427,7 +429,7 @@ class Actuators:
             log_again.warning("old commands are not forgotten: %s", error)
 
     async def tell(self, everything: bool = False) -> None:
-        """Write down which receipts the log has; `everything`: the publisher is closed, all are safe."""
+        """Write down which receipts are safe; `everything`: the publisher is closed."""
         told = self._receipts.safe(everything)
         try:
             await asyncio.to_thread(self._ledger.tell, told)
@@ -436,26 +438,6 @@ class Actuators:
         else:
             self._receipts.told(told)
             self._in_hand.difference_update(told)
-
-    async def _bury(self, record: Record, error: UndecodableError, dead_letters: Producer | None) -> None:
-        """To dead-letters, once, although every start reads the log from its beginning. UnreachableError: ledger."""
-        name = f"undecodable:{hashlib.sha256(record.value or b'').hexdigest()[:32]}"
-        known = await asyncio.to_thread(self._ledger.known, [name])
-        if dead_letters is None or name in known or name in self._buried:
-            return
-        self._metrics["undecodable"] += 1
-        log.error("%s %d:%d: %s", record.topic, record.partition, record.offset, error)
-        # a header without a value can't be sent again
-        headers = tuple((key, value or b"") for key, value in record.headers)
-        try:
-            await (await dead_letters.send(dead_letter(replace(record, headers=headers), error)))
-        except UnreachableError as unreachable:
-            self._metrics["dead_letters_unsent"] = self._metrics.get("dead_letters_unsent", 0) + 1
-            log.error("dead-letters: %s", unreachable)
-            return
-        self._buried.add(name)
-        await asyncio.to_thread(self._ledger.mark, [(name, self._context.clock())])
-        self._buried.discard(name)
 
     def _command_of(self, record: Record) -> tuple[Command, int] | UndecodableError:
         """The command of a record and its owner's epoch, or what is wrong with it."""
@@ -473,7 +455,7 @@ class Actuators:
 
 
 def _forged_name(record: Record) -> str:
-    said = b"\n".join([record.value or b"", *(value or b"" for _, value in record.headers)])
+    said = b"\n".join([record.value or b"", *(value for _, value in record.headers)])
     return f"forged:{hashlib.sha256(said).hexdigest()[:32]}"
 
 

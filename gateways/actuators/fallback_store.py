@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
+from streams.database import open_database, open_read_only
 from streams.log_limit import limited
 from streams.transaction import transaction
 
@@ -35,6 +36,8 @@ create table if not exists fallbacks (
 create table if not exists begun (unit text primary key) without rowid;
 create table if not exists silent (unit text primary key, since_ns integer not null) without rowid;
 """
+REFUSALS: Final = (sqlite3.Error, OSError)
+"""What a file is refused by, when it is opened or later."""
 NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -55,7 +58,7 @@ class Held:
 def read_fallbacks(file: Path) -> list[Held]:
     """Those of a role that may be running; none where the file can't be read."""
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(open_read_only(file)) as database:
             return [Held(*row) for row in database.execute("select * from fallbacks")]
     except sqlite3.Error:
         return []
@@ -65,7 +68,6 @@ class FallbackStore:
     """Safe to use from any thread, one call at a time. What the disk does not take is logged and counted."""
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         self.failures = 0
         self._file = file
         self._database: sqlite3.Connection | None = None
@@ -74,7 +76,7 @@ class FallbackStore:
         """All that the process before left; None where the file can't be read."""
         try:
             return [Held(*row) for row in self._opened().execute("select * from fallbacks")]
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             self._failed(error)
             return None
 
@@ -82,7 +84,7 @@ class FallbackStore:
         """Units on which Headrace has worked; None where the file can't be read: it may have worked on all."""
         try:
             return {str(unit) for (unit,) in self._opened().execute("select unit from begun")}
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             self._failed(error)
             return None
 
@@ -90,7 +92,7 @@ class FallbackStore:
         """Units that were silent when the process before ended without being told to, and since when, in ns."""
         try:
             return dict(self._opened().execute("select unit, since_ns from silent"))
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             self._failed(error)
             return {}
 
@@ -114,7 +116,7 @@ class FallbackStore:
                 database.executemany("insert or ignore into begun values (?)", [(unit,) for unit in begun])
                 database.executemany("insert or replace into silent values (?, ?)", list(silent.items()))
                 database.execute("delete from silent where since_ns = 0")
-        except sqlite3.Error as error:
+        except REFUSALS as error:
             self._failed(error)
             return False
         return True
@@ -126,19 +128,12 @@ class FallbackStore:
             self._database = None
 
     def _opened(self) -> sqlite3.Connection:
-        """The file. Raises sqlite3.Error: the next call tries again."""
+        """The file. Raises one of `REFUSALS`: the next call tries again."""
         if self._database is None:
-            database = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
-            try:
-                database.execute("pragma journal_mode = wal")
-                database.executescript(SCHEMA)
-            except BaseException:
-                database.close()
-                raise
-            self._database = database
+            self._database = open_database(self._file, SCHEMA, "full", any_thread=True)
         return self._database
 
-    def _failed(self, error: sqlite3.Error) -> None:
+    def _failed(self, error: Exception) -> None:
         self.failures += 1
         log_again.error(
             "%s: %s; which actuators are in their fallback is not kept on disk", self._file, error

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateways.actuators.ledger import CommandLedger
 from rules.engine.outputs import Command
 
 
 class Fence:
     """The epochs of owners, unit by unit."""
 
-    def __init__(self, ledger: CommandLedger) -> None:
-        self._ledger = ledger
-        self._kept: dict[str, int] | None = None
-        """Those in the ledger; None while it was not asked."""
+    def __init__(self) -> None:
+        self._kept: dict[str, int] = {}
+        """Those in the ledger."""
 
         self._heard: dict[str, int] = {}
 
+    def begin(self, kept: Mapping[str, int]) -> None:
+        """The log is read from its beginning; `kept`: what the ledger has."""
+        self._kept, self._heard = dict(kept), {}
+
     def is_fenced(self, command: Command, epoch: int, was_taken: bool) -> bool:
-        """Whether it must not be done. Asked for every command, in the order of the log. UnreachableError: the ledger.
+        """Whether it must not be done. Asked for every command, in the order of the log.
 
         `was_taken`: its id is in the ledger: where nothing higher stands in front of it, it was taken in its time.
         """
@@ -35,23 +37,17 @@ class Fence:
         return False
 
     def highest(self, unit: str) -> int:
-        """The highest epoch of the unit. UnreachableError: the ledger."""
-        return max(self._on_disk().get(unit, 0), self._heard.get(unit, 0))
+        """The highest epoch of the unit."""
+        return max(self._kept.get(unit, 0), self._heard.get(unit, 0))
 
     def raised(self) -> dict[str, int]:
         """Epochs that are higher than the ledger has them, by unit."""
-        kept = self._on_disk()
-        return {unit: epoch for unit, epoch in self._heard.items() if epoch > kept.get(unit, 0)}
+        return {unit: epoch for unit, epoch in self._heard.items() if epoch > self._kept.get(unit, 0)}
 
     def keep(self, epochs: Mapping[str, int]) -> None:
         """The ledger has these now."""
-        self._on_disk().update(epochs)
+        self._kept.update(epochs)
 
     def forget(self) -> None:
-        """The log is read from its beginning again, or from before what the ledger did not take."""
-        self._kept, self._heard = None, {}
-
-    def _on_disk(self) -> dict[str, int]:
-        if self._kept is None:
-            self._kept = self._ledger.epochs()
-        return self._kept
+        """The log is read from before what was heard last."""
+        self._heard = {}

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateways.actuators.outcome import Outcome
+from gateways.actuators.receipts import NAME_MAX
 from rules.engine.outputs import Command
 
 SAY_EVERY_S: Final = 1.0
-NAME_MAX: Final = 200
-"""Characters of a name that a receipt has of a command that is refused: anybody may have made it up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from rules.errors import UnreachableError
+from streams.database import open_database
 from streams.transaction import transaction
 
 SCHEMA: Final = """
@@ -36,11 +37,12 @@ class CommandLedger:
     """Ids of commands: unknown, marked (taken, the receipt not yet out), or told. Safe to use from any thread."""
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()  # SQLite would not say why it can't
+        """OSError: a file that can't be made or written; where the disk has no room, the next call tries again."""
         self._file = file
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
+        with suppress(sqlite3.Error):
+            self._database = _open(file)
 
     def known(self, ids: Sequence[str]) -> dict[str, bool]:
         """Those of `ids` that were taken before: True when their receipt is out."""
@@ -109,7 +111,7 @@ class CommandLedger:
                 if self._database is None:
                     self._database = _open(self._file)
                 yield self._database
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise UnreachableError(
                     f"{self._file}: {error}; without it no command may be acted on"
                 ) from None
@@ -124,13 +126,4 @@ class CommandLedger:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-    try:
-        database.execute("pragma journal_mode = wal")
-        # FULL: a commit is on the disk when it returns, even if the machine goes down after it.
-        database.execute("pragma synchronous = full")
-        database.executescript(SCHEMA)
-    except BaseException:
-        database.close()
-        raise
-    return database
+    return open_database(file, SCHEMA, "full", any_thread=True)

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 PART_S: Final = 5.0
 """A part that has said nothing for so long is named as the silent one: each says something once a second."""
-SKEW_NS: Final = 60_000_000_000
+AHEAD_NS: Final = 60_000_000_000
+"""A time that lies further ahead of our clock is none."""
 WORKER: Final = "worker"
 TICKER: Final = "ticker"
 
@@ -91,4 +92,4 @@ class Life:
 
     def _is_higher(self, before_ns: int, said_ns: Any) -> bool:
         """Whether it is a time, above the one before, and none that is still to come."""
-        return isinstance(said_ns, int) and before_ns < said_ns <= self._clock() + SKEW_NS
+        return isinstance(said_ns, int) and before_ns < said_ns <= self._clock() + AHEAD_NS

@@ -36,6 +36,7 @@ class NvmlTarget:
 
     def __init__(self, nvml: Nvml, clock: Callable[[], int]) -> None:
         self.face = nvml.face
+        self.refusal = DRIVER_REFUSED if nvml.face == "driver" else ""
         self._nvml = nvml
         self._clock = clock
         self._handles: dict[str, ctypes.c_void_p] = {}
@@ -44,8 +45,8 @@ class NvmlTarget:
 
     async def write(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Set and read back, in order."""
-        if self.face == "driver":
-            return [Outcome("refused", None, DRIVER_REFUSED)] * len(tasks)
+        if self.refusal:
+            return [Outcome("refused", None, self.refusal)] * len(tasks)
         batch = _Batch(tasks)
         call = asyncio.get_running_loop().run_in_executor(self._thread, self._write_all, batch)
         try:

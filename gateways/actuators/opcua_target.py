@@ -78,7 +78,7 @@ class OpcuaTarget:
         self._run_dir = run_dir
         self._clock = clock
         self._client: Any = None
-        self._refusal = ""
+        self.refusal = ""
         self._changed = asyncio.Event()
         self._why_away = "not connected yet"
         self._namespaces: list[str] = []
@@ -96,7 +96,7 @@ class OpcuaTarget:
                     await asyncio.sleep(PROBE_EVERY_S)
                     await client.nodes.server_state.read_value()
             except _ForeignServerError as error:
-                self._refusal = str(error)
+                self.refusal = str(error)
                 self._log.error("%s: %s", self.source.id, error)
             except Exception as error:
                 self._away(error)
@@ -118,7 +118,7 @@ class OpcuaTarget:
                 "actuators write to no other server yet"
             )
         self._nodes.clear()
-        self._refusal = ""
+        self.refusal = ""
         self.connections += 1
         self._client = client
         self._announce()
@@ -144,8 +144,8 @@ class OpcuaTarget:
         batch = _Batch(tasks, self._clock())
         while positions := batch.in_time(self._why_away):
             client, changed = self._client, self._changed
-            if client is None and self._refusal:
-                batch.settle_all(positions, "refused", self._refusal)
+            if client is None and self.refusal:
+                batch.settle_all(positions, "refused", self.refusal)
             elif client is None:
                 await _happens(changed, batch.next_end_s())
             else:
@@ -163,7 +163,7 @@ class OpcuaTarget:
         """Write a watchdog's counter, once and at once; "" when the server has it, else why not."""
         client = self._client
         if client is None:
-            return self._refusal or self._why_away
+            return self.refusal or self._why_away
         try:
             known = resolve(ua.NodeId.from_string(node), self._namespaces)
             if known is None:

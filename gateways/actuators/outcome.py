@@ -36,7 +36,12 @@ class Task:
 
 
 class Target(Protocol):
-    """A device or server. One batch at a time; it never raises for what a device does."""
+    """A device or server. One batch at a time; it never raises for what a device does.
+
+    `refusal`: why it writes nothing, whatever it is asked; "" where it does.
+    """
+
+    refusal: str
 
     async def write(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Write and read back, one outcome for each task, in order."""

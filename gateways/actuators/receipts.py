@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateways.actuators.outcome import Outcome
 from rules.engine.outputs import Command
@@ -21,6 +21,9 @@ from streams.log_limit import limited
 from streams.publisher.publisher import Publisher
 
 log_again: logging.Logger = limited(__name__)
+
+NAME_MAX: Final = 200
+"""Characters of a name that a receipt has of a command that is refused: anybody may have made it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,17 @@ class Receipts:
             self._waiting.popleft()
 
     def safe(self, everything: bool = False) -> list[str]:
-        """Names of commands whose receipts are on the log or on disk; `everything`: the publisher has been closed."""
+        """Names of commands whose receipts are on the log or on disk; `everything`: the publisher has been closed, and
+        all are, unless its disk took nothing of what was left.
+        """
+        is_left_safe = everything and self.publisher is not None and not self.publisher.metrics["unsent"]
         units = {} if self.publisher is None else self.publisher.metrics["units"]
         behind: set[str] = set()
         found: list[str] = []
         for said in self._said:
             if said.actuator in behind:
                 continue
-            if everything or said.sequence <= units.get(said.unit, {}).get("acknowledged", 0):
+            if is_left_safe or said.sequence <= units.get(said.unit, {}).get("acknowledged", 0):
                 found.append(said.name)
             else:
                 behind.add(said.actuator)

@@ -14,19 +14,17 @@ from gateways.actuators.actuators import Actuators
 from gateways.actuators.dead_man import DeadMan
 from gateways.actuators.fallback_store import FILE, FallbackStore
 from gateways.actuators.ledger import CommandLedger
-from gateways.actuators.nvml_target import DRIVER_REFUSED, NvmlTarget
+from gateways.actuators.nvml_target import NvmlTarget
 from gateways.actuators.opcua_target import OpcuaTarget
 from gateways.actuators.outcome import Target
 from gateways.actuators.receipts import Receipts
 from gateways.nvml.library import open_nvml
 from gateways.observability.traces import open_traces, untraced
 from gateways.opcua.security import check_security, require_sound
-from rules.errors import ConfigurationError
 from streams.command_signatures import trusted_keys
 from streams.log_limit import limited
 from streams.publisher.publisher import Publisher
 from streams.role import RoleContext
-from streams.run_folder import FULL_HINT
 
 SOURCE = "actuators"
 OPEN_AGAIN_S: Final = 5.0
@@ -51,8 +49,8 @@ async def run(context: RoleContext) -> None:
         nvml = NvmlTarget(await asyncio.to_thread(open_nvml, run_dir), context.clock)
         targets["nvml"] = nvml
         context.metrics["face"] = nvml.face
-        if nvml.face == "driver":
-            log.error("nvml: %s", DRIVER_REFUSED)
+        if nvml.refusal:
+            log.error("nvml: %s", nvml.refusal)
     trusted = trusted_keys(context.settings.commands.trusted, context.site.name)
     ledger, store = CommandLedger(run_dir / "actuators.sqlite"), FallbackStore(run_dir / FILE)
     receipts = Receipts()
@@ -86,13 +84,13 @@ async def run(context: RoleContext) -> None:
 
 
 async def carry(context: RoleContext, receipts: Receipts) -> None:
-    """Until cancelled. ConfigurationError for a spool that can't be opened, but for a full disk: that is waited for."""
+    """Until cancelled. ConfigurationError for a spool that this process can't have; what only its disk refuses now is
+    tried again.
+    """
     while receipts.publisher is None:
         try:
             receipts.carry(await Publisher.open(context, SOURCE))
-        except (ConfigurationError, OSError, sqlite3.Error) as error:
-            if isinstance(error, ConfigurationError) and error.findings[0].hint != FULL_HINT:
-                raise
+        except (OSError, sqlite3.Error) as error:
             log_again.error("the publisher can't be opened, receipts wait: %s", str(error))
             await asyncio.sleep(OPEN_AGAIN_S)
     await asyncio.Event().wait()

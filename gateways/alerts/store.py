@@ -17,6 +17,7 @@ from typing import Final
 
 from rules.engine.outputs import Alarm
 from rules.errors import UnreachableError
+from streams.database import open_database, open_read_only
 from streams.transaction import transaction
 from streams.wire import decode_output, encode_output
 
@@ -66,17 +67,11 @@ class Store:
         self.file = file
         try:
             if read_only:
-                self._db = sqlite3.connect(
-                    f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=2.0
-                )
+                self._db = open_read_only(file, timeout_s=2.0)
                 self._db.execute("select count(*) from about")
                 return
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)  # links in it acknowledge alarms
-            self._db = sqlite3.connect(file, isolation_level=None, timeout=10.0)
-            self._db.execute("pragma journal_mode = wal")
-            self._db.execute("pragma synchronous = normal")
-            self._db.executescript(SCHEMA)
+            # links in it acknowledge alarms
+            self._db = open_database(file, SCHEMA, "normal", timeout_s=10.0, mode=0o600)
             self._db.execute("insert or ignore into about values ('epoch', ?)", (str(time.time_ns()),))
         except (sqlite3.Error, OSError) as error:
             raise UnreachableError(f"the outbox {file}: {error}") from None

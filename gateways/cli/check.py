@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateways.access.users_file import read_users_file, shared_hashes
+from gateways.actuators.check import check_targets
 from gateways.alerts.files import has_subscriptions
 from gateways.cli import tables
 from gateways.cli.findings import print_findings
@@ -69,7 +70,7 @@ def _load(site_dir: Path) -> tuple[Site | None, Program | None, list[Finding]]:
     site, findings = parse_site(text, name)
     if site is None:
         return None, None, findings
-    findings = [*findings, *check_constants(site, text, name)]
+    findings = [*findings, *check_constants(site, text, name), *check_targets(site, text, name)]
     texts, unread = as_opened(*read_rules(site_dir, site), site_dir)
     program, of_rules = load_rules(texts, site)
     return site, None if unread else program, [*findings, *unread, *of_rules]

@@ -25,6 +25,7 @@ from rules.errors import UndecodableError
 from rules.site.model import Site
 from streams.bus.bus import Bus, read_spans
 from streams.bus.kafka import KafkaBus
+from streams.database import open_read_only
 from streams.log_limit import silence_logs
 from streams.publisher import spool
 from streams.record import Record, header
@@ -168,7 +169,7 @@ def _file(name: Path, file: Path, schema: str, added: Mapping[str, list[str]] = 
 def _unsendable(file: Path) -> tuple[Counter[str], Counter[str]]:
     """What of a spool this version can't send, by why: what another version may, and what none can."""
     foreign, damaged = Counter[str](), Counter[str]()
-    with closing(_read_only(file)) as there:
+    with closing(open_read_only(file)) as there:
         for row in there.execute("select unit, headers, value from records"):
             try:
                 spool.unpacked(*row)
@@ -177,19 +178,12 @@ def _unsendable(file: Path) -> tuple[Counter[str], Counter[str]]:
     return foreign, damaged
 
 
-def _read_only(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
-
-
 def differences(file: Path, schema: str, added: Mapping[str, list[str]] = NOTHING_ADDED) -> list[str]:
     """Tables of an SQLite file that have other columns than `schema` gives them. One that lacks is made at a start.
 
     `added`: columns at the end of a table that a start adds where they lack.
     """
-    with (
-        closing(_read_only(file)) as there,
-        closing(sqlite3.connect("")) as fresh,
-    ):
+    with closing(open_read_only(file)) as there, closing(sqlite3.connect("")) as fresh:
         fresh.executescript(schema)
         is_, should = _columns(there), _columns(fresh)
     return [

@@ -116,6 +116,8 @@ def _actuators(metrics: Mapping[str, Any], now_ns: int) -> Iterator[Part]:
         yield Part(
             f"unit {unit}", f"its {one['part']} has been silent for {since}: actuators go to their fallback"
         )
+    for name, why in metrics.get("refuses", {}).items():
+        yield Part(f"target {name}", f"every command is refused: {why}")
 
 
 def _recorder(metrics: Mapping[str, Any], _now_ns: int) -> Iterator[Part]:

@@ -362,7 +362,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "worker": ("dead_letters", "replay", "rules", "access"),
     "actuators": (
         "face", "replay", "fallback.names", "fallback.part", "fallback.since_ns", "fallback.silent",
-        "fallback.watchdogs",
+        "fallback.watchdogs", "refuses",
     ),
     "recorder": ("file",),
     "alerts": ("outbox", "serves", "channels.{channel}.last_error"),

@@ -1,7 +1,9 @@
 """The disk of the simulation: SQLite as it is, but whoever is killed has its files closed, and a disk may be full.
 
-Rules: what was committed stays, whatever happens to the process; a full disk refuses what writes, as SQLite says it,
-and has no room for a recorder; nobody waits for the real one, as the machine itself does not go down here.
+Rules: what was committed stays, whatever happens to the process; a full disk refuses what adds rows, as SQLite says it,
+and has no room for a recorder. What changes rows or takes them away finds room in its file, as on a real one: so one
+file of a process may take what it is told while another takes nothing. Nobody waits for the real disk, as the machine
+itself does not go down here.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from gateways.whole.process import PROCESS
 from streams.recorder import retention
 
 FREE_BYTES: Final = 100_000_000_000
-_WRITES = ("insert", "update", "delete")
+_ADDS: Final = "insert"
 
 
 class Disk:
-    """`full`: names of the processes whose disk takes nothing now."""
+    """`full`: names of the processes whose disk has no room now."""
 
     def __init__(self) -> None:
         self.full: set[str] = set()
@@ -71,7 +73,7 @@ class Disk:
 
     def check(self, owner: str, sql: str) -> None:
         """Raise as SQLite does when the disk is full."""
-        if owner in self.full and sql.startswith(_WRITES):
+        if owner in self.full and sql.startswith(_ADDS):
             self.refused += 1
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL

@@ -90,6 +90,7 @@ class FieldTarget:
         self._name = name
         self._clock = clock
         self._process = PROCESS.get()
+        self.refusal = ""
 
     async def write(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Write and read back while the first of them is not expired; `unknown` for what was perhaps written."""

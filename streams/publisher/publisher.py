@@ -46,7 +46,7 @@ from streams.publisher.catch_up import CatchUp
 from streams.publisher.notes import Notes
 from streams.publisher.spool import Span, Spool, span_of
 from streams.publisher.window import Entry, Window
-from streams.role import RoleContext
+from streams.role import Holds, RoleContext
 from streams.settings import Settings
 from streams.wire import encode_input
 
@@ -112,6 +112,9 @@ class Publisher:
         self._accepted_ns = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._producers: list[Producer] = []
+        self._beside: list[Holds] = []
+        """The publishers of its role, itself among them until it is closed."""
+
         self._held_ns = 0
         self._catch_up: CatchUp | None = None
         self._catch_up_over_s = -math.inf
@@ -126,15 +129,21 @@ class Publisher:
     async def open(cls, context: RoleContext, source: str) -> Publisher:
         """A started publisher of a role: its spool is in the run folder, its metrics in the role's status.
 
-        ConfigurationError with the spool's file where it can't be used; a full disk is none. OSError.
+        ConfigurationError with the spool's file where it can't be used; a full disk is none. OSError, sqlite3.Error: it
+        may be tried again.
         """
         settings = context.settings
         partitions, spool_dir = settings.broker.partitions, settings.run_dir / "spool"
         steady_s = asyncio.get_running_loop().time
         publisher = cls(context.bus, source, settings, spool_dir, partitions, context.clock, steady_s)
+        try:
+            await publisher.start()
+        except BaseException:
+            publisher._spool.close()  # nothing has left; whoever tries again needs the file
+            raise
         context.metrics.setdefault("publishers", {})[source] = publisher.metrics
+        publisher._beside = context.publishers
         context.publishers.append(publisher)
-        await publisher.start()
         return publisher
 
     async def start(self) -> None:
@@ -226,6 +235,8 @@ class Publisher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self in self._beside:
+            self._beside.remove(self)
         self._settle()
         self._leave()
         self._disk_notes.write()

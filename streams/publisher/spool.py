@@ -29,8 +29,9 @@ from rules.engine.inputs import Frame, Gap, Identity, Input, Readings, Receipt
 from rules.errors import ConfigurationError, InvariantError, UndecodableError
 from rules.findings import Finding
 from streams.bus.bus import refuse_oversized
+from streams.database import open_database
 from streams.record import Message
-from streams.run_folder import FULL_ERRNOS, WRITABLE_HINT, working_in
+from streams.run_folder import WRITABLE_HINT, working_in
 from streams.topics import EVENTS
 from streams.transaction import transaction
 from streams.wire import decode_input, encode_input
@@ -258,21 +259,8 @@ class Spool:
 
     def _open(self) -> None:
         """Connect and make what lacks, if something does. OSError, sqlite3.Error; then there is no connection."""
+        connection = open_database(self._file, SCHEMA, "normal", timeout_s=0.5, is_shared=False)
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.touch()  # SQLite would not say why it can't
-        except OSError as error:
-            if error.errno not in FULL_ERRNOS:
-                raise
-            refused = sqlite3.OperationalError(error.strerror)
-            refused.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise refused from None
-        connection = sqlite3.connect(self._file, timeout=0.5, isolation_level=None)
-        try:
-            connection.execute("pragma locking_mode = exclusive")
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = normal")
-            connection.executescript(SCHEMA)
             with transaction(connection):
                 if not connection.execute("select 1 from meta").fetchone():
                     connection.execute("insert into meta values (0, 0)")

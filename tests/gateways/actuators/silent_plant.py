@@ -80,6 +80,7 @@ class Device:
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
+        self.refusal = ""
         self.answers: list[Outcome] = []
         self.written: list[tuple[float, str, float]] = []
         self.numbers: list[tuple[float, int]] = []

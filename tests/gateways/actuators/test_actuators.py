@@ -204,6 +204,8 @@ async def test_a_foreign_server_is_refused_in_words(context, server, monkeypatch
     await send(context.bus, wanted)
     async with running(context):
         assert await settled(context.bus, wanted) == ["refused"]
+        await until(lambda: context.metrics["refuses"])
+    assert list(context.metrics["refuses"].values()) == [receipts(context.bus)[0].detail]
     assert "is not Headrace's simulated plant" in receipts(context.bus)[0].detail
     assert await server.value("P1.PumpSpeed") == 50.0
 
@@ -214,6 +216,8 @@ async def test_a_real_driver_is_refused_in_words(context, monkeypatch):
     await send(context.bus, wanted)
     async with running(context):
         assert await settled(context.bus, wanted) == ["refused"]
+        await until(lambda: context.metrics["refuses"])
+    assert context.metrics["refuses"]["nvml"] == receipts(context.bus)[0].detail
     assert "no limits on real GPUs yet" in receipts(context.bus)[0].detail
 
 

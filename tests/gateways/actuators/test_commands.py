@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateways.actuators import role
 from gateways.actuators.actuators import Actuators, _forged_name
+from gateways.actuators.burial import Burial
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.receipts import Receipts
 from rules.engine.outputs import Command
@@ -216,6 +219,53 @@ def test_what_is_believed_does_not_wait_for_the_refusal_of_forgeries(
     _run(whole)
 
 
+def test_what_is_believed_does_not_wait_for_the_burial_of_what_nobody_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Burial, "bury", hang)
+
+    async def whole() -> None:
+        plant = Plant(tmp_path / "run")
+        await plant.begin()
+        await asyncio.sleep(1.0)
+        garbage(plant, 3)
+        plant.command("P2.PumpSpeed", 60.0)
+        await asyncio.sleep(2.0)
+        assert values(plant) == [60.0]
+        await plant.kill()
+
+    _run(whole)
+
+
+@simulated
+async def test_what_nobody_can_read_is_buried_by_the_batch(plant: Plant) -> None:
+    await asyncio.sleep(1.0)
+    calls = []
+    for name in ("known", "mark"):
+        setattr(plant.ledger, name, _noting(calls, name, getattr(plant.ledger, name)))
+    garbage(plant, 300)
+    await asyncio.sleep(2.0)
+    assert len(plant.bus.records(DEAD_LETTERS.name)) == plant.context.metrics["undecodable"] == 300
+    assert calls == ["known", "mark", "known", "mark"]
+
+
+def _noting(calls: list[str], name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*given: Any) -> Any:
+        calls.append(name)
+        return call(*given)
+
+    return noted
+
+
+def garbage(plant: Plant, count: int) -> None:
+    message = encode_output(plant.decided("P2.PumpSpeed", 50.0), 3)
+    for number in range(count):
+        plant.bus.append(replace(message, value=f"garbage {number}".encode()))
+
+
 # Disks that take nothing.
 
 
@@ -273,45 +323,119 @@ async def test_what_is_told_while_the_ledger_takes_nothing_is_told_later(plant: 
 
 
 def test_a_dead_letter_that_the_ledger_did_not_take_is_sent_once(tmp_path: Path) -> None:
-    async def test(plant: Plant) -> None:
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        await plant.begin()
         await asyncio.sleep(1.0)
         plant.command("P2.PumpSpeed", 30.0)
         await asyncio.sleep(1.0)
         takes_nothing(plant.ledger._database)
-        message = encode_output(plant.decided("P2.PumpSpeed", 50.0), 3)
-        plant.bus.append(replace(message, value=b"garbage"))
+        garbage(plant, 1)
         await asyncio.sleep(10.0)
         assert len(plant.bus.records(DEAD_LETTERS.name)) == 1
-
-    simulated(test)(tmp_path)
-
-
-def test_a_publisher_that_cannot_be_opened_is_waited_for_and_the_dead_man_does_not_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened, is_full = Publisher.open, True
-
-    async def fail(context: Any, source: str) -> Publisher:
-        if is_full:
-            raise sqlite3.OperationalError("database or disk is full")
-        return await opened(context, source)
-
-    monkeypatch.setattr(Publisher, "open", fail)
-
-    async def whole() -> None:
-        nonlocal is_full
-        plant = Plant(tmp_path)
-        plant.speaks.clear()
+        takes_nothing(plant.ledger._database, False)
+        await asyncio.sleep(5.0)
+        await plant.end()
         await plant.begin()
-        await asyncio.sleep(20.0)
-        assert len(plant.plc.written) == 2
-        assert plant.receipts == []
-        is_full = False
-        await asyncio.sleep(20.0)
-        assert sorted(plant.told_of("P1.PumpSpeed")) == ["done"]
+        await asyncio.sleep(5.0)
+        assert len(plant.bus.records(DEAD_LETTERS.name)) == 1
         await plant.end()
 
     _run(whole)
+
+
+def test_a_disk_that_is_full_at_the_first_start_keeps_no_actuator_from_its_fallback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def whole() -> None:
+        plant = Plant(tmp_path / "run")
+        plant.speaks.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "touch", full)
+            patched.setattr(Path, "mkdir", full)
+            await plant.begin()
+            await asyncio.sleep(20.0)
+            assert sorted(values(plant)) == [90.0, 90.0]
+            assert plant.told_of("P1.PumpSpeed") == ["done"]
+            assert plant.context.state == "fallback"
+            waits = plant.command("P2.PumpSpeed", 40.0)
+            await asyncio.sleep(5.0)
+            assert statuses(plant, waits) == []
+        await asyncio.sleep(5.0)
+        assert statuses(plant, waits) == ["done"]
+        assert sorted(held.actuator for held in plant.store.load()) == [
+            "P1.PumpSpeed", "P3.PumpSpeed", "R1-G1.power_limit",
+        ]  # fmt: skip
+        await plant.end()
+
+    _run(whole)
+
+
+def test_a_publisher_whose_start_fails_is_begun_again_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Publisher) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(Publisher, "_report_dropped", fail)
+            await plant.begin()
+            command = plant.command("P2.PumpSpeed", 40.0)
+            await asyncio.sleep(20.0)
+            assert values(plant) == [40.0]
+            assert plant.receipts == plant.context.publishers == []
+        await asyncio.sleep(20.0)
+        assert statuses(plant, command) == ["done"]
+        assert len(plant.context.publishers) == 2
+        await plant.end()
+        assert plant.context.publishers == []
+
+    _run(whole)
+
+
+def test_no_call_of_the_ledger_holds_up_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_beside = False
+    calls: list[bool] = []
+
+    async def to_thread(call: Callable[..., Any], *given: Any) -> Any:
+        nonlocal is_beside
+        is_beside = True
+        try:
+            return call(*given)
+        finally:
+            is_beside = False
+
+    opened = CommandLedger._opened
+
+    def noted(self: CommandLedger) -> Any:
+        calls.append(is_beside)
+        return opened(self)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    monkeypatch.setattr(CommandLedger, "_opened", noted)
+
+    async def whole() -> None:
+        plant = Plant(tmp_path)
+        await plant.begin()
+        await asyncio.sleep(1.0)
+        plant.bus.append(encode_output(plant.decided("P2.PumpSpeed", 40.0), 3, 8))
+        await asyncio.sleep(1.0)
+        plant.bus.go_away()  # then it is read from its beginning
+        await asyncio.sleep(3.0)
+        plant.bus.come_back()
+        plant.bus.append(encode_output(fenced := plant.decided("P2.PumpSpeed", 50.0), 3, 7))
+        await asyncio.sleep(3.0)
+        assert statuses(plant, fenced) == ["refused"]
+        await plant.end()
+
+    _run(whole)
+    assert len(calls) > 5
+    assert all(calls)
 
 
 def test_a_spool_that_another_process_has_ends_the_role(tmp_path: Path) -> None:

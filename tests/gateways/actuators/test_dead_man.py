@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateways.actuators import actuators, dead_man
+from gateways.actuators import actuators, dead_man, fallback_store
 from gateways.actuators.fallback_store import FILE
 from gateways.actuators.outcome import Outcome
 from rules.engine.inputs import Readings
@@ -316,8 +316,11 @@ def test_a_process_that_is_started_again_knows_what_is_in_its_fallback(tmp_path:
 
 
 def test_a_disk_that_takes_nothing_keeps_no_actuator_from_its_safe_side(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # another test may have had it said a moment ago
+    monkeypatch.setattr(fallback_store.log_again, "filters", [])
+
     async def test(plant: Plant) -> None:
         await asyncio.sleep(12.0)
         assert len(plant.plc.written) == 2, "whether Headrace has ever worked there, nobody knows"

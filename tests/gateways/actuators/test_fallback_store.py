@@ -40,3 +40,13 @@ def test_a_file_that_is_no_database_says_nothing_and_is_tried_again(tmp_path: Pa
     file.unlink()
     assert (store.load(), store.begun(), store.failures) == ([], set(), 3)
     store.close()
+
+
+def test_a_folder_that_can_not_be_made_is_made_later(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    store = FallbackStore(tmp_path / "run" / "store.sqlite")
+    assert (store.load(), store.begun(), store.save([], begun=["row-a"])) == (None, None, False)
+    (tmp_path / "run").unlink()
+    assert store.save([], begun=["row-a"])
+    assert (store.begun(), store.failures) == ({"row-a"}, 3)
+    store.close()

@@ -106,7 +106,9 @@ async def test_the_ledger_keeps_the_highest(tmp_path):
     ledger.close()
     ledger = CommandLedger(tmp_path / "ledger.sqlite")
     assert ledger.epochs() == {"row-a": 5, "row-b": 2}
-    fence = Fence(ledger)
+    fence = Fence()
+    fence.begin(ledger.epochs())
+    ledger.close()
     value = command(LIMIT, 600.0)
     assert fence.is_fenced(value, 4, was_taken=False)
     assert not fence.is_fenced(value, 4, was_taken=True)  # it was taken before the higher one was heard

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,25 @@ def test_a_file_that_is_no_database_is_an_error_of_each_call(tmp_path: Path) -> 
     file.unlink()
     assert ledger.known(["a"]) == {}
     ledger.close()
+
+
+def test_a_full_disk_at_the_first_start_is_an_error_of_each_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "touch", full)
+        ledger = CommandLedger(tmp_path / "run" / "ledger.sqlite")
+        with pytest.raises(UnreachableError, match=r"ledger\.sqlite: No space left on device"):
+            ledger.mark([("a", 100)])
+    ledger.mark([("a", 100)])
+    assert ledger.known(["a"]) == {"a": False}
+    ledger.close()
+
+
+def test_a_folder_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(FileExistsError):
+        CommandLedger(tmp_path / "run" / "ledger.sqlite")

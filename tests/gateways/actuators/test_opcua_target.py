@@ -195,7 +195,7 @@ async def test_what_a_server_says_of_itself_ends_at_most_its_connection(monkeypa
 
 async def test_what_a_receipt_says_of_a_foreign_server_can_be_written_down(monkeypatch):
     async with running(monkeypatch, (["", NAMESPACE_URI], "x\udcff\n" * 100_000)) as (target, _):
-        await until(lambda: target._refusal)
+        await until(lambda: target.refusal)
         (outcome,) = await target.write(tasks((PUMPS[0], 60.0)))
     assert outcome.status == "refused"
     assert r"product is 'x\udcff\nx" in outcome.detail

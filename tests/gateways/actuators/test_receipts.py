@@ -14,7 +14,7 @@ class Publisher:
     """Counts as the publisher does; what it is handed goes to the log, or to the spool where `spools`."""
 
     def __init__(self) -> None:
-        self.metrics: dict[str, Any] = {"spooled": 0, "units": {}}
+        self.metrics: dict[str, Any] = {"spooled": 0, "unsent": 0, "units": {}}
         self.spools = self.is_full = False
         self.taken: list[str] = []
 
@@ -62,6 +62,16 @@ def test_what_a_closed_publisher_took_is_safe_and_what_it_did_not_take_is_not() 
     publisher.is_full = True
     say(receipts, "waits")
     assert receipts.safe(everything=True) == ["taken"]
+
+
+def test_what_a_closed_publisher_could_leave_nowhere_is_not_safe() -> None:
+    publisher = Publisher()
+    receipts = receipts_to(publisher)
+    for name in ("arrived", "left"):
+        say(receipts, name)
+    publisher.acknowledge("row-a", 1)
+    publisher.metrics["unsent"] = 1
+    assert receipts.safe(everything=True) == ["arrived"]
 
 
 def test_what_a_full_disk_refuses_is_handed_over_again_in_order() -> None:

@@ -283,3 +283,26 @@ def test_a_rule_that_is_wrong_is_said_once(folder: Path, capsys: pytest.CaptureF
     rules.write_text(GOOD_RULE.replace("RackLiquidFlow <", "RackLiquidFlw <"))
     code, said = answer(folder, capsys)
     assert (code, len(said["findings"])) == (2, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_warned"),
+    [
+        ("opc.tcp://localhost:4840", False),
+        ("opc.tcp://127.0.0.2:4840/plant", False),
+        ("opc.tcp://10.0.0.5:4840", True),
+        ("opc.tcp://plc.example:4840", True),
+    ],
+)
+def test_actuators_of_a_server_that_may_be_no_simulated_plant_are_warned_of(
+    folder: Path, capsys: pytest.CaptureFixture[str], endpoint: str, is_warned: bool
+) -> None:
+    actuators = "        actuators: {RackLiquidFlow: {default: 80 L/min}}\n"
+    site = GOOD_SITE.replace("opc.tcp://127.0.0.1:4840", endpoint)
+    (folder / "site.yaml").write_text(site)
+    assert answer(folder, capsys)[1]["findings"] == []
+    (folder / "site.yaml").write_text(site.replace("        contains:", f"{actuators}        contains:"))
+    code, said = answer(folder, capsys)
+    found = said["findings"]
+    assert isinstance(found, list)
+    assert (code, [(one["line"], one["severity"]) for one in found]) == (0, [(4, "warning")] * is_warned)

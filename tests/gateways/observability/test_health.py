@@ -63,6 +63,7 @@ UNREADY: list[tuple[str, dict[str, Any], str, str]] = [
         "unit row-a",
         "its ticker has been silent for 20.0 s: actuators go to their fallback",
     ),
+    ("actuators", {"refuses": {"plc": "a PLC"}}, "target plc", "every command is refused: a PLC"),
     ("recorder", {"disk_full": True}, "disk", "it has no room: recording stands still"),
 ]
 

@@ -15,6 +15,7 @@ import pytest
 
 from gateways.actuators.ledger import CommandLedger
 from gateways.actuators.life import Life
+from gateways.actuators.receipts import Receipts
 from gateways.whole.recorded import Recordings
 from gateways.whole.run import Outcome, Simulator
 from gateways.whole.schedule import instances, parse
@@ -306,3 +307,31 @@ def test_actuators_that_lose_patience_are_found(
     monkeypatch.setattr(Life, "silence_s", lambda self, unit: silence_s(self, unit) + 12.0)
     outcome = run(simulator, "kill:worker@20s+12s")
     assert any("fell back after a silence of" in line for line in outcome.broken)
+
+
+# The second alarm's receipts come while the broker is away and the spool has no room for them, and then it is told to
+# end; what the ledger is told finds room.
+NOWHERE = (
+    f"{PUMP} plant:pump_trip:CDU-A@60s+10s server-deaf:nvml@60s+10s away:broker@65s+35s "
+    "disk-full:actuators@64s+45s stop:actuators@73s+1s"
+)
+
+
+def test_receipts_that_nothing_takes_at_a_stop_come_from_the_next_process(simulator: Simulator) -> None:
+    outcome = run(simulator, NOWHERE, duration_s=130.0)
+    assert outcome.broken == []
+    assert outcome.counts["commands"] == 144
+    assert outcome.counts["disk refusals"] > 0
+
+
+def test_a_ledger_that_is_told_of_receipts_that_are_nowhere_is_found(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe = Receipts.safe
+
+    def all_of_them(self: Receipts, everything: bool = False) -> list[str]:
+        return [said.name for said in self._said] if everything else safe(self)
+
+    monkeypatch.setattr(Receipts, "safe", all_of_them)
+    outcome = run(simulator, NOWHERE, duration_s=130.0)
+    assert any("72 commands without a receipt" in line for line in outcome.broken)

@@ -69,7 +69,9 @@ async def test_what_a_faster_client_has_made_for_a_moment_ends_no_role(
     await bus.close()
 
 
-async def test_a_log_that_was_right_and_has_other_partitions_now_is_out_of_reach(unused_port: int, tmp_path: Path) -> None:
+async def test_a_log_that_was_right_and_has_other_partitions_now_is_out_of_reach(
+    unused_port: int, tmp_path: Path
+) -> None:
     broker = EmbeddedBroker(unused_port, tmp_path, partitions=3)
     await broker.start()
     settings = BrokerSettings(bootstrap=broker.bootstrap, partitions=3, request_timeout_s=1)

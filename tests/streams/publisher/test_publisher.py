@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
@@ -23,6 +23,7 @@ from streams.publisher import publisher as publisher_module
 from streams.publisher.publisher import Publisher
 from streams.publisher.spool import Spool
 from streams.record import Message, TopicPartition, header, length_of
+from streams.role import RoleContext
 from streams.sequences import SequenceTracker
 from streams.settings import Settings, SpoolSettings
 from streams.topics import EVENTS
@@ -792,3 +793,22 @@ async def test_partition_is_the_unit_s(bench: Bench) -> None:
     bench.reading(publisher)
     await until(lambda: publisher.metrics["acknowledged"] == 1)
     assert await bench.bus.ends(EVENTS.name) == {TopicPartition(EVENTS.name, 0): 1}
+
+
+async def test_one_that_can_t_begin_holds_no_file_and_one_that_is_closed_is_held_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Publisher) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    settings, site = Settings(run_dir=bench.folder), cast(Any, None)
+    context = RoleContext("plant", site, bench.folder, settings, bench.bus, asyncio.Event())
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "_report_dropped", fail)
+        with pytest.raises(sqlite3.OperationalError):
+            await Publisher.open(context, "plant")
+    assert (context.publishers, context.metrics) == ([], {})
+    publisher = await Publisher.open(context, "plant")
+    assert context.publishers == [publisher]
+    await publisher.close()
+    assert context.publishers == []
