@@ -17,7 +17,7 @@ import orjson
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
 from gateways.listen import address_of, free_port, port_is_free
-from gateways.observability.silent import Silent, is_status, silent_parts
+from gateways.observability.silent import Silent, silent_parts
 from gateways.roles import ROLES
 from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import RECALLED, Observer
@@ -31,6 +31,7 @@ from streams.bus.kafka import KafkaBus
 from streams.keys import make_key
 from streams.output_file import is_file_name
 from streams.record import TopicPartition
+from streams.role import is_status
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
