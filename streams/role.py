@@ -108,10 +108,10 @@ def as_status(value: bytes | None) -> Status | None:
         found = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         return None
-    return found if is_status(found) else None
+    return found if _is_status(found) else None
 
 
-def is_status(found: Any) -> TypeGuard[Status]:
+def _is_status(found: Any) -> TypeGuard[Status]:
     """Whether it has what is read of a status. `schema` and `pid` nobody needs: they may be missing."""
     return (
         isinstance(found, dict)

@@ -31,7 +31,6 @@ from streams.bus.kafka import KafkaBus
 from streams.keys import make_key
 from streams.output_file import is_file_name
 from streams.record import TopicPartition
-from streams.role import is_status
 from streams.roll import carry_over
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import activation, published_rule_sets, rule_set_message, rule_set_of
@@ -260,7 +259,7 @@ class System:
         """
         await _until(lambda: self.observer.ticks.keys() >= set(self.site.units))
         await self._start_unless_ending("plant", self._plant_options())
-        await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
+        await _until(lambda: self._is_ready("plant"))
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
         log.info("SCADA finds its server at %s", self.scada_endpoint)
@@ -360,10 +359,13 @@ class System:
         self._rolling = False
         return self.bus
 
+    def _is_ready(self, role: str) -> bool:
+        status = self.observer.status.get(role)
+        return status is not None and status["state"] == "ready"
+
     def silent(self) -> list[Silent]:
         """Which role, or part of one, is silent now, by what the log says of those that were started."""
-        statuses = [one for name, one in self.observer.status.items() if is_status(one)]
-        return silent_parts(statuses, list(self.processes.children), time.time_ns())
+        return silent_parts(self.observer.status.values(), list(self.processes.children), time.time_ns())
 
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""

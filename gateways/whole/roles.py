@@ -77,7 +77,7 @@ async def _say(context: RoleContext, say: Say) -> None:
     """
     while True:
         await asyncio.sleep(SAY_EVERY_S)
-        heard = {
+        heard: dict[str, Any] = {
             name: context.metrics[name] for name in ("last_tick_ns", "now_ns") if name in context.metrics
         }
         status: Status = {**status_body(context), "pid": 0, "metrics": heard}
