@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from aiohttp import web
 
+from gateways.client_address import address_of, client_of
 from rules.errors import UnreachableError
 from streams.settings import EdgeSettings
 
@@ -240,16 +240,12 @@ def _is_of_same_origin(request: web.Request) -> bool:
 
 def _client_of(remote: str | None, forwarded: Iterable[str], settings: EdgeSettings) -> str:
     said = ",".join(forwarded).split(",")
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+    client = None
     for hop in (remote or "", *reversed(said)):
-        try:
-            address = ipaddress.ip_address(hop.strip().partition("%")[0])
-        except ValueError:
+        address = address_of(hop)
+        if address is None:
             break
-        if isinstance(address, ipaddress.IPv6Address):
-            address = address.ipv4_mapped or address
+        client = address
         if not any(address in network for network in settings.proxies):
             break
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
-    return str(address)
+    return client_of(client)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, TypedDict
+from typing import Any, Final, Protocol, TypedDict, TypeGuard
 
 import orjson
 
@@ -97,6 +97,28 @@ class Status(TypedDict):
     at_ns: int
     state: str
     metrics: Mapping[str, Any]
+
+
+def as_status(value: bytes | None) -> Status | None:
+    """The status that a record of the topic `status` holds; None where it holds none: anyone can write there.
+
+    Whose it is, only `kind` says: `role`, the key of the record as well, is a name that is given freely.
+    """
+    try:
+        found = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    return found if _is_status(found) else None
+
+
+def _is_status(found: Any) -> TypeGuard[Status]:
+    """Whether it has what is read of a status. `schema` and `pid` nobody needs: they may be missing."""
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("metrics"), dict)
+        and isinstance(found.get("at_ns"), int)
+        and all(isinstance(found.get(key), str) for key in ("role", "kind", "state"))
+    )
 
 
 def status_body(context: RoleContext) -> Status:

@@ -20,8 +20,6 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
-import orjson
-
 from gateways.actuators.fallback_store import FallbackStore, Held
 from gateways.actuators.life import WORKER, Life
 from gateways.actuators.outcome import Outcome, Task
@@ -34,7 +32,7 @@ from streams.bus.bus import Reader, read_spans
 from streams.log_limit import limited
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
-from streams.role import RoleContext
+from streams.role import RoleContext, as_status
 from streams.times import iso_utc
 from streams.topics import STATUS
 
@@ -208,8 +206,10 @@ class DeadMan:
         worked: set[str] = set()
         spans = await read_spans(self._context.bus, {place: (0, end) for place, end in ends.items()})
         for record in chain.from_iterable(spans.values()):
-            _, kind, metrics = _word(record)
-            now_ns = metrics.get("now_ns") if kind == WORKER else None
+            status = as_status(record.value)
+            if status is None or status["kind"] != WORKER:
+                continue
+            now_ns = status["metrics"].get("now_ns")
             if isinstance(now_ns, dict):
                 worked |= {unit for unit, at_ns in now_ns.items() if at_ns}
         self._begin(worked)
@@ -220,7 +220,9 @@ class DeadMan:
             )
 
     def _hear(self, record: Record) -> None:
-        self._life.hear(*_word(record))
+        status = as_status(record.value)
+        if status is not None:
+            self._life.hear(status["role"], status["kind"], status["metrics"])
 
     def _begin(self, units: Iterable[str]) -> None:
         """From now on silence on `units` is silence, for the processes after this one too."""
@@ -489,18 +491,6 @@ class DeadMan:
             "watchdogs": self._beats,
             "disk_failures": self._store.failures,
         }
-
-
-def _word(record: Record) -> tuple[str, str, dict[str, Any]]:
-    """Role, kind and metrics of a status; nothing where the record is none: anyone can write to the topic."""
-    with contextlib.suppress(orjson.JSONDecodeError):
-        said = orjson.loads(record.value or b"{}")
-        if isinstance(said, dict):
-            role, metrics = said.get("role"), said.get("metrics")
-            kind = said.get("kind", role)
-            if isinstance(role, str) and isinstance(kind, str) and isinstance(metrics, dict):
-                return role, kind, metrics
-    return "", "", {}
 
 
 def _groups(context: RoleContext) -> list[_Group]:

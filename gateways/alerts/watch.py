@@ -11,9 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from gateways.alerts.alertmanager import Alertmanager
 from gateways.alerts.delivery import Deliverer, DeliveryError
@@ -21,7 +19,8 @@ from gateways.alerts.filters import Directory, is_firing
 from gateways.alerts.intake import Intake
 from gateways.alerts.model import Subscription, Subscriptions
 from gateways.alerts.notification import of_itself
-from streams.role import RoleContext
+from gateways.observability.health import silence
+from streams.role import RoleContext, Status, as_status
 from streams.topics import STATUS
 
 log = logging.getLogger(__name__)
@@ -48,20 +47,16 @@ class Workers:
         try:
             while True:
                 for record in await reader.read(1.0):
-                    if _is_working(record.value):
+                    status = as_status(record.value)
+                    if status is not None and _is_working(status, self._context.clock()):
                         self._heard_at = asyncio.get_running_loop().time()
         finally:
             await reader.close()
 
 
-def _is_working(value: bytes | None) -> bool:
-    """Anyone can write to the topic."""
-    try:
-        status: Any = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return False
-    metrics = status.get("metrics") if isinstance(status, dict) else None
-    return isinstance(metrics, dict) and "engine" in metrics and status.get("state") == "ready"
+def _is_working(status: Status, now_ns: int) -> bool:
+    """Whether it is a worker's that works now: a log that was away may bring words of long ago."""
+    return status["kind"] == "worker" and status["state"] == "ready" and not silence(status, now_ns)
 
 
 async def fire_always(

@@ -91,8 +91,8 @@ class _Warm:
 
     def look(self, system: System) -> list[SeenCommand]:
         """See what there is now; `done`."""
-        worker = system.observer.status.get("worker", {})
-        if self._from_ns is None and worker.get("state") == "ready":
+        worker = system.observer.status.get("worker")
+        if self._from_ns is None and worker is not None and worker["state"] == "ready":
             self._from_ns = worker["at_ns"] + round(WARM_UP_S * 1e9)
         if self._from_ns is not None:
             self.seen = [

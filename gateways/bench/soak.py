@@ -83,8 +83,8 @@ class _Soak:
                 self.open_files[role] = (self.open_files.get(role, (count, count))[0], count)
 
     def _note_lag(self, system: System) -> None:
-        lag = system.observer.status.get("worker", {}).get("metrics", {}).get("lag", 0)
-        self.lag_max = max(self.lag_max, lag)
+        if (worker := system.observer.status.get("worker")) is not None:
+            self.lag_max = max(self.lag_max, worker["metrics"].get("lag", 0))
 
 
 def bench_soak(site: Path, duration: str, bootstrap: str | None, as_json: bool) -> int:

@@ -25,7 +25,7 @@ from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
 from gateways.cli import tables
 from gateways.cli.fallbacks import in_fallback
-from gateways.cli.last_words import Words, alerts_folder, read_last_words, running
+from gateways.cli.last_words import Words, alerts_folder, of_kind, read_last_words, running
 from gateways.listen import port_is_free
 from gateways.observability.silent import expected_roles, silent_parts
 from gateways.printable import printable
@@ -142,11 +142,7 @@ def checks_of(site_dir: Path, bootstrap: str | None = None) -> Iterator[Check]:
         yield _actuators(in_fallback(settings.run_dir, words))
     yield from _commands(words)
     yield from _sources(site, words)
-    scada = words.get("scada", {}).get("metrics", {})
-    yield asyncio.run(_opcua("scada", scada.get("endpoint") or settings.scada.endpoint))
-    yield from _refused_clients(
-        Path(scada.get("pki") or settings.scada.pki or settings.run_dir / "scada-pki")
-    )
+    yield from _scada(settings, words)
     yield from _roles(site_dir, site, spoken)
     yield from _counted(words)
 
@@ -336,12 +332,27 @@ async def _broker(settings: Settings) -> Check:
     return Check("broker", "ok", f"{where}, all topics as they should be")
 
 
+def _scada(settings: Settings, words: Words) -> Iterator[Check]:
+    """Every server that runs, by its own words; where none does, that of the settings."""
+    instances: list[tuple[str, Mapping[str, Any]]] = [
+        (word["role"], word["metrics"]) for word in of_kind(words, "scada")
+    ]
+    for name, scada in instances or [("scada", {})]:
+        yield asyncio.run(_opcua(name, str(scada.get("endpoint") or settings.scada.endpoint)))
+        pki = scada.get("pki") or settings.scada.pki or settings.run_dir / "scada-pki"
+        yield from _refused_clients(Path(str(pki)))
+
+
 def _sources(site: Site, words: Words) -> Iterator[Check]:
     """A gateway that runs says where it reads: `headrace up --free-ports` moves endpoints."""
-    read = words.get("opcua", {}).get("metrics", {}).get("sources", {})
+    read: dict[str, Any] = {}
+    for word in reversed(of_kind(words, "opcua")):
+        sources = word["metrics"].get("sources")
+        read |= sources if isinstance(sources, dict) else {}
     for source in site.sources.values():
         if source.kind == "opcua":
-            endpoint = read.get(source.id, {}).get("endpoint") or source.endpoint
+            said = read.get(source.id)
+            endpoint = str((said.get("endpoint") if isinstance(said, dict) else "") or source.endpoint)
             yield asyncio.run(_opcua(source.id, endpoint))
         elif source.kind == "nvml":
             yield _nvml(source.id)

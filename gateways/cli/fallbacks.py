@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateways.actuators.fallback_store import FILE, read_fallbacks
-from gateways.cli.last_words import Words
+from gateways.cli.last_words import Words, of_kind
 from streams.times import iso_utc
 
 NAMED: Final = 5
@@ -24,12 +24,15 @@ def in_fallback(run_dir: Path, words: Words) -> str | None:
             if oldest is None
             else _words(len(held), [one.actuator for one in held], oldest.since_ns, oldest.part)
         )
-    said = next((found for word in words.values() if (found := _of(word)) is not None), None)
-    if said is None:
+    said = [found for word in of_kind(words, "actuators") if (found := _of(word)) is not None]
+    if not said:
         return None
-    return (
-        _words(said["actuators"], said["names"], said["since_ns"], said["part"]) if said["actuators"] else ""
-    )
+    held_by = [one for one in said if one["actuators"]]
+    if not held_by:
+        return ""
+    first = min(held_by, key=lambda one: one["since_ns"])
+    count = sum(one["actuators"] for one in held_by)
+    return _words(count, [name for one in held_by for name in one["names"]], first["since_ns"], first["part"])
 
 
 def _words(count: int, names: list[str], since_ns: int, part: str) -> str:
@@ -38,7 +41,7 @@ def _words(count: int, names: list[str], since_ns: int, part: str) -> str:
 
 
 def _of(word: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a role says of its fallbacks; None for another role's word."""
+    """What actuators say of their fallbacks; None where they say nothing that can be read."""
     found = word["metrics"].get("fallback")
     known = isinstance(found, dict) and {"actuators", "names", "since_ns", "part"} <= found.keys()
     return found if known else None

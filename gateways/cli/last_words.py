@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Final
 
 from gateways.observability.health import silence
-from gateways.observability.silent import Status, as_status
 from rules.errors import HeadraceError
 from streams.bus.kafka import KafkaBus
 from streams.log_limit import silence_logs
+from streams.role import Status, as_status
 from streams.settings import Settings
 from streams.topics import STATUS
 
 _LOOK_S: Final = 3.0
 
 Words = Mapping[str, Status]
-"""By role, what it said of itself last (`streams/role.py`)."""
+"""By instance, whose name is given freely, what it said of itself last."""
 
 
 def last_words(settings: Settings) -> Words:
-    """By role, its last status on the log; {} where none is to be had."""
+    """By instance, its last status on the log; {} where none is to be had."""
     try:
         return read_last_words(settings)
     except HeadraceError:
@@ -31,7 +31,7 @@ def last_words(settings: Settings) -> Words:
 
 
 def read_last_words(settings: Settings) -> Words:
-    """By role, its last status on the log; {} where nobody has said one. ConfigurationError, UnreachableError."""
+    """By instance, its last status on the log; {} where nobody has said one. ConfigurationError, UnreachableError."""
     silence_logs()
 
     async def ask() -> dict[str, Status]:
@@ -65,10 +65,16 @@ def running(words: Words) -> Words:
     return {role: word for role, word in words.items() if not silence(word, now_ns)}
 
 
+def of_kind(words: Words, kind: str) -> list[Status]:
+    """Of every instance of a role, the last that has spoken first."""
+    found = [word for word in words.values() if word["kind"] == kind]
+    return sorted(found, key=lambda word: word["at_ns"], reverse=True)
+
+
 def alerts_folder(words: Words, settings: Settings) -> Path:
     """Where the role `alerts` has its outbox and writes `file` channels: as it says, else as the settings do.
 
     `headrace up` gives each run a folder of its own, so the settings alone do not know.
     """
-    outbox = words.get("alerts", {}).get("metrics", {}).get("outbox")
-    return Path(str(outbox)).parent if outbox and Path(str(outbox)).is_file() else settings.run_dir
+    outboxes = [Path(str(word["metrics"].get("outbox", ""))) for word in of_kind(words, "alerts")]
+    return next((outbox.parent for outbox in outboxes if outbox.is_file()), settings.run_dir)

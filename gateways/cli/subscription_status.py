@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gateways.alerts.model import Subscriptions
 from gateways.alerts.outbox import Lane, Outbox
 from gateways.alerts.store import FILE as OUTBOX_FILE
-from gateways.cli.last_words import alerts_folder, last_words
+from gateways.cli.last_words import alerts_folder, last_words, of_kind
 from gateways.cli.subscriptions import print_object, readable, settings_of
 from gateways.cli.tables import print_table
 from gateways.printable import printable
 from rules.errors import UnreachableError
+from streams.role import Status
 from streams.times import iso_utc
 
 
@@ -39,7 +40,7 @@ def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
         )
     outbox = Outbox(file, read_only=True)
     try:
-        body = _status(found, outbox, words.get("alerts", {}))
+        body = _status(found, outbox, of_kind(words, "alerts"))
     finally:
         outbox.close()
     if as_json:
@@ -49,16 +50,15 @@ def show_status(site_dir: Path, bootstrap: str | None, as_json: bool) -> int:
     return 0 if body["running"] and not body["dead_channels"] else 1
 
 
-def _status(found: Subscriptions, outbox: Outbox, role: Mapping[str, Any]) -> dict[str, Any]:
+def _status(found: Subscriptions, outbox: Outbox, roles: Sequence[Status]) -> dict[str, Any]:
     now_ns = time.time_ns()
     lanes = {(lane.subscription, lane.channel): lane for lane in outbox.lanes()}
     held = outbox.held_counts()
     names = [(one.name, channel) for one in found.of_alarms for channel in one.to]
     names += sorted(lanes.keys() - set(names))
     dead = outbox.dead_channels()
-    is_running = role.get("state") == "ready" and now_ns - int(role.get("at_ns", 0)) < 5_000_000_000
     return {
-        "running": is_running and _is_alive(role),
+        "running": any(_is_running(role, now_ns) for role in roles),
         "outbox": str(outbox.file),
         "backlog": sum(lane.backlog for lane in lanes.values()),
         "held": sum(count for count, _ in held.values()),
@@ -77,9 +77,13 @@ def _status(found: Subscriptions, outbox: Outbox, role: Mapping[str, Any]) -> di
     }
 
 
-def _is_alive(role: Mapping[str, Any]) -> bool:
+def _is_running(role: Status, now_ns: int) -> bool:
+    return role["state"] == "ready" and now_ns - role["at_ns"] < 5_000_000_000 and _is_alive(role)
+
+
+def _is_alive(role: Status) -> bool:
     """A status may be the last word of a process that was killed; on another machine, nobody here knows."""
-    file, pid = Path(str(role.get("metrics", {}).get("outbox", ""))), role.get("pid")
+    file, pid = Path(str(role["metrics"].get("outbox", ""))), role.get("pid")
     if not file.is_file() or not isinstance(pid, int):
         return True
     try:

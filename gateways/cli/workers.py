@@ -15,6 +15,7 @@ from rules.findings import Finding
 from rules.site.model import Site
 from streams.bus.bus import Bus, Reader, up_to_the_end
 from streams.record import Record
+from streams.role import as_status
 from streams.rule_sets.rule_set import published_rule_sets
 from streams.topics import STATUS
 
@@ -39,17 +40,11 @@ class Metrics(BaseModel):
     activation_pause_ms_max: float | None = None
 
 
-class _Said(BaseModel):
-    role: str
-    at_ns: int
-    metrics: Metrics
-
-
 class Workers:
-    """The last word of each, by role, on the topic `status`."""
+    """The last word of each, by instance, on the topic `status`: when, and its metrics."""
 
     def __init__(self) -> None:
-        self._said: dict[str, _Said] = {}
+        self._said: dict[str, tuple[int, Metrics]] = {}
 
     async def hear(self, status: Reader) -> None:
         """What they have said since."""
@@ -58,9 +53,11 @@ class Workers:
     def note(self, records: Iterable[Record]) -> None:
         """Take in what they say; other roles speak there too, and anybody can write to the topic."""
         for record in records:
-            with contextlib.suppress(ValidationError):
-                said = _Said.model_validate_json(record.value or b"{}")
-                self._said[said.role] = said
+            status = as_status(record.value)
+            if status is not None and status["kind"] == "worker":
+                with contextlib.suppress(ValidationError):
+                    metrics = Metrics.model_validate(status["metrics"])
+                    self._said[status["role"]] = status["at_ns"], metrics
 
     def present(self) -> list[Metrics]:
         """The metrics of those that are there now."""
@@ -68,7 +65,7 @@ class Workers:
 
     def since(self, after_ns: int) -> list[Metrics]:
         """The metrics of those that have said something after a time."""
-        return [one.metrics for one in self._said.values() if one.at_ns > after_ns]
+        return [metrics for at_ns, metrics in self._said.values() if at_ns > after_ns]
 
     def digests(self) -> set[str]:
         """Of the rules that rule the units of those that are there now."""

@@ -3,8 +3,8 @@
 Rules: NVML's calls block and may hang, so they run in one thread of their own, which owns NVML; the event loop
 only publishes. Nothing is silent: a host without a driver, and a call that hangs, are frames of quality bad once a
 second while it lasts, state `degraded`, and a `Gap` from the last sample to the next one afterwards. Late slots
-are skipped and counted, never caught up: a reading is of the moment at which it was read. What is due when, and
-what came after what, goes by a clock that nobody sets: the role's may be set back by hours.
+are skipped and counted, never caught up: a reading is of the moment at which it was read. What is due when, what came
+after what, and how much was missed goes by a clock that nobody sets: the role's may be set by hours.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class NvmlGateway:
         self._period_s = source.period_ns / 1e9
         self._sampler = Sampler(nvml, gpus_of(site, source), slow_period_ns, xid_hold_ns)
         self._gpu_count = self._blocks[-1].last if self._blocks else 0
-        self._last_ns = context.clock()
+        self._last_ns, self._last_s = context.clock(), time.monotonic()
         self._bad_s = -math.inf
         self._noted_s = -math.inf
         self._backoff_s = BACKOFF_FIRST_S
@@ -172,9 +172,9 @@ class NvmlGateway:
         if taken.at_s <= self._bad_s:
             self._metrics["samples_skipped"] += 1  # its GPUs have been said to be bad at a later time
             return
-        self._close_gap(taken.time_ns)
+        self._close_gap(taken)
         self._publish_frames(taken.sample, taken.time_ns)
-        self._last_ns = taken.time_ns
+        self._last_ns, self._last_s = taken.time_ns, taken.at_s
         self._context.ready()
         if taken.at_s - self._noted_s >= 1.0:
             self._noted_s = taken.at_s
@@ -210,17 +210,18 @@ class NvmlGateway:
             self._publish_frames(Sample(nothing, bad, np.full(count, -1, np.int64)), now_ns)
             self._metrics["bad_frames"] += len(self._blocks)
 
-    def _close_gap(self, now_ns: int) -> None:
+    def _close_gap(self, taken: _Taken) -> None:
         """Say what was not sampled since the last sample, once sampling goes on."""
         outage, self._outage = self._outage, ""
+        now_ns, silent_s = taken.time_ns, taken.at_s - self._last_s
         from_ns = min(self._last_ns, now_ns)  # the clock may have been set back meanwhile
-        missed = round((now_ns - from_ns) / self.source.period_ns) - 1
+        missed = round(silent_s / self._period_s) - 1
         if missed < GAP_PERIODS and not outage:
             self._metrics["samples_skipped"] += max(0, missed)
             return
         self._metrics.pop("outage", None)
         self._metrics["gaps"] += 1
-        self._log.warning("%s: no samples for %.1f s", self.source.id, (now_ns - from_ns) / 1e9)
+        self._log.warning("%s: no samples for %.1f s", self.source.id, silent_s)
         gpus: dict[str, int] = {}
         for block in self._blocks:
             gpus[block.unit] = gpus.get(block.unit, 0) + block.last - block.first

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from gateways.http_edge import HttpServer
 from gateways.listen import UNAUTHORIZED, address_of, has_token, is_loopback
+from gateways.observability.certificate_ends import certificate_ends
 from gateways.observability.exposition import exposition
 from gateways.observability.health import is_ready, parts_of
 from gateways.observability.progress import Progress
@@ -27,6 +28,7 @@ from streams.role import RoleContext, Status, status_body
 from streams.text_file import read_text
 
 LOOK_S: Final = 1.0
+CERTIFICATES_S: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,10 @@ async def serving(context: RoleContext) -> AsyncIterator[None]:
     host, port = _address(settings.listen, settings.token)
     token = "" if settings.token is None else _token(settings.token)
     progress = Progress(str(context.kind or context.name))
-    watch = asyncio.create_task(_watch(context, progress), name="progress")
+    watches = [
+        asyncio.create_task(_watch(context, progress), name="progress"),
+        asyncio.create_task(_watch_certificates(context), name="certificates"),
+    ]
     server = HttpServer(_routes(context, token, progress), context.settings.edges, context.metrics)
     try:
         wanted_by = "http.listen wants metrics to be served"
@@ -52,8 +57,9 @@ async def serving(context: RoleContext) -> AsyncIterator[None]:
         log.info("metrics and health are at %s", address)
         yield
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
         await server.close()
 
 
@@ -82,6 +88,13 @@ async def _watch(context: RoleContext, progress: Progress) -> None:
     while True:
         progress.look(context.metrics, loop.time())
         await asyncio.sleep(LOOK_S)
+
+
+async def _watch_certificates(context: RoleContext) -> None:
+    """They may be made, renewed and put in place while the role runs."""
+    while True:
+        context.metrics["certificates"] = await asyncio.to_thread(certificate_ends, context)
+        await asyncio.sleep(CERTIFICATES_S)
 
 
 def _routes(context: RoleContext, token: str, progress: Progress) -> list[web.RouteDef]:

@@ -1,21 +1,17 @@
 """Which part of a site is silent: from the last words of its roles on the topic `status`.
 
 Rules: what a role says of itself is judged by the code that answers its `/readyz`; that it says nothing any more, only
-others can tell. Anyone can write to the topic: what is no status is passed by.
+others can tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from gateways.observability.health import Part, parts_of, silence
 from rules.site.model import Site
-
-Status = Mapping[str, Any]
+from streams.role import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +66,3 @@ def expected_roles(site: Site, with_alerts: bool) -> Iterator[str]:
         yield "actuators"
     if with_alerts:
         yield "alerts"
-
-
-def as_status(value: bytes | None) -> Status | None:
-    """The status that a record holds, or None where it holds none."""
-    try:
-        status = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return status if is_status(status) else None
-
-
-def is_status(found: Any) -> bool:
-    """Whether it has what is asked of it here."""
-    return (
-        isinstance(found, dict)
-        and isinstance(found.get("metrics"), dict)
-        and isinstance(found.get("at_ns"), int)
-        and all(isinstance(found.get(key), str) for key in ("role", "kind", "state"))
-    )

@@ -18,6 +18,11 @@ COMMON: Final = (
     counter("status_unsent", "status_unsent", "Words on itself that the role could not bring to the log."),
     counter("status_unsayable", "status_unsayable", "Words on itself in whose place a short one went to the log."),
     counter("http_refused.{reason}", "http_refused_requests", "Requests that an HTTP edge refused, by reason."),
+    gauge(
+        "certificates.{of}", "certificate_expiry_timestamp", "When a certificate ends, of several the first: the "
+        "role's own of OPC UA, those it trusts, its own at the broker, the authorities of the broker's.",
+        unit="seconds",
+    ),
     gauge("holding", "holding", "1 while the role holds back what it would send, as in a roll of the log."),
     counter(
         _PUBLISHER + "accepted", "publisher_accepted_records", "Records that the role gave to the publisher."

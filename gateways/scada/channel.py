@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import ipaddress
 import logging
 from typing import Any, Final
 
@@ -28,7 +27,9 @@ from asyncua.server.binary_server_asyncio import BinaryServer, OPCUAProtocol
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
 
+from gateways.client_address import address_of, client_of
 from gateways.scada.certificates import application_uris, first_of
+from gateways.scada.limits import check_count
 from streams.log_limit import limited
 
 UNREAD_BYTES_MAX: Final = 32_000_000
@@ -261,6 +262,7 @@ class Channel(UaProcessor):  # type: ignore[misc]
         if len(self._calls) >= CALLS_MAX:
             raise ServiceError(_CODES.BadTooManyOperations)
         params = struct_from_binary(ua.CallParameters, body)
+        check_count(params.MethodsToCall)  # here: what the task raises answers nobody
         answering = asyncio.create_task(self._answer(self.session, params, requesthdr, seqhdr))
         self._calls.add(answering)
         answering.add_done_callback(self._calls.discard)
@@ -334,12 +336,7 @@ class _Protocol(OPCUAProtocol):  # type: ignore[misc]
 
 
 def _address_of(transport: Any) -> str:
-    """Of a client; of IPv6 the network of 64 bits, which one machine may have to itself."""
-    host = str((transport.get_extra_info("peername") or [""])[0]).partition("%")[0]
-    try:
-        return str(ipaddress.IPv6Network((host, 64), strict=False))
-    except ValueError:
-        return host
+    return client_of(address_of(str((transport.get_extra_info("peername") or [""])[0])))
 
 
 class Listener(BinaryServer):  # type: ignore[misc]

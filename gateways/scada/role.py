@@ -13,8 +13,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-import orjson
-
 from gateways.access.signing import needed_edge_key
 from gateways.access.users import Users
 from gateways.actions import action_sender
@@ -38,7 +36,7 @@ from streams.last_words import LastWords
 from streams.log_limit import limited
 from streams.record import Record, TopicPartition
 from streams.replay_mark import replay_of
-from streams.role import RoleContext
+from streams.role import RoleContext, as_status
 from streams.rule_sets.rule_folder import load_program
 from streams.rule_sets.rule_set import newest_rule_set, published_rule_sets, taken_up
 from streams.topics import ALARMS, EVENTS, JOURNAL, STATUS
@@ -180,18 +178,16 @@ class Scada:
 
     async def _see_status(self, record: Record) -> None:
         """A worker that is ready works, and knows which rules rule. UndecodableError: anyone can write to the topic."""
-        if record.value is None or not (record.key or b"").startswith(b"worker"):
+        if record.value is None:
             return
-        try:
-            said = orjson.loads(record.value)
-        except orjson.JSONDecodeError as error:
-            raise UndecodableError("json", str(error)) from None
-        if not isinstance(said, dict):
-            raise UndecodableError("status", "no object")
-        if said.get("state") == "ready":
+        status = as_status(record.value)
+        if status is None:
+            raise UndecodableError("status", "it says nothing of a role")
+        if status["kind"] != "worker":
+            return
+        if status["state"] == "ready":
             self.heartbeat.hear_worker()
-        metrics = said.get("metrics")
-        rules = metrics.get("rules") if isinstance(metrics, dict) else None
+        rules = status["metrics"].get("rules")
         ruling = {str(one) for one in rules.values()} if isinstance(rules, dict) else set()
         if ruling and not self._knows_rules:  # those of its start were a guess; the journal says what follows
             self._knows_rules = True

@@ -16,7 +16,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession, SessionState
 
 from gateways.scada.access import ANONYMOUS, SessionUser
-from gateways.scada.limits import BROWSES_MAX, OPERATIONS_MAX, check_count
+from gateways.scada.limits import BROWSES_MAX, check_count
 from gateways.scada.names import INDEX
 
 SUBSCRIPTIONS_MAX: Final = 20
@@ -240,8 +240,5 @@ class Session(InternalSession):  # type: ignore[misc]
         raise ServiceError(_CODES.BadHistoryOperationUnsupported)
 
     async def call(self, params: Any) -> list[Any]:
-        """A result for each call, in order; many are asked for at once."""
-        if len(params) > OPERATIONS_MAX:
-            too_many = ua.StatusCode(_CODES.BadTooManyOperations)
-            return [ua.CallMethodResult(StatusCode=too_many) for _ in params]
+        """A result for each call, in order; all are asked for at once. The channel has counted them."""
         return await asyncio.gather(*(self.iserver.methods.call(self, one) for one in params))

@@ -18,7 +18,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gateways.observability.silent import Status, as_status
 from rules.alarms.annunciation import is_annunciated
 from rules.engine.inputs import AccessList, Action, Activation, Fact, Frame, Gap, Readings, Receipt, Tick
 from rules.engine.outputs import Alarm, Command, Entry
@@ -27,6 +26,7 @@ from rules.gpu_fields import FIELD_INDEX
 from rules.quality import Quality
 from rules.site.model import Site
 from streams.record import Record, TopicPartition
+from streams.role import Status, as_status
 from streams.sequences import SequenceTracker
 from streams.topics import ALARMS, COMMANDS, DEAD_LETTERS, EVENTS, JOURNAL, STATUS
 from streams.wire import decode_input, decode_output, is_head

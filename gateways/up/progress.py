@@ -57,7 +57,8 @@ class Progress:
         child = self._processes.children.get(role)
         if child is None:
             return True
-        return child.pid is not None and self._observer.status.get(role, {}).get("pid") == child.pid
+        status = self._observer.status.get(role)
+        return child.pid is not None and status is not None and status.get("pid") == child.pid
 
     def is_ready(self, role: str) -> bool:
         """Whether a role that was started does its work."""

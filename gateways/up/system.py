@@ -17,7 +17,7 @@ import orjson
 from gateways.alerts.files import has_subscriptions
 from gateways.broker import EmbeddedBroker
 from gateways.listen import address_of, free_port, port_is_free
-from gateways.observability.silent import Silent, is_status, silent_parts
+from gateways.observability.silent import Silent, silent_parts
 from gateways.roles import ROLES
 from gateways.up.given_broker import GivenBroker
 from gateways.up.observer import RECALLED, Observer
@@ -259,7 +259,7 @@ class System:
         """
         await _until(lambda: self.observer.ticks.keys() >= set(self.site.units))
         await self._start_unless_ending("plant", self._plant_options())
-        await _until(lambda: self.observer.status.get("plant", {}).get("state") == "ready")
+        await _until(lambda: self._is_ready("plant"))
         for role in ("opcua", "nvml"):
             await self._start_unless_ending(role)
         log.info("SCADA finds its server at %s", self.scada_endpoint)
@@ -359,10 +359,13 @@ class System:
         self._rolling = False
         return self.bus
 
+    def _is_ready(self, role: str) -> bool:
+        status = self.observer.status.get(role)
+        return status is not None and status["state"] == "ready"
+
     def silent(self) -> list[Silent]:
         """Which role, or part of one, is silent now, by what the log says of those that were started."""
-        statuses = [one for name, one in self.observer.status.items() if is_status(one)]
-        return silent_parts(statuses, list(self.processes.children), time.time_ns())
+        return silent_parts(self.observer.status.values(), list(self.processes.children), time.time_ns())
 
     async def end(self) -> None:
         """Sources, then worker and actuators once they have read everything, then the recorder."""

@@ -35,7 +35,7 @@ from streams.command_signatures import trusted_keys
 from streams.publisher.publisher import Publisher
 from streams.record import Message
 from streams.recorder import recorder
-from streams.role import RoleContext
+from streams.role import SCHEMA, RoleContext, Status, status_body
 from streams.topics import STATUS
 from streams.worker import role as worker
 
@@ -57,11 +57,11 @@ def roles_of(
 ) -> dict[str, Role]:
     """Every role of a site, by the name of its instance."""
     site = field.plant.layout.site
-    roles: dict[str, Role] = {name: _speaking(ticker.run, say) for name in (TICKER, f"{TICKER}-2")}
+    roles: dict[str, Role] = {name: _speaking(ticker.run, TICKER, say) for name in (TICKER, f"{TICKER}-2")}
     for name in (WORKER, f"{WORKER}-2"):
-        roles[name] = _speaking(partial(_worker, group=group), say)
+        roles[name] = _speaking(partial(_worker, group=group), WORKER, say)
     roles[RECORDER] = partial(_recorder, recordings=recordings)
-    roles[ACTUATORS] = _speaking(partial(_actuators, field=field, accepted=accepted), say)
+    roles[ACTUATORS] = _speaking(partial(_actuators, field=field, accepted=accepted), ACTUATORS, say)
     for frames in field.frames:
         roles[frames.id] = partial(_frames, field=field, accepted=accepted, source=frames)
     for source in site.sources.values():
@@ -77,18 +77,22 @@ async def _say(context: RoleContext, say: Say) -> None:
     """
     while True:
         await asyncio.sleep(SAY_EVERY_S)
-        heard = {
+        heard: dict[str, Any] = {
             name: context.metrics[name] for name in ("last_tick_ns", "now_ns") if name in context.metrics
         }
-        kind = context.name.removesuffix("-2")
-        body = orjson.dumps({"role": context.name, "kind": kind, "state": context.state, "metrics": heard})
-        say(Message(STATUS.name, 0, context.name.encode(), body, (("schema", b"status/1"),)))
+        status: Status = {**status_body(context), "pid": 0, "metrics": heard}
+        say(
+            Message(
+                STATUS.name, 0, context.name.encode(), orjson.dumps(status), (("schema", SCHEMA.encode()),)
+            )
+        )
 
 
-def _speaking(role: Role, say: Say) -> Role:
-    """The role, and its words beside it."""
+def _speaking(role: Role, kind: str, say: Say) -> Role:
+    """The role, which is of that kind, and its words beside it."""
 
     async def run(context: RoleContext) -> None:
+        context.kind = kind
         saying = asyncio.create_task(_say(context, say))
         try:
             await role(context)

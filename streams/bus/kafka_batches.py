@@ -8,13 +8,14 @@ nobody else's records are among them. Decision 0124.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from aiokafka.consumer import fetcher
 
-logger = logging.getLogger(__name__)
+from streams.log_limit import limited
+
+log_again = limited(__name__)
 
 WHY: Final = ("unreadable", b"this record or one before it in its batch has a header whose name is not UTF-8")
 
@@ -49,7 +50,7 @@ class _Batch:
                 yield record
                 offset = record.offset + 1
         except UnicodeDecodeError as error:
-            logger.error(
+            log_again.error(
                 "%s %d:%d to %d can't be read: the name of a header is not UTF-8 (%s)",
                 self._place.topic, self._place.partition, offset, batch.next_offset - 1, error.reason,
             )  # fmt: skip

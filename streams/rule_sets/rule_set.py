@@ -19,6 +19,7 @@ from rules.engine.inputs import ACTIVATION_SOURCE, Activation, Identity
 from rules.engine.outputs import Entry
 from rules.errors import ConfigurationError, UndecodableError
 from rules.findings import Finding
+from rules.json_bytes import json_bytes
 from rules.language.program import Program
 from rules.site.model import Site
 from rules.site.parse import parse_site, text_digest
@@ -47,7 +48,7 @@ class RuleSet:
     @property
     def digest(self) -> str:
         """SHA-256 of names and texts."""
-        return hashlib.sha256(_canonical(self.files)).hexdigest()
+        return hashlib.sha256(json_bytes(dict(self.files))).hexdigest()
 
     @property
     def rule_texts(self) -> dict[str, str]:
@@ -109,7 +110,7 @@ def rule_set_of(site_dir: Path, site: Site, rules: Path | None = None) -> RuleSe
 def rule_set_message(rule_set: RuleSet) -> Message:
     """For the topic `rule-sets`. Raises ConfigurationError for one that is too large for a record."""
     message = Message(
-        RULE_SETS.name, 0, rule_set.digest.encode(), _canonical(rule_set.files), (("schema", SCHEMA),)
+        RULE_SETS.name, 0, rule_set.digest.encode(), json_bytes(dict(rule_set.files)), (("schema", SCHEMA),)
     )
     try:
         refuse_oversized(message)
@@ -187,7 +188,3 @@ def taken_up(record: Record) -> tuple[str, str] | None:
     if not isinstance(entry, Entry) or entry.kind != "activation":
         return None
     return entry.unit, str(entry.detail.get("rules_digest", ""))
-
-
-def _canonical(files: Mapping[str, str]) -> bytes:
-    return orjson.dumps(dict(files), option=orjson.OPT_SORT_KEYS)

@@ -12,7 +12,6 @@ from rules.engine.inputs import Activation, Input
 from rules.engine.outputs import Output
 from rules.engine.tables import Compiled
 from streams.bus.bus import Producer
-from streams.snapshots import record_digest
 
 
 class Engine(Protocol):
@@ -103,14 +102,12 @@ class PartitionState:
     epoch: int
     fresh: bool = True
     acknowledged: int = 0
-    last_value: bytes | None = None
+    last_digest: str = ""
     """Of the record before `position`, once one was read."""
 
     def last_record(self, unit: UnitState) -> str:
         """The digest of the record before the unit's next input, "" where it was not read here."""
-        if self.last_value is None or unit.next_offset != self.position:
-            return ""
-        return record_digest(self.last_value)
+        return self.last_digest if unit.next_offset == self.position else ""
 
     @property
     def covered(self) -> int:

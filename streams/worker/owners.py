@@ -28,10 +28,12 @@ import orjson
 from rules.errors import InvariantError, UnreachableError
 from rules.json_bytes import json_bytes
 from streams.bus.bus import Bus, Producer, read_span
+from streams.log_limit import limited
 from streams.record import Message, Record, TopicPartition
 from streams.topics import OWNERS
 
 log = logging.getLogger("headrace.worker")
+log_again = limited("headrace.worker")
 
 SCHEMA: Final = "owner/1"
 _HEADERS: Final = (("schema", SCHEMA.encode()),)
@@ -120,7 +122,7 @@ class Owners:
             self._position = max(self._position, record.offset + 1)
             claim = _claim_of(record)
             if claim is None or claim.epoch > self._clock_ns() + _AHEAD_NS:
-                log.warning("'%s' offset %d is no claim", OWNERS.name, record.offset)
+                log_again.warning("'%s' offset %d is no claim", OWNERS.name, record.offset)
                 continue
             self._highest = max(self._highest, claim.epoch)
             for partition in claim.partitions:

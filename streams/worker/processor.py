@@ -38,7 +38,7 @@ from streams.dead_letter import dead_letter
 from streams.journal.heads import Signer, head_message
 from streams.record import Record
 from streams.replay_mark import Marking, is_replayed, replay_of
-from streams.snapshots import Snapshot, is_covered, log_ids
+from streams.snapshots import Snapshot, is_covered, log_ids, record_digest
 from streams.topics import EVENTS
 from streams.wire import decode_input, encode_output
 from streams.worker.alarm_upkeep import AlarmUpkeep
@@ -167,10 +167,9 @@ class Processor:
     async def keep_ownership(self) -> None:
         """Look whether the partitions are still this worker's, and its words on alarms still the last ones.
 
-        InvariantError: somebody else has claimed one, or its log has lost its end. UnreachableError.
+        InvariantError: somebody else has claimed one, or its log has lost its end. UnreachableError; the ends come
+        last: one partition without a leader fails them all, and the others are still to be looked after.
         """
-        if not self._with_holes:
-            await self._look_at_ends()
         await self._owners.follow()
         taken = self._owners.overtaken(self._epochs())
         if taken is not None:
@@ -185,6 +184,8 @@ class Processor:
                 if message is not None:
                     self.counts.alarms_said_again += 1
                     await self._outbox.send(message)
+        if not self._with_holes:
+            await self._look_at_ends()
 
     async def _look_at_ends(self) -> None:
         read = dict(self.positions())  # before the ends: these can only be further
@@ -269,8 +270,8 @@ class Processor:
     def _advance(self, partition: PartitionState, record: Record) -> bool:
         """Whether the record is the next one of its partition."""
         if record.offset < partition.position:
-            is_last = record.offset == partition.position - 1 and partition.last_value is not None
-            if is_last and partition.last_value != (record.value or b""):
+            is_last = record.offset == partition.position - 1 and partition.last_digest
+            if is_last and partition.last_digest != record_digest(record.value):
                 raise InvariantError(
                     f"{record.topic}[{record.partition}] has another record at offset {record.offset} than was read "
                     "there: the log has lost its end"
@@ -285,7 +286,7 @@ class Processor:
         self.counts.skipped_offsets += missing
         partition.fresh = False
         partition.position = record.offset + 1
-        partition.last_value = record.value or b""
+        partition.last_digest = record_digest(record.value)
         return True
 
     def _decode(self, partition: PartitionState, record: Record) -> tuple[UnitState, Input]:

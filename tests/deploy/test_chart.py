@@ -250,7 +250,11 @@ def test_monitoring_is_only_there_when_it_is_asked_for_and_shows_the_token() -> 
     (endpoint,) = found[f"ServiceMonitor/{NAME}"]["spec"]["endpoints"]
     assert endpoint["authorization"]["credentials"] == {"name": "headrace-http", "key": "token"}
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "headrace"}]
-    assert found[f"PrometheusRule/{NAME}"]["spec"]["groups"][0]["rules"]
+    (group,) = found[f"PrometheusRule/{NAME}"]["spec"]["groups"]
+    (gone,) = [rule for rule in group["rules"] if rule["alert"] == "HeadraceRoleGone"]
+    named = ("actuators", "alerts", "nvml", "opcua", "recorder", "scada")
+    assert gone["expr"].split(" or ") == [f'absent(headrace_info{{role="{name}"}})' for name in named]
+    assert gone["annotations"] == {"summary": "no {{ $labels.role }} says anything"}
     assert objects("one-site", "ConfigMap")[f"ConfigMap/{NAME}-dashboard"]["data"][
         "headrace.json"
     ].startswith("{")

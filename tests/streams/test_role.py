@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from streams.bus.memory import MemoryBus
-from streams.role import RoleContext, report_status
+from streams.role import RoleContext, as_status, report_status, status_body, status_message
 from streams.settings import Settings
 from streams.topics import STATUS
 from tests.rules.engine.plant import site
@@ -54,3 +54,21 @@ async def test_a_status_that_can_not_be_sent_is_a_short_one_that_says_so(
     assert all(one["metrics"]["status_unsayable_why"] for one in said[:2])
     assert said[2]["state"] == "stopping"
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"{", b"\xff", b'{"role": 1}'])
+def test_what_is_no_status_is_none(value: bytes | None) -> None:
+    assert as_status(value) is None
+
+
+@pytest.mark.parametrize("wrong", [{"metrics": 1}, {"at_ns": "now"}, {"kind": None}, {"role": 7}])
+def test_nor_is_what_lacks_something_that_is_read(wrong: dict[str, Any]) -> None:
+    context = RoleContext("ticker", site(), Path(), Settings(), MemoryBus(), asyncio.Event())
+    assert as_status(orjson.dumps({**status_body(context), **wrong})) is None
+
+
+def test_what_a_role_says_is_a_status() -> None:
+    context = RoleContext("ticker-2", site(), Path(), Settings(), MemoryBus(), asyncio.Event(), kind="ticker")
+    said = as_status(status_message(context).value)
+    assert said is not None
+    assert (said["role"], said["kind"], said["state"]) == ("ticker-2", "ticker", "starting")

@@ -15,12 +15,13 @@ import orjson
 
 from gateways.actuators.life import Life
 from gateways.cli.workers import Workers
-from gateways.observability.silent import as_status, expected_roles, silent_parts
+from gateways.observability.silent import expected_roles, silent_parts
 from gateways.up.observer import Observer
 from rules.errors import ConfigurationError
 from streams.bus.memory import MemoryBus
 from streams.record import Message, Record
 from streams.replay_mark import replay_of
+from streams.role import as_status
 from streams.rule_sets.rule_set import published_rule_sets
 from streams.snapshots import CHUNK_SCHEMA, MANIFEST_SCHEMA, covered_offsets, read_snapshots
 from streams.topics import OWNERS, REPLAY_MARK, RULE_SETS, SNAPSHOTS, STATUS

@@ -194,7 +194,8 @@ class Plant:
 
     def say(self, name: str, kind: str = "", **metrics: Any) -> None:
         if not self.bus._away:
-            value = orjson.dumps({"role": name, "kind": kind or name, "state": "ready", "metrics": metrics})
+            status = {"role": name, "kind": kind or name, "state": "ready", "metrics": metrics}
+            value = orjson.dumps(status | {"at_ns": self.now_ns()})
             self.bus.append(Message(STATUS.name, 0, name.encode(), value, ()))
 
     def command(self, actuator: str, value: float, cause_ns: int | None = None) -> Command:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateways.actuators.life import PART_S, Life
+from gateways.actuators.life import NAME_MAX, PART_S, ROLES_MAX, Life
 
 SECOND = 1_000_000_000
 START_NS = 1_800_000_000 * SECOND
@@ -176,3 +176,18 @@ def test_while_this_process_stood_still_nothing_was_silent(time: Time, life: Lif
     assert life.silent_part() == "ticker"
     life.stood_still(30.0)
     assert life.silence_s("row-a") == 0.0
+
+
+def test_of_roles_by_name_only_so_much_is_kept(
+    time: Time, life: Life, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anyone can write to the topic, under any name."""
+    life.hear("x" * (NAME_MAX + 1), "worker", worker(row_a=0.0))
+    assert "passed over" in caplog.text
+    assert not life.was_heard("row-a")
+    life.hear("headrace-worker-0", "worker", worker(row_a=0.1))
+    for number in range(3 * ROLES_MAX):
+        life.hear(f"anybody-{number}", "ticker" if number % 2 else "worker", worker(row_c=0.1))
+        life.hear("headrace-worker-0", "worker", worker(row_a=0.2))
+    assert len(life._said_ns) == ROLES_MAX
+    assert life._said_ns["headrace-worker-0"].keys() == {"row-a"}

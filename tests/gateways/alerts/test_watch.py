@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import orjson
@@ -29,19 +30,24 @@ subscriptions: {{watchdog: {{to: here, always: 1 s}}}}
 """
 
 
-async def worker_says(bus: MemoryBus, state: str = "ready") -> None:
-    body = {"role": "worker", "state": state, "metrics": {"engine": {}}}
+async def worker_says(bus: MemoryBus, state: str = "ready", kind: str = "worker", age_s: float = 0.0) -> None:
+    at_ns = time.time_ns() - round(age_s * 1e9)
+    body = {"role": "headrace-0", "kind": kind, "state": state, "at_ns": at_ns, "metrics": {"engine": {}}}
     producer = await bus.producer("status")
-    await (await producer.send(Message(STATUS.name, 0, b"worker", orjson.dumps(body))))
+    await (await producer.send(Message(STATUS.name, 0, b"headrace-0", orjson.dumps(body))))
 
 
 async def test_it_fires_as_soon_as_a_worker_works(start: Start, sink: Sink, bus: MemoryBus) -> None:
     async with start(ALWAYS.format(url=sink.url)) as role:
         await until(lambda: role.context.metrics["always_withheld"] > 0)
         await worker_says(bus, "starting")
+        await worker_says(bus, kind="nvml")
+        await worker_says(bus, age_s=60.0)
         producer = await bus.producer("others")
         await (await producer.send(Message(STATUS.name, 0, b"x", b"no json")))
         await (await producer.send(Message(STATUS.name, 0, b"x", b"[]")))
+        withheld = role.context.metrics["always_withheld"]
+        await until(lambda: role.context.metrics["always_withheld"] == withheld + 2)
         assert sink.got == []
         await worker_says(bus)
         await until(lambda: len(sink.got) == 2)

@@ -30,6 +30,7 @@ from streams.site_folder import load_site
 from streams.topics import EVENTS, STATUS
 from streams.wire import decode_input, encode_output
 from tests.gateways.cli.test_alarm_actions import folder
+from tests.gateways.observability.filled import status
 from tests.rules.access.people import PEOPLE, key_of, listing, public_of
 from tests.rules.engine.plant import MS, UNIT, S, tick
 
@@ -43,7 +44,7 @@ async def be_a_worker(producer: Producer, rule_set: RuleSet) -> None:
     """Say what the worker of that site says, until cancelled."""
     while True:
         metrics = {"rules": {"row-a": rule_set.digest}, "rule_sets": {"ready": [rule_set.digest]}}
-        said = {"role": "worker", "at_ns": time.time_ns(), "metrics": metrics}
+        said = status("worker", metrics, at_ns=time.time_ns())
         await (await producer.send(Message(STATUS.name, 0, b"worker", orjson.dumps(said))))
         await asyncio.sleep(0.2)
 
@@ -111,7 +112,7 @@ class Plant:
                         "rule_sets": {"ready": [self.rule_set.digest]},
                         "access": {UNIT: self.engine.access_digest},
                     }
-                    said = {"role": "worker", "at_ns": time.time_ns(), "metrics": metrics}
+                    said = status("worker", metrics, at_ns=time.time_ns())
                     await (await producer.send(Message(STATUS.name, 0, b"worker", orjson.dumps(said))))
                 for record in await reader.read(0.05):
                     value = decode_input(record.key, record.headers, record.value)
@@ -190,7 +191,7 @@ async def test_an_action_on_the_log_of_another_site_is_refused_as_well(
     rule_set = rule_set_of(RUNNING, load_site(RUNNING))
     await (await producer.send(rule_set_message(rule_set)))
     metrics = {"rules": {"row-a": rule_set.digest}, "rule_sets": {"ready": []}}
-    said = {"role": "worker-2", "at_ns": time.time_ns() + 3600 * S, "metrics": metrics}
+    said = status("worker", metrics, at_ns=time.time_ns() + 3600 * S) | {"role": "worker-2"}
     for word in (b"no JSON", orjson.dumps(said)):
         await (await producer.send(Message(STATUS.name, 0, b"worker-2", word)))
     asked = Asked(["row:rack-low:R1"], "acknowledge")

@@ -50,12 +50,16 @@ async def test_it_looks_at_the_ports_that_roles_say(
     (pki / "rejected" / "one.der").touch()
     said: dict[str, Mapping[str, Any]] = {
         "opcua": {"sources": {"plant-opcua": {"endpoint": endpoint}}},
+        "opcua-2": {"sources": {"another": {}}},
         "scada": {"endpoint": endpoint, "pki": str(pki)},
     }
     bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))
     producer = await bus.producer("status")
     for role, metrics in said.items():
-        context = RoleContext(role, load_site(SITE), SITE, load_settings(None), bus, asyncio.Event())
+        context = RoleContext(
+            f"headrace-{role}", load_site(SITE), SITE, load_settings(None), bus, asyncio.Event(),
+            kind=role.partition("-")[0],
+        )  # fmt: skip
         context.clock = lambda: time.time_ns() - age_s * 1_000_000_000
         context.metrics.update(metrics)
         await (await producer.send(status_message(context)))
@@ -64,11 +68,12 @@ async def test_it_looks_at_the_ports_that_roles_say(
     monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
     monkeypatch.setenv("HEADRACE_RUN_DIR", str(tmp_path / "run"))
     by_name = await asyncio.to_thread(found)
-    is_said = {name: endpoint in by_name[name].found for name in ("plant-opcua", "scada")}
+    scada = "headrace-scada" if age_s == 0 else "scada"  # the one that runs, or that of the settings
+    is_said = {name: endpoint in by_name[name].found for name in ("plant-opcua", scada)}
     assert is_said == dict.fromkeys(is_said, age_s == 0)
     assert ("scada clients" in by_name) == (age_s == 0)
     if age_s == 0:
-        assert (by_name["plant-opcua"].word, by_name["scada"].word) == ("ok", "ok")
+        assert (by_name["plant-opcua"].word, by_name[scada].word) == ("ok", "ok")
 
 
 @pytest.fixture

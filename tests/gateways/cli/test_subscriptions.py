@@ -181,7 +181,11 @@ def test_a_trial_goes_over_every_channel_and_says_what_came_of_it(
 
 
 async def test_a_trial_writes_into_the_folder_of_the_role_that_runs(
-    folder: Path, tmp_path: Path, embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    tmp_path: Path,
+    embedded_broker: EmbeddedBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`headrace up` gives each run a folder of its own, which only the role's word on the log knows."""
     monkeypatch.setenv("HEADRACE_BROKER__BOOTSTRAP", embedded_broker.bootstrap)
@@ -189,15 +193,22 @@ async def test_a_trial_writes_into_the_folder_of_the_role_that_runs(
     Outbox(run / "alerts.sqlite").close()
     bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))
     producer = await bus.producer("status")
-    context = RoleContext("alerts", load_site(folder), folder, load_settings(None), bus, asyncio.Event())
-    context.metrics["outbox"] = str(run / "alerts.sqlite")
-    await (await producer.send(status_message(context)))
+    for name, file in (("headrace-alerts-0", run / "alerts.sqlite"), ("elsewhere", tmp_path / "no.sqlite")):
+        context = RoleContext(
+            name, load_site(folder), folder, load_settings(None), bus, asyncio.Event(), kind="alerts"
+        )
+        context.ready()
+        context.metrics["outbox"] = str(file)
+        await (await producer.send(status_message(context)))
     await producer.close()
     await bus.close()
     words = ["subscriptions", "test", "all", "--site", str(folder)]
     assert await asyncio.to_thread(run_app, words) == 0
     assert (run / "here.jsonl").exists()
     assert not (folder / "run" / "here.jsonl").exists()
+    capsys.readouterr()
+    _, said, _ = await asyncio.to_thread(ask, capsys, "status", str(folder))
+    assert (said["running"], said["outbox"]) == (True, str(run / "alerts.sqlite"))
 
 
 def test_no_subscription_of_that_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

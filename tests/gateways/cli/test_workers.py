@@ -9,7 +9,13 @@ from gateways.cli.workers import Workers
 from streams.record import Record
 from streams.topics import STATUS
 
-SAID = {"role": "worker-0", "at_ns": 5, "metrics": {"rule_sets": {"ready": ["a"]}, "rules": {"row-a": "a"}}}
+SAID = {
+    "role": "headrace-0",
+    "kind": "worker",
+    "state": "ready",
+    "at_ns": 5,
+    "metrics": {"rule_sets": {"ready": ["a"]}, "rules": {"row-a": "a"}},
+}
 
 
 def said(value: bytes | None) -> Record:
@@ -26,6 +32,7 @@ def said(value: bytes | None) -> Record:
         b'{"metrics": {"rule_sets": {"ready": []}}}',
         b'{"role": "ticker", "at_ns": 5, "metrics": {"last_tick_ns": 5}}',
         orjson.dumps(SAID | {"at_ns": "now"}),
+        orjson.dumps(SAID | {"role": "headrace-1", "kind": "ticker"}),
         orjson.dumps(SAID | {"metrics": {"rule_sets": 7}}),
         orjson.dumps(SAID | {"metrics": {"rule_sets": {"ready": [["a"]]}}}),
     ],

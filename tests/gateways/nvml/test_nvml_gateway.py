@@ -232,6 +232,28 @@ async def test_a_clock_that_is_set_back_hides_no_gpu_and_no_slow_field(path, tmp
         await until(lambda: (good(bus)[-1].values[0, :, FIELD_INDEX["temperature_margin"]] == 3).all())
 
 
+async def test_a_clock_that_is_set_changes_nothing_of_what_was_missed(path, tmp_path):
+    state = NvmlState.create(path, GPUS)
+    context = await make_context(tmp_path)
+    bus, ahead_ns = context.bus, 0
+    context.clock = lambda: time.time_ns() + ahead_ns
+    a_minute = 600 * COUNT * FIELD_COUNT
+    async with running(context):
+        await until(lambda: good(bus))
+        ahead_ns = 2 * HOUR_NS
+        await until(lambda: good(bus)[-1].time_ns[0] > time.time_ns() + HOUR_NS)
+        assert sum(gap.readings for gap in gaps(bus)) < a_minute
+        state.set_call_delay_us(400_000)
+        before = len(gaps(bus))
+        await until(lambda: context.state == "degraded")
+        ahead_ns = 0
+        state.set_call_delay_us(0)
+        await until(lambda: len(gaps(bus)) > before)
+    gap = gaps(bus)[before]
+    assert gap.from_ns <= gap.to_ns < time.time_ns() + HOUR_NS
+    assert 3 * COUNT * FIELD_COUNT <= gap.readings < a_minute
+
+
 async def test_samples_are_of_the_roles_clock(path, tmp_path):
     context = await make_context(tmp_path)
     context.clock = lambda: time.time_ns() + HOUR_NS

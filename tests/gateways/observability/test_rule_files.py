@@ -73,6 +73,18 @@ def test_the_rules_fire_when_they_should() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("has_alertmanager", [False, True])
+def test_promtool_takes_the_settings_of_compose(tmp_path: Path, has_alertmanager: bool) -> None:
+    """As they are, and with the lines of an Alertmanager, which are a comment."""
+    text = (ROOT / "helm" / "monitoring" / "prometheus.yml").read_text()
+    if has_alertmanager:
+        text = re.sub(r"^# (alerting:|  .*)$", r"\1", text, flags=re.MULTILINE)
+        assert yaml.safe_load(text)["alerting"]["alertmanagers"]
+    (tmp_path / "prometheus.yml").write_text(text)
+    done = promtool("check", "config", "--syntax-only", "prometheus.yml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_alert_is_documented() -> None:
     page = (ROOT / "docs" / "observability.md").read_text()
     groups: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]

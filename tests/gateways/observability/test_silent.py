@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
-import orjson
-import pytest
-
-from gateways.observability.silent import Silent, as_status, expected_roles, silent_parts
-from streams.bus.memory import MemoryBus
-from streams.role import RoleContext, status_message
-from streams.settings import Settings
+from gateways.observability.silent import Silent, expected_roles, silent_parts
 from tests.gateways.observability.filled import NOW_NS, status
 from tests.rules.engine.plant import site
 
@@ -60,25 +51,9 @@ def test_one_that_was_stopped_says_so() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [None, b"", b"[]", b"{", b'{"role": 1}', orjson.dumps(status("a", {}) | {"metrics": 1}),
-     orjson.dumps(status("a", {}) | {"at_ns": "now"})],
-)  # fmt: skip
-def test_what_is_no_status_is_none(value: bytes | None) -> None:
-    assert as_status(value) is None
-
-
 def test_a_status_with_odd_metrics_is_said_to_be_odd() -> None:
     words = [status("worker", {"publishers": 3})]
     assert silent_parts(words, [], NOW_NS) == [Silent("worker", "role", "its status can't be read")]
-
-
-def test_what_a_role_says_is_a_status() -> None:
-    context = RoleContext("ticker-2", site(), Path(), Settings(), MemoryBus(), asyncio.Event(), kind="ticker")
-    said = as_status(status_message(context).value)
-    assert said is not None
-    assert (said["role"], said["kind"], said["state"]) == ("ticker-2", "ticker", "starting")
 
 
 def test_the_roles_of_a_site() -> None:

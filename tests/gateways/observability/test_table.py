@@ -17,7 +17,7 @@ from tests.gateways.observability.filled import NOW_NS, filled
 
 BOUNDED = {
     "unit", "source", "channel", "partition", "topic",  # names of the site, and of the log
-    "kind", "reason", "path", "percentile", "status", "state",  # words of the code
+    "kind", "reason", "path", "percentile", "status", "state", "of",  # words of the code
 }  # fmt: skip
 METRICS = sorted({metric.full_name: metric for table in TABLE.values() for metric in table}.items())
 

@@ -61,6 +61,7 @@ async def test_the_limits_are_said_and_what_is_above_them_is_refused(plant: Live
         path = ua.BrowsePath(
             FLOW, ua.RelativePath([ua.RelativePathElement(TargetName=ua.QualifiedName("EURange"))])
         )
+        calling = ua.CallMethodRequest(ObjectId=FLOW, MethodId=FLOW)
         writing = ua.WriteValue(NodeId=FLOW, AttributeId=ua.AttributeIds.Value)
         history = ua.ReadRawModifiedDetails(StartTime=datetime.now(UTC), NumValuesPerNode=1)
         services: list[tuple[int, Callable[[int], Awaitable[Any]]]] = [
@@ -97,6 +98,7 @@ async def test_the_limits_are_said_and_what_is_above_them_is_refused(plant: Live
                 ),
             ),
             (OPERATIONS_MAX, lambda count: ask.delete_subscriptions([0] * count)),
+            (OPERATIONS_MAX, lambda count: ask.call([calling] * count)),
         ]  # fmt: skip
         for most, service in services:
             assert len(await service(most)) == most

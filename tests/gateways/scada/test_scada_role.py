@@ -18,9 +18,11 @@ from gateways.scada.names import node
 from rules.engine.inputs import Activation, Identity
 from rules.errors import ConfigurationError, UnreachableError
 from streams.bus.memory import MemoryBus
-from streams.record import Message
+from streams.record import Message, Record
 from streams.replay_mark import Mark, mark_log
+from streams.role import RoleContext, status_message
 from streams.rule_sets.rule_set import RuleSet, rule_set_message
+from streams.settings import Settings
 from streams.topics import STATUS, TOPICS
 from streams.wire import encode_output
 from tests.gateways.scada.live import LOW_R1, Events, Live, call, client, live, site_folder, until
@@ -158,8 +160,8 @@ async def test_limits_behind_a_start_are_those_that_a_worker_names(tmp_path: Pat
         made = RuleSet({"site.yaml": (folder / "site.yaml").read_text(), "rules/rules.yaml": OTHER})
         await (await plant.producer.send(rule_set_message(made)))
         for metrics in (None, {"rules": []}, {"rules": {"hall": made.digest}}):
-            word = orjson.dumps({"state": "ready", "metrics": metrics})
-            await (await plant.producer.send(Message(STATUS.name, 0, b"worker-2", word)))
+            status = {"role": "eva", "kind": "worker", "at_ns": 1, "state": "ready", "metrics": metrics}
+            await (await plant.producer.send(Message(STATUS.name, 0, b"eva", orjson.dumps(status))))
         for value in range(100, 200):
             await plant.flow(float(value))
             await plant.flow(60)
@@ -230,6 +232,20 @@ async def test_what_is_no_status_is_counted_and_ends_nothing(tmp_path: Path, unu
         await until(lambda: plant.context.metrics["unreadable"] == 2)
         await plant.flow(91.5)
         await until(lambda: plant.context.metrics["readings"] == 1)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("headrace-worker-0", "worker"), ("worker-7", "nvml")])
+async def test_a_worker_is_known_by_its_kind(tmp_path: Path, unused_port: int, name: str, kind: str) -> None:
+    """Its name is a pod's, or any other."""
+    made = Live(site_folder(tmp_path / "site", with_users=False), unused_port)
+    scada = role.Scada(made.context)
+    context = RoleContext(name, made.site, tmp_path, Settings(), made.bus, asyncio.Event(), kind=kind)
+    context.ready()
+    said = status_message(context)
+    await scada.see_inputs([Record(said.topic, 0, 0, 0, said.key, said.value, said.headers)])
+    scada.heartbeat.beat()
+    assert ("worker" in scada.heartbeat.silent) == (kind != "worker")
+    assert scada.metrics["unreadable"] == 0
 
 
 async def test_without_a_log_it_says_so(tmp_path: Path, unused_port: int) -> None:

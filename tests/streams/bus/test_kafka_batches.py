@@ -83,6 +83,11 @@ async def test_what_could_not_be_read_becomes_a_dead_letter() -> None:
     assert letter.headers[-1][0] == "unreadable"
 
 
+def test_a_flood_of_them_is_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(fetched(b"".join(batch(offset, [NO_TEXT]) for offset in range(50)))) == 50
+    assert sum("can't be read" in record.getMessage() for record in caplog.records) <= 1
+
+
 async def test_a_header_without_a_value_has_an_empty_one() -> None:
     expected: Headers = (("schema", b""),)
     found = fetched(batch(0, ["schema"]))

@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from rules.errors import InvariantError
+from rules.errors import InvariantError, UnreachableError
 from streams.bus.memory import MemoryBus
-from streams.record import Message, header
-from streams.topics import ALARMS, COMMANDS, JOURNAL, OWNERS, TOPICS
+from streams.record import Message, TopicPartition, header
+from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, OWNERS, TOPICS
 from streams.worker.owners import Owners
 from tests.streams.worker.scenario import PARTITIONS, Plant, bus_with, inputs
 
@@ -60,9 +60,11 @@ async def test_partitions_of_others_overtake_nobody() -> None:
     assert first.namesake() is None
 
 
-async def test_what_is_no_claim_is_passed_by_and_a_fresh_log_forgets() -> None:
+async def test_what_is_no_claim_is_passed_by_and_a_fresh_log_forgets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bus = await bus_with(
-        *(Message(OWNERS.name, 0, b"x", value) for value in (b"", b"{}", b'{"epoch": 1}', None))
+        *(Message(OWNERS.name, 0, b"x", value) for value in 9 * (b"", b"{}", b'{"epoch": 1}', None))
     )
     one = await owners(bus, "a")
     epoch = await one.claim([0])
@@ -70,6 +72,7 @@ async def test_what_is_no_claim_is_passed_by_and_a_fresh_log_forgets() -> None:
     await one.follow()
     assert not one.is_mine(0, epoch)
     assert await one.claim([0]) >= epoch
+    assert sum("is no claim" in record.getMessage() for record in caplog.records) <= 1, "said seldom"
 
 
 @pytest.mark.parametrize("epoch", [1 << 62, (1 << 63) - 1, (1 << 64) - 1])
@@ -171,6 +174,23 @@ async def test_who_lost_a_partition_without_noticing_ends(tmp_path: Path) -> Non
     with pytest.raises(InvariantError, match=r"partition 1 has another owner, 'b'"):
         await zombie.keep_ownership()
     await owner.keep_ownership()
+
+
+async def test_a_partition_without_a_leader_hides_no_other_owner(tmp_path: Path) -> None:
+    """All ends of `events` are asked for at once, and fail with one of them."""
+    plant = await Plant(tmp_path).ready()
+    zombie = await plant.worker(name="a")
+    ends = plant.bus.ends
+
+    async def without_leader(topic: str) -> dict[TopicPartition, int]:
+        if topic == EVENTS.name:
+            raise UnreachableError("events[2] has no leader")
+        return await ends(topic)
+
+    await plant.worker(partitions=[1], name="b")
+    plant.bus.ends = without_leader  # type: ignore[method-assign]
+    with pytest.raises(InvariantError, match=r"partition 1 has another owner, 'b'"):
+        await zombie.keep_ownership()
 
 
 async def test_two_of_one_name_the_first_says_so_and_ends(tmp_path: Path) -> None:
