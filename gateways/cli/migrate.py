@@ -131,16 +131,20 @@ def _snapshot(unit: str, found: Snapshot | None) -> Check:
 
 
 def check_files(run_dir: Path) -> Iterator[Check]:
-    """Whether the files of the run folder are such as this version makes them."""
+    """Whether the files of the run folder are such as this version makes them; none is said as well."""
     schemas = {
         "actuators.sqlite": ledger.SCHEMA,
         fallback_store.FILE: fallback_store.SCHEMA,
         store.FILE: store.SCHEMA,
     }
+    spools = sorted((run_dir / "spool").glob("*.sqlite"))
+    if not spools and not any((run_dir / name).is_file() for name in schemas):
+        found = f"{run_dir} has no ledger, outbox or spool"
+        yield Check("run folder", "ok", found, "HEADRACE_RUN_DIR names that of the role to look at")
     for name, schema in schemas.items():
         if (run_dir / name).is_file():
             yield _file(Path(name), run_dir / name, schema)
-    for file in sorted((run_dir / "spool").glob("*.sqlite")):
+    for file in spools:
         yield _file(file.relative_to(run_dir), file, spool.SCHEMA, spool.ADDED)
 
 

@@ -87,10 +87,7 @@ class KafkaBus:
 
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 when it does not exist. UnreachableError: also where nobody may say."""
-        found = (await self.described()).get(topic, ())
-        if not found and self.settings.security_protocol != "PLAINTEXT":
-            await self._refuse_hidden(topic)
-        return len(found)
+        return await self._count(topic, await self.described())
 
     async def lacks(self) -> Sequence[str]:
         """What the broker has not of what Headrace asks of one, in stable words. UnreachableError."""
@@ -149,11 +146,12 @@ class KafkaBus:
         """
         if not self._of_role:
             return
-        wanted, found = self.settings.partitions, await self.partitions(EVENTS.name)
+        # one without a leader counts: it must not keep a role from the others, nor from other topics
+        wanted, found = self.settings.partitions, await self._count(EVENTS.name, await self._listed())
         if found not in {0, wanted}:
             # a client that was faster may have made it, and the embedded broker's start is then made again
             await asyncio.sleep(LOOK_AGAIN_S)
-            found = await self.partitions(EVENTS.name)
+            found = await self._count(EVENTS.name, await self._listed())
         if not found:
             raise self._no_topic(EVENTS.name)
         if found != wanted:
@@ -274,16 +272,23 @@ class KafkaBus:
             await stop_client(clients.query)
 
     async def described(self) -> dict[str, Sequence[Any]]:
-        """The partitions of every topic that is ready: Kafka answers a creation before its leaders are there.
-
-        All topics are asked for, none by its name: naming one would create it on the embedded broker.
-        """
-        topics = await self.ask(lambda clients: clients.admin.describe_topics())
+        """The partitions of every topic that is ready: Kafka answers a creation before its leaders are there."""
         return {
-            topic["topic"]: topic["partitions"]
-            for topic in topics
-            if topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"])
+            name: partitions
+            for name, partitions in (await self._listed()).items()
+            if partitions and all(partition["leader"] >= 0 for partition in partitions)
         }
+
+    async def _listed(self) -> dict[str, Sequence[Any]]:
+        """The partitions of every topic. All are asked for, as naming one would create it on the embedded broker."""
+        topics = await self.ask(lambda clients: clients.admin.describe_topics())
+        return {topic["topic"]: topic["partitions"] for topic in topics}
+
+    async def _count(self, topic: str, topics: Mapping[str, Sequence[Any]]) -> int:
+        found = topics.get(topic, ())
+        if not found and self.settings.security_protocol != "PLAINTEXT":
+            await self._refuse_hidden(topic)
+        return len(found)
 
     async def _refuse_hidden(self, topic: str) -> None:
         """Raise UnreachableError where the topic may exist, and this client has no right to know of it.

@@ -63,6 +63,8 @@ DRAIN_AT_ONCE = 100
 CATCH_UP_STEP_S = 0.005
 BACKFILL_BYTES = 64
 """What a message has more as backfill, at most: another source, its mark, the digits of another sequence."""
+RESTART = "restart"
+"""Why the first gap of a process is: what the one before it may have lost, since what the broker has of it."""
 COUNTERS = (
     "accepted",
     "acknowledged",
@@ -153,7 +155,7 @@ class Publisher:
         self._send_in_flight()
         now = self._clock()
         for unit, until_ns in self._sent_until.items():
-            self._accept(Gap(unit, self._none(), "restart", min(until_ns, now), now, 0))
+            self._accept(Gap(unit, self._none(), RESTART, min(until_ns, now), now, 0))
         self._report_dropped()
         if self._spool.records:
             self._to_drain.set()
@@ -268,8 +270,9 @@ class Publisher:
             if may_be_there:
                 self._spool.save_in_flight([entry.value for entry in may_be_there], reported)
             for entry in list(self._window):
-                if entry.spool_id or (entry.reported is not None and not entry.was_handed_over):
-                    # The spool has it, or what it tells of: the next process says it.
+                is_said_again = entry.reported is not None or _is_of_a_restart(entry.value)
+                if entry.spool_id or (is_said_again and not entry.was_handed_over):
+                    # The spool has it, or what it tells of, or nothing was sent since: the next process says it.
                     self.metrics["accepted"] -= 1
                 elif entry.was_handed_over:
                     self.metrics["spooled"] += 1
@@ -551,6 +554,10 @@ class Publisher:
         self.metrics["spool_records"] = self._spool.records
         self.metrics["spool_mb"] = round(self._spool.size_bytes / 1e6, 3)
         self.metrics["state"] = "held" if self._held else "spooling" if self._spooling else "live"
+
+
+def _is_of_a_restart(value: Input) -> bool:
+    return isinstance(value, Gap) and value.reason == RESTART
 
 
 def _as_backfill(value: Input) -> Input:

@@ -211,16 +211,19 @@ class Spool:
         self.size_bytes -= sum(sizes)
 
     def give_up(self, ids: Sequence[int]) -> Span:
-        """Drop what can't be sent; `ids` are not empty. It is told as what a full spool drops, but for holes."""
+        """Drop what can't be sent; `ids` are not empty. It is told as what a full spool drops.
+
+        But not what was in flight: that may be on the log, and the gap of the restart behind it speaks of its time.
+        """
         spans, size = [], 0
         with self._transaction():
             for record in ids:
-                unit, *span, bytes_ = self._row(
-                    "select unit, readings, from_ns, to_ns, size from records where id = ?", record
+                unit, *span, bytes_, rank = self._row(
+                    "select unit, readings, from_ns, to_ns, size, rank from records where id = ?", record
                 )
                 spans.append(Span(1, *span))
                 size += bytes_
-                if not self._leaves_a_hole(record):
+                if rank != LIVE:
                     self._count_dropped(unit, spans[-1])
                 self._database.execute("delete from records where id = ?", (record,))
         self.records -= len(spans)
@@ -344,17 +347,6 @@ class Spool:
             "from_ns = min(from_ns, excluded.from_ns), to_ns = max(to_ns, excluded.to_ns)",
             (unit, *span),
         )
-
-    def _leaves_a_hole(self, record: int) -> bool:
-        """Whether its lack is seen on the log: what follows it has the next sequence, or is the gap of a restart.
-
-        Of the first that a backfill source says, and of its last, nobody knows that they lack.
-        """
-        query = (
-            "select 1 from records as given where id = ? and (rank = ? or sequence > 1 and exists (select 1 "
-            "from records where unit = given.unit and epoch = given.epoch and sequence > given.sequence))"
-        )
-        return bool(self._row(query, record, LIVE))
 
     def _forget_dropped(self, unit: str, reported: Span) -> None:
         self._database.execute(

@@ -37,9 +37,9 @@ def changed(*more: str) -> set[str]:
     return {name.rpartition(f"{NAME}-")[2] for name in names}
 
 
-def containers(values: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def containers(values: str, *more: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name of workload and container, container)."""
-    for name, spec in pods(values):
+    for name, spec in pods(values, *more):
         for container in spec["containers"]:
             yield f"{name}/{container['name']}", container
 
@@ -137,10 +137,10 @@ def test_every_setting_is_one_that_a_process_knows(values: str) -> None:
         assert not _unknown_environment(given), name
 
 
-def test_three_copies_are_said_so_that_no_broker_that_is_late_makes_it_one() -> None:
-    for name, container in containers("demo"):
-        given = {one["name"]: one.get("value") for one in container["env"]}
-        assert given["HEADRACE_BROKER__REPLICATION"] == "3", name
+def test_a_setting_of_all_is_one_of_the_job_that_makes_topics_too() -> None:
+    for name, container in containers("demo", "--set-string", "settings.HEADRACE_BROKER__PARTITIONS=12"):
+        given = [one.get("value") for one in container["env"] if one["name"] == "HEADRACE_BROKER__PARTITIONS"]
+        assert given == ["12"], name
 
 
 def test_no_secret_stands_in_a_manifest() -> None:

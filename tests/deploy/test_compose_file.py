@@ -80,11 +80,13 @@ def test_every_run_folder_is_a_volume_of_its_own(services: dict[str, Any]) -> No
 
 def test_a_role_may_have_keys_and_settings_that_no_other_sees(services: dict[str, Any]) -> None:
     for name, one in ours(services).items():
-        if one["command"][0] != "run" or "plant" in one.get("profiles", []):
-            continue  # a demonstration has no secrets
-        assert f"${{HEADRACE_SECRETS:-./secrets}}/{name}:/run/secrets/headrace:ro" in one["volumes"], name
         files = {Path(file["path"]).name: file["required"] for file in one["env_file"]}
+        if one["command"][0] != "run" or "plant" in one.get("profiles", []):
+            # a demonstration has no secrets; but who makes the topics, and who sends, has to agree on partitions
+            assert files == {"headrace.env": False}, name
+            continue
         assert files == {"headrace.env": False, f"{name}.env": False}, name
+        assert f"${{HEADRACE_SECRETS:-./secrets}}/{name}:/run/secrets/headrace:ro" in one["volumes"], name
 
 
 def test_edges_are_reached_on_this_machine_alone_until_somebody_says_otherwise(

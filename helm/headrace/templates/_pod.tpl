@@ -61,8 +61,6 @@ affinity: {{ toYaml . | nindent 2 }}
     {{- end }}
     - name: HEADRACE_BROKER__BOOTSTRAP
       value: {{ required "kafka.bootstrap: where the brokers are, HOST:PORT" .root.Values.kafka.bootstrap | quote }}
-    - name: HEADRACE_BROKER__REPLICATION
-      value: {{ .root.Values.kafka.replication | quote }}
     {{- if ne .root.Values.kafka.securityProtocol "PLAINTEXT" }}
     - name: HEADRACE_BROKER__SECURITY_PROTOCOL
       value: {{ .root.Values.kafka.securityProtocol }}

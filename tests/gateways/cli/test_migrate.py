@@ -69,6 +69,12 @@ async def test_a_state_of_another_format_is_named_by_its_unit(bus: MemoryBus) ->
     assert {check.word for name, check in words.items() if name not in {"state of row-b"}} == {"ok"}
 
 
+def test_a_folder_without_files_is_no_role_s(tmp_path: Path) -> None:
+    [found] = check_files(tmp_path)
+    assert (found.name, found.word) == ("run folder", "ok")
+    assert str(tmp_path) in found.found
+
+
 def test_files_of_this_version_are_fine(tmp_path: Path) -> None:
     CommandLedger(tmp_path / "actuators.sqlite").close()
     assert [(check.name, check.word) for check in check_files(tmp_path)] == [("actuators.sqlite", "ok")]

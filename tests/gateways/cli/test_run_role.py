@@ -82,7 +82,7 @@ async def test_a_gateway_spools_until_it_is_known_that_its_partitions_are_not_th
         contexts.append(context)
         publisher = await Publisher.open(context, "nvml")
         if len(contexts) == 1:
-            publisher.publish_gap("row-a", "restart", 1, 2, 3)
+            publisher.publish_gap("row-a", "disconnected", 1, 2, 3)
         try:
             await context.stop.wait()
         finally:

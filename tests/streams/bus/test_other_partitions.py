@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,13 +61,33 @@ async def test_what_a_faster_client_has_made_for_a_moment_ends_no_role(
     embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = iter((1, 3))
+    listed = KafkaBus._listed
 
-    async def partitions(_bus: KafkaBus, _topic: str) -> int:
-        return next(looks)
+    async def at_first_fewer(bus: KafkaBus) -> dict[str, Sequence[Any]]:
+        found = await listed(bus)
+        return {**found, EVENTS.name: found[EVENTS.name][: next(looks)]}
 
-    monkeypatch.setattr(KafkaBus, "partitions", partitions)
+    monkeypatch.setattr(KafkaBus, "_listed", at_first_fewer)
     bus = bus_of(embedded_broker, 3)
-    await (await bus.producer("ticker")).close()
+    await bus.refuse_other_partitions()
+    await bus.close()
+
+
+async def test_a_partition_without_a_leader_keeps_no_role_from_other_topics(
+    embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = KafkaBus._listed
+
+    async def one_has_no_leader(bus: KafkaBus) -> dict[str, Sequence[Any]]:
+        found = await listed(bus)
+        return {**found, EVENTS.name: [{**found[EVENTS.name][0], "leader": -1}, *found[EVENTS.name][1:]]}
+
+    monkeypatch.setattr(KafkaBus, "_listed", one_has_no_leader)
+    bus = bus_of(embedded_broker, 3)
+    await (await bus.producer("actuators")).close()
+    await (await bus.reader([COMMANDS.name])).close()
+    with pytest.raises(UnreachableError):
+        await bus.reader([EVENTS.name])
     await bus.close()
 
 
