@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +20,7 @@ _READY_S: Final = 30.0
 async def running_sink(log: Path, share: float, seed: int) -> AsyncIterator[str]:
     """A receiver, of which a share of what it gets fails; its address. UnreachableError."""
     process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateways.with_parent", str(os.getpid()), str(int(signal.SIGKILL))),
         *(sys.executable, "-m", "gateways.bench.alerts_sink", str(log), str(share), str(seed)),
         stdout=asyncio.subprocess.PIPE,
     )
