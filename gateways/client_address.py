@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 
-def address_of(text: str) -> IPv4Address | IPv6Address | None:
+def ip_address_of(text: str) -> IPv4Address | IPv6Address | None:
     """The address that a socket or a header names, without its zone; of IPv4 in IPv6 that of IPv4. None: it is none."""
     try:
         address = ip_address(text.strip().partition("%")[0])

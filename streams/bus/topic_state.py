@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
 from rules.errors import ConfigurationError
 from rules.findings import Finding
+from streams.loopback import is_loopback
 from streams.settings import BrokerSettings
 from streams.topics import CONSUMER_OFFSETS, Topic
 
@@ -77,7 +77,7 @@ def copies(broker: BrokerSettings, hosts: Sequence[str]) -> Copies:
 
 def is_one_machine(hosts: Sequence[str]) -> bool:
     """Whether the only broker is one that no other machine can reach."""
-    return len(hosts) == 1 and (hosts[0] == "localhost" or _is_loopback(hosts[0]))
+    return len(hosts) == 1 and is_loopback(hosts[0])
 
 
 def refuse_too_few(broker: BrokerSettings, hosts: Sequence[str]) -> None:
@@ -86,13 +86,6 @@ def refuse_too_few(broker: BrokerSettings, hosts: Sequence[str]) -> None:
         text = f"too few brokers are alive for {REPLICATION} copies of a new topic: {', '.join(hosts)}"
         hint = "start the others and try again, or set broker.replication to how many copies there shall be"
         raise ConfigurationError([Finding(broker.bootstrap, 0, 0, text, hint)])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _min_insync(replication: int) -> int:

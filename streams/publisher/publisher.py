@@ -10,8 +10,8 @@ Rules that this module obeys (docs/architecture.md, "Identity and order"):
   drains beside them, and only while no live record waits to be sent.
 - At the end, what was handed over and not acknowledged may be on the log: the spool keeps it under its identity, and
   the next process sends it before all else, accepted once more. What was not handed over becomes backfill.
-- What did not fit the spool, or can't be read there any more, is told by Gap('spool-full'), or by the hole that it
-  leaves where it had a sequence; what a dead process may have lost, by Gap('restart').
+- What did not fit the spool, or can't be sent from there any more, is told by Gap('spool-full'); what a dead process
+  may have lost, by Gap('restart').
 - A disk that takes nothing stops no start, no end and no record on its way to a broker that takes it: what was sent is
   then noted later, so that a restart tells of more than was lost, never of less. What only the disk could keep ends the
   process.

@@ -7,8 +7,8 @@ Rules that this module obeys:
 - Each process has an epoch, above all that the file knows: an older copy of the file gives no identity twice.
 - What may be on the log under an identity of the live source is kept under it for the next process.
 - Full: GPU frames go first, then plant readings, gaps and receipts never; of a kind, what came last. What goes is
-  counted per unit in the same transaction, until it was reported; so is what can't be sent any more, but where its
-  identity leaves a hole that tells of it.
+  counted per unit in the same transaction, until it was reported; so is what can't be sent any more, but for what was
+  in flight at an end.
 - One process per source: a second one that opens the file is refused.
 - A disk that takes nothing keeps no process from starting: the epoch is noted, and the file made, when there is room.
 """

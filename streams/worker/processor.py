@@ -38,7 +38,7 @@ from streams.dead_letter import dead_letter
 from streams.journal.heads import Signer, head_message
 from streams.record import Record
 from streams.replay_mark import Marking, is_replayed, replay_of
-from streams.snapshots import Snapshot, is_covered, log_ids, record_digest
+from streams.snapshots import Snapshot, is_covered, log_ids
 from streams.topics import EVENTS
 from streams.wire import decode_input, encode_output
 from streams.worker.alarm_upkeep import AlarmUpkeep
@@ -270,8 +270,8 @@ class Processor:
     def _advance(self, partition: PartitionState, record: Record) -> bool:
         """Whether the record is the next one of its partition."""
         if record.offset < partition.position:
-            is_last = record.offset == partition.position - 1 and partition.last_digest
-            if is_last and partition.last_digest != record_digest(record.value):
+            is_last = record.offset == partition.position - 1 and partition.last_value is not None
+            if is_last and partition.last_value != (record.value or b""):
                 raise InvariantError(
                     f"{record.topic}[{record.partition}] has another record at offset {record.offset} than was read "
                     "there: the log has lost its end"
@@ -286,7 +286,7 @@ class Processor:
         self.counts.skipped_offsets += missing
         partition.fresh = False
         partition.position = record.offset + 1
-        partition.last_digest = record_digest(record.value)
+        partition.last_value = record.value or b""
         return True
 
     def _decode(self, partition: PartitionState, record: Record) -> tuple[UnitState, Input]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateways.client_address import address_of, client_of
+from gateways.client_address import client_of, ip_address_of
 from gateways.scada.channel import _address_of
 
 CLIENTS = [
@@ -22,7 +22,7 @@ CLIENTS = [
 
 @pytest.mark.parametrize(("said", "client"), CLIENTS)
 def test_a_client_is_its_address_or_its_network(said: str, client: str) -> None:
-    assert client_of(address_of(said)) == client
+    assert client_of(ip_address_of(said)) == client
 
 
 @pytest.mark.parametrize(("said", "client"), CLIENTS)
