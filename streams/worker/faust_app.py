@@ -28,11 +28,12 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from rules.errors import UnreachableError
+from rules.errors import InvariantError, UnreachableError
 from streams.bus.contiguous import FetchWait, Holes
 from streams.bus.kafka_batches import tolerate_header_names
 from streams.bus.kafka_producer import FAILURES
 from streams.bus.kafka_security import client_options
+from streams.bus.kafka_static_member import say_name
 from streams.record import Record, headers_of
 from streams.settings import BrokerSettings
 from streams.worker.sharing import shared_out
@@ -94,6 +95,18 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # a
     holes: Holes
     wanted: dict[TP, int]
     """The next offset of each partition, set at every rebalance and by what was fetched since."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        if self.membership.instance is not None:
+            say_name(self._consumer._coordinator, self.membership.instance, self._fenced)
+
+    def _fenced(self) -> None:
+        error = InvariantError(
+            f"two workers have one name: another process is '{self.membership.instance}' in the group now; "
+            "give each --name"
+        )
+        self.parent_loop.call_soon_threadsafe(self.consumer.callbacks.failure, error)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)

@@ -74,8 +74,6 @@ class Owners:
         self._worker = worker
         self._clock_ns = clock_ns
         self._life = life or f"{socket.gethostname()}:{os.getpid()}:{clock_ns()}"
-        self._mine: set[int] = set()
-        """Partitions that this process has claimed."""
         self.forget()
 
     def forget(self) -> None:
@@ -83,7 +81,6 @@ class Owners:
         self._position = 0
         self._highest = 0
         self._last: dict[int, Claim] = {}
-        self._mine.clear()
 
     async def claim(self, partitions: Collection[int]) -> int:
         """Make them this worker's own; the epoch under which it speaks of their units. UnreachableError.
@@ -100,7 +97,6 @@ class Owners:
             await (await self._producer.send(message))
             await self.follow()
             if all(self._last.get(partition) == claim for partition in wanted):
-                self._mine.update(wanted)
                 return epoch
             log.warning("another worker claimed partitions of %s at the same time: claiming again", wanted)
             await asyncio.sleep(_PAUSE_S)
@@ -142,15 +138,6 @@ class Owners:
             if last is not None and last.epoch > epoch:
                 return partition, last
         return None
-
-    def namesake(self) -> Claim | None:
-        """The claim of another process of this worker's name on what this process had claimed before, if there is one.
-
-        A broker hands the place of a static member to whoever joins last under its name: two that live take it from
-        each other for ever.
-        """
-        claims = (self._last[partition] for partition in sorted(self._mine) if partition in self._last)
-        return next((one for one in claims if one.worker == self._worker and one.life != self._life), None)
 
 
 def _claim_of(record: Record) -> Claim | None:

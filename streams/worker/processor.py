@@ -127,8 +127,7 @@ class Processor:
     async def assign(self, partitions: Collection[int]) -> dict[int, int]:
         """Claim `partitions` and restore their units; the offset from which each has to be read. UnreachableError.
 
-        InvariantError where another process has the name of this worker, ConfigurationError where a unit is another
-        site file's.
+        ConfigurationError where a unit is another site file's.
         """
         async with self._busy:
             self.counts.assignments += 1
@@ -139,10 +138,6 @@ class Processor:
                 self._writer.log_ids = found
                 self._owners.forget()
             await self._owners.follow()
-            if (other := self._owners.namesake()) is not None:
-                raise InvariantError(
-                    f"two workers have one name: {other} has the partitions of this process now; give each --name"
-                )
             for number in partitions:
                 if number in given_up and self._owners.is_mine(number, given_up[number].epoch):
                     self._partitions[number] = given_up[number]

@@ -16,6 +16,9 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from gateways.nvml.state import NvmlState
 from rules.engine.inputs import Receipt
@@ -23,6 +26,7 @@ from streams.last_words import LastWords
 from streams.record import Message, Record
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, OWNERS, partition_of
 from streams.wire import decode_input, owner_epoch_of
+from streams.worker.role import GROUP
 from tests.support.worker_world import World, world_on
 
 pytestmark = [pytest.mark.system, pytest.mark.kafka]
@@ -103,6 +107,17 @@ async def shared(world: World, *processes: asyncio.subprocess.Process) -> dict[i
 
 async def claims(world: World) -> list[dict[str, Any]]:
     return [orjson.loads(record.value or b"") for record in await world.read(OWNERS.name)]
+
+
+async def committed(world: World) -> dict[str, int]:
+    """The group's offsets, by partition."""
+    client = AIOKafkaAdminClient(bootstrap_servers=world.bootstrap)
+    await client.start()
+    try:
+        offsets = await client.list_consumer_group_offsets(GROUP)
+    finally:
+        await client.close()
+    return {str(place.partition): one.offset for place, one in offsets.items()}
 
 
 def last_words(records: list[Record]) -> dict[bytes | None, bytes | None]:
@@ -220,19 +235,50 @@ async def test_a_worker_that_was_stopped_and_wakes_up_can_do_nothing(world: Worl
     assert set(done) == ids
 
 
-async def test_of_two_with_one_name_one_ends_and_says_why(world: World) -> None:
+async def test_of_two_with_one_name_the_first_ends_and_says_why(world: World) -> None:
     async with world.worker(**CALM) as first:
         await world.send(0, 20)
         await worked_off(world, first)
         async with world.worker(**CALM) as second:
             assert await asyncio.wait_for(first.wait(), LIMIT_S) not in (0, -signal.SIGKILL)
+            assert second.returncode is None
             words = (world.folder / "words.log").read_text()
             assert "two workers have one name" in words or "has another owner, 'worker'" in words
             await world.send(20, 40)
             said = await worked_off(world, second)
             assert said["worker"]["metrics"]["assignments"] < 6
             await check_outputs(world)
+            second.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(second.wait(), LIMIT_S) == 0
+    assert await committed(world) == await world.ends()
     assert len(await claims(world)) == 2
+
+
+class FaustNamed(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types of its own
+    """Members of a group have to agree on the name of what shares the partitions out."""
+
+    name = "faust"
+
+
+async def test_a_name_is_lost_to_who_joins_last_before_that_one_has_claimed_anything(world: World) -> None:
+    """It may take long to begin: in that time the first must not take the place back."""
+    async with world.worker(**CALM) as first:
+        await world.send(0, 20)
+        await worked_off(world, first)
+        second = AIOKafkaConsumer(
+            EVENTS.name,
+            bootstrap_servers=world.bootstrap,
+            group_id=GROUP,
+            group_instance_id="worker",
+            partition_assignment_strategy=(FaustNamed,),
+            enable_auto_commit=False,
+        )
+        try:
+            await asyncio.wait_for(second.start(), LIMIT_S)
+            assert await asyncio.wait_for(first.wait(), LIMIT_S) not in (0, -signal.SIGKILL)
+        finally:
+            await second.stop()
+    assert "two workers have one name" in (world.folder / "words.log").read_text()
 
 
 async def test_adding_and_killing_moves_no_more_than_a_share_and_changes_no_output(world: World) -> None:

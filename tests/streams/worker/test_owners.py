@@ -43,7 +43,6 @@ async def test_two_at_the_same_moment_have_different_epochs_and_the_first_sees_t
         await one.follow()
         taken = one.overtaken({1: epoch})
         assert (taken is None) == (epoch == max(epochs))
-        assert (one.namesake() is None) == (epoch == max(epochs))
 
 
 async def test_partitions_of_others_overtake_nobody() -> None:
@@ -57,7 +56,6 @@ async def test_partitions_of_others_overtake_nobody() -> None:
     await second.claim([2])
     await first.follow()
     assert first.overtaken({0: epoch, 2: epoch}) is not None
-    assert first.namesake() is None
 
 
 async def test_what_is_no_claim_is_passed_by_and_a_fresh_log_forgets(
@@ -191,20 +189,6 @@ async def test_a_partition_without_a_leader_hides_no_other_owner(tmp_path: Path)
     plant.bus.ends = without_leader  # type: ignore[method-assign]
     with pytest.raises(InvariantError, match=r"partition 1 has another owner, 'b'"):
         await zombie.keep_ownership()
-
-
-async def test_two_of_one_name_the_first_says_so_and_ends(tmp_path: Path) -> None:
-    plant = await Plant(tmp_path).ready()
-    first = await plant.worker()
-    second = await plant.worker()
-    await first.revoke()
-    with pytest.raises(InvariantError, match="two workers have one name: 'worker'"):
-        await first.assign(range(PARTITIONS))
-    # it has claimed nothing: the second goes on with what it has
-    await second.revoke()
-    await second.assign(range(PARTITIONS))
-    await second.keep_ownership()
-    assert second.metrics()["restores"] == 0
 
 
 def test_the_topic_is_kept_whole_for_a_while() -> None:
