@@ -1,4 +1,4 @@
-"""A static member says its name with each word to its group, so that it hears when another has taken its place.
+"""A static member says its name in heartbeats and commits too, so that it hears when another has taken its place.
 
 aiokafka names a member in JoinGroup and SyncGroup alone. One whose place another process of its name has taken would
 hear that nobody knows it (UNKNOWN_MEMBER_ID), join again without the number that it had, and take the place back, from
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetCommitResponse_v3
-from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1
+from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1, SyncGroupRequest
 from aiokafka.protocol.types import Array, Int32, Int64, Schema, String
 
 FENCED_INSTANCE_ID: Final = 82
@@ -104,19 +105,27 @@ class _NamedCommit(Request[_CommitStruct]):  # type: ignore[misc]  # as above
 
 
 def say_name(coordinator: Any, name: str, fenced: Callable[[], None]) -> None:
-    """Let this coordinator of aiokafka's name its member in all that it says.
+    """Let this coordinator of aiokafka's name its member in heartbeats and commits.
 
-    `fenced` is called, in the coordinator's thread, when the broker says that another process has the name now.
+    `fenced` is called, in the coordinator's thread, when the broker says that another process has the name now. After
+    that nothing is said any more: whoever joins last has the name, and that must not be who was just told to end.
     """
     send = coordinator._send_req
+    is_fenced = False
 
     async def send_named(request: Any) -> Any:
-        if isinstance(request, HeartbeatRequest):
+        nonlocal is_fenced
+        if is_fenced:
+            raise KafkaError(f"another process is '{name}' in the group now")
+        # Without its number a member is about to join anew, and the broker would take its own old one for another's.
+        if isinstance(request, HeartbeatRequest) and request._member_id:
             request = _NamedHeartbeat(request, name)
-        elif isinstance(request, OffsetCommitRequest):
+        elif isinstance(request, OffsetCommitRequest) and request._consumer_id:
             request = _NamedCommit(request, name)
         response = await send(request)
-        if FENCED_INSTANCE_ID in _error_codes(response):
+        is_own = isinstance(request, SyncGroupRequest) and not request._member_id
+        if FENCED_INSTANCE_ID in _error_codes(response) and not is_own:
+            is_fenced = True
             fenced()
         return response
 

@@ -127,7 +127,7 @@ class Processor:
     async def assign(self, partitions: Collection[int]) -> dict[int, int]:
         """Claim `partitions` and restore their units; the offset from which each has to be read. UnreachableError.
 
-        ConfigurationError where a unit is another site file's.
+        ConfigurationError where a unit is another site file's, InvariantError where no claim counts.
         """
         async with self._busy:
             self.counts.assignments += 1
@@ -421,7 +421,9 @@ class Processor:
             "unacknowledged": len(self._outbox),
             "positions": dict(self.positions()),
             "owner_epochs": self._epochs(),
-            "acknowledged": {number: p.acknowledged for number, p in self._partitions.items()},
+            "acknowledged": {
+                number: p.covered if p.units else p.acknowledged for number, p in self._partitions.items()
+            },
             "replay": None if self._producer.mark is None else self._producer.mark.recording,
             "rules": {unit.id: unit.engine.rules_digest for unit in self._units()},
             "access": {unit.id: unit.engine.access_digest for unit in self._units()},

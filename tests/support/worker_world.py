@@ -26,12 +26,13 @@ from streams.settings import BrokerSettings
 from streams.site_folder import load_site
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, STATUS, TOPICS
 from streams.wire import decode_input, encode_input, encode_output
-from tests.support.broker import Broker
+from tests.support.broker import LIMIT_S, Broker
 
 ROOT = Path(__file__).parents[2]
 NARVIK = ROOT / "examples" / "narvik"
 PARTITIONS = 3
-T0 = 1_800_000_000 * 10**9
+T0 = 4_000_000_000 * 10**9
+"""Far ahead of every clock: commands have not expired where actuators work on them."""
 STEP_NS = 100_000_000
 GARBAGE = b"\0"
 RULE = """
@@ -77,7 +78,7 @@ class World(Broker):
         await self.producer.flush()
 
     async def status(
-        self, wanted: Callable[[dict[str, Any]], bool], role: str = "worker", limit_s: float = 25
+        self, wanted: Callable[[dict[str, Any]], bool], role: str = "worker", limit_s: float = LIMIT_S
     ) -> dict[str, Any]:
         """The first status of a role that is as `wanted`."""
         reader = await self.bus.reader([STATUS.name])
@@ -169,7 +170,7 @@ async def world_on(bootstrap: str, folder: Path, partitions: int = PARTITIONS) -
     (site_dir / "rules").mkdir(parents=True)
     (site_dir / "site.yaml").write_text((NARVIK / "site.yaml").read_text())
     (site_dir / "rules" / "rules.yaml").write_text(RULE)
-    bus = KafkaBus(BrokerSettings(bootstrap=bootstrap, partitions=partitions))
+    bus = KafkaBus(BrokerSettings(bootstrap=bootstrap, partitions=partitions, request_timeout_s=30))
     await bus.create_topics(TOPICS, partitions)
     producer = await bus.producer("test")
     try:

@@ -34,7 +34,7 @@ def properties() -> str:
 
 async def roles_of_other_partitions(folder: Path, bootstrap: str) -> None:
     """They end with exit code 2, and have sent nothing."""
-    bus = KafkaBus(BrokerSettings(bootstrap=bootstrap))
+    bus = KafkaBus(BrokerSettings(bootstrap=bootstrap, request_timeout_s=30))
     broker = Broker(folder, bootstrap, bus)
     units = load_site(Path(SITE)).units.values()
     NvmlState.create(folder / "nvml.state", [gpu for unit in units for gpu in unit.gpus])
@@ -69,6 +69,8 @@ async def test_it_starts_and_takes_the_topics(
         await asyncio.to_thread(broker.start)
     except apache_kafka_module.NoKafkaError as error:
         pytest.skip(f"no Apache Kafka: {error}")
+    # it has just started, on a machine that may be busy
+    monkeypatch.setenv("HEADRACE_BROKER__REQUEST_TIMEOUT_S", "30")
     try:
         capfd.readouterr()
         code = await asyncio.to_thread(

@@ -83,7 +83,7 @@ async def apache(apache_kafka_module: ModuleType, tmp_path: Path) -> AsyncIterat
         await asyncio.to_thread(kafka.start)
     except apache_kafka_module.NoKafkaError as error:
         pytest.skip(f"no Apache Kafka: {error}")
-    bus = KafkaBus(BrokerSettings(bootstrap=kafka.bootstrap))
+    bus = KafkaBus(BrokerSettings(bootstrap=kafka.bootstrap, request_timeout_s=30))
     yield Broker(tmp_path, kafka.bootstrap, bus)
     await bus.close()
     await asyncio.to_thread(kafka.stop)
@@ -136,7 +136,7 @@ async def test_ctrl_c_ends_it_with_what_was_sent(recorded: Recorded, embedded: B
             while sum((await embedded.ends()).values()) < 100:
                 await asyncio.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        output, _ = await asyncio.wait_for(process.communicate(), 10)
+        output, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert process.returncode == 130
     fed = json.loads(output)
     assert fed["partial"]
@@ -227,7 +227,7 @@ async def test_workers_say_what_was_recorded_and_actuators_do_nothing(
         await apache.until("each worker has its share, and is at the end of it", have_worked_off)
         for process in working.values():
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), LIMIT_S) == 0
 
         commands = await apache.read(COMMANDS.name)
         roles = await apache.until(

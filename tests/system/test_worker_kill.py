@@ -16,6 +16,7 @@ import pytest
 from gateways.broker import EmbeddedBroker
 from streams.record import Message
 from streams.topics import DEAD_LETTERS, EVENTS, partition_of
+from tests.support.broker import LIMIT_S
 from tests.support.worker_world import GARBAGE, PARTITIONS, World, world_on
 
 pytestmark = pytest.mark.system
@@ -65,13 +66,13 @@ async def test_killed_crashed_and_stopped_it_says_what_an_undisturbed_one_says(w
     for part in range(3):
         async with world.worker(crashes) as worker:
             await world.send(50 + part * 15, 65 + part * 15)
-            assert await asyncio.wait_for(worker.wait(), 15) == 137, f"no crash in life {part}"
+            assert await asyncio.wait_for(worker.wait(), LIMIT_S) == 137, f"no crash in life {part}"
 
     async with world.worker(crashes) as worker:
         said = await world.worked_off(worker.pid)
         assert said["metrics"]["restores"] > 0  # how many units had their turn is a matter of time
         worker.terminate()
-        assert await asyncio.wait_for(worker.wait(), 10) == 0
+        assert await asyncio.wait_for(worker.wait(), LIMIT_S) == 0
     final = await world.status(lambda said: said["pid"] == worker.pid and said["state"] == "stopping")
     assert final["metrics"]["acknowledged"] == final["metrics"]["positions"]
 

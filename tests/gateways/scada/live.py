@@ -53,7 +53,7 @@ rules:
 LOW_R1, LOW_R2 = f"{UNIT}:rack-low:R1", f"{UNIT}:rack-low:R2"
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
     """Wait for a condition; the time-out only ends a test that has failed."""
     end = time.monotonic() + timeout_s
     while not (found := condition()):

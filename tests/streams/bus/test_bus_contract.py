@@ -17,7 +17,7 @@ from streams.record import Message, Record, TopicPartition
 from streams.settings import BrokerSettings
 from streams.topics import Topic
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(params=["memory", "simulated", "embedded", pytest.param("apache", marks=pytest.mark.kafka)])

@@ -56,7 +56,7 @@ async def everything(bus: KafkaBus) -> list[Input]:
     reader = await bus.reader([EVENTS.name])
     ends = await bus.ends(EVENTS.name)
     found: list[Input] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while any(reader.positions()[partition] < end for partition, end in ends.items()):
             found += [decode_input(r.key, r.headers, r.value) for r in await reader.read(0.2)]
     await reader.close()
@@ -146,13 +146,15 @@ async def test_a_reader_finds_a_fresh_log_even_when_it_has_grown_past_its_positi
 
 async def kills(broker: Broker, tmp_path: Path, durable: bool) -> None:
     """A publisher through a short outage and a long one; what the engine would see of it."""
+    patient = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap, request_timeout_s=60))
+    await patient.create_topics(TOPICS, 3)
+    # longer than a busy machine needs to connect and to answer: nothing is to be spooled before the outage
+    request_timeout_s, memory_s = (5.0, 15.0) if durable else (2.0, 5.0)
     settings = Settings(
-        broker=BrokerSettings(bootstrap=broker.bootstrap, request_timeout_s=2),
-        # longer than a busy machine needs to connect: nothing is to be spooled before the outage
-        spool=SpoolSettings(memory_s=5, drain_records_per_s=500),
+        broker=BrokerSettings(bootstrap=broker.bootstrap, request_timeout_s=request_timeout_s),
+        spool=SpoolSettings(memory_s=memory_s, drain_records_per_s=500),
     )
     bus = KafkaBus(settings.broker)
-    await bus.create_topics(TOPICS, 3)
     publisher = Publisher(bus, "plant", settings, tmp_path / "spool", 3)
     await publisher.start()
     metrics = publisher.metrics
@@ -180,7 +182,7 @@ async def kills(broker: Broker, tmp_path: Path, durable: bool) -> None:
     await go_on(50)
     await until(lambda: metrics["unsent"] == 0 and metrics["spool_records"] == 0)
 
-    kept = engine_s_view(await everything(bus))
+    kept = engine_s_view(await everything(patient))
     live, backfill = kept["plant"], kept["plant/backfill"]
     first = 1 + lost_with_the_log
     assert [value.identity.sequence for value in live] == list(range(first, first + len(live)))
@@ -195,6 +197,7 @@ async def kills(broker: Broker, tmp_path: Path, durable: bool) -> None:
     assert held > 0
     await publisher.close()
     await bus.close()
+    await patient.close()
 
 
 async def test_a_reader_closes_while_its_fetch_waits_for_the_broker(embedded_broker: EmbeddedBroker) -> None:

@@ -6,15 +6,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 
 from streams.bus.kafka_static_member import FENCED_INSTANCE_ID, say_name
 
-APACHE_KAFKA_4 = {8: (2, 9), 12: (0, 4), 13: (0, 5)}
+APACHE_KAFKA_4 = {8: (2, 9), 11: (2, 9), 12: (0, 4), 13: (0, 5), 14: (0, 5)}
 """The versions that a broker offers, by the number of the request."""
 HEARTBEAT = HeartbeatRequest("workers", 7, "worker-0-abc")
 COMMIT = OffsetCommitRequest("workers", 7, "worker-0-abc", -1, [("events", [(2, 41, "")])])
+JOIN = JoinGroupRequest("workers", 6000, 6000, "worker-0-abc", "worker-0", "consumer", [])
+SYNC = SyncGroupRequest("workers", 7, "worker-0-abc", "worker-0", [])
 
 
 class Group:
@@ -33,9 +36,12 @@ class Group:
         struct = request.prepare(APACHE_KAFKA_4)
         self.said.append(struct)
         kind = struct.RESPONSE_TYPE
-        if struct.API_KEY == 8:
-            return kind.decode(kind(0, [("events", [(1, 0), (2, self.code)])]).encode())
-        return kind.decode(kind(0, self.code).encode())
+        answers = {
+            8: (0, [("events", [(1, 0), (2, self.code)])]),
+            11: (0, self.code, 7, "faust", "worker-0-abc", "worker-0-abc", []),
+            14: (0, self.code, b""),
+        }
+        return kind.decode(kind(*answers.get(struct.API_KEY, (0, self.code))).encode())
 
 
 async def test_heartbeats_and_commits_carry_the_name() -> None:
@@ -55,8 +61,8 @@ async def test_heartbeats_and_commits_carry_the_name() -> None:
     assert commit.to_object()["topics"] == [{"topic": "events", "partitions": [place]}]
 
 
-@pytest.mark.parametrize("request_", [HEARTBEAT, COMMIT], ids=["heartbeat", "commit"])
-async def test_who_has_lost_its_name_hears_so(request_: Any) -> None:
+@pytest.mark.parametrize("request_", [HEARTBEAT, COMMIT, JOIN, SYNC], ids=lambda one: type(one).__name__)
+async def test_who_has_lost_its_name_hears_so_once_and_says_nothing_more(request_: Any) -> None:
     group = Group()
     for group.code in (0, 25, 27):  # all is well, nobody knows it, the group shares anew
         await group._send_req(request_)
@@ -64,6 +70,24 @@ async def test_who_has_lost_its_name_hears_so(request_: Any) -> None:
     group.code = FENCED_INSTANCE_ID
     await group._send_req(request_)
     assert group.fenced == 1
+    for more in (HEARTBEAT, COMMIT, JOIN, SYNC):
+        with pytest.raises(KafkaError, match="another process is 'worker-0'"):
+            await group._send_req(more)
+    assert len(group.said) == 4
+    assert group.fenced == 1
+
+
+async def test_between_two_memberships_its_own_old_one_is_nobody_else() -> None:
+    """aiokafka may still commit then, or end a join that it has given up."""
+    group = Group()
+    await group._send_req(HeartbeatRequest("workers", -1, ""))
+    await group._send_req(OffsetCommitRequest("workers", -1, "", -1, [("events", [(2, 41, "")])]))
+    assert [struct.API_VERSION for struct in group.said] == [1, 3]  # they have no room for a name
+    group.code = FENCED_INSTANCE_ID
+    await group._send_req(SyncGroupRequest("workers", -1, "", "worker-0", []))
+    assert group.fenced == 0
+    await group._send_req(JoinGroupRequest("workers", 6000, 6000, "", "worker-0", "consumer", []))
+    assert group.fenced == 1  # two that began at the same moment
 
 
 async def test_answers_without_a_code_are_handed_on() -> None:

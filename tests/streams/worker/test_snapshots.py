@@ -292,6 +292,7 @@ async def test_inputs_under_the_offsets_of_lost_ones_are_evaluated_by_the_next_w
     end = plant.bus.end(place)
     worker = await plant.worker()
     assert (worker.positions()[place.partition], worker.counts.restores_on_other_log) == (end, 0)
+    assert worker.metrics()["acknowledged"][place.partition] == end  # by the snapshot that it began with
 
 
 async def test_who_reads_a_log_that_loses_its_end_ends(tmp_path: Path) -> None:

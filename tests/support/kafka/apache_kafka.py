@@ -23,6 +23,7 @@ from gateways.listen import free_port
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache" / "kafka"
 START_LIMIT_S = 300.0
+END_LIMIT_S = 120.0
 JVM = (
     "-Xms64m",
     "-Xmx256m",
@@ -149,7 +150,12 @@ class ApacheKafka:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(number)
-            process.wait(30)
+            try:
+                process.wait(END_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
 
 
 class ApacheCluster:
