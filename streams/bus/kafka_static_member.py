@@ -115,8 +115,9 @@ def say_name(coordinator: Any, name: str, fenced: Callable[[], None]) -> None:
 
     async def send_named(request: Any) -> Any:
         nonlocal is_fenced
+        lost = KafkaError(f"another process is '{name}' in the group now")
         if is_fenced:
-            raise KafkaError(f"another process is '{name}' in the group now")
+            raise lost
         # Without its number a member is about to join anew, and the broker would take its own old one for another's.
         if isinstance(request, HeartbeatRequest) and request._member_id:
             request = _NamedHeartbeat(request, name)
@@ -127,6 +128,7 @@ def say_name(coordinator: Any, name: str, fenced: Callable[[], None]) -> None:
         if FENCED_INSTANCE_ID in _error_codes(response) and not is_own:
             is_fenced = True
             fenced()
+            raise lost  # aiokafka does not know that answer: Faust would crash with it, in pages of traceback
         return response
 
     coordinator._send_req = send_named
