@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 from gateways.broker import EmbeddedBroker
 from gateways.listen import free_port
@@ -16,6 +17,10 @@ from gateways.listen import free_port
 # Who starts the tests in the background of a shell, or under nohup, has them and all that they start ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long one example may take says something of the machine alone.
+settings.register_profile("headrace", deadline=None)
+settings.load_profile("headrace")
 
 
 @pytest.fixture
@@ -29,8 +34,10 @@ async def embedded_broker(tmp_path: Path) -> AsyncIterator[EmbeddedBroker]:
     """A started embedded broker with every topic (3 partitions where a topic leaves it open), and an empty log."""
     broker = EmbeddedBroker(free_port(), tmp_path / "broker", partitions=3)
     await broker.start()
-    yield broker
-    await broker.stop()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
 
 
 @pytest.fixture(scope="session")
@@ -53,5 +60,7 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory, apache_kafka_module: 
         broker.start()
     except apache_kafka_module.NoKafkaError as error:
         pytest.skip(f"no Apache Kafka: {error}")
-    yield broker.bootstrap
-    broker.stop()
+    try:
+        yield broker.bootstrap
+    finally:
+        broker.stop()

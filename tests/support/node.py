@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 INSTALL = Path(__file__).with_name("install_node_packages.sh")
+CACHE = INSTALL.parents[2] / ".cache"
 
 
 def node_environment(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
@@ -18,7 +20,11 @@ def node_environment(request: pytest.FixtureRequest, folder: Path) -> dict[str, 
     if not (shutil.which("node") and shutil.which("npm")):
         reason = "Node.js or npm is not installed"
     else:
-        installed = subprocess.run([INSTALL, folder], capture_output=True, text=True, check=False)
+        CACHE.mkdir(exist_ok=True)
+        with (CACHE / "node.lock").open("w") as lock:
+            # several files of tests take the same packages: who comes second must not lay them down anew
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            installed = subprocess.run([INSTALL, folder], capture_output=True, text=True, check=False)
         packages = installed.stdout.strip()
         if installed.returncode:
             reason = f"npm could not install {folder.name}: {installed.stderr.strip()[-300:]}"

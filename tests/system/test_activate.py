@@ -40,16 +40,16 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 def activate(rules: Path, broker: str) -> tuple[int, dict[str, dict[str, object]]]:
     child = start("activate", "examples/narvik", "--rules", str(rules), "--bootstrap", broker, "--json")
-    said, words = child.communicate(timeout=180)
+    said, words = child.communicate(timeout=300)
     assert said, words
     answer: dict[str, dict[str, object]] = json.loads(said)
     return child.returncode, answer
 
 
 def wait_for_alarms(rule: str, count: int, broker: str) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until:
-        said = start("alarms", "examples/narvik", "--bootstrap", broker, "--json").communicate(timeout=60)[0]
+        said = start("alarms", "examples/narvik", "--bootstrap", broker, "--json").communicate(timeout=180)[0]
         if sum(json.loads(line)["rule"] == rule for line in said.splitlines()) == count:
             return
     raise AssertionError(f"{rule} was not raised on all")
@@ -57,7 +57,7 @@ def wait_for_alarms(rule: str, count: int, broker: str) -> None:
 
 def broker_of(run_dir: Path) -> str:
     """Where the run's broker is, once its worker reads."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         for log in run_dir.glob("**/worker.log"):
             words = log.read_text()
@@ -68,13 +68,14 @@ def broker_of(run_dir: Path) -> str:
     raise AssertionError("no worker came up")
 
 
-def test_rules_change_under_a_running_plant(tmp_path: Path) -> None:
+def test_rules_change_under_a_running_plant(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     recording, rules = tmp_path / "run.mcap", tmp_path / "rules"
     shutil.copytree(ROOT / "examples" / "narvik" / "rules", rules)
     up = start(
-        "up", "--free-ports", "--for", "10min", "--record", str(recording), "--json",
+        "up", "--free-ports", "--for", "30min", "--record", str(recording), "--json",
         HEADRACE_RUN_DIR=str(tmp_path / "run"),
     )  # fmt: skip
+    request.addfinalizer(up.kill)  # where this test has failed, it still runs
     broker = broker_of(tmp_path / "run")
     (rules / "warm.yaml").write_text(WARM)
     code, more = activate(rules, broker)
@@ -87,13 +88,13 @@ def test_rules_change_under_a_running_plant(tmp_path: Path) -> None:
     code, fewer = activate(rules, broker)
     assert code == 0, fewer
     up.send_signal(signal.SIGINT)
-    said, words = up.communicate(timeout=120)
+    said, words = up.communicate(timeout=300)
     assert up.returncode == 0, words[-4000:]
     summary = json.loads(said)
     assert (summary["lost"], summary["restarts"], summary["broken_ids"]) == (0, 0, 0)
 
     replayed = start("replay", str(recording), "--json")
-    answer = json.loads(replayed.communicate(timeout=120)[0])
+    answer = json.loads(replayed.communicate(timeout=300)[0])
     assert replayed.returncode == 0, answer["verification"]
     assert answer["verification"]["differences"] == 0
     warm = [alarm for alarm in answer["alarms"] if alarm["rule"] == "gpu-lukewarm"]

@@ -38,7 +38,9 @@ class Containers:
     """The services as processes; `ports` of the host are free ones, by those of the file."""
 
     def __init__(self, folder: Path, bootstrap: str) -> None:
-        self.broker = Broker(folder, bootstrap, KafkaBus(BrokerSettings(bootstrap=bootstrap)))
+        self.broker = Broker(
+            folder, bootstrap, KafkaBus(BrokerSettings(bootstrap=bootstrap, request_timeout_s=30))
+        )
         self._token = folder / "http-token"
         self._token.write_text("of-the-test\n")
         self._ports: dict[tuple[str, str], int] = {}
@@ -112,10 +114,12 @@ async def containers(tmp_path: Path, apache_kafka_module: ModuleType) -> AsyncIt
         await asyncio.to_thread(kafka.start)
     except apache_kafka_module.NoKafkaError as error:
         pytest.skip(f"no Apache Kafka: {error}")
-    found = Containers(tmp_path, kafka.bootstrap)
-    yield found
-    await found.broker.bus.close()
-    kafka.stop()
+    try:
+        found = Containers(tmp_path, kafka.bootstrap)
+        yield found
+        await found.broker.bus.close()
+    finally:
+        kafka.stop()
 
 
 def test_what_works_on_a_real_plant_has_the_command_of_what_works_on_the_simulated_one() -> None:

@@ -79,17 +79,18 @@ class World(Broker):
 
 @pytest.fixture
 async def world(unused_port: int, tmp_path: Path) -> AsyncIterator[World]:
-    embedded = EmbeddedBroker(unused_port, tmp_path)
-    await embedded.start()
     for name in ("narvik", "narvik-small"):
         shutil.copytree(EXAMPLES / name, tmp_path / name)
     site_file = tmp_path / "narvik-small" / "site.yaml"
     site_file.write_text(
         site_file.read_text().replace("after: 20 s", "after: 8 s").replace("period: 10 s", "period: 1 s")
     )
-    bus = KafkaBus(BrokerSettings(bootstrap=embedded.bootstrap, partitions=PARTITIONS))
-    await bus.create_topics(TOPICS, PARTITIONS)
+    embedded = EmbeddedBroker(unused_port, tmp_path)
+    await embedded.start()
+    settings = BrokerSettings(bootstrap=embedded.bootstrap, partitions=PARTITIONS, request_timeout_s=30)
+    bus = KafkaBus(settings)
     try:
+        await bus.create_topics(TOPICS, PARTITIONS)
         endpoint = f"opc.tcp://127.0.0.1:{free_port()}/headrace/plant"
         folder = site_file.parent
         yield World(tmp_path, embedded.bootstrap, bus, folder, load_site(folder), endpoint)
@@ -124,7 +125,7 @@ async def test_whatever_is_killed_the_plant_goes_to_the_safe_side(world: World) 
         await world.role("plant", lambda said: said["state"] == "ready")
         actuators = await world.start(stack, "actuators")
         await world.role("actuators", _counts)
-        client = await stack.enter_async_context(Client(world.endpoint))
+        client = await stack.enter_async_context(Client(world.endpoint, timeout=60))
         await set_pump(client)
 
         # ticker and worker: the role writes every fallback, to both kinds of target

@@ -182,7 +182,7 @@ def test_topics_are_applied_once_and_a_change_is_found_and_healed(
 
 
 async def _state(kafka: SecuredCluster, topic: str) -> dict[str, str]:
-    bus = KafkaBus(BrokerSettings(bootstrap=kafka.bootstrap))
+    bus = KafkaBus(BrokerSettings(bootstrap=kafka.bootstrap, request_timeout_s=float(PATIENCE_S)))
     try:
         found = await KafkaTopics(bus).found([one for one in TOPICS if one.name == topic])
         return dict(found[topic].own)
@@ -369,7 +369,7 @@ async def test_people_act_with_the_rights_of_the_operator(
     allowed: SecuredCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the roles have worked: what stands is listed."""
-    bus = KafkaBus(BrokerSettings(bootstrap=allowed.bootstrap))
+    bus = KafkaBus(BrokerSettings(bootstrap=allowed.bootstrap, request_timeout_s=float(PATIENCE_S)))
     broker = Broker(tmp_path, allowed.bootstrap, bus)
     async with broker.process("alarms", SITE, "--json", **scram(allowed, "headrace-operator")) as process:
         output, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
@@ -383,7 +383,7 @@ async def test_the_operator_may_look_at_all_that_doctor_and_migrate_look_at(
 ) -> None:
     """After the roles have worked."""
     operator = scram(allowed, "headrace-operator")
-    bus = KafkaBus(BrokerSettings(bootstrap=allowed.bootstrap))
+    bus = KafkaBus(BrokerSettings(bootstrap=allowed.bootstrap, request_timeout_s=float(PATIENCE_S)))
     broker = Broker(tmp_path, allowed.bootstrap, bus)
     for command in (("doctor",), ("migrate", "--check")):
         async with broker.process(*command, SITE, "--json", **operator) as process:

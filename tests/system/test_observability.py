@@ -36,7 +36,7 @@ pytestmark = pytest.mark.system
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T | None], patience_s: float = 150.0) -> T:
+def until(look: Callable[[], T | None], patience_s: float = 300.0) -> T:
     deadline = time.monotonic() + patience_s
     while (found := look()) is None:
         assert time.monotonic() < deadline, "it did not come to that"
@@ -46,7 +46,7 @@ def until(look: Callable[[], T | None], patience_s: float = 150.0) -> T:
 
 def get(address: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -91,14 +91,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             time.sleep(11)  # as long as a role may say nothing
             done = subprocess.run(
                 [*command, "doctor", SITE, "--json"], cwd=ROOT, capture_output=True, text=True, check=False,
-                env=environment | {"HEADRACE_BROKER__BOOTSTRAP": bootstrap}, timeout=120,
+                env=environment | {"HEADRACE_BROKER__BOOTSTRAP": bootstrap}, timeout=300,
             )  # fmt: skip
             found.doctor, found.doctor_code = json.loads(done.stdout), done.returncode
             process.terminate()
-            time.sleep(3)  # it has seen who is silent, and waits for the ticker to end
+            until(lambda: _has_ended(process.pid, "opcua"))  # before it ends anyone, it looks who is silent
         finally:
             os.kill(ticker, signal.SIGCONT)
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=300)
         found.summary = json.loads(out)
         for record in Recording(recording).records(topics=[STATUS.name]):
             body = json.loads(record.value or b"{}")
@@ -106,8 +106,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield found
     finally:
         if process.poll() is None:
-            process.terminate()
-            process.wait(60)
+            process.kill()
+            process.wait()
 
 
 def _address(folder: Path, role: str) -> str | None:
@@ -122,6 +122,14 @@ def _pid_of(parent: int, role: str) -> int:
         if ["run", role] == child.cmdline()[3:5]:
             return child.pid
     raise AssertionError(role)
+
+
+def _has_ended(parent: int, role: str) -> bool | None:
+    try:
+        _pid_of(parent, role)
+    except (AssertionError, psutil.NoSuchProcess):
+        return True
+    return None
 
 
 def test_every_role_runs_and_says_what_it_is(run: Run) -> None:

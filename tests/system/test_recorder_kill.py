@@ -25,7 +25,7 @@ def headrace(*arguments: str, **environment: str) -> tuple[int, Any, str]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
         check=False,
     )
     return done.returncode, json.loads(done.stdout) if "--json" in arguments else None, done.stderr
@@ -35,8 +35,9 @@ def headrace(*arguments: str, **environment: str) -> tuple[int, Any, str]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Recorder and worker are killed between the fault and its consequences, and the log is rolled."""
     folder = tmp_path_factory.mktemp("recorder")
+    # a slow machine has half of it for its starts
     code, summary, words = headrace(
-        "up", "--for", "45s", "--fault", "pump_trip@15s", "--kill", "worker@17s", "--kill", "recorder@16s",
+        "up", "--for", "70s", "--fault", "pump_trip@15s", "--kill", "worker@17s", "--kill", "recorder@16s",
         "--record", str(folder / "kept"), "--free-ports", "--json",
         HEADRACE_RUN_DIR=str(folder), HEADRACE_RECORDER__SEGMENT_S="8",
         HEADRACE_BROKER__EMBEDDED_LIMIT_RECORDS="1500",

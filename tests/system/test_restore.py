@@ -39,7 +39,9 @@ class Site:
 
     def __init__(self, machine: Path, folder: Path, bootstrap: str) -> None:
         folder.mkdir(exist_ok=True)
-        self.broker = Broker(folder, bootstrap, KafkaBus(BrokerSettings(bootstrap=bootstrap)))
+        self.broker = Broker(
+            folder, bootstrap, KafkaBus(BrokerSettings(bootstrap=bootstrap, request_timeout_s=30))
+        )
         self.state = machine / "var" / "lib" / "headrace"
         self._plant = f"endpoint.plant-opcua=opc.tcp://127.0.0.1:{free_port()}/headrace/plant"
 

@@ -38,23 +38,24 @@ def commanded_after_a_roll(up: subprocess.Popen[str]) -> list[str]:
     raise AssertionError("".join(said)[-4000:])
 
 
-def test_a_roll_loses_nothing_and_changes_no_answer(tmp_path: Path) -> None:
+def test_a_roll_loses_nothing_and_changes_no_answer(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     recording = tmp_path / "run.mcap"
     up = headrace(
-        "up", "examples/narvik-small", "--for", "5min", "--fault", "pump_trip@15s", "--record", str(recording),
+        "up", "examples/narvik-small", "--for", "15min", "--fault", "pump_trip@15s", "--record", str(recording),
         "--free-ports", "--json",
         HEADRACE_RUN_DIR=str(tmp_path), HEADRACE_BROKER__EMBEDDED_LIMIT_RECORDS="100",
     )  # fmt: skip
+    request.addfinalizer(up.kill)  # where this test has failed, it still runs
     said = commanded_after_a_roll(up)
     up.send_signal(signal.SIGINT)
-    stdout, stderr = up.communicate(timeout=150)
+    stdout, stderr = up.communicate(timeout=300)
     assert up.returncode == 0, ("".join(said) + stderr)[-4000:]
     summary = json.loads(stdout)
     assert (summary["lost"], summary["restarts"], summary["broken_ids"]) == (0, 0, 0)
     assert {command["status"] for command in summary["commands"]} == {"done"}
     segments = [recording, *(recording.with_stem(f"run-{number + 1}") for number in range(summary["rolls"]))]
     replay = headrace("replay", *(str(segment) for segment in segments), "--json")
-    stdout, stderr = replay.communicate(timeout=150)
+    stdout, stderr = replay.communicate(timeout=300)
     assert replay.returncode == 0, stdout[-2000:] + stderr[-2000:]
     answer = json.loads(stdout)
     assert answer["verification"]["differences"] == answer["verification"]["after_end"] == 0

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.system]
 PAGE = Path(__file__).parents[2] / "docs" / "kafka.md"
 SITE = str(PAGE.parents[1] / "examples" / "narvik")
 PASSWORD = "three-brokers"
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 def block(begin: str, text: str) -> str:
@@ -109,13 +109,14 @@ class OfThePage:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OfThePage]:
     made = OfThePage(tmp_path_factory.mktemp("kafka"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        try:
+    try:
+        with pytest.MonkeyPatch.context() as monkeypatch:
             made.start(monkeypatch)
-        except NoKafkaError as error:
-            pytest.skip(f"no Apache Kafka: {error}")
-        yield made
-    made.cluster.kill()
+            yield made
+    except NoKafkaError as error:
+        pytest.skip(f"no Apache Kafka: {error}")
+    finally:
+        made.cluster.kill()
 
 
 @pytest.fixture

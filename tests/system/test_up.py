@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.system
 
 
-def headrace(*arguments: str, run_dir: Path, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
+def headrace(*arguments: str, run_dir: Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gateways.cli.main", *arguments],
         cwd=ROOT,
@@ -46,8 +46,9 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("up")
     recording = folder / "run.mcap"
+    # a slow machine has half of it for its starts
     done = headrace(
-        "up", "--for", "32s", "--fault", "pump_trip@10s", "--kill", "worker@17s", "--record", str(recording),
+        "up", "--for", "60s", "--fault", "pump_trip@10s", "--kill", "worker@17s", "--record", str(recording),
         "--seed", "5", "--free-ports", "--json", run_dir=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -83,7 +84,7 @@ def test_a_command_is_effective_within_the_promised_time(run: Run) -> None:
     # generous: the promise is measured by `headrace bench latency`; this finds a path that has lost its way
     for command in run.summary["commands"]:
         at, receipt_at = (datetime.fromisoformat(command[name]) for name in ("at", "receipt_at"))
-        assert (receipt_at - at).total_seconds() < 10
+        assert (receipt_at - at).total_seconds() < 30
 
 
 def stripped(run: Run) -> Path:
@@ -148,7 +149,7 @@ def test_without_its_broker_it_ends_at_once_and_says_so(tmp_path: Path) -> None:
         ]
         assert len(brokers) == 1
         brokers[0].kill()
-        out, words = up.communicate(timeout=60)
+        out, words = up.communicate(timeout=180)
     finally:
         up.kill()
     assert up.returncode == 3, words[-2000:]
@@ -172,7 +173,7 @@ def test_told_to_stop_before_the_plant_is_ready_it_ends_soon_and_leaves_nobody(t
             time.sleep(0.01)
         roles = psutil.Process(up.pid).children()
         up.terminate()
-        out, words = up.communicate(timeout=60)
+        out, words = up.communicate(timeout=180)
     finally:
         up.kill()
     assert up.returncode == 0, words[-2000:]
@@ -199,7 +200,7 @@ def test_told_to_stop_before_the_plant_is_ready_it_ends_soon_and_leaves_nobody(t
 def test_a_wrong_call_is_refused_before_anything_starts(
     arguments: list[str], says: str, tmp_path: Path
 ) -> None:
-    done = headrace("up", *arguments, run_dir=tmp_path, timeout_s=30)
+    done = headrace("up", *arguments, run_dir=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr
     assert not list(tmp_path.iterdir())

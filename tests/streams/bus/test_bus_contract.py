@@ -35,13 +35,17 @@ async def bus(request: pytest.FixtureRequest, bootstrap: str, tmp_path: Path) ->
     if "embedded" in request.node.callspec.id:
         broker = EmbeddedBroker(int(bootstrap.rpartition(":")[2]), tmp_path)
         await broker.start()
-    made: Bus = KafkaBus(BrokerSettings(bootstrap=bootstrap)) if bootstrap else MemoryBus()
+    made: Bus = MemoryBus()
+    if bootstrap:
+        made = KafkaBus(BrokerSettings(bootstrap=bootstrap, request_timeout_s=30))
     if "simulated" in request.node.callspec.id:
         made = FaultyBus(MemoryBus(), Network())
-    yield made
-    await made.close()
-    if broker is not None:
-        await broker.stop()
+    try:
+        yield made
+    finally:
+        await made.close()
+        if broker is not None:
+            await broker.stop()
 
 
 @pytest.fixture

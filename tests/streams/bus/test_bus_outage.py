@@ -100,7 +100,8 @@ async def test_nothing_answers(unused_port: int, caplog: pytest.LogCaptureFixtur
 async def test_a_send_that_the_broker_does_not_take_fails_with_all_behind_it(
     embedded_broker: EmbeddedBroker,
 ) -> None:
-    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap, request_timeout_s=1))
+    # long enough for a busy machine to connect and to answer, before the outage and after it
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap, request_timeout_s=4))
     producer = await bus.producer("test")
     assert bus.idempotent is False, "Tansu takes no idempotent producers"
     await (await producer.send(Message(EVENTS.name, 0, None, b"0")))
@@ -108,7 +109,7 @@ async def test_a_send_that_the_broker_does_not_take_fails_with_all_behind_it(
     waiting = [
         asyncio.ensure_future(await producer.send(Message(EVENTS.name, n, None, b"1"))) for n in range(3)
     ]
-    done, _ = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_EXCEPTION)
+    done, _ = await asyncio.wait(waiting, timeout=60, return_when=asyncio.FIRST_EXCEPTION)
     assert len(done) == 3, "all at once"
     assert all(isinstance(future.exception(), UnreachableError) for future in waiting)
     with pytest.raises(UnreachableError):
@@ -134,7 +135,7 @@ async def test_a_reader_finds_a_fresh_log_even_when_it_has_grown_past_its_positi
     for value in fresh:
         await (await producer.send(Message(EVENTS.name, 0, None, value)))
     seen: list[bytes | None] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not set(fresh) <= set(seen):
             seen += [record.value for record in await reader.read(0.2)]
     assert seen[-5:] == fresh, "from its start, in order"
@@ -149,7 +150,7 @@ async def kills(broker: Broker, tmp_path: Path, durable: bool) -> None:
     patient = KafkaBus(BrokerSettings(bootstrap=broker.bootstrap, request_timeout_s=60))
     await patient.create_topics(TOPICS, 3)
     # longer than a busy machine needs to connect and to answer: nothing is to be spooled before the outage
-    request_timeout_s, memory_s = (5.0, 15.0) if durable else (2.0, 5.0)
+    request_timeout_s, memory_s = (5.0, 15.0) if durable else (4.0, 10.0)
     settings = Settings(
         broker=BrokerSettings(bootstrap=broker.bootstrap, request_timeout_s=request_timeout_s),
         spool=SpoolSettings(memory_s=memory_s, drain_records_per_s=500),
@@ -215,7 +216,7 @@ async def test_a_reader_closes_while_its_fetch_waits_for_the_broker(embedded_bro
 async def test_a_reader_s_outage_is_said_once_and_so_is_its_end(
     embedded_broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap, request_timeout_s=1))
+    bus = KafkaBus(BrokerSettings(bootstrap=embedded_broker.bootstrap))  # a late answer is no outage
     reader = await bus.reader([EVENTS.name])
 
     def said() -> list[str]:

@@ -96,7 +96,7 @@ async def test_a_log_that_was_right_and_has_other_partitions_now_is_out_of_reach
 ) -> None:
     broker = EmbeddedBroker(unused_port, tmp_path, partitions=3)
     await broker.start()
-    settings = BrokerSettings(bootstrap=broker.bootstrap, partitions=3, request_timeout_s=1)
+    settings = BrokerSettings(bootstrap=broker.bootstrap, partitions=3, request_timeout_s=4)
     bus = KafkaBus(settings, of_role=True)
     producer = await bus.producer("ticker")
     await (await producer.send(Message(EVENTS.name, 0, None, b"0")))

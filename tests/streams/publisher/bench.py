@@ -46,7 +46,7 @@ class Running(Clock):
         return self.now_ns
 
 
-async def until(condition: Callable[[], bool], patience_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
     """Let the loop run until it holds; fail when it never does."""
     async with asyncio.timeout(patience_s):
         while not condition():

@@ -47,7 +47,7 @@ class Recorder:
         self._task = asyncio.create_task(runs(self.context))
 
     async def until(self, records: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.context.metrics.get("records", 0) < records and not self._task.done():
                 await asyncio.sleep(0)
 

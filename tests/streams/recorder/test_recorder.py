@@ -51,7 +51,7 @@ async def send(bus: MemoryBus, count: int, topic: str = "events") -> None:
 
 
 async def recorded(context: RoleContext, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while context.metrics.get("records", 0) < count:
             await asyncio.sleep(0)
 
@@ -111,7 +111,7 @@ async def test_what_could_not_be_drained_is_said(tmp_path: Path) -> None:
     bus = await bus_with_topics()
     context = await context_of(tmp_path, bus, drain_s="0.3", start="latest")
     task = asyncio.create_task(run(context))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while context.state != "ready":
             await asyncio.sleep(0)
     await send(bus, 1)

@@ -41,7 +41,7 @@ async def test_a_full_disk_ends_the_segment_and_recording_goes_on_when_there_is_
     await send(bus, 10)
     await recorder.until(11)
     disk["mb"] = 99
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not recorder.context.metrics.get("disk_full"):
             await asyncio.sleep(0.01)
     (file,) = segments_in(recorder.folder)
@@ -63,7 +63,7 @@ async def test_a_recorder_that_starts_on_a_full_disk_waits(
     bus = await bus_with_topics()
     disk = disk_with(monkeypatch, 50)
     recorder = Recorder(tmp_path, bus, reserve_mb=100)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not recorder.context.metrics.get("disk_full"):
             await asyncio.sleep(0.01)
     assert segments_in(recorder.folder) == []
@@ -83,7 +83,7 @@ async def test_a_stop_on_a_full_disk_says_what_is_not_recorded(
     recorder.context.options["drain_s"] = "0.1"
     await recorder.until(1)
     disk["mb"] = 99
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not recorder.context.metrics.get("disk_full"):
             await asyncio.sleep(0.01)
     await send(bus, 7)
@@ -111,7 +111,7 @@ async def test_no_room_is_told_while_publishers_hold(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, bus, site=WITH_POINT)
     recorder.context.settings.run_dir = tmp_path
     recorder.context.hold()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "room_gb" not in recorder.context.metrics:
             await asyncio.sleep(0)
     await recorder.until(1)
@@ -156,7 +156,7 @@ async def test_what_was_recorded_is_on_the_disk_and_not_in_its_cache(
     bus = await bus_with_topics()
     recorder = Recorder(tmp_path, bus, segment_s=0.001)
     await send(bus, 10)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not recorder.folder.exists() or len(segments_in(recorder.folder)) < 2:
             await asyncio.sleep(0.01)
     await recorder.stop()

@@ -47,7 +47,7 @@ def read(request: pytest.FixtureRequest) -> Read:
     def run(path: Path) -> subprocess.CompletedProcess[str]:
         command = ["node", SUPPORT / "reader.cjs", path]
         return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, env=environment, capture_output=True, text=True, timeout=180, check=False
         )
 
     return run
@@ -106,7 +106,7 @@ def test_arrows_own_reader_reads_the_messages(tmp_path: Path, read: Read) -> Non
     ]
     done = subprocess.run(
         [sys.executable, "-I", SUPPORT / "read_arrow.py"],
-        input="\n".join(map(json.dumps, messages)), capture_output=True, text=True, check=True, timeout=60,
+        input="\n".join(map(json.dumps, messages)), capture_output=True, text=True, check=True, timeout=180,
     )  # fmt: skip
     said: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["name"] for one in said[:4]] == ["readings/1", "frame/1", "readings/1", "frame/1"]
