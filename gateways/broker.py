@@ -30,7 +30,7 @@ from streams.topics import TOPICS, Topic
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-START_LIMIT_S = 30.0
+START_LIMIT_S = 5.0
 ATTEMPTS = 5
 
 
