@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateways.broker import EmbeddedBroker
 from gateways.listen import free_port
@@ -16,6 +17,10 @@ from gateways.listen import free_port
 # Who starts the tests in the background of a shell, or under nohup, has them and all that they start ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# A machine that pauses for 200 ms is no failed example.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture
