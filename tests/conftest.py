@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from gateways.broker import EmbeddedBroker
 from gateways.listen import free_port
@@ -18,9 +18,9 @@ from gateways.listen import free_port
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# How long one example may take says something of the machine alone.
-settings.register_profile("headrace", deadline=None)
-settings.load_profile("headrace")
+# How long an example takes, or its drawing, says something of the machine alone.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

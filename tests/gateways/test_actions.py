@@ -122,7 +122,7 @@ async def test_a_journal_that_could_not_be_read_is_heard_again(monkeypatch: pyte
     monkeypatch.setattr(actions, "AGAIN_S", 0.0)
     monkeypatch.setattr(actions, "_READ_S", 0.001)
     words = "the journal can't be read now: the broker is away"
-    async with asyncio.timeout(30), plant.sender(works=False) as sender:
+    async with asyncio.timeout(120), plant.sender(works=False) as sender:
         with monkeypatch.context() as broken:
             broken.setattr(MemoryReader, "read", away)
             for _ in range(2):

@@ -193,7 +193,7 @@ def test_the_parser_of_asyncapi_reads_what_the_command_prints(request: pytest.Fi
         input=printed.stdout,
         capture_output=True,
         env=environment,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

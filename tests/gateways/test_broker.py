@@ -112,5 +112,5 @@ def test_it_ends_when_the_process_that_started_it_is_killed(tmp_path: Path, unus
     finally:
         supervisor.kill()
         supervisor.communicate()
-    psutil.wait_procs([broker], timeout=10)
+    psutil.wait_procs([broker], timeout=60)
     assert not broker.is_running() or broker.status() == psutil.STATUS_ZOMBIE

@@ -171,12 +171,12 @@ async def test_an_answer_that_is_not_taken_in_time() -> None:
 
 
 async def test_half_of_a_head_is_not_waited_for() -> None:
-    async with serving(idle_s=0.1) as (_, http):
+    async with serving(idle_s=0.3) as (_, http):
         assert http._base_url is not None
         for begun in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /"):
             reader, writer = await asyncio.open_connection("127.0.0.1", http._base_url.port)
             writer.write(begun)
-            said = await asyncio.wait_for(reader.read(), 10)
+            said = await asyncio.wait_for(reader.read(), 60)
             assert said.startswith(b"HTTP/1.1 200") == begun.endswith(b"GET /")
             writer.close()
 
@@ -242,7 +242,7 @@ async def answer_to(http: aiohttp.ClientSession, sent: bytes) -> str:
     assert http._base_url is not None
     reader, writer = await asyncio.open_connection("127.0.0.1", http._base_url.port)
     writer.write(sent)
-    said = await asyncio.wait_for(reader.read(), 10)
+    said = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return said.decode()
 

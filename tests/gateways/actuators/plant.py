@@ -96,7 +96,7 @@ class PlantServer:
 _numbers = itertools.count(1)
 
 
-def command(actuator, value, *, name=None, unit=None, expires_s=10.0):
+def command(actuator, value, *, name=None, unit=None, expires_s=60.0):
     now = time.time_ns()
     kind = "W" if actuator.endswith("power_limit") else "percent"
     return Command(
@@ -143,4 +143,4 @@ async def running(context):
         yield context
     finally:
         context.stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, 60)

@@ -144,7 +144,7 @@ async def test_a_process_that_ends_between_mark_and_act_acts_after_its_restart(c
         patched.setattr(NvmlTarget, "write", die)
         await send(context.bus, lost)
         with pytest.raises(RuntimeError, match="between mark and act"):
-            await asyncio.wait_for(role.run(context), 10)
+            await asyncio.wait_for(role.run(context), 60)
     assert receipts(context.bus) == []
     again = await restart(context)
     async with running(again):
@@ -243,7 +243,8 @@ async def test_a_plant_of_another_site_is_not_limited(context, state, tmp_path):
     assert state.field("limit_writes").sum() == 0
 
 
-async def test_a_server_that_comes_late_and_comes_back_is_written(tmp_path, state):
+async def test_a_server_that_comes_late_and_comes_back_is_written(tmp_path, state, monkeypatch):
+    monkeypatch.setattr(opcua_target, "WAIT_FOR_SERVER_NS", 60_000_000_000)  # however slowly it comes
     port = free_port()
     first, second = await PlantServer(port).init(), await PlantServer(port).init()
     context = await make_context(tmp_path, make_site(port), "actuators")

@@ -28,7 +28,7 @@ class Sink:
     async def take(self, request: web.Request) -> web.Response:
         body = await request.read()
         if self.hangs:
-            await asyncio.sleep(30)
+            await asyncio.sleep(600)
         status = self.answers.pop(0) if self.answers else self.always
         self.bodies.append(body)
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
@@ -58,8 +58,8 @@ async def running_sink() -> AsyncIterator[Sink]:
         await runner.cleanup()
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Return when it is so; TimeoutError."""
+async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    """Return when it is so; TimeoutError, which only ends a test that has failed."""
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)

@@ -44,7 +44,7 @@ def told(*alarms: Alarm, group: str = "") -> Notification:
 
 
 def webhook(url: str, secret: str | None = None) -> Webhook:
-    return Webhook(Channel("here", "webhook", Secret(url), secret and Secret(secret), timeout_s=2.0), now)
+    return Webhook(Channel("here", "webhook", Secret(url), secret and Secret(secret), timeout_s=30.0), now)
 
 
 async def test_a_library_that_nobody_here_wrote_verifies_a_webhook(sink: Sink) -> None:
@@ -132,7 +132,7 @@ def test_what_is_silenced_is_over_for_an_alertmanager() -> None:
     assert alert(shelved, "narvik", NOON + 60 * S)["endsAt"] < alert(raised(1), "narvik", NOON)["endsAt"]
 
 
-def apprise_to(url: str, timeout_s: float = 5.0) -> AppriseChannel:
+def apprise_to(url: str, timeout_s: float = 30.0) -> AppriseChannel:
     return AppriseChannel(Channel("phone", "apprise", Secret(url), timeout_s=timeout_s, parallel=1), UTC)
 
 

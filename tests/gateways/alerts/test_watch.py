@@ -47,7 +47,7 @@ async def test_it_fires_as_soon_as_a_worker_works(start: Start, sink: Sink, bus:
         await (await producer.send(Message(STATUS.name, 0, b"x", b"no json")))
         await (await producer.send(Message(STATUS.name, 0, b"x", b"[]")))
         withheld = role.context.metrics["always_withheld"]
-        await until(lambda: role.context.metrics["always_withheld"] == withheld + 2)
+        await until(lambda: role.context.metrics["always_withheld"] >= withheld + 2)
         assert sink.got == []
         await worker_says(bus)
         await until(lambda: len(sink.got) == 2)
@@ -64,16 +64,16 @@ async def test_it_is_silent_when_no_worker_says_anything(
         await worker_says(bus)
         await until(lambda: len(sink.got) > 0)
         before = role.context.metrics["always_withheld"]
-        await until(lambda: role.context.metrics["always_withheld"] == before + 1)
+        await until(lambda: role.context.metrics["always_withheld"] > before)
         fired = len(sink.got)
-        await until(lambda: role.context.metrics["always_withheld"] == before + 3)
+        await until(lambda: role.context.metrics["always_withheld"] >= before + 3)
         assert len(sink.got) == fired <= 2
 
 
 async def test_an_alertmanager_hears_again_of_what_fires(
     start: Start, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "LEASE_EVERY_S", 0.3)
+    monkeypatch.setattr(watch, "LEASE_EVERY_S", 1.0)  # the words themselves come before
     text = f"""
 channels: {{prometheus: {{kind: alertmanager, url: "{sink.url}"}}}}
 subscriptions: {{duty: {{to: prometheus, severity: high}}}}

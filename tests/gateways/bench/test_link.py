@@ -9,7 +9,7 @@ import pytest
 
 from gateways.bench.link import Link
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -47,7 +47,7 @@ def test_a_recording_can_be_replayed_into_it_and_a_signal_ends_it(
     assert json.loads(capfdbinary.readouterr().out)["records"]["events"] > 0
     broker = psutil.Process(int(str(said["pid"])))
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert not broker.is_running()
 
 
@@ -62,7 +62,7 @@ def test_a_port_that_is_taken_is_refused(command: Command, capfd: pytest.Capture
 def test_a_broker_that_ends_by_itself_is_no_good_end(command: Command) -> None:
     process, said = command
     psutil.Process(int(str(said["pid"]))).kill()
-    _, words = process.communicate(timeout=20)
+    _, words = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "its log, which was in its memory, is gone" in words
 

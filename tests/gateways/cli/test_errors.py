@@ -104,4 +104,4 @@ def test_a_signal_before_a_command_has_begun_is_an_interruption() -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == b"begun\n"
             process.send_signal(number)
-            assert process.wait(30) == 130
+            assert process.wait(60) == 130

@@ -95,7 +95,7 @@ def test_ctrl_c_ends_all_processes_at_once_and_without_a_traceback() -> None:
         while len(workers := _workers(process)) < 2:
             assert command.poll() is None
         os.killpg(command.pid, signal.SIGINT)
-        _, said = command.communicate(timeout=60)
+        _, said = command.communicate(timeout=180)
     finally:
         for one in [command, *(_workers(process) if command.poll() is None else ())]:
             one.kill()

@@ -35,7 +35,7 @@ def test_nothing_sticks_out_and_nothing_is_fetched(
     environment = node_environment(request, BROWSER)
     (tmp_path / "page.html").write_text(made(), encoding="utf-8")
     call = ["node", BROWSER / "look.cjs", chromium, tmp_path / "page.html", tmp_path]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True, timeout=300)
     views = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(view["view"], view["scheme"]) for view in views] == [
         (1280, "light"), (1280, "dark"), (375, "light"), (375, "dark"),

@@ -89,8 +89,8 @@ def gaps(bus):
     return inputs(bus, Gap)
 
 
-async def until(condition, patience_s=10.0):
-    """Let the loop run until it holds; fail when it never does."""
+async def until(condition, patience_s=120.0):
+    """Let the loop run until it holds; the time-out only ends a test that has failed."""
     async with asyncio.timeout(patience_s):
         while not condition():
             await asyncio.sleep(0.01)

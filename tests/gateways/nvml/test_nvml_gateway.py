@@ -54,7 +54,7 @@ async def running(context):
         yield context
     finally:
         context.stop.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 def good(bus):
@@ -174,7 +174,7 @@ async def test_what_nobody_foresaw_ends_the_role(path, tmp_path, monkeypatch):
 
     monkeypatch.setattr(gateway.Sampler, "sample", broken)
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(role.run(await make_context(tmp_path)), 10)
+        await asyncio.wait_for(role.run(await make_context(tmp_path)), 60)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def promtool(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProces
     if (found := shutil.which("promtool")) is None:
         pytest.skip("no promtool (package prometheus)")
     return subprocess.run(
-        [found, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [found, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
 
 

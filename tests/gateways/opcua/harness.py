@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 NAMESPACE = "urn:test:plant"
 
 
-async def until(condition, timeout_s=20.0):
+async def until(condition, timeout_s=120.0):
     """Wait for a condition; the time-out only ends a test that has failed."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -44,12 +44,12 @@ class ServerProcess:
     def start(self):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self._process = subprocess.Popen(self._command, bufsize=0, env=self._env, **pipes)
-        self._expect(b"ready", 30)
+        self._expect(b"ready", 120)
         return self
 
     def tell(self, *command):
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._expect(b"done", 10)
+        self._expect(b"done", 60)
 
     def _expect(self, word, timeout_s):
         """Read lines until one is `word`: node-opcua has things to say about itself."""

@@ -144,9 +144,10 @@ def test_nothing_is_written_when_a_node_is_wrong_or_the_server_is_away(
 ):
     monkeypatch.chdir(tmp_path)
     map_file(tmp_path, "  nsu=urn:elsewhere;s=flow: {to: P-1.PumpSpeed, unit: percent}\n")
-    said, _ = imported(tmp_path, historian.port, capfd, "2026-01-01T00:00Z", code=2)
+    span = ("2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z")
+    said, _ = imported(tmp_path, historian.port, capfd, *span, code=2)
     assert "nsu=urn:elsewhere;s=flow': the server has no such namespace" in str(said)
-    said, _ = imported(tmp_path, free_port(), capfd, "2026-01-01T00:00Z", code=3)
+    said, _ = imported(tmp_path, free_port(), capfd, *span, code=3)
     assert "nothing was written" in str(said)
 
 
@@ -155,9 +156,9 @@ def test_a_call_that_is_wrong_says_what_to_write(tmp_path, capfd, monkeypatch):
     file = str(map_file(tmp_path))
     server = "opc.tcp://127.0.0.1:4840/historian"
     for words, part in (
-        (["opc.tcp://plant.example:4840", "--from", "2026-01-01T00:00Z"], "plant.example is another machine"),
+        (["opc.tcp://plant.example:4840", "--from", "2020-01-01T00:00Z"], "plant.example is another machine"),
         ([server], "from a time on"),
-        ([server, server, "--from", "2026-01-01T00:00Z"], "imported alone"),
+        ([server, server, "--from", "2020-01-01T00:00Z"], "imported alone"),
         ([server, "--from", "2026-01-02T00:00Z", "--to", "2026-01-01T00:00Z"], "--from must lie before --to"),
         ([server, "--from", "soon"], "'soon' is no time"),
         ([file], "reads a server, not files"),
@@ -200,7 +201,7 @@ def test_a_historian_that_is_not_asyncua(their_historian, tmp_path, capfd, monke
     said, inputs = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z")
     (tmp_path / "out.mcap").unlink()
     file.write_text(file.read_text().replace("s=still", "s=plain"))
-    refused, _ = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", code=2)
+    refused, _ = imported(tmp_path, port, capfd, "2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z", code=2)
     found = columns(inputs)
     assert [time for time, *_ in found] == [T0 + number * S for number in range(12_000)]
     assert [value for _, value, *_ in found] == [pytest.approx(1000.0 * number) for number in range(12_000)]

@@ -192,7 +192,7 @@ async def test_whoever_waits_for_a_client_to_leave_can_be_cancelled(turns: int) 
     for _ in range(turns):
         await asyncio.sleep(0)
     running.cancel()
-    done, _ = await asyncio.wait([running], timeout=5.0)
+    done, _ = await asyncio.wait([running], timeout=30.0)
     assert done
     assert running.cancelled()
     assert not socket.is_open

@@ -198,7 +198,7 @@ async def live(folder: Path, port: int, **settings: Any) -> AsyncIterator[Live]:
 @asynccontextmanager
 async def client(endpoint: str, name: str = "", password: str = PASSWORD) -> AsyncIterator[Any]:
     """A client of asyncua's over a channel without security."""
-    made = Client(endpoint, timeout=10)
+    made = Client(endpoint, timeout=60)
     if name:
         made.set_user(name)
         made.set_password(password)

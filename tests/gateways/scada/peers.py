@@ -103,7 +103,7 @@ class Peer:
         """The next JSON object; other lines are a library's."""
         assert self._process.stdout is not None
         while True:
-            line = await asyncio.wait_for(self._process.stdout.readline(), 60)
+            line = await asyncio.wait_for(self._process.stdout.readline(), 180)
             if not line:
                 raise RefusedError("it has ended")
             if line.startswith(b"{"):
@@ -112,7 +112,7 @@ class Peer:
 
     async def events(self, condition: str, count: int) -> list[dict[str, Any]]:
         """The events of a condition, once there are as many."""
-        for _ in range(400):
+        for _ in range(2400):
             found = [
                 one for one in await self.ask("events") if str(one["ConditionId"]).endswith(f"s={condition}")
             ]
@@ -142,6 +142,6 @@ async def peer(command: Sequence[Any], env: Mapping[str, str] | None = None) -> 
         if process.stdin is not None:
             process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 15)
+            await asyncio.wait_for(process.wait(), 60)
         except TimeoutError:
             process.kill()

@@ -59,7 +59,7 @@ class Scenario:
         """Raw values in pages, and an average."""
         end_ms = round(time.time() * 1000) + 1000
         # readings and alarms come to the server on two ways
-        for _ in range(200):
+        for _ in range(2400):
             whole = await self.peer.ask("history", FLOW, begin_ms, end_ms, 0)
             if len(whole["values"]) == 3:
                 break

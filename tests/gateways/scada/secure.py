@@ -39,7 +39,7 @@ async def secured(
     endpoint: str, own: tuple[Path, Path], server: Path, policy: str = "Basic256Sha256", name: str = ""
 ) -> Any:
     """A client, not yet connected, that signs and encrypts."""
-    made = Client(endpoint, timeout=5)
+    made = Client(endpoint, timeout=60)
     made.application_uri = f"urn:{own[0].stem}"
     await made.set_security(
         POLICIES[policy],

@@ -37,7 +37,7 @@ async def parked(served: Live, source: str = "127.0.0.1") -> tuple[asyncio.Strea
 async def is_ended(reader: asyncio.StreamReader) -> bool:
     """Once the server has ended it; the time-out only ends a test that has failed."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await reader.read() == b""
     except ConnectionResetError:
         return True

@@ -142,8 +142,8 @@ async def test_limits_are_those_of_the_rules_that_rule(tmp_path: Path, unused_po
         identity = Identity("activation", time.time_ns(), 1)
         await plant.send(Activation("hall", identity, plant.site.digest, made.digest, time.time_ns()))
         await asyncio.sleep(0)
-        for value in range(100, 200):  # words that come before the rules were taken up have the old limit
-            await plant.flow(float(value))
+        for value in range(2000):  # words that come before the rules were taken up have the old limit
+            await plant.flow(100.0 + value % 100)
             await plant.flow(60)
             if events.of(LOW_R1)[-1]["LowLowLimit"] == 50.0:
                 break
@@ -162,8 +162,8 @@ async def test_limits_behind_a_start_are_those_that_a_worker_names(tmp_path: Pat
         for metrics in (None, {"rules": []}, {"rules": {"hall": made.digest}}):
             status = {"role": "eva", "kind": "worker", "at_ns": 1, "state": "ready", "metrics": metrics}
             await (await plant.producer.send(Message(STATUS.name, 0, b"eva", orjson.dumps(status))))
-        for value in range(100, 200):
-            await plant.flow(float(value))
+        for value in range(2000):
+            await plant.flow(100.0 + value % 100)
             await plant.flow(60)
             if events.of(LOW_R1) and events.of(LOW_R1)[-1]["LowLowLimit"] == 50.0:
                 break
@@ -200,7 +200,7 @@ async def test_a_client_that_asks_and_does_not_read_is_let_go(
     monkeypatch.setattr("gateways.scada.channel.UNREAD_BYTES_MAX", 1_000_000)
     folder = site_folder(tmp_path / "site", with_users=False)
     async with live(folder, unused_port) as plant, client(plant.endpoint) as other:
-        greedy = Client(plant.endpoint, timeout=5)
+        greedy = Client(plant.endpoint, timeout=60)
         await greedy.connect()
         await until(lambda: plant.context.metrics["sessions"] == 2)
         protocol = greedy.uaclient.protocol

@@ -90,10 +90,10 @@ async def test_who_nobody_trusts_is_refused_and_kept_for_the_admin(closed: Site)
 
 
 async def test_without_security_endpoints_can_be_asked_for_and_nothing_else(closed: Site) -> None:
-    found = await Client(closed.endpoint).connect_and_get_server_endpoints()
+    found = await Client(closed.endpoint, timeout=60).connect_and_get_server_endpoints()
     modes = {(one.SecurityMode, one.SecurityPolicyUri) for one in found}
     assert modes == {(ua.MessageSecurityMode.SignAndEncrypt, policy.URI) for policy in POLICIES.values()}
-    async with channel(Client(closed.endpoint, timeout=5)) as made:
+    async with channel(Client(closed.endpoint, timeout=60)) as made:
         params = ua.CreateSessionParameters(EndpointUrl=closed.endpoint)
         assert await status_of(made.uaclient.create_session(params)) == "BadSecurityModeInsufficient"
         params = ua.ReadParameters(NodesToRead=[ua.ReadValueId(FLOW, ua.AttributeIds.Value)])
@@ -143,7 +143,7 @@ async def test_a_session_is_not_taken_over(opened: Site) -> None:
         assert len(token.Identifier) == 32
         guesses = [ua.NodeId(number) for number in (1000, 1001, 1005)]
         for stolen in (*guesses, ua.NodeId(bytes(32), 0, ua.NodeIdType.ByteString), token):
-            async with channel(Client(opened.endpoint, timeout=5)) as thief:
+            async with channel(Client(opened.endpoint, timeout=60)) as thief:
                 await refused_with(thief, stolen)
         async with channel(await secured(opened.endpoint, other, opened.server)) as thief:
             await refused_with(thief, token)
@@ -191,7 +191,7 @@ async def test_a_session_goes_over_to_a_new_channel_of_its_own_client(closed: Si
 
 async def test_a_wrong_password_is_refused_and_not_made_anonymous(opened: Site) -> None:
     for name, password in (("eva", "wrong wrong wrong"), ("nobody", PASSWORD), ("eva", "")):
-        made = Client(opened.endpoint, timeout=5)
+        made = Client(opened.endpoint, timeout=60)
         made.set_user(name)
         made.set_password(password)
         assert await status_of(made.connect()) in ("BadUserAccessDenied", "BadIdentityTokenInvalid")
@@ -200,14 +200,14 @@ async def test_a_wrong_password_is_refused_and_not_made_anonymous(opened: Site) 
 
 
 async def test_a_password_is_for_one_session_and_never_in_clear(opened: Site) -> None:
-    made = Client(opened.endpoint, timeout=5)
+    made = Client(opened.endpoint, timeout=60)
     async with channel(made):
         await made.create_session()
         heard, algorithm = made._encrypt_password(PASSWORD, POLICIES["Basic256Sha256"].URI)
         token = ua.UserNameIdentityToken(
             PolicyId="username", UserName="eva", Password=heard, EncryptionAlgorithm=algorithm
         )
-    async with channel(Client(opened.endpoint, timeout=5)) as other:
+    async with channel(Client(opened.endpoint, timeout=60)) as other:
         await other.create_session()
         for password, by in (
             (heard, algorithm),
@@ -232,7 +232,7 @@ async def test_a_user_with_a_certificate(tmp_path: Path, unused_port: int) -> No
     with (folder / "users.yaml").open("a") as users:
         users.write(f"  otto: {{role: operator, certificates: [{digest}]}}\n")
     async with live(folder, unused_port) as plant:
-        otto = Client(plant.endpoint, timeout=5)
+        otto = Client(plant.endpoint, timeout=60)
         await otto.load_client_certificate(str(made))
         await otto.load_private_key(str(key))
         async with otto:
@@ -240,7 +240,7 @@ async def test_a_user_with_a_certificate(tmp_path: Path, unused_port: int) -> No
             assert answer == "BadUserAccessDenied"  # by the engine: he is not on its access list
             assert plant.context.metrics["actions"] == 1
         _, other_key = await certificate(tmp_path, "stranger")
-        thief = Client(plant.endpoint, timeout=5)
+        thief = Client(plant.endpoint, timeout=60)
         await thief.load_client_certificate(str(made))
         await thief.load_private_key(str(other_key))
         assert await status_of(thief.connect()) == "BadUserSignatureInvalid"
@@ -286,7 +286,7 @@ async def test_on_a_site_without_users_everybody_sees_and_nobody_acts(
         async with client(plant.endpoint) as one:
             answer = await call(one, node(LOW_R1), "AlarmConditionType_ShelvingState_TimedShelve", 1000.0)
             assert answer == "BadUserAccessDenied"
-        made = Client(plant.endpoint, timeout=5)
+        made = Client(plant.endpoint, timeout=60)
         made.set_user("eva")
         made.set_password(PASSWORD)
         assert await status_of(made.connect()) == "BadUserAccessDenied"

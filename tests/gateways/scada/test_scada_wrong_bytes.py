@@ -33,7 +33,7 @@ async def answer(served: Live, *parts: bytes) -> bytes:
         for part in parts:
             writer.write(part)
             await writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await reader.read(-1)
     except ConnectionError:
         return b""
@@ -96,7 +96,7 @@ async def test_a_request_in_parts_ends_before_it_fills_the_memory(
 async def test_a_few_bytes_take_no_memory_before_anybody_has_logged_in(served: Live) -> None:
     asked = nodeid_to_binary(ua.NodeId(ua.ObjectIds.GetEndpointsRequest_Encoding_DefaultBinary))
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    nobody = Client(served.endpoint)
+    nobody = Client(served.endpoint, timeout=60)
     await nobody.connect_socket()
     try:
         await nobody.send_hello()

@@ -76,14 +76,14 @@ async def plant_process(run_dir: Path, *options: str) -> AsyncIterator[Running]:
     assert process.stdout is not None
     assert process.stdin is not None
     try:
-        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 120) == b"ready\n"
         yield Running(endpoint(port), run_dir)
     finally:
         process.stdin.close()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
-async def until(read: Any, accept: Any, patience_s: float = 20.0) -> Any:
+async def until(read: Any, accept: Any, patience_s: float = 120.0) -> Any:
     """The first value of `read` that `accept` takes."""
     async with asyncio.timeout(patience_s):
         while True:
@@ -95,7 +95,7 @@ async def until(read: Any, accept: Any, patience_s: float = 20.0) -> Any:
 
 async def test_a_client_browses_reads_and_writes(tmp_path: Path) -> None:
     log = tmp_path / "writes.jsonl"
-    async with plant_process(tmp_path, f"write_log={log}") as plant, Client(plant.url) as client:
+    async with plant_process(tmp_path, f"write_log={log}") as plant, Client(plant.url, timeout=60) as client:
         plant.index = await client.get_namespace_index("urn:headrace:plant")
         names = []
         node = plant.node(client, "narvik")
@@ -136,7 +136,7 @@ async def test_a_client_browses_reads_and_writes(tmp_path: Path) -> None:
 
 async def test_sign_and_encrypt(tmp_path: Path) -> None:
     async with plant_process(tmp_path) as plant:
-        client = Client(plant.url)
+        client = Client(plant.url, timeout=60)
         client.application_uri = "urn:test"
         certificate, key = await client.setup_self_signed_certificate(
             tmp_path / "key.pem", tmp_path / "cert.der"
@@ -151,7 +151,7 @@ async def test_sign_and_encrypt(tmp_path: Path) -> None:
 
 async def test_faults_of_data_reach_the_client(tmp_path: Path) -> None:
     options = "faults=clock_skew@0s,stale:R02.RackPower@0s"
-    async with plant_process(tmp_path, options) as plant, Client(plant.url) as client:
+    async with plant_process(tmp_path, options) as plant, Client(plant.url, timeout=60) as client:
         plant.index = await client.get_namespace_index("urn:headrace:plant")
         power, stale = plant.node(client, "R01.RackPower"), plant.node(client, "R02.RackPower")
 
@@ -172,7 +172,7 @@ async def test_frames_and_nvml_limits(site: Site, tmp_path: Path) -> None:
     frames: list[Frame] = []
 
     async def collect(until_ok: Any) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not until_ok():
                 for record in await reader.read(0.2):
                     value = decode_input(record.key, record.headers, record.value)
@@ -232,7 +232,7 @@ async def live_plant(plant: RoleContext) -> AsyncIterator[role.LivePlant]:
 
 async def steps(live: role.LivePlant, count: int) -> None:
     """Wait until it has made so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while live.metrics["steps"] < count:
             await asyncio.sleep(0.01)
 
@@ -249,7 +249,8 @@ async def test_what_a_pause_has_held_up_is_made_up_for_but_not_shown_with_times_
     frames = [value for value in found if isinstance(value, Frame) and value.asset == "R03"]
     assert live.metrics["unshown_steps"] >= 5
     assert live.metrics["steps"] == len(frames) + live.metrics["unshown_steps"]
-    assert all(frame.ingest_ns - int(frame.time_ns[0]) < 900_000_000 for frame in frames)
+    # what was made up for is at least so old
+    assert all(frame.ingest_ns - int(frame.time_ns[0]) < 1_100_000_000 for frame in frames)
 
 
 async def test_a_suspended_plant_says_from_when_to_when_it_sampled_nothing(

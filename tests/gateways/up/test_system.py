@@ -58,10 +58,13 @@ async def test_ticks_come_before_the_plant_and_the_plant_before_the_gateways(
     assert started == []
     see(system, encode_input(Tick(last, Identity("ticker", 0, 1), site.tick_ns), 3))
     see(system, status("plant", "starting"))
+    async with asyncio.timeout(60):
+        while not started:
+            await asyncio.sleep(0.01)
     await rest()
     assert started == ["plant"]
     see(system, status("plant", "ready"))
-    await asyncio.wait_for(starting, 10)
+    await asyncio.wait_for(starting, 60)
     assert started == ["plant", "opcua", "nvml", "scada"]
 
 
@@ -80,7 +83,7 @@ async def test_nothing_is_started_once_the_end_has_begun(
     starting = asyncio.create_task(system._start_sources())
     await asyncio.wait({starting}, timeout=0.2)
     ending.cancel()
-    await asyncio.wait_for(starting, 10)
+    await asyncio.wait_for(starting, 60)
     assert started == []
 
 
@@ -212,7 +215,7 @@ async def test_a_run_is_what_was_logged_since_it_began(
     await system.start()
     reading = asyncio.create_task(system._read())
     observer = system.observer
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(observer.gaps) < len(system.site.units) or not observer.came_up:
             await asyncio.sleep(0.01)
     reading.cancel()
