@@ -6,7 +6,7 @@ for the lives of the actuators, as a command that was taken by a process that en
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -148,14 +148,14 @@ def falls_are_due(site: Site, reference: Reference, writes: Sequence[Write], beg
         if actuator.fallback is None or write.value != actuator.fallback.value:
             yield f"{write.actuator} fell back to {write.value:g}, which the site does not name"
             continue
-        words = reference.alive_ns.get(site.assets[actuator.asset].unit, [])
+        words = reference.alive.get(site.assets[actuator.asset].unit, [])
         # it may have been on its way when life returned, and that takes a while to be heard
         tried_ns = write.at_ns - round(TRY_S * 1e9) - HEARD_NS
-        returns = words[bisect_right(words, tried_ns) : bisect_right(words, write.at_ns)]
-        silent_ns = max(
-            at_ns - (words[place - 1] if (place := bisect_left(words, at_ns)) else begun_ns)
-            for at_ns in (*returns, write.at_ns)
-        )
+        heard_ns = [word.on_log_ns for word in words]
+        first, last = bisect_right(heard_ns, tried_ns), bisect_right(heard_ns, write.at_ns)
+        alive_ns = [begun_ns, *(word.alive_ns for word in words)][first : last + 1]
+        ends_ns = (*heard_ns[first:last], write.at_ns)
+        silent_ns = max(end_ns - since_ns for since_ns, end_ns in zip(alive_ns, ends_ns, strict=True))
         if silent_ns < actuator.fallback.after_ns - HEARD_NS:
             yield f"{write.actuator} fell back after a silence of {silent_ns / 1e9:.1f} s"
 
@@ -173,10 +173,10 @@ def silence_is_answered(
         if actuator.fallback is None:
             continue
         words, after_ns = (
-            reference.alive_ns.get(site.assets[actuator.asset].unit, []),
+            reference.alive.get(site.assets[actuator.asset].unit, []),
             actuator.fallback.after_ns,
         )
-        for alive_ns, next_ns in pairwise(words):
+        for (_, alive_ns), (_, next_ns) in pairwise(words):
             end_ns = alive_ns + after_ns + ANSWERED_NS
             if next_ns < end_ns or not any(begin < alive_ns and end_ns < end for begin, end in lives):
                 continue

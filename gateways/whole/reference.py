@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -60,6 +60,13 @@ def undisturbed_engines(site: Site, rules: RuleSets) -> Callable[[str], Engine]:
     return engine
 
 
+class Word(NamedTuple):
+    """On the log since when, and up to when its worker had worked on the unit then."""
+
+    on_log_ns: int
+    alive_ns: int
+
+
 @dataclass(slots=True)
 class Told:
     """A receipt on the log."""
@@ -84,8 +91,8 @@ class Reference:
     commands: dict[str, Command] = field(default_factory=dict)
     receipts: dict[str, list[Told]] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
-    alive_ns: dict[str, list[int]] = field(default_factory=dict)
-    """By unit, up to when each word of a worker says that it has worked on it; never going back."""
+    alive: dict[str, list[Word]] = field(default_factory=dict)
+    """By unit, what workers say of how far they are with it; never going back."""
     counts: Counter[str] = field(default_factory=Counter)
     contradictions: list[str] = field(default_factory=list)
     _positions: dict[TopicPartition, int] = field(default_factory=dict)
@@ -191,10 +198,11 @@ class Reference:
     def _take_word(self, record: Record) -> None:
         said = orjson.loads(record.value or b"{}")
         for unit, now_ns in said.get("metrics", {}).get("now_ns", {}).items():
-            words = self.alive_ns.setdefault(unit, [])
-            alive_ns = min(now_ns, record.timestamp_ms * 1_000_000)
-            if not words or alive_ns > words[-1]:
-                words.append(alive_ns)
+            words = self.alive.setdefault(unit, [])
+            on_log_ns = record.timestamp_ms * 1_000_000
+            alive_ns = min(now_ns, on_log_ns)
+            if not words or alive_ns > words[-1].alive_ns:
+                words.append(Word(on_log_ns, alive_ns))
 
     def _said(self, name: str, value: bytes) -> None:
         if self.said.setdefault(name, value) != value:

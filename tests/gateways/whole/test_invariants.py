@@ -11,7 +11,7 @@ import pytest
 
 from gateways.whole import invariants
 from gateways.whole.field import Write
-from gateways.whole.reference import Reference, Told
+from gateways.whole.reference import Reference, Told, Word
 from gateways.whole.tap import Accepted, Handed
 from rules.engine.inputs import Gap, Identity
 from rules.engine.outputs import Command
@@ -123,16 +123,22 @@ def test_none_after_its_expiry() -> None:
         ([10, 30.2, 31, 32], 38, True),  # tried for as long as may be, before the return was heard
         ([10, 30.2, 31, 32], 45, False),
         ([10, 20, 21], 22, False),
+        ([10, (32, 23)], 30.5, True),  # who came back said then how far it was with what had waited
+        ([10, (21, 20)], 30.5, False),
         ([], 21, True),  # nothing was ever heard
         ([], 9, False),
     ],
 )
-def test_a_fallback_is_due_in_a_silence_only(alive_s: list[float], written_s: float, is_due: bool) -> None:
+def test_a_fallback_is_due_in_a_silence_only(
+    alive_s: list[float | tuple[float, float]], written_s: float, is_due: bool
+) -> None:
+    """Words of life by when they were said, and up to when, where that is another time."""
     site = load_site(SMALL)
     name, fallback = next((one.id, one.fallback) for one in site.actuators.values() if one.fallback)
     assert fallback.after_ns == 20 * S
     unit = site.units[site.assets[site.actuators[name].asset].unit].id
-    made = reference(alive_ns={unit: [round(at_s * S) for at_s in alive_s]})
+    said_s = [one if isinstance(one, tuple) else (one, one) for one in alive_s]
+    made = reference(alive={unit: [Word(round(said * S), round(alive * S)) for said, alive in said_s]})
     write = Write(round(written_s * S), f"fallback:{name}:{10 * S}", name, fallback.value)
     assert list(invariants.falls_are_due(site, made, [write], 0)) is not is_due
     other = write._replace(value=fallback.value + 1)
