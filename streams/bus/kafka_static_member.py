@@ -8,28 +8,25 @@ and commits as well. Decision 0136.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError
-from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
+from aiokafka.protocol.api import RequestStruct
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetCommitResponse_v3
 from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1, SyncGroupRequest
 from aiokafka.protocol.types import Array, Int32, Int64, Schema, String
 
 FENCED_INSTANCE_ID: Final = 82
+_NO_LEADER_EPOCH: Final = -1
 
 
-class _HeartbeatResponse(Response):  # type: ignore[misc]  # aiokafka has no types of its own
+class _Heartbeat(RequestStruct):  # type: ignore[misc]  # aiokafka has no types of its own
+    """The first version that has room for a name; its answer is that of version 1."""
+
     API_KEY = 12
     API_VERSION = 3
-    SCHEMA = HeartbeatResponse_v1.SCHEMA
-
-
-class _HeartbeatStruct(RequestStruct):  # type: ignore[misc]  # as above
-    API_KEY = 12
-    API_VERSION = 3
-    RESPONSE_TYPE = _HeartbeatResponse
+    RESPONSE_TYPE = HeartbeatResponse_v1
     SCHEMA = Schema(
         ("group", String("utf-8")),
         ("generation_id", Int32),
@@ -38,28 +35,12 @@ class _HeartbeatStruct(RequestStruct):  # type: ignore[misc]  # as above
     )
 
 
-class _NamedHeartbeat(Request[_HeartbeatStruct]):  # type: ignore[misc]  # as above
-    API_KEY = 12
+class _Commit(RequestStruct):  # type: ignore[misc]  # as above
+    """The first version that has room for a name; its answer is that of version 3."""
 
-    def __init__(self, unnamed: Any, name: str) -> None:
-        self._unnamed = unnamed
-        self._name = name
-
-    def build(self, request_struct_class: type[_HeartbeatStruct]) -> _HeartbeatStruct:
-        said = self._unnamed
-        return request_struct_class(said._group, said._generation_id, said._member_id, self._name)
-
-
-class _CommitResponse(Response):  # type: ignore[misc]  # as above
     API_KEY = 8
     API_VERSION = 7
-    SCHEMA = OffsetCommitResponse_v3.SCHEMA
-
-
-class _CommitStruct(RequestStruct):  # type: ignore[misc]  # as above
-    API_KEY = 8
-    API_VERSION = 7
-    RESPONSE_TYPE = _CommitResponse
+    RESPONSE_TYPE = OffsetCommitResponse_v3
     SCHEMA = Schema(
         ("group", String("utf-8")),
         ("generation_id", Int32),
@@ -83,25 +64,34 @@ class _CommitStruct(RequestStruct):  # type: ignore[misc]  # as above
     )
 
 
-_NO_LEADER_EPOCH: Final = -1
+class _InOneVersion:
+    """A request as a connection of aiokafka's takes it, which asks for the form that its broker knows."""
+
+    def __init__(self, struct: Any) -> None:
+        self._struct = struct
+
+    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Any:
+        lowest, highest = versions.get(self._struct.API_KEY, (0, 0))
+        if not lowest <= self._struct.API_VERSION <= highest:
+            raise IncompatibleBrokerVersion("static members need a broker of Kafka 2.3 or later")
+        return self._struct
 
 
-class _NamedCommit(Request[_CommitStruct]):  # type: ignore[misc]  # as above
-    API_KEY = 8
+def _named(request: Any, name: str) -> Any:
+    """The request with the name of who sends it, where it has none and its member a number.
 
-    def __init__(self, unnamed: Any, name: str) -> None:
-        self._unnamed = unnamed
-        self._name = name
-
-    def build(self, request_struct_class: type[_CommitStruct]) -> _CommitStruct:
-        said = self._unnamed
+    Without that a member is about to join anew, and the broker would take its own old number for another's.
+    """
+    if isinstance(request, HeartbeatRequest) and request._member_id:
+        return _InOneVersion(_Heartbeat(request._group, request._generation_id, request._member_id, name))
+    if isinstance(request, OffsetCommitRequest) and request._consumer_id:
         topics = [
             (topic, [(number, offset, _NO_LEADER_EPOCH, metadata) for number, offset, metadata in partitions])
-            for topic, partitions in said._topics
+            for topic, partitions in request._topics
         ]
-        return request_struct_class(
-            said._consumer_group, said._consumer_group_generation_id, said._consumer_id, self._name, topics
-        )
+        generation = request._consumer_group_generation_id
+        return _InOneVersion(_Commit(request._consumer_group, generation, request._consumer_id, name, topics))
+    return request
 
 
 def say_name(coordinator: Any, name: str, fenced: Callable[[], None]) -> None:
@@ -118,12 +108,7 @@ def say_name(coordinator: Any, name: str, fenced: Callable[[], None]) -> None:
         lost = KafkaError(f"another process is '{name}' in the group now")
         if is_fenced:
             raise lost
-        # Without its number a member is about to join anew, and the broker would take its own old one for another's.
-        if isinstance(request, HeartbeatRequest) and request._member_id:
-            request = _NamedHeartbeat(request, name)
-        elif isinstance(request, OffsetCommitRequest) and request._consumer_id:
-            request = _NamedCommit(request, name)
-        response = await send(request)
+        response = await send(_named(request, name))
         is_own = isinstance(request, SyncGroupRequest) and not request._member_id
         if FENCED_INSTANCE_ID in _error_codes(response) and not is_own:
             is_fenced = True
@@ -135,7 +120,7 @@ def say_name(coordinator: Any, name: str, fenced: Callable[[], None]) -> None:
 
 
 def _error_codes(response: Any) -> Iterator[int]:
-    if isinstance(response, _CommitResponse):
+    if isinstance(response, OffsetCommitResponse_v3):
         yield from (code for _, partitions in response.topics for _, code in partitions)
     else:
         yield getattr(response, "error_code", 0)

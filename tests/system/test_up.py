@@ -84,7 +84,7 @@ def test_a_command_is_effective_within_the_promised_time(run: Run) -> None:
     # generous: the promise is measured by `headrace bench latency`; this finds a path that has lost its way
     for command in run.summary["commands"]:
         at, receipt_at = (datetime.fromisoformat(command[name]) for name in ("at", "receipt_at"))
-        assert (receipt_at - at).total_seconds() < 30
+        assert (receipt_at - at).total_seconds() < 10
 
 
 def stripped(run: Run) -> Path:

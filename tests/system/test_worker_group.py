@@ -9,7 +9,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,10 +27,10 @@ from streams.record import Message, Record
 from streams.topics import ALARMS, COMMANDS, EVENTS, JOURNAL, OWNERS, partition_of
 from streams.wire import decode_input, owner_epoch_of
 from streams.worker.role import GROUP
+from tests.support.broker import LIMIT_S
 from tests.support.worker_world import World, world_on
 
 pytestmark = [pytest.mark.system, pytest.mark.kafka]
-LIMIT_S = 120
 CALM = {"HEADRACE_BROKER__SESSION_TIMEOUT_S": "15"}
 """A busy machine must not be what takes the partitions from a worker."""
 UNHURRIED = {"HEADRACE_BROKER__REQUEST_TIMEOUT_S": "90"}
@@ -52,23 +52,6 @@ async def world(apache_kafka_module: ModuleType, tmp_path: Path) -> AsyncIterato
     await asyncio.to_thread(apache.stop)
 
 
-async def until_said(world: World, what: str, is_so: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
-    """The newest status of each role, once they are as `is_so` says."""
-    reader = await world.bus.reader(["status"])
-    newest: dict[str, Any] = {}
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                for record in await reader.read(0.2):
-                    newest[(record.key or b"").decode()] = orjson.loads(record.value or b"{}")
-                if is_so(newest):
-                    return newest
-    except TimeoutError:
-        pytest.fail(f"not in {LIMIT_S} s: {what}\n{newest}\n{world.last_words()}")
-    finally:
-        await reader.close()
-
-
 def metric(newest: Mapping[str, Any], role: str, name: str) -> int:
     """0 as long as the role has said nothing."""
     return int(newest.get(role, {"metrics": {}})["metrics"].get(name, 0))
@@ -84,7 +67,7 @@ async def worked_off(world: World, *processes: asyncio.subprocess.Process) -> di
             mine = [one["metrics"].get("acknowledged", {}) for one in newest.values() if one["pid"] in pids]
             return all(any(one.get(number, -1) >= end for one in mine) for number, end in ends.items())
 
-        said = await until_said(world, f"{pids} at {ends}", is_there)
+        said = await world.until(f"{pids} at {ends}", is_there)
         if await world.ends() == ends:  # what they said did not go on to others of them
             return said
 
@@ -105,7 +88,7 @@ async def shared(world: World, *processes: asyncio.subprocess.Process) -> dict[i
         had = [number for one in mine.values() for number in one]
         return len(mine) == len(pids) and all(mine.values()) and sorted(had) == list(range(world.partitions))
 
-    return shares(await until_said(world, f"{pids} share the partitions", is_shared))
+    return shares(await world.until(f"{pids} share the partitions", is_shared))
 
 
 async def claims(world: World) -> list[dict[str, Any]]:
@@ -197,8 +180,7 @@ async def test_a_worker_that_was_stopped_and_wakes_up_can_do_nothing(world: Worl
         zombie.send_signal(signal.SIGSTOP)
         await worked_off(world, owner)
         zombie.send_signal(signal.SIGCONT)
-        await until_said(
-            world,
+        await world.until(
             "the zombie ends, or joins again, with partitions that it need not have had before",
             lambda newest: zombie.returncode is not None or metric(newest, name, "assignments") > joined,
         )
@@ -222,7 +204,7 @@ async def test_a_worker_that_was_stopped_and_wakes_up_can_do_nothing(world: Worl
             seen, done = (metric(newest, "actuators", name) for name in ("seen", "done"))
             return seen >= len(commands) and done >= len(ids)
 
-        said = await until_said(world, "all commands at the device", are_at_the_device)
+        said = await world.until("all commands at the device", are_at_the_device)
         await worked_off(world, *live)  # with the receipts
         await check_outputs(world)
 

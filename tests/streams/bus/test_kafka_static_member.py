@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 
@@ -59,6 +59,12 @@ async def test_heartbeats_and_commits_carry_the_name() -> None:
     place = {"partition": 2, "offset": 41, "leader_epoch": -1, "metadata": ""}
     assert commit.to_object()["group_instance_id"] == "worker-0"
     assert commit.to_object()["topics"] == [{"topic": "events", "partitions": [place]}]
+
+
+async def test_a_broker_that_knows_no_such_members_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(APACHE_KAFKA_4, 12, (0, 2))
+    with pytest.raises(IncompatibleBrokerVersion, match=r"Kafka 2\.3 or later"):
+        await Group()._send_req(HEARTBEAT)
 
 
 @pytest.mark.parametrize("request_", [HEARTBEAT, COMMIT, JOIN, SYNC], ids=lambda one: type(one).__name__)
