@@ -43,15 +43,14 @@ def silent_parts(statuses: Iterable[Status], expected: Collection[str], now_ns: 
         for status, why in gone
     ]
     for status in fresh:
-        found += [
-            Silent(status["role"], part.name, part.why) for part in _parts(status, now_ns) if not part.works
-        ]
+        found += [Silent(status["role"], part.name, part.why) for part in _parts(status) if not part.works]
     return found
 
 
-def _parts(status: Status, now_ns: int) -> list[Part]:
+def _parts(status: Status) -> list[Part]:
+    """As they were when it spoke: its word may be seconds old, and a tick may not."""
     try:
-        return parts_of(status, now_ns)
+        return parts_of(status, int(status["at_ns"]))
     except (AttributeError, KeyError, TypeError, ValueError):
         return [Part("role", "its status can't be read")]
 

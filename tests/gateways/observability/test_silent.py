@@ -24,6 +24,13 @@ def test_a_part_of_a_role_that_speaks() -> None:
     ]
 
 
+def test_parts_are_judged_as_of_the_word_that_tells_of_them() -> None:
+    words = [status("worker", {"now_ns": {"row-a": NOW_NS - 5 * S}}, at_ns=NOW_NS - 4 * S)]
+    assert silent_parts(words, ["worker"], NOW_NS) == []
+    words = [status("worker", {"now_ns": {"row-a": NOW_NS - 9 * S}}, at_ns=NOW_NS - 4 * S)]
+    assert [one.why for one in silent_parts(words, ["worker"], NOW_NS)] == ["the last tick was 5.0 s ago"]
+
+
 def test_a_word_from_ahead_of_the_clock_says_nothing_of_now() -> None:
     words = [
         status("worker", {}, at_ns=NOW_NS + 3600 * S),
