@@ -95,6 +95,8 @@ class Reference:
     """By unit, what workers say of how far they are with it; never going back."""
     counts: Counter[str] = field(default_factory=Counter)
     contradictions: list[str] = field(default_factory=list)
+    _now_ns: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The highest that a role has said of a unit."""
     _positions: dict[TopicPartition, int] = field(default_factory=dict)
     _waiting: dict[str, list[Input]] = field(default_factory=dict)
     _heard: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -198,6 +200,10 @@ class Reference:
     def _take_word(self, record: Record) -> None:
         said = orjson.loads(record.value or b"{}")
         for unit, now_ns in said.get("metrics", {}).get("now_ns", {}).items():
+            role = said["role"], unit
+            if now_ns <= self._now_ns.get(role, 0):
+                continue  # it stands still, though a ticker whose clock was ahead may have left it in the future
+            self._now_ns[role] = now_ns
             words = self.alive.setdefault(unit, [])
             on_log_ns = record.timestamp_ms * 1_000_000
             alive_ns = min(now_ns, on_log_ns)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from gateways.whole import invariants
@@ -16,7 +17,9 @@ from gateways.whole.tap import Accepted, Handed
 from rules.engine.inputs import Gap, Identity
 from rules.engine.outputs import Command
 from streams.bus.memory import MemoryBus
+from streams.record import Message
 from streams.site_folder import load_site
+from streams.topics import STATUS, TOPICS
 
 S = 1_000_000_000
 COMMAND = Command("c1", "row-a", "rule", "G1", "G1.power_limit", 500.0, "W", 10 * S, 20 * S, "why")
@@ -143,6 +146,28 @@ def test_a_fallback_is_due_in_a_silence_only(
     assert list(invariants.falls_are_due(site, made, [write], 0)) is not is_due
     other = write._replace(value=fallback.value + 1)
     assert "which the site does not name" in next(invariants.falls_are_due(site, made, [other], 0))
+
+
+async def test_a_worker_is_alive_as_far_as_its_units_go_on() -> None:
+    """A ticker whose clock is ahead leaves a unit in the future, where it stands until the clocks of others come."""
+    clock = SimpleNamespace(now_s=0.0)
+    bus = MemoryBus(lambda: round(clock.now_s * S))
+    await bus.create_topics(TOPICS, 1)
+    made = reference(bus=bus)
+    for clock.now_s, role, now_s in (
+        (10.0, "worker", 9.0),
+        (11.0, "worker", 17.0),  # ahead
+        (12.0, "worker", 17.0),  # it stands still
+        (18.0, "worker-2", 16.0),
+        (19.0, "worker", 18.5),
+    ):
+        said = {"role": role, "metrics": {"now_ns": {"row-a": round(now_s * S)}}}
+        bus.append(Message(STATUS.name, 0, role.encode(), orjson.dumps(said)))
+    made.follow()
+    assert made.alive["row-a"] == [
+        Word(round(said_s * S), round(alive_s * S))
+        for said_s, alive_s in ((10.0, 9.0), (11.0, 11.0), (18.0, 16.0), (19.0, 18.5))
+    ]
 
 
 def test_the_cap() -> None:
